@@ -1,0 +1,97 @@
+# The course's commands. Each sets up .venv by itself; nothing but Python 3.11 or newer, git and make is needed.
+# Written for GNU make 3.81 (the one of macOS) and any POSIX shell.
+
+# Once .venv exists it stays with the Python that made it, unless another is asked for: make test PYTHON=python3.12
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(or $(shell cat .venv/.python 2>/dev/null),python3)
+endif
+PY    := .venv/bin/python
+READY := .venv/.ready-$(subst /,-,$(PYTHON))
+PIP   := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+
+# Two test processes on two cores: more threads in each would only fight. The notebooks are compared with their stored
+# outputs, so those are made and tested alike on every machine: on the CPU, in fp32, with the quick profile.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
+MODELS := unet fcn pixel
+
+.NOTPARALLEL:
+.PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city
+
+help:
+	@echo "make handouts      execute the notebooks and render them: handouts/_build (HTML and PDF)"
+	@echo "make test          test everything: style, package, notebooks"
+	@echo "make lab           open the notebooks in JupyterLab"
+	@echo "make notebooks     execute the notebooks and store their outputs in them"
+	@echo "make checkpoints   train the shipped weights anew"
+	@echo "make bench         measure speeds"
+	@echo "make clean         remove .venv and everything generated"
+	@echo "Another Python:    make test PYTHON=python3.12"
+
+handouts: setup tools
+	@$(PY) handouts/build.py
+
+# Every stage runs, also after one that failed, and the end tells which did.
+test: setup tools
+	@failed=0; summary=; \
+	for stage in style unit notebooks; do \
+	  echo "== $$stage"; begin=$$(date +%s); \
+	  if $(MAKE) --no-print-directory test-$$stage; then result=passed; else result=FAILED; failed=1; fi; \
+	  summary="$$summary\n  $$stage: $$result in $$(( $$(date +%s) - begin )) s"; \
+	done; \
+	printf "== summary$$summary\n"; exit $$failed
+
+test-style: setup
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+test-unit: setup city
+	@$(PYTEST) --benchmark-disable --ignore=tests/benchmarks tests
+
+test-notebooks: setup city
+	@$(SAME) $(PYTEST) --nbval --nbval-current-env notebooks
+
+lab: setup
+	@$(PY) -m jupyter lab --notebook-dir=notebooks
+
+notebooks: setup city
+	@$(SAME) $(PY) handouts/execute.py --inplace
+
+checkpoints: setup
+	@for name in $(MODELS); do $(PY) -m lecture_utils train $$name --ship || exit 1; done
+
+bench: setup
+	@$(PY) -m pytest tests/benchmarks --benchmark-only
+
+clean:
+	rm -rf .venv handouts/_build build dist runs data/city-* *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis .benchmarks notebooks/.ipynb_checkpoints
+	find lecture_utils tests handouts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The generated city, made once and before two processes want it at the same time.
+city: setup
+	@$(PY) -m lecture_utils data --quick
+
+# What is not Python's is only named: without it something is left out, and that is said again where it happens.
+tools: setup
+	@$(PY) -c "from lecture_utils import doctor; print(doctor.missing_tools(), end='')"
+
+setup: $(READY)
+
+# The stamp comes last, so that a set-up that failed or was interrupted is done again.
+$(READY): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "$(PYTHON) is missing. Install it with: sudo apt-get install -y python3 python3-venv (macOS: brew install python)"; \
+	  echo "or name the one you have: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	  echo "The course needs Python 3.11 or newer, and $(PYTHON) is: $$("$(PYTHON)" -V 2>&1)"; \
+	  echo "Name a newer one: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c "import venv, ensurepip" 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. Install that with: sudo apt-get install -y python3-venv"; exit 1; }
+	@if [ "$$(cat .venv/.python 2>/dev/null || echo "$(PYTHON)")" != "$(PYTHON)" ] || ! $(PIP) --version >/dev/null 2>&1; \
+	  then "$(PYTHON)" -m venv --clear .venv; fi
+	@echo "$(PYTHON)" > .venv/.python
+	@echo "Setting up .venv (the first time takes minutes and 6 GB of disk) ..."
+	@rm -f .venv/.ready-*
+	@$(PIP) install -e ".[dev]"
+	@touch "$@"
