@@ -1,0 +1,22 @@
+"""Readers of on-disk formats: Cityscapes pairs, COCO instances and captions; and where their files come from.
+
+The toy city is exported in the formats of the real data sets, so the real ones go through the same readers.
+"""
+
+from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
+from lecture_utils.datasets.pairs import CityscapesPairs, nearest_class, read_pair, split_pair
+from lecture_utils.datasets.source import QUICK_SCENES, QUICK_SIZE, cityscapes_root, kaggle_pairs, toy_city
+
+__all__ = [
+    "QUICK_SCENES",
+    "QUICK_SIZE",
+    "CityscapesPairs",
+    "CocoCaptions",
+    "CocoInstances",
+    "cityscapes_root",
+    "kaggle_pairs",
+    "nearest_class",
+    "read_pair",
+    "split_pair",
+    "toy_city",
+]

@@ -1,0 +1,240 @@
+"""COCO's instances and captions (Lin et al., ECCV 2014), for detection and captioning.
+
+pycocotools reads the annotations and decodes the masks; here they become torchvision `tv_tensors`.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from pycocotools import mask as run_lengths
+from pycocotools.coco import COCO
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
+
+_IMAGE_KEYS = ("id", "file_name", "height", "width")
+_INSTANCE_KEYS = ("id", "image_id", "category_id", "bbox", "segmentation")
+_CAPTION_KEYS = ("id", "image_id", "caption")
+
+
+class CocoInstances(Dataset):
+    """Photographs with the boxes, labels and masks of their objects, from a folder and an `instances_*.json`.
+
+    Items: `tv_tensors.Image` (3, H, W) uint8 and a dict of
+    `boxes`: BoundingBoxes (n, 4) float32, XYXY in pixels, cut to the image; `labels`: (n,) int64;
+    `masks`: Mask (n, H, W) bool; `image_id`: int. An image without objects has n = 0. Order: by image id.
+    Labels are 1 … K and index `.categories`, the names after "background" at 0: all categories of the file by
+    ascending id (COCO's own ids have gaps), or those named by `categories`, in that order.
+    Boxes without area are dropped. Crowds are left out; crowds=True keeps them and adds `iscrowd` (n,) int64.
+
+    `transforms(image, target)` from torchvision's v2 moves image, boxes and masks together.
+    A bad image or annotation raises ValueError or FileNotFoundError naming it when its turn comes; on_error="skip"
+    reads everything at once and leaves the bad images out with one warning. Nothing is kept in memory.
+    """
+
+    def __init__(
+        self,
+        images: Path | str,
+        annotations: Path | str,
+        *,
+        categories: Sequence[str] | None = None,
+        transforms: Callable | None = None,
+        on_error: str = "raise",
+        crowds: bool = False,
+    ) -> None:
+        check_on_error(on_error)
+        self.images = Path(images)
+        self.annotations = Path(annotations)
+        self.transforms = transforms
+        self.crowds = crowds
+        self._coco = _index(self.images, self.annotations, _INSTANCE_KEYS, extra={"categories": ("id", "name")})
+        self.categories, self._label_of = _labels(self._coco, categories, self.annotations)
+        self.ids = sorted(self._coco.imgs)
+        if on_error == "skip":
+            self.ids = keep_readable(self.ids, self._read, source=self.annotations)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, dict]:
+        image, target = self._read(self.ids[index])
+        return (image, target) if self.transforms is None else self.transforms(image, target)
+
+    def _read(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
+        image = _photo(self.images, self._coco.imgs[image_id])
+        try:
+            return image, self._target(image_id, tuple(image.shape[-2:]))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.annotations}: image {image_id}: {error}") from error
+
+    def _target(self, image_id: int, canvas: tuple[int, int]) -> dict:
+        objects = [found for found in self._coco.imgToAnns[image_id] if found["category_id"] in self._label_of]
+        if not self.crowds:
+            objects = [found for found in objects if not found.get("iscrowd", 0)]
+        boxes = _corners(objects, canvas)
+        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        objects = [found for found, keep in zip(objects, solid.tolist(), strict=True) if keep]
+        masks = np.stack([_mask(found, canvas) for found in objects]) if objects else np.zeros((0, *canvas), bool)
+        target = {
+            "boxes": tv_tensors.BoundingBoxes(boxes[solid], format="XYXY", canvas_size=canvas),
+            "labels": _integers(self._label_of[found["category_id"]] for found in objects),
+            "masks": tv_tensors.Mask(torch.from_numpy(masks)),
+            "image_id": image_id,
+        }
+        if self.crowds:
+            target["iscrowd"] = _integers(found.get("iscrowd", 0) for found in objects)
+        return target
+
+
+class CocoCaptions(Dataset):
+    """Photographs with the sentences written about them, from a folder and a `captions_*.json`.
+
+    Items: `tv_tensors.Image` (3, H, W) uint8 and a list of str (empty where an image has no caption), in the order
+    of the image ids. Transforms, errors and `on_error` are those of `CocoInstances`.
+    """
+
+    def __init__(
+        self,
+        images: Path | str,
+        annotations: Path | str,
+        *,
+        transforms: Callable | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        check_on_error(on_error)
+        self.images = Path(images)
+        self.annotations = Path(annotations)
+        self.transforms = transforms
+        self._coco = _index(self.images, self.annotations, _CAPTION_KEYS)
+        self.ids = sorted(self._coco.imgs)
+        if on_error == "skip":
+            self.ids = keep_readable(self.ids, self._read, source=self.annotations)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, list[str]]:
+        image, captions = self._read(self.ids[index])
+        return (image, captions) if self.transforms is None else self.transforms(image, captions)
+
+    def _read(self, image_id: int) -> tuple[tv_tensors.Image, list[str]]:
+        captions = [found["caption"] for found in self._coco.imgToAnns[image_id]]
+        return _photo(self.images, self._coco.imgs[image_id]), captions
+
+
+def _index(images: Path, annotations: Path, keys: Sequence[str], extra: dict | None = None) -> COCO:
+    """Load an annotation file, check that it has what the readers use, and index it."""
+    split = next((name for name in ("val", "test") if name in annotations.stem), "train")
+    for path, exists in ((images, images.is_dir()), (annotations, annotations.is_file())):
+        if not exists:
+            kind = "file" if path is annotations else "folder"
+            raise FileNotFoundError(f"{path}: no such {kind}. Make it with `{make_command('CITY', split)}`")
+    try:
+        content = json.loads(annotations.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{annotations}: not valid JSON ({error})") from error
+    for section, required in {"images": _IMAGE_KEYS, "annotations": keys, **(extra or {})}.items():
+        _check_section(content, section, required, annotations)
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        coco.createIndex()
+    return coco
+
+
+def _check_section(content: object, section: str, keys: Sequence[str], file: Path) -> None:
+    records = content.get(section) if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise ValueError(f"{file}: got no list {section!r}, expected COCO's layout")
+    if section == "images" and not records:
+        raise ValueError(f"{file}: the list 'images' is empty")
+    for position, record in enumerate(records):
+        lacking = [key for key in keys if not isinstance(record, dict) or key not in record]
+        if lacking:
+            raise ValueError(f"{file}: {section}[{position}] lacks {', '.join(map(repr, lacking))}")
+
+
+def _labels(coco: COCO, wanted: Sequence[str] | None, file: Path) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Names by label, "background" first, and the label of each category id that is read."""
+    name_of = {number: category["name"] for number, category in sorted(coco.cats.items())}
+    strangers = {found["category_id"] for found in coco.anns.values()} - set(name_of)
+    if strangers:
+        raise ValueError(f"{file}: annotations name category ids {sorted(strangers)} that 'categories' does not list")
+    names = list(dict.fromkeys(name_of.values() if wanted is None else wanted))
+    absent = [name for name in names if name not in name_of.values()]
+    if absent:
+        raise ValueError(f"categories: got {absent}, expected some of {sorted(set(name_of.values()))}")
+    label_of = {number: 1 + names.index(name) for number, name in name_of.items() if name in names}
+    return ("background", *names), label_of
+
+
+def _photo(folder: Path, record: dict) -> tv_tensors.Image:
+    """Decode an image and compare its size with its record; COCO's few greyscale photographs become RGB."""
+    path = folder / record["file_name"]
+    picture = decode(path)
+    stated = (record["width"], record["height"])
+    if picture.size != stated:
+        raise ValueError(
+            f"{path}: got {picture.width}×{picture.height} pixels, expected {stated[0]}×{stated[1]} as annotated"
+        )
+    return tv_tensors.Image(to_tensor(np.asarray(picture.convert("RGB"))))
+
+
+def _corners(objects: list[dict], canvas: tuple[int, int]) -> Float[Tensor, "n 4"]:
+    """COCO's (x, y, width, height) as (x0, y0, x1, y1), cut to the image."""
+    for found in objects:
+        box = found["bbox"]
+        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+            raise ValueError(f"annotation {found['id']}: got bbox {box}, expected [x, y, width, height]")
+    boxes = torch.tensor([found["bbox"] for found in objects], dtype=torch.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    height, width = canvas
+    return torch.minimum(boxes.clamp(min=0), torch.tensor([width, height, width, height], dtype=torch.float32))
+
+
+def _mask(found: dict, canvas: tuple[int, int]) -> np.ndarray:
+    """Decode one segmentation, polygons or run lengths, to (H, W) bool."""
+    shape = found["segmentation"]
+    try:
+        if isinstance(shape, list):
+            return _fill(shape, canvas)
+        if tuple(shape["size"]) != canvas:
+            raise ValueError(f"run lengths of size {shape['size']}, expected {list(canvas)}")
+        mask = run_lengths.decode(_compressed(shape, canvas))
+        return mask.astype(bool)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"annotation {found['id']}: cannot decode its segmentation: {error}") from error
+
+
+def _compressed(shape: dict, canvas: tuple[int, int]) -> dict:
+    """The run lengths as pycocotools' compressed ones, having checked that they cover the image.
+
+    It leaves the pixels behind the last run undefined, so runs that end too early would give a random mask.
+    """
+    if isinstance(shape["counts"], list):
+        whole = sum(shape["counts"]) == canvas[0] * canvas[1]
+        shape = run_lengths.frPyObjects(shape, *canvas)
+    else:
+        counts = shape["counts"].encode() if isinstance(shape["counts"], str) else shape["counts"]
+        whole = run_lengths.encode(run_lengths.decode(shape))["counts"] == counts
+    if not whole:
+        raise ValueError("run lengths that do not cover the image")
+    return shape
+
+
+def _fill(polygons: list, canvas: tuple[int, int]) -> np.ndarray:
+    if not polygons or not all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons):
+        raise ValueError("expected polygons [x0, y0, x1, y1, x2, y2, …] of three points at least")
+    return run_lengths.decode(run_lengths.merge(run_lengths.frPyObjects(polygons, *canvas))).astype(bool)
+
+
+def _integers(values) -> Int64[Tensor, "n"]:
+    return torch.tensor(list(values), dtype=torch.int64)

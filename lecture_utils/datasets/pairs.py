@@ -1,0 +1,206 @@
+"""Cityscapes as photo-and-mask pairs, the layout of Kaggle's `cityscapes-image-pairs` (slides 3 and 13).
+
+Each file N.jpg holds the photograph on the left and the colour mask on the right. JPEG blurs the mask's colours, so
+a mask holds thousands of them; the label of a pixel is the class whose official colour is nearest.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE
+from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
+
+KAGGLE_SLUG = "cityscapes-image-pairs"
+SMALLEST_PHOTO = 8  # pixels a side; anything smaller is no photograph
+_NESTINGS = (".", "cityscapes_data", "cityscapes_data/cityscapes_data")
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_COLOURS = np.vstack([PALETTE, IGNORE_COLOUR]).astype(np.float32)
+_TRAIN_IDS = np.array([*range(len(CLASSES)), IGNORE_INDEX], dtype=np.uint8)
+_UNKNOWN = 254
+
+
+def nearest_class(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
+    """Recover train ids from mask colours: the class of the nearest palette colour, black being `IGNORE_INDEX`.
+
+    rgb (H, W, 3) uint8 gives labels (H, W) uint8. Nearest is Euclidean and exact; a tie goes to the lower train id.
+    A colour is measured once: a table of all 2^24 colours (16 MB, filled as colours turn up) answers the next time.
+    Raises ValueError for another type or shape.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim < 2 or rgb.shape[-1] != 3:
+        raise ValueError(f"rgb: got {rgb.dtype} of shape {rgb.shape}, expected uint8 of shape (H, W, 3)")
+    codes = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
+    table = _table()
+    labels = table[codes]
+    unknown = labels == _UNKNOWN
+    if unknown.any():
+        new = np.unique(codes[unknown])
+        table[new] = _measure(new)
+        labels = table[codes]
+    return labels
+
+
+@functools.cache
+def _table() -> UInt8[np.ndarray, "colours"]:
+    return np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
+
+
+def _measure(codes: np.ndarray) -> UInt8[np.ndarray, "colours"]:
+    """Train ids of 24-bit colours by |p|² − 2x·p; every number stays below 2^24, so float32 is exact."""
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
+    distances = (_COLOURS**2).sum(1) - 2 * colours @ _COLOURS.T
+    return _TRAIN_IDS[distances.argmin(1)]
+
+
+def split_pair(
+    image: Image.Image | np.ndarray,
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
+    """Cut a side-by-side picture (H, 2W) of any size in two: photo (H, W, 3) on the left, colour mask on the right.
+
+    Raises ValueError for a greyscale picture, an odd width, or halves below 8 × 8 pixels.
+    """
+    if isinstance(image, Image.Image):
+        if len(image.getbands()) < 3 and image.mode not in ("P", "PA"):
+            raise ValueError(f"image: got a greyscale picture (mode {image.mode}), expected the mask's colours")
+        image = np.asarray(image.convert("RGB"))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of shape (H, 2W, 3)")
+    height, width, _ = image.shape
+    if width % 2:
+        raise ValueError(f"image: got {width}×{height} pixels, expected an even width: a photo beside its mask")
+    if min(height, width // 2) < SMALLEST_PHOTO:
+        raise ValueError(f"image: got {width}×{height} pixels, expected at least {2 * SMALLEST_PHOTO}×{SMALLEST_PHOTO}")
+    return image[:, : width // 2], image[:, width // 2 :]
+
+
+class CityscapesPairs(Dataset):
+    """Photographs and label maps read from side-by-side files `root/{train,val,…}/N.jpg` (or .jpeg, .png).
+
+    root is the folder with the splits, or one that holds them in `cityscapes_data/`, once or twice nested.
+    Items: `tv_tensors.Image` (3, H, W) uint8 and `tv_tensors.Mask` (H, W) uint8 of train ids, in the order of the
+    numbers N; `transforms(image, mask)` from torchvision's v2 moves both (when it pads, give it
+    `fill={tv_tensors.Mask: IGNORE_INDEX}`). size: (height, width), or one number for a square, of the items.
+
+    Files are decoded once, on first use, and kept as uint8; `preload()` decodes all at once, best done before a
+    `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes; on_error="skip" reads
+    every file at once and leaves the bad ones out with one warning. Raises FileNotFoundError for a missing folder.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str = "train",
+        *,
+        transforms: Callable | None = None,
+        on_error: str = "raise",
+        size: int | tuple[int, int] | None = None,
+    ) -> None:
+        check_on_error(on_error)
+        self.folder = find_split(root, split)
+        self.transforms = transforms
+        self.size = _check_size(size)
+        self.files = list_pictures(self.folder)
+        self._decoded: dict[Path, tuple[Tensor, Tensor]] = {}
+        if on_error == "skip":
+            self.files = keep_readable(self.files, self._pair, source=self.folder)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        photo, labels = self._pair(self.files[index])
+        # Copies: a transform that works in place must not change what later epochs see.
+        image, mask = tv_tensors.Image(photo.clone()), tv_tensors.Mask(labels.clone())
+        return (image, mask) if self.transforms is None else self.transforms(image, mask)
+
+    def preload(self) -> "CityscapesPairs":
+        """Decode every file now, in threads, with a progress bar; return the data set itself."""
+        keep_readable(self.files, self._pair, source=self.folder, on_error="raise")
+        return self
+
+    def _pair(self, path: Path) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+        if path not in self._decoded:
+            self._decoded[path] = _resize(*read_pair(path), self.size)
+        return self._decoded[path]
+
+
+def read_pair(path: Path | str) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+    """Read one side-by-side file: photo (3, H, W) and train ids (H, W), uint8 both.
+
+    Raises FileNotFoundError or ValueError, naming the file, where it is missing, broken, greyscale or wrongly sized.
+    """
+    picture = decode(Path(path))
+    try:
+        photo, mask = split_pair(picture)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return to_tensor(photo), torch.from_numpy(nearest_class(mask))
+
+
+def find_split(root: Path | str, split: str) -> Path:
+    """The folder of `split` below `root`, in any of the nestings; one that holds pictures before one that does not.
+
+    Raises FileNotFoundError, with the command that makes the data, where there is none.
+    """
+    root = Path(root)
+    found = [folder for nesting in _NESTINGS if (folder := root / nesting / split).is_dir()]
+    if not found:
+        missing = root / split if root.is_dir() else root
+        raise FileNotFoundError(f"{missing}: no such folder. {_remedy(root, split)}")
+    return next((folder for folder in found if _pictures_in(folder)), found[0])
+
+
+def _remedy(out: Path, split: str) -> str:
+    return f"Make it with `{make_command(out, split)}`, or give the folder of the Kaggle data set {KAGGLE_SLUG}"
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files of `folder` in the order of the numbers in their names: 2.jpg before 10.jpg.
+
+    Raises FileNotFoundError where it holds none.
+    """
+    files = _pictures_in(folder)
+    if not files:
+        outside = [parent for parent in folder.parents if parent.name != _NESTINGS[1]]
+        remedy = _remedy(outside[0], folder.name)
+        raise FileNotFoundError(f"{folder}: holds no picture ({', '.join(_SUFFIXES)}). {remedy}")
+    return sorted(
+        files, key=lambda path: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+    )
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    # Names with a leading dot are what macOS leaves beside the files of an archive ("._1.jpg").
+    return [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
+
+
+def _check_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f"size: got {size!r}, expected (height, width) or one number, in pixels above 0")
+    return pair
+
+
+def _resize(
+    photo: UInt8[Tensor, "3 h w"], labels: UInt8[Tensor, "h w"], size: tuple[int, int] | None
+) -> tuple[UInt8[Tensor, "3 h2 w2"], UInt8[Tensor, "h2 w2"]]:
+    """Resize photo and labels; labels by nearest neighbour, because a mix of two classes would be a third."""
+    if size is None or size == tuple(labels.shape):
+        return photo, labels
+    photo = F.resize(photo, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+    labels = F.resize(labels[None], list(size), interpolation=InterpolationMode.NEAREST_EXACT)
+    return photo, labels[0]

@@ -1,0 +1,68 @@
+"""Where the pairs come from: Kaggle's real Cityscapes where it is attached, else the toy city, made on first use."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
+
+QUICK_SIZE = 96
+QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
+KAGGLE_INPUT = Path("/kaggle/input")
+
+
+def cityscapes_root(
+    *, size: int = QUICK_SIZE, scenes: Mapping[str, int] = QUICK_SCENES, kaggle_input: Path | str | None = None
+) -> tuple[Path, str]:
+    """The folder to give to `CityscapesPairs`, and one line that says what is in it.
+
+    The real pairs where Kaggle has mounted them below `kaggle_input` (default /kaggle/input), else the toy city of
+    `toy_city(size, scenes=scenes)`. The line names no path, so it may stand in a stored notebook.
+    """
+    real = kaggle_pairs(kaggle_input)
+    if real is not None:
+        found = {split: len(list_pictures(find_split(real, split))) for split in ("train", "val")}
+        return real, f"Kaggle's {KAGGLE_SLUG}: {_list(found)} pairs"
+    root = toy_city(size, scenes=scenes)
+    return root, f"the toy city at {size} × {size} pixels: {_list(scenes)} scenes"
+
+
+def kaggle_pairs(kaggle_input: Path | str | None = None) -> Path | None:
+    """Kaggle's folder of real pairs, or None: mounted as `<slug>` or, newer, as `datasets/<owner>/<slug>`."""
+    mount = KAGGLE_INPUT if kaggle_input is None else Path(kaggle_input)
+    for root in [mount / KAGGLE_SLUG, *sorted(mount.glob(f"datasets/*/{KAGGLE_SLUG}"))]:
+        try:
+            for split in ("train", "val"):
+                list_pictures(find_split(root, split))
+            return root
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def toy_city(
+    size: int = QUICK_SIZE, *, scenes: Mapping[str, int] = QUICK_SCENES, root: Path | str | None = None
+) -> Path:
+    """The folder of the toy city of size × size pixels, with scenes[split] scenes in each split; made where missing.
+
+    root defaults to `city-{size}` in `runtime.data_root()`. A split that is damaged, half written, or of another
+    size or number of scenes is made again. Several processes may ask at once: one makes it, the others wait.
+    """
+    from lecture_utils import toycity
+
+    if root is None:
+        from lecture_utils.runtime import data_root
+
+        root = data_root() / f"city-{size}"
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        for split, count in scenes.items():
+            if toycity.verify(root, split, scenes=count, size=size):
+                toycity.export(root, split=split, scenes=count, size=size)
+    return root
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())

@@ -1,0 +1,107 @@
+import json
+import sys
+import threading
+import types
+
+import pytest
+from samples_on_disk import pair_folder
+
+import lecture_utils
+from lecture_utils.datasets import CityscapesPairs, cityscapes_root, kaggle_pairs, source, toy_city
+
+SCENES = {"train": 4, "val": 2, "test": 3}
+
+
+@pytest.fixture
+def city(monkeypatch):
+    """A stand-in for lecture_utils.toycity that writes pairs and a manifest, and notes the splits it was asked for."""
+
+    def export(out, *, split, scenes, size):
+        made.exports.append(split)
+        pair_folder(out / "cityscapes_data", range(1, scenes + 1), split=split, size=(size, size), suffix=".jpg")
+        (out / f"manifest_{split}.json").write_text(json.dumps([scenes, size]))
+        return out
+
+    def verify(out, split, *, scenes, size):
+        manifest = out / f"manifest_{split}.json"
+        return [] if manifest.exists() and json.loads(manifest.read_text()) == [scenes, size] else ["a problem"]
+
+    made = types.SimpleNamespace(export=export, verify=verify, exports=[])
+    monkeypatch.setitem(sys.modules, "lecture_utils.toycity", made)
+    monkeypatch.setattr(lecture_utils, "toycity", made, raising=False)
+    return made
+
+
+def test_the_city_is_made_on_first_use_only(tmp_path, city):
+    root = toy_city(16, scenes=SCENES, root=tmp_path / "city")
+    assert root == tmp_path / "city"
+    assert city.exports == ["train", "val", "test"]
+    assert {split: len(CityscapesPairs(root, split)) for split in SCENES} == SCENES
+    assert toy_city(16, scenes=SCENES, root=str(root)) == root
+    assert city.exports == ["train", "val", "test"]
+
+
+def test_the_city_stands_below_the_data_root_with_its_size_in_the_name(tmp_path, city, monkeypatch):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path))
+    assert toy_city(16, scenes={"val": 2}) == tmp_path / "city-16"
+    assert toy_city(24, scenes={"val": 2}) == tmp_path / "city-24"
+    assert CityscapesPairs(tmp_path / "city-24", "val")[0][0].shape == (3, 24, 24)
+
+
+def test_only_the_split_with_a_problem_is_made_again(tmp_path, city):
+    root = toy_city(16, scenes=SCENES, root=tmp_path)
+    city.exports.clear()
+    (root / "manifest_val.json").unlink()
+    toy_city(16, scenes=SCENES, root=tmp_path)
+    assert city.exports == ["val"]
+
+
+def test_another_number_of_scenes_or_size_is_made_again(tmp_path, city):
+    for size, count in ((16, 2), (16, 5), (24, 5), (24, 5)):
+        root = toy_city(size, scenes={"val": count}, root=tmp_path)
+        assert len(CityscapesPairs(root, "val")) == count
+        assert CityscapesPairs(root, "val")[0][1].shape == (size, size)
+    assert city.exports == ["val"] * 3
+
+
+def test_two_at_once_make_it_once(tmp_path, city):
+    callers = [threading.Thread(target=toy_city, args=(16,), kwargs={"scenes": SCENES, "root": tmp_path}) for _ in "ab"]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert sorted(city.exports) == sorted(SCENES)
+
+
+@pytest.mark.parametrize("mount", ["cityscapes-image-pairs", "datasets/somebody/cityscapes-image-pairs"])
+@pytest.mark.parametrize("nesting", ["cityscapes_data", "cityscapes_data/cityscapes_data"])
+def test_the_real_folder_is_found_under_both_mounts_and_nestings(tmp_path, city, mount, nesting):
+    truth = pair_folder(tmp_path / mount / nesting, range(1, 4), split="train")
+    pair_folder(tmp_path / mount / nesting, [1], split="val")
+    root, description = cityscapes_root(kaggle_input=tmp_path)
+    assert root == kaggle_pairs(tmp_path) == tmp_path / mount
+    assert description == "Kaggle's cityscapes-image-pairs: 3 train, 1 val pairs"
+    assert (CityscapesPairs(root, "train")[2][1].numpy() == truth[3][1]).all()
+    assert city.exports == []
+
+
+@pytest.mark.parametrize("splits", [[], ["train"], ["val"]])
+def test_without_a_whole_real_folder_the_city_is_made(tmp_path, city, monkeypatch, splits):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "data"))
+    for split in splits:
+        pair_folder(tmp_path / "input" / "cityscapes-image-pairs", split=split)
+    root, description = cityscapes_root(size=16, scenes=SCENES, kaggle_input=tmp_path / "input")
+    assert root == tmp_path / "data" / "city-16"
+    assert description == "the toy city at 16 × 16 pixels: 4 train, 2 val, 3 test scenes"
+
+
+def test_the_usual_mount_is_looked_at(tmp_path, city, monkeypatch):
+    monkeypatch.setattr(source, "KAGGLE_INPUT", tmp_path)
+    pair_folder(tmp_path / "cityscapes-image-pairs" / "cityscapes_data", split="train")
+    pair_folder(tmp_path / "cityscapes-image-pairs" / "cityscapes_data", split="val")
+    assert cityscapes_root()[0] == tmp_path / "cityscapes-image-pairs"
+
+
+def test_quick_sizes():
+    assert source.QUICK_SIZE == 96
+    assert source.QUICK_SCENES == {"train": 2000, "val": 200, "test": 500}
