@@ -1,0 +1,324 @@
+"""The one training loop of the course: any model and data set, on a CPU, a GPU or several, safe to kill and resume.
+
+`accelerate` finds the device and joins the processes that `torchrun` starts; PyTorch's own autocast and gradient scaler
+give the mixed precision, because they also run fp16 on a CPU, where it can be tested. Nothing here knows a model.
+
+Batches and randomness are functions of the seed, the step and the process alone, so a resumed training continues as if
+it had never stopped: on a CPU to the last bit, on a GPU up to the order in which its kernels add.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast, send_to_device
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from lecture_utils import batches, checkpoints
+from lecture_utils.runtime import DEVICES, PRECISIONS, Runtime
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_NUMBERS = {  # what each number may be
+    "lr": (lambda x: 0 < x < math.inf, "a positive number"),
+    "weight_decay": (lambda x: 0 <= x < math.inf, "a number of at least 0"),
+    "warmup": (lambda x: 0 <= x < 1, "a share of the steps from 0 to below 1"),
+    "clip": (lambda x: x > 0, "a positive number, math.inf for none"),
+    "max_seconds": (lambda x: x > 0, "a positive number or None"),
+}
+
+
+@dataclass
+class History:
+    """What a training went through: the loss of each step, the metrics with their step, and the seconds it took."""
+
+    losses: list[float] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """The number of steps done."""
+        return len(self.losses)
+
+
+def fit(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    loss: Callable[[nn.Module, Any], Tensor],
+    steps: int,
+    run: Runtime,
+    batch_size: int = 16,
+    lr: float = 3e-3,
+    weight_decay: float = 1e-2,
+    warmup: float = 0.1,
+    clip: float = 1.0,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate_every: int | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
+    max_seconds: float | None = None,
+    workers: int = 0,
+    collate: Callable[[list], Any] | None = None,
+    quiet: bool = False,
+) -> History:
+    """Train a model in place with AdamW, a cosine schedule with linear warm-up and clipped gradients.
+
+    `loss(model, batch)` gives a scalar; `batch` is what `collate` makes of `batch_size` items, on the device. Items
+    come from one shuffled pass through `dataset` after the other, and a batch may reach into the next pass, so each is
+    full however small the data set. Several processes (`torchrun`) each take `batch_size` different items a step.
+    `evaluate(model)` is called without gradients, in evaluation mode, in every process: each `evaluate_every` steps and
+    at the end. `warmup` is a share of the steps, `clip` a norm (`math.inf` for none).
+
+    With `checkpoint`, a path, a training that was stopped or killed goes on from the last whole checkpoint (each
+    `checkpoint_every` steps), and a finished one returns at once. Ctrl-C and SIGTERM end the step, write the checkpoint
+    and raise `KeyboardInterrupt`; a second one raises at once. `max_seconds` ends the training early, with a schedule
+    that follows the clock: only then does the result depend on the machine's speed. A data set that draws from a random
+    generator of its own, not from those of `torch`, `random` or `numpy.random`, is not repeated exactly.
+
+    The model stays on `run.device`; its mode and the random generators are left as found. Raises `ValueError` for bad
+    arguments, for a checkpoint of another training (saying what differs) or a damaged one, and when a loss or gradient
+    is not finite (naming the step; the last checkpoint stays).
+    """
+    _check(model, dataset, run, loss=loss, evaluate=evaluate)
+    settings = {
+        "model": type(model).__name__,
+        "items": len(dataset),
+        "steps": _whole("steps", steps),
+        "batch_size": _whole("batch_size", batch_size),
+        "lr": _number("lr", lr),
+        "weight_decay": _number("weight_decay", weight_decay),
+        "warmup": _number("warmup", warmup),
+        "clip": _number("clip", clip),
+        "max_seconds": math.inf if max_seconds is None else _number("max_seconds", max_seconds),
+        "seed": run.seed,
+        "precision": run.precision,
+    }
+    limit = settings["max_seconds"]
+    evaluate_every = steps if evaluate_every is None else _whole("evaluate_every", evaluate_every)
+    _whole("checkpoint_every", checkpoint_every)
+    _whole("workers", workers, least=0)
+
+    accelerator = _accelerator(run)
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
+    settings["processes"] = processes
+    model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(_groups(model, weight_decay))
+    scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
+    found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
+    history = History(**found) if found else History()
+    if history.steps >= steps or history.seconds >= limit:
+        return history
+
+    ahead = range(history.steps, steps)
+    places = batches.shuffled_places(len(dataset), batch_size, ahead, seed=run.seed, rank=rank, processes=processes)
+    pinned = device.type == "cuda"
+    stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate, pin_memory=pinned)
+    bar = tqdm(total=steps, initial=history.steps, unit="step", disable=quiet or rank > 0)
+    with (
+        _modes_as_found(model),
+        batches.keep_random_state(),
+        checkpoints.note_stop_signals() as signals,
+        closing(stream),
+        bar,
+    ):
+        parallel = accelerator.prepare_model(model.train())  # DistributedDataParallel where there are several processes
+        started, elapsed = time.monotonic() - history.seconds, history.seconds
+        for step, batch in zip(ahead, stream, strict=False):
+            batches.seed_step(run.seed, step, rank, device)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * schedule(max((step + 0.5) / steps, elapsed / limit), warmup)
+            with _autocast(run, device):
+                value = loss(parallel, send_to_device(batch, device, non_blocking=True))
+            _check_loss(value)
+            optimizer.zero_grad()
+            scaler.scale(value).backward()
+            scaler.unscale_(optimizer)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+            # Averages over the processes, so that all of them go on, or stop, together.
+            mine = value.item(), norm.item(), time.monotonic() - started, float(bool(signals))
+            number, norm, elapsed, stop = _mean(accelerator, mine)
+            # A gradient that overflows in fp16 is no error: the scaler leaves that step out and lowers its scale.
+            if not math.isfinite(number) or not (math.isfinite(norm) or scaler.is_enabled()):
+                what = f"a loss of {number}, a gradient of norm {norm}"
+                kept = f"; {checkpoint} holds the last checkpoint" if checkpoint and Path(checkpoint).exists() else ""
+                raise ValueError(f"loss: expected finite numbers, got {what} at step {step + 1} of {steps}{kept}")
+            scaler.step(optimizer)
+            scaler.update()
+
+            done = step + 1 == steps or elapsed >= limit
+            history.losses.append(number)
+            if evaluate and (done or (step + 1) % evaluate_every == 0):
+                history.metrics.append({"step": step + 1, **_evaluate(evaluate, model)})
+            history.seconds = time.monotonic() - started
+            if checkpoint and (done or stop or (step + 1) % checkpoint_every == 0):
+                if rank == 0:
+                    state = {"settings": settings, "history": asdict(history)}
+                    checkpoints.save_training(checkpoint, model, optimizer, scaler, **state)
+                accelerator.wait_for_everyone()
+            figures = {"loss": number} | (history.metrics[-1] if history.metrics else {})
+            bar.set_postfix({name: f"{f:.3f}" for name, f in figures.items() if name != "step"}, refresh=False)
+            bar.update()
+            if done:
+                break
+            if stop:
+                how = f"; the same call goes on from {checkpoint}" if checkpoint else ""
+                raise KeyboardInterrupt(f"stopped after step {step + 1} of {steps}{how}")
+        _share_buffers(model)
+    optimizer.zero_grad()
+    return history
+
+
+def evaluate_batches(
+    model: nn.Module,
+    dataset: Dataset,
+    metric: Any,
+    *,
+    run: Runtime,
+    predict: Callable[[nn.Module, Any], tuple] = lambda model, batch: (model(batch[0]), batch[1]),
+    batch_size: int = 32,
+    workers: int = 0,
+    collate: Callable[[list], Any] | None = None,
+    quiet: bool = True,
+) -> Any:
+    """Score a model with a torchmetrics `Metric` or `MetricCollection` on a whole data set: its `compute()`.
+
+    `predict(model, batch)` gives the arguments of `metric.update`; by default a batch is (inputs, targets) and they are
+    the model's outputs and the targets. Runs in evaluation mode, without gradients, in the precision of `run`; modes
+    and random generators are left as found. Several processes share the items, each counted once, and all get the same
+    result. Raises `ValueError` for bad arguments.
+    """
+    _check(model, dataset, run, predict=predict)
+    if not hasattr(metric, "update") or not hasattr(metric, "compute"):
+        raise ValueError(f"metric: expected a metric of torchmetrics, got {metric!r}")
+    _whole("workers", workers, least=0)
+    rank, processes = 0, 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    places = list(
+        batches.ordered_places(len(dataset), _whole("batch_size", batch_size), rank=rank, processes=processes)
+    )
+    stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
+    device = torch.device(run.device)
+    model.to(device)
+    metric.to(device).reset()
+    bar = tqdm(total=len(places), unit="batch", disable=quiet or rank > 0)
+    with _modes_as_found(model), batches.keep_random_state(), torch.no_grad(), closing(stream), bar:
+        model.eval()
+        for batch in stream:
+            batch = send_to_device(batch, device)
+            with _autocast(run, device):
+                arguments = predict(model, batch)
+            metric.update(*arguments)  # outside of autocast: a metric counts in full precision
+            bar.update()
+        return metric.compute()
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Give the share of the learning rate at `progress` 0 to 1: linear warm-up, then a cosine down to 0.
+
+    Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017, without the restarts.
+    """
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1))
+
+
+def _accelerator(run: Runtime) -> Accelerator:
+    # accelerate keeps the first device it was given for the whole Python process; a notebook may change its mind.
+    if PartialState._shared_state and PartialState().device.type != run.device:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
+    if accelerator.device.type != run.device:
+        raise ValueError(f'run: expected a device that is here, got "{run.device}" where there is {accelerator.device}')
+    return accelerator
+
+
+def _autocast(run: Runtime, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, _AUTOCAST.get(run.precision), enabled=run.precision in _AUTOCAST)
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Part the parameters: weights decay, biases and the scales of normalisations do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ValueError(f"model: expected parameters to train, got a {type(model).__name__} without any")
+    weights, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _mean(accelerator: Accelerator, values: tuple[float, ...]) -> tuple[float, ...]:
+    if accelerator.num_processes == 1:
+        return values
+    together = torch.tensor(values, dtype=torch.float64, device=accelerator.device)
+    return tuple(accelerator.reduce(together, "mean").tolist())
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give every process the buffers of the first: each had seen its own batches (running means)."""
+    for buffer in model.buffers():
+        broadcast(buffer)
+
+
+def _evaluate(evaluate: Callable[[nn.Module], dict[str, float]], model: nn.Module) -> dict[str, float]:
+    _share_buffers(model)
+    model.eval()
+    with torch.no_grad():
+        metrics = evaluate(model)
+    model.train()
+    try:
+        return {name: float(value) for name, value in metrics.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"evaluate: expected a function that returns names and numbers, got {metrics!r}") from problem
+
+
+@contextmanager
+def _modes_as_found(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _check(model: Any, dataset: Any, run: Any, **functions: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise ValueError(f"dataset: expected a data set with a length and an index, got {type(dataset).__name__}")
+    if len(dataset) == 0:
+        raise ValueError(f"dataset: expected at least one item, got an empty {type(dataset).__name__}")
+    if getattr(run, "device", None) not in DEVICES or getattr(run, "precision", None) not in PRECISIONS:
+        raise ValueError(f"run: expected what runtime.setup() returns, got {run!r}")
+    for name, function in functions.items():
+        if not callable(function) and not (name == "evaluate" and function is None):
+            raise ValueError(f"{name}: expected a function, got {function!r}")
+
+
+def _check_loss(value: Any) -> None:
+    if not isinstance(value, Tensor) or value.ndim != 0 or not value.requires_grad:
+        got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss: expected a function that returns a scalar tensor with a gradient, got {got}")
+
+
+def _whole(argument: str, value: Any, *, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{argument}: expected a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def _number(argument: str, value: Any) -> float:
+    accepts, expected = _NUMBERS[argument]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not accepts(value):
+        raise ValueError(f"{argument}: expected {expected}, got {value!r}")
+    return float(value)

@@ -1,0 +1,240 @@
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lecture_utils import checkpoints, runtime
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A stand-in for the course's data/checkpoints."""
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path)
+    return tmp_path / "data" / "checkpoints"
+
+
+def net(channels: int = 4) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, channels, 3), nn.BatchNorm2d(channels), nn.Conv2d(channels, 2, 1))
+
+
+# Files
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(0, 4), max_size=4),
+    st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]),
+    st.dictionaries(st.text(), st.floats(allow_nan=False) | st.text() | st.none()),
+)
+def test_what_is_saved_is_read(tmp_path_factory, shape, kind, metadata):
+    path = tmp_path_factory.mktemp("saved") / "a.safetensors"
+    tensors = {"a.weight": (torch.rand(shape) * 5).to(kind), "b": torch.tensor(7)}
+    checkpoints.save(path, tensors, metadata)
+    found, its_metadata = checkpoints.read(path)
+    assert its_metadata == metadata
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+    assert safetensors.torch.load_file(path).keys() == tensors.keys()  # the plain format, for any other program
+
+
+def test_tensors_of_any_layout_are_saved(tmp_path):
+    images = torch.rand(2, 3, 4, 5)
+    tensors = {"last": images.contiguous(memory_format=torch.channels_last), "turned": images.mT, "tied": images}
+    tensors |= {"same": images, "part": images[:, 1], "trained": nn.Parameter(images)}
+    found, _ = checkpoints.read(checkpoints.save(tmp_path / "a", tensors, {}))
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name], tensor)
+        assert found[name].is_contiguous()
+
+
+def test_folders_are_made_and_nothing_else_is_left(tmp_path):
+    path = checkpoints.save(tmp_path / "new" / "deep" / "a.safetensors", {"x": torch.ones(1)}, {})
+    checkpoints.save(path, {"x": torch.zeros(1)}, {})
+    assert os.listdir(path.parent) == ["a.safetensors"]
+    assert checkpoints.read(path)[0]["x"] == 0
+    if os.name == "posix":  # as readable as any other new file
+        (tmp_path / "other").touch()
+        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
+
+
+@pytest.mark.parametrize("problem", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(problem, moment, tmp_path, monkeypatch):
+    path = checkpoints.save(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {})
+
+    def fail(*_):
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, moment, fail)
+        with pytest.raises(type(problem)):
+            checkpoints.save(path, {"x": torch.zeros(1)}, {})
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+    assert checkpoints.read(path)[0]["x"] == 1
+
+
+def test_metadata_that_json_cannot_hold_is_refused_before_writing(tmp_path):
+    with pytest.raises(TypeError):
+        checkpoints.save(tmp_path / "a", {"x": torch.ones(1)}, {"run": object()})
+    assert not os.listdir(tmp_path)
+
+
+def test_no_truncated_and_no_altered_file_is_read(tmp_path):
+    whole = checkpoints.save(tmp_path / "a.safetensors", {"x": torch.rand(9), "n": torch.arange(5)}, {"step": 12345})
+    data = whole.read_bytes()
+    broken = tmp_path / "b.safetensors"
+    for length in range(0, len(data), 3):
+        broken.write_bytes(data[:length])
+        with pytest.raises(ValueError, match=r"b\.safetensors is damaged.*; make it again with: make checkpoints"):
+            checkpoints.read(broken)
+    header = 8 + int.from_bytes(data[:8], "little")
+    for at in [*range(header, len(data)), data.index(b"12345")]:
+        altered = bytearray(data)
+        altered[at] ^= 1
+        broken.write_bytes(altered)
+        with pytest.raises(ValueError, match="checksum"):
+            checkpoints.read(broken)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.safetensors is missing; run it again"):
+        checkpoints.read(tmp_path / "a.safetensors", mend="run it again")
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        checkpoints.read(tmp_path)
+    torch.save({"x": torch.ones(1)}, tmp_path / "pickled")
+    with pytest.raises(ValueError, match="pickled is damaged or no safetensors file"):
+        checkpoints.read(tmp_path / "pickled")
+
+
+def test_a_safetensors_file_from_elsewhere_is_read_without_metadata(tmp_path):
+    safetensors.torch.save_file({"x": torch.ones(2)}, tmp_path / "a", {"format": "pt", "by": "another"})
+    tensors, metadata = checkpoints.read(tmp_path / "a")
+    assert torch.equal(tensors["x"], torch.ones(2))
+    assert metadata == {}
+
+
+def test_sweep_removes_only_the_leftovers_of_one_file(tmp_path):
+    names = [".a.1.tmp", ".a.22.tmp", ".ab.1.tmp", "a", "a.tmp", ".a.swp"]
+    for name in names:
+        (tmp_path / name).touch()
+    checkpoints.sweep(tmp_path / "a")
+    assert sorted(os.listdir(tmp_path)) == sorted(names[2:])
+    checkpoints.sweep(tmp_path / "nowhere" / "a")
+
+
+def test_an_optimizer_comes_back_with_its_memory_format(tmp_path):
+    model = net().to(memory_format=torch.channels_last)
+    optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
+    model(torch.rand(2, 3, 8, 9)).square().sum().backward()
+    optimizer.step()
+    path = tmp_path / "a.safetensors"
+    checkpoints.save_training(path, model, optimizer, scaler, settings={"steps": 9}, history={"losses": [0.5]})
+    assert "optimizer.exp_avg.0.weight" in checkpoints.read(path)[0]
+
+    other = net().to(memory_format=torch.channels_last)
+    fresh = torch.optim.AdamW(other.parameters())
+    history = checkpoints.load_training(path, other, fresh, scaler, settings={"steps": 9})
+    assert history == {"losses": [0.5]}
+    for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+        assert fresh.state[mine].keys() == optimizer.state[theirs].keys() == {"step", "exp_avg", "exp_avg_sq"}
+        for key, value in optimizer.state[theirs].items():
+            assert torch.equal(fresh.state[mine][key], value)
+        assert fresh.state[mine]["exp_avg"].stride() == mine.stride()
+        assert not fresh.state[mine]["exp_avg"].requires_grad
+    assert checkpoints.load_training(tmp_path / "none", other, fresh, scaler, settings={}) is None
+
+
+# Shipped weights
+
+
+def test_shipped_weights_come_back_in_float32(folder):
+    torch.manual_seed(0)
+    model = net()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(8, 3, 6, 7))
+        model[1].running_var.copy_(torch.tensor([1e-9, 70_000.0, 1.0, 3e38]))  # what float16 cannot hold
+    told = {"command": "make checkpoints", "seed": 0, "metrics": {"miou": 0.5}, "note": "größer"}
+    path = checkpoints.ship("unet", model, told)
+    assert path == folder / "unet.safetensors"
+    assert sorted(os.listdir(folder)) == ["unet.json", "unet.safetensors"]
+    assert safetensors.torch.load_file(path)["0.weight"].dtype == torch.float16
+
+    loaded = checkpoints.load_weights(net().to(memory_format=torch.channels_last), "unet")
+    for (name, mine), theirs in zip(loaded.state_dict().items(), model.state_dict().values(), strict=True):
+        assert mine.dtype == theirs.dtype, name
+        expected = theirs.half().float() if name.endswith(("weight", "bias")) else theirs
+        assert torch.equal(mine, expected), name
+    assert loaded[1].num_batches_tracked == 3
+    assert checkpoints.card("unet") == told
+    assert json.loads((folder / "unet.json").read_text(encoding="utf-8")) == told
+
+
+def test_weights_of_another_model_are_refused_untouched(folder):
+    checkpoints.ship("unet", net(), {})
+    for model, message in [
+        (net(5), r"0\.weight is \(4, 3, 3, 3\) there and \(5, 3, 3, 3\) in the model; .* and 4 more"),
+        (net()[:2], r"unet\.safetensors does not fit this Sequential: 2\.bias is unknown to the model; 2\.weight"),
+        (nn.Sequential(*net(), nn.Linear(2, 2)), "3.weight is missing; 3.bias is missing$"),
+    ]:
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        with pytest.raises(ValueError, match=message):
+            checkpoints.load_weights(model, "unet")
+        assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["", "../unet", "a/b", "unet.safetensors", 3, None])
+def test_names_are_plain(name, folder):
+    for act in (
+        lambda: checkpoints.ship(name, net(), {}),
+        lambda: checkpoints.load_weights(net(), name),
+        lambda: checkpoints.card(name),
+    ):
+        with pytest.raises(ValueError, match="name: expected a plain name"):
+            act()
+
+
+def test_bad_weights_and_cards_write_nothing(folder, monkeypatch):
+    model = net()
+    model[0].weight.data[0, 0, 0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"finite in float16, got 0\.weight with others"):
+        checkpoints.ship("unet", model, {})
+    with pytest.raises(ValueError, match=r"at most 4,000,000 bytes in float16, got 4,00\d,\d\d\d"):
+        checkpoints.ship("unet", nn.Linear(2000, 1000), {})
+    with pytest.raises(ValueError, match="card: expected what JSON can hold"):
+        checkpoints.ship("unet", net(), {"run": object()})
+    monkeypatch.setattr(runtime, "checkout", lambda: None)
+    with pytest.raises(ValueError, match="folder: expected a path"):
+        checkpoints.ship("unet", net(), {})
+    assert not folder.exists()
+
+
+def test_another_folder_may_be_named(tmp_path):
+    path = checkpoints.ship("big-net_2", nn.Linear(3, 2), {}, folder=tmp_path / "mine")
+    assert path == tmp_path / "mine" / "big-net_2.safetensors"
+    weights = checkpoints.read(path)[0]["weight"]
+    assert np.isfinite(weights.numpy()).all()
+
+
+def test_missing_and_damaged_shipped_files_say_what_makes_them(folder):
+    with pytest.raises(FileNotFoundError, match=r"data/checkpoints/unet\.safetensors is missing; .*make checkpoints"):
+        checkpoints.load_weights(net(), "unet")
+    with pytest.raises(FileNotFoundError, match=r"unet\.json is missing; .*make checkpoints"):
+        checkpoints.card("unet")
+    path = checkpoints.ship("unet", net(), {})
+    path.write_bytes(path.read_bytes()[:-1])
+    (folder / "unet.json").write_text('{"seed":')
+    with pytest.raises(ValueError, match=r"unet\.safetensors is damaged .*make checkpoints"):
+        checkpoints.load_weights(net(), "unet")
+    with pytest.raises(ValueError, match=r"unet\.json is damaged .*make checkpoints"):
+        checkpoints.card("unet")
