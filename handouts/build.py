@@ -1,0 +1,190 @@
+"""Render the notebooks as handouts: a site that needs no network in handouts/_build/html, and a PDF of each notebook.
+
+    python handouts/build.py                  execute the notebooks, then render them
+    python handouts/build.py --no-execute     render the committed outputs
+
+A page is added by putting a Markdown file beside this one; it appears in the contents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "_build"
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+# Nothing but the page: a browser just started otherwise asks its maker for updates.
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find_browser() -> str | None:
+    """The path of Chromium or Chrome, or None where there is neither."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def fetch_mathjax(assets: Path) -> str:
+    """Put MathJax 3 from npm into `assets` unless it is there; return a sentence when that cannot be done, else ""."""
+    target = assets / "mathjax"
+    if target.exists():
+        return ""
+    npm = shutil.which("npm")
+    if npm is None:
+        return "No npm (apt-get install npm): mathematics is loaded from its public address, not from the handout."
+    assets.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=assets) as folder:
+        packed = subprocess.run([npm, "pack", "mathjax@3", "--silent"], cwd=folder, capture_output=True, text=True)
+        if packed.returncode:
+            return "npm could not fetch mathjax@3: mathematics is loaded from its public address, not from the handout."
+        (Path(folder) / "mathjax").mkdir()
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            # One file holds parser, renderer and glyphs.
+            for member in ("package/es5/tex-svg.js", "package/LICENSE"):
+                data = archive.extractfile(member).read()
+                (Path(folder) / "mathjax" / Path(member).name).write_bytes(data)
+        os.replace(Path(folder) / "mathjax", target)
+    return ""
+
+
+def stage(notebooks: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> None:
+    """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, their table and the timings."""
+    shutil.rmtree(source, ignore_errors=True)
+    (source / "notebooks").mkdir(parents=True)
+    for page in HERE.glob("*.md"):
+        shutil.copy(page, source)
+    rows = []
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        describe_images(notebook)
+        nbformat.write(notebook, source / "notebooks" / path.name)
+        pdf = f'<a href="../pdf/{path.stem}.pdf">PDF</a>' if with_pdf else ""
+        rows.append((f"[](notebooks/{path.name})", pdf))
+    (source / "_notebooks.md").write_text(table(("Notebook", "To print"), rows), encoding="utf-8")
+    (source / "timing.md").write_text(timing_page([path.stem for path in notebooks], timings), encoding="utf-8")
+
+
+def describe_images(notebook: nbformat.NotebookNode) -> None:
+    """Hand the alternative text that a picture carries in its output's metadata to the renderer."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            for kind, details in output.get("metadata", {}).items():
+                if kind.startswith("image/") and "alt" in details:
+                    cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = details["alt"]
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table, its first column to the left and the others, numbers mostly, to the right."""
+    lines = [header, ("---", *["--:"] * (len(header) - 1)), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def timing_page(names: list[str], timings: dict) -> str:
+    """The page that says how long each notebook took, and on what."""
+    machine, runs = timings.get("machine"), timings.get("notebooks", {})
+    runs = {name: runs[name] for name in names if name in runs}
+    if not runs:
+        return "# Timing\n\nThe notebooks were not executed when these handouts were made.\n"
+    rows = [
+        (f"[](notebooks/{name}.ipynb)", f"{run['seconds']:.0f}", f"{run['peak_mib']:,}") for name, run in runs.items()
+    ]
+    total = sum(run["seconds"] for run in runs.values())
+    peak = max(run["peak_mib"] for run in runs.values())
+    rows.append(("**All, one after the other**", f"**{total:.0f}**", f"**{peak:,}**"))
+    return (
+        "# Timing\n\n"
+        f"Each notebook was executed from top to bottom in its own kernel on {machine['date']}: {machine['system']}, "
+        f"{machine['cores']} cores, Python {machine['python']}, PyTorch {machine['torch']}.\n\n"
+    ) + table(("Notebook", "Seconds", "Peak memory (MiB)"), rows)
+
+
+def render(source: Path, html: Path, printed: list[str]) -> None:
+    """Run Sphinx; a warning is an error, and only a site without one takes the place of the last."""
+    with tempfile.TemporaryDirectory(dir=html.parent) as work:
+        partial = Path(work) / "html"
+        command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-c", HERE]
+        command += ["-d", Path(work) / "doctrees", "-A", f"printed_pages={','.join(printed)}", source, partial]
+        if subprocess.run(list(map(str, command))).returncode:
+            raise SystemExit("Sphinx warned or failed (above); the site was not replaced.")
+        shutil.rmtree(html, ignore_errors=True)
+        os.replace(partial, html)
+
+
+def print_pdf(browser: str, page: Path, pdf: Path) -> None:
+    """Print a page of the site as Chromium lays it out on paper."""
+    pdf.parent.mkdir(parents=True, exist_ok=True)
+    partial = pdf.with_suffix(".partial")
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, *BROWSER_FLAGS, f"--user-data-dir={profile}", "--no-pdf-header-footer"]
+        # Mathematics is typeset by a script: give it (virtual) time before printing.
+        command += ["--virtual-time-budget=30000", f"--print-to-pdf={partial}", page.resolve().as_uri()]
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if printed.returncode or not partial.exists():
+        raise SystemExit(f"{browser} could not print {page.name}:\n{printed.stderr}")
+    os.replace(partial, pdf)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the handouts; 0 when all went well."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--notebooks", type=Path, default=HERE.parent / "notebooks", help="folder of the notebooks")
+    parser.add_argument("--out", type=Path, default=BUILD, help="folder of the results")
+    parser.add_argument("--no-execute", action="store_true", help="render the outputs stored in the notebooks")
+    parser.add_argument("--no-pdf", action="store_true", help="leave the PDFs out")
+    options = parser.parse_args(arguments)
+
+    start = time.perf_counter()
+    notebooks, out = sorted(options.notebooks.resolve().glob("*.ipynb")), options.out.resolve()
+    if not notebooks:
+        raise SystemExit(f"There are no notebooks in {options.notebooks}.")
+    timings_file = out / "timings.json"
+    if not options.no_execute:
+        executed = out / "notebooks"
+        shutil.rmtree(executed, ignore_errors=True)
+        command = [sys.executable, HERE / "execute.py", *notebooks, "--out", executed, "--timings", timings_file]
+        if subprocess.run(list(map(str, command))).returncode:
+            raise SystemExit("A notebook failed (above); nothing was rendered.")
+        notebooks = [executed / path.name for path in notebooks]
+    timings = json.loads(timings_file.read_text(encoding="utf-8")) if timings_file.exists() else {}
+
+    browser = None if options.no_pdf else find_browser()
+    sentences = [fetch_mathjax(BUILD / "assets")]
+    stage(notebooks, out / "source", timings, with_pdf=browser is not None)
+    render(out / "source", out / "html", [f"notebooks/{path.stem}" for path in notebooks] if browser else [])
+    shutil.rmtree(out / "pdf", ignore_errors=True)
+    if browser:
+        for path in notebooks:
+            print_pdf(browser, out / "html" / "notebooks" / f"{path.stem}.html", out / "pdf" / f"{path.stem}.pdf")
+    elif not options.no_pdf:
+        sentences.append("No Chromium (apt-get install chromium): the PDFs were left out.")
+    print(*filter(None, sentences), sep="\n", end="\n" * any(sentences))
+    print(f"Handouts in {time.perf_counter() - start:.0f} s: open {out / 'html' / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

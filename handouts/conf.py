@@ -1,0 +1,71 @@
+"""Sphinx settings of the handouts; `build.py` calls Sphinx with them. The site works from file:// without a network."""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+HERE = Path(__file__).resolve().parent
+MATHJAX = HERE / "_build" / "assets" / "mathjax" / "tex-svg.js"
+
+project = "The computer-vision lecture that runs"
+author = "the course"
+language = "en"
+extensions = ["myst_nb"]
+exclude_patterns = ["_*"]
+
+nb_execution_mode = "off"  # build.py has executed the notebooks, each in its own kernel
+nb_ipywidgets_js = {}  # an explorer brings its own script; nothing is fetched
+nb_mime_priority_overrides = [("html", "text/html", 0)]
+nb_render_image_options = {"align": "center"}
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "html_image"]
+myst_heading_anchors = 3
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["custom.css", ("print.css", {"media": "print"})]
+html_show_search_summary = False  # it would fetch pages, which browsers refuse from file://
+html_theme_options = {
+    "show_toc_level": 2,
+    "navbar_persistent": [],
+    "footer_content_items": [],
+    "use_download_button": True,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+if MATHJAX.exists():  # else Sphinx's public address
+    html_static_path.append(str(MATHJAX.parent.parent))
+    mathjax_path = "mathjax/tex-svg.js"
+    # The menu would load its parts, which are not shipped, when opened.
+    mathjax3_config = {"options": {"enableMenu": False}}
+
+
+def keep_offline(app, doctree):
+    """Put its words in place of a picture from the network (the badges); warn of what raw HTML would fetch."""
+    for image in list(doctree.findall(nodes.image)):
+        if "://" in image["uri"]:
+            image.replace_self(nodes.inline("", image.get("alt", "link"), classes=["badge-link"]))
+    for raw in doctree.findall(nodes.raw):
+        for attribute in ('src="http', "src='http", 'rel="stylesheet"'):
+            if attribute in raw.astext():
+                logging.getLogger(__name__).warning("HTML that needs a network: %s…", attribute, location=raw)
+
+
+def offer_pdf(app, pagename, templatename, context, doctree):
+    """Let the download menu offer the notebook's printed PDF instead of the browser's print dialogue."""
+    if pagename not in context.get("printed_pages", "").split(","):
+        return
+    for group in context["header_buttons"]:
+        for button in group.get("buttons", ()):
+            if button["label"] == "download-pdf-button":
+                url = context["pathto"](f"../pdf/{Path(pagename).name}.pdf", resource=True)
+                del button["javascript"]
+                button.update(type="link", url=url, tooltip="Download as PDF")
+
+
+def setup(app):
+    """Connect the two hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
+    app.connect("doctree-read", keep_offline, priority=400)
+    app.connect("html-page-context", offer_pdf, priority=600)

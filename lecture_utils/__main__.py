@@ -1,0 +1,144 @@
+"""The course from the shell: python -m lecture_utils doctor | data | train | evaluate."""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit status. Wrong input is answered with one line, without a traceback."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, FileNotFoundError) as problem:
+        print(f"{options.command}: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'stopped'}", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m lecture_utils", description="The computer-vision lecture that runs.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    doctor = commands.add_parser("doctor", help="say what is missing on this machine, and how to mend it")
+    doctor.set_defaults(run=run_doctor)
+
+    data = commands.add_parser("data", help="generate scenes of the toy city in the layouts of real data sets")
+    data.add_argument("--out", type=Path, help="the folder to write to")
+    data.add_argument("--scenes", type=int, help="how many")
+    data.add_argument("--size", type=int, default=128, help="pixels a side, 64 to 512")
+    data.add_argument("--split", default="train", help="train, val or test: each has seeds of its own")
+    data.add_argument("--workers", type=int, help="processes; all cores by default")
+    data.add_argument("--quick", action="store_true", help="the set the notebooks use, unless it is there and whole")
+    data.set_defaults(run=run_data)
+
+    train = commands.add_parser("train", help="train a model by its recipe")
+    train.add_argument("name", help="unet, fcn or pixel")
+    train.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
+    train.add_argument("--size", type=int, help="resize pairs to this many pixels a side")
+    train.add_argument("--steps", type=int)
+    train.add_argument("--batch-size", type=int)
+    train.add_argument("--lr", type=float)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--checkpoint", type=Path, help="write here, and go on from here")
+    train.add_argument("--ship", action="store_true", help="store the weights and their card in data/checkpoints")
+    train.set_defaults(run=run_train)
+
+    evaluate = commands.add_parser("evaluate", help="score a shipped model on unseen scenes")
+    evaluate.add_argument("name", help="unet, fcn or pixel")
+    evaluate.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
+    evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
+    evaluate.set_defaults(run=run_evaluate)
+    return top
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from lecture_utils import doctor
+
+    text, able = doctor.report()
+    print(text)
+    return 0 if able else 1
+
+
+def run_data(options: argparse.Namespace) -> int:
+    if options.quick:
+        from lecture_utils.datasets import toy_city
+
+        toy_city()
+        return 0
+    from lecture_utils import toycity
+
+    if options.out is None or options.scenes is None:
+        raise ValueError("--out and --scenes: expected both, or --quick")
+    kind = {"split": options.split, "scenes": options.scenes, "size": options.size}
+    toycity.export(options.out, **kind, workers=options.workers)
+    print(f"{options.scenes} scenes of {options.size} × {options.size} pixels in {options.out}")
+    return 0
+
+
+def run_train(options: argparse.Namespace) -> int:
+    from lecture_utils import checkpoints, recipes, runtime
+
+    run = runtime.setup(options.seed, quiet=not is_first_process())
+    given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "checkpoint")}
+    changes = {key: value for key, value in given.items() if value is not None}
+    model, history = recipes.train(options.name, run, root=options.root, size=options.size, **changes)
+    if not is_first_process():
+        return 0
+    print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(history.losses[-20:]) / len(history.losses[-20:]):.3f}")
+    if options.ship:
+        scenes, scores = recipes.evaluate(model, run)
+        checkpoints.ship(options.name, model, {
+            "name": options.name, "command": shlex.join(["python", "-m", "lecture_utils", *sys.argv[1:]]),
+            "seed": run.seed, "data": "toy city, quick: 2,000 training scenes at 96 × 96, read from their JPEG pairs",
+            "steps": history.steps, "seconds": round(history.seconds), "machine": machine(run),
+            "scenes": scenes, "metrics": metrics(scores),
+        })  # fmt: skip
+        print_scores(options.name, scenes, scores)
+    return 0
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    from lecture_utils import recipes, runtime
+
+    run = runtime.setup(quiet=True)
+    scenes, scores = recipes.evaluate(recipes.load(options.name), run, root=options.root)
+    print_scores(options.name, scenes, scores)
+    if options.json:
+        print(json.dumps({"name": options.name, "scenes": scenes, "metrics": metrics(scores)}))
+    return 0
+
+
+def print_scores(name: str, scenes: int, scores: dict) -> None:
+    print(f"{name} on {scenes} unseen scenes")
+    for key, value in metrics(scores).items():
+        print(f"  {key:<16}{value:8.3f}")
+    for key, value in scores["iou"].items():
+        if value == value:  # not the classes that no scene holds
+            print(f"    IoU {key:<14}{value:6.3f}")
+
+
+def metrics(scores: dict) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float)}
+
+
+def machine(run) -> str:
+    import torch
+
+    device = torch.cuda.get_device_name(0) if run.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
+    return f"{device}, {run.precision}, torch {torch.__version__}"
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The lecture's claims: stated, measured, held or not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+
+Measured = float | Mapping[str, float]
+
+METADATA = "lecture_claim"  # where an executed notebook keeps the fields, for the page that gathers the claims
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its outcome; as the last value of a cell it shows as a card."""
+
+    claim: str
+    slide: str
+    lecture: str
+    measured: str
+    holds: bool
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return "✓ held here" if self.holds else "✗ did not hold here"
+
+    def __str__(self) -> str:
+        text = f"{self.verdict}: {self.claim} ({self.slide})\n  the lecture: {self.lecture}\n  here: {self.measured}"
+        return f"{text}\n  {self.note}" if self.note else text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        """The card and the plain text; the fields go to the output's metadata, which no viewer takes for a picture."""
+        # No text colour and no background: the card takes those of the page, light or dark. The words tell the verdict.
+        edge = "#009E73" if self.holds else "#D55E00"
+        texts = {name: escape(value) for name, value in asdict(self).items() if name != "holds"}
+        note = f"<br><em>{texts['note']}</em>" if self.note else ""
+        card = (
+            f'<div style="border: 1px solid {edge}; border-left-width: 0.5em; border-radius: 4px; padding: 0.5em 1em">'
+            f"<strong>Claim check: {self.verdict}</strong> ({texts['slide']})<br>{texts['claim']}<br>"
+            f"The lecture: {texts['lecture']}<br>Measured here: {texts['measured']}{note}</div>"
+        )
+        return {"text/html": card, "text/plain": str(self)}, {METADATA: asdict(self)}
+
+
+def check(
+    claim: str,
+    *,
+    slide: int | str,
+    lecture: str,
+    measured: Measured,
+    holds: Callable[[Measured], bool],
+    digits: int = 2,
+    note: str = "",
+) -> Claim:
+    """Hold a claim of the lecture against a measurement; the last line of its cell, so that the card shows.
+
+    `slide` is a slide's number or a paper's name, `lecture` the figure given there. `measured` is one number, or name →
+    number; it is shown with `digits` decimals. `holds` is a function of `measured`, as `lambda miou: miou >= 0.75`: the
+    verdict comes from the measurement and cannot be typed in. A verdict, text or nan instead is a ValueError.
+    """
+    if not callable(holds):
+        raise ValueError(f"holds: got {holds!r}, expected a function of measured, as `lambda miou: miou >= 0.75`")
+    numbers = dict(measured) if isinstance(measured, Mapping) else {"": measured}
+    for name, number in numbers.items():
+        if isinstance(number, str) or not float("-inf") < float(number) < float("inf"):
+            raise ValueError(f"measured: got {name} {number!r}, expected a finite number")
+    if not numbers:
+        raise ValueError("measured: got no number, expected at least one")
+    shown = ", ".join(f"{name} {number:.{digits}f}".strip() for name, number in numbers.items())
+    place = f"slide {slide}" if isinstance(slide, int) else slide
+    return Claim(claim, place, lecture, shown, bool(holds(measured)), note)

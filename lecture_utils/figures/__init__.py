@@ -1,0 +1,25 @@
+"""Pictures: overlays, scores and diagrams, in one look."""
+
+from lecture_utils.figures.network import unet_diagram
+from lecture_utils.figures.overlays import (
+    boundaries_magnified,
+    class_iou_bars,
+    compare,
+    label_map,
+    legend,
+    overlay,
+    training_curve,
+)
+from lecture_utils.figures.style import show
+
+__all__ = [
+    "boundaries_magnified",
+    "class_iou_bars",
+    "compare",
+    "label_map",
+    "legend",
+    "overlay",
+    "show",
+    "training_curve",
+    "unet_diagram",
+]

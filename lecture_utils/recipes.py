@@ -1,0 +1,93 @@
+"""How each model that comes with the course is built, trained on the city and scored: one entry for each checkpoint.
+
+`python -m lecture_utils train NAME` and `evaluate NAME` run exactly this.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassConfusionMatrix
+from torchvision.transforms import v2
+
+from lecture_utils import checkpoints, training
+from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
+from lecture_utils.datasets import CityscapesPairs, toy_city
+from lecture_utils.runtime import Runtime
+from lecture_utils.segmentation import FCN, PixelClassifier, UNet, segmentation_scores
+
+# The means and deviations of ImageNet's photographs, which pretrained networks expect too.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A city-sized model and the training that made its checkpoint."""
+
+    build: Callable[[], nn.Module]
+    steps: int
+    lr: float
+    batch_size: int = 16
+
+
+RECIPES = {
+    "unet": Recipe(lambda: UNet(3, len(CLASSES), base_channels=16, depth=4, norm="batch"), steps=3000, lr=5e-3),
+    "fcn": Recipe(lambda: FCN(3, len(CLASSES), base_channels=16, depth=4), steps=3000, lr=5e-3),
+    "pixel": Recipe(lambda: PixelClassifier(3, len(CLASSES)), steps=1000, lr=1e-2),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a shipped model."""
+    if name not in RECIPES:
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def load(name: str) -> nn.Module:
+    """A shipped model with its trained weights, ready to predict (evaluation mode, float32, on the CPU)."""
+    return checkpoints.load_weights(recipe(name).build(), name).eval()
+
+
+def photo_transforms(*, train: bool = False) -> v2.Compose:
+    """What turns a stored pair into numbers: floats around 0, and in training a flip every other time."""
+    flip = [v2.RandomHorizontalFlip(0.5)] if train else []
+    return v2.Compose([*flip, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+
+
+def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
+    """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default."""
+    transforms = photo_transforms(train=split == "train")
+    return CityscapesPairs(toy_city() if root is None else root, split, transforms=transforms, size=size)
+
+
+def segmentation_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Cross-entropy of every pixel that is not ignored (slide 13)."""
+    images, labels = batch
+    return F.cross_entropy(model(images), labels.long(), ignore_index=IGNORE_INDEX)
+
+
+def score_segmentation(model: nn.Module, dataset: CityscapesPairs, run: Runtime) -> dict:
+    """Accuracy, mean IoU and the IoU of each class, over all pixels of a data set."""
+    confusion = MulticlassConfusionMatrix(len(CLASSES), ignore_index=IGNORE_INDEX)
+    predict = lambda model, batch: (model(batch[0]).argmax(1), batch[1].long())  # noqa: E731
+    counts = training.evaluate_batches(model, dataset, confusion, run=run, predict=predict)
+    return segmentation_scores(counts.cpu())
+
+
+def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int | None = None, **changes) -> tuple:
+    """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own."""
+    chosen = recipe(name)
+    model = chosen.build()
+    settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
+    data = segmentation_data("train", root, size=size)
+    return model, training.fit(model, data, loss=segmentation_loss, run=run, **settings)
+
+
+def evaluate(model: nn.Module, run: Runtime, *, root: Path | str | None = None, size: int | None = None) -> tuple:
+    """Score a model on the unseen scenes of the city (or of `root`); returns (number of scenes, scores)."""
+    data = segmentation_data("test", root, size=size)
+    return len(data), score_segmentation(model, data, run)

@@ -1,0 +1,13 @@
+"""The toy city: a generated world with everything the lecture needs. Scene → picture → captions → files.
+
+Knows numpy and Pillow only, no torch. `sample.py` draws a scene from a seed, `render.py` paints it, `describe.py`
+speaks of it, `export.py` writes it in the layouts of real data sets.
+"""
+
+from lecture_utils.toycity.describe import describe
+from lecture_utils.toycity.export import export, seeds, verify
+from lecture_utils.toycity.render import Picture, VisibleObject, render
+from lecture_utils.toycity.sample import sample_scene
+from lecture_utils.toycity.scene import Scene
+
+__all__ = ["Picture", "Scene", "VisibleObject", "describe", "export", "render", "sample_scene", "seeds", "verify"]

@@ -1,0 +1,189 @@
+"""Writes scenes to disk as the real data sets look: Cityscapes pairs (Kaggle's JPEGs) and COCO's JSON files.
+
+    out/cityscapes_data/{train,val,test}/1.jpg …          photo left, colour mask right
+    out/coco/{train,val,test}2017/000000000001.jpg …      the photo alone
+    out/coco/annotations/{instances,captions}_train2017.json
+    out/manifest_train.json                               written last: checksums of all of the above
+
+A split is a range of seeds, and the ranges do not meet, so no test scene can be in training.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from lecture_utils.cityscapes import colour_labels
+from lecture_utils.toycity.describe import describe
+from lecture_utils.toycity.render import Picture, render
+from lecture_utils.toycity.sample import sample_scene
+
+FORMAT = 1  # raise it when the same seed gives another picture: folders of the old kind are then made anew
+SPLITS = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # the first seed of each
+SPLIT_SCENES = 10_000_000
+CATEGORIES = ("person", "car", "traffic sign", "traffic light")
+JPEG = {"quality": 90, "subsampling": 0}  # blurs colours over 8 × 8 blocks, as the real files do, and labels survive
+COMMAND = "python -m lecture_utils data --out {out} --scenes {scenes} --size {size} --split {split}"
+
+
+def seeds(split: str, scenes: int) -> range:
+    """The seeds of the first `scenes` scenes of a split."""
+    if split not in SPLITS:
+        raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
+    if isinstance(scenes, bool) or not isinstance(scenes, int) or not 1 <= scenes <= SPLIT_SCENES:
+        raise ValueError(f"scenes: got {scenes!r}, expected a whole number from 1 to {SPLIT_SCENES:,}")
+    return range(SPLITS[split], SPLITS[split] + scenes)
+
+
+def export(out, *, split: str = "train", scenes: int, size: int = 128, workers: int | None = None, quiet: bool = False) -> Path:
+    """Write `scenes` scenes of a split at size × size pixels below `out`, on all cores, and return `out`.
+
+    Everything is made in a temporary folder and moved into place at the end: an interrupted run leaves what was there.
+    """
+    out, numbers = Path(out), seeds(split, scenes)
+    render(sample_scene(numbers[0]), size)  # a size that cannot be drawn is refused before anything is written
+    for leftover in out.glob(f".making-{split}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
+    making = out / f".making-{split}-{os.getpid()}"
+    try:
+        for folder in _folders(split):
+            (making / folder).mkdir(parents=True)
+        (making / "coco/annotations").mkdir(parents=True)
+        work = partial(_write_scene, making, split, size)
+        bar = tqdm(_spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet)
+        _write_annotations(making, split, size, list(bar))
+        _write_manifest(making, split, scenes, size)
+        _move_into_place(making, out, split)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return out
+
+
+def verify(out, split: str, *, scenes: int | None = None, size: int | None = None) -> list[str]:
+    """What is wrong with a split below `out`: an empty list when every file is there, whole, and of the wanted kind."""
+    seeds(split, scenes or 1)
+    out = Path(out)
+    try:
+        manifest = json.loads((out / f"manifest_{split}.json").read_text())
+        files, made = manifest["files"], {key: manifest[key] for key in ("format", "scenes", "size")}
+    except FileNotFoundError:
+        return [f"{out}: has no manifest_{split}.json"]
+    except (ValueError, KeyError, TypeError):
+        return [f"{out / f'manifest_{split}.json'}: cannot be read"]
+    wanted = {"format": FORMAT, "scenes": scenes or made["scenes"], "size": size or made["size"]}
+    problems = [f"{out}: {key} is {made[key]}, wanted {wanted[key]}" for key in wanted if made[key] != wanted[key]]
+    for name, checksum in files.items():
+        path = out / name
+        if not path.is_file():
+            problems.append(f"{path}: is missing")
+        elif _checksum(path) != checksum:
+            problems.append(f"{path}: is damaged")
+    return problems
+
+
+def pair(picture: Picture) -> np.ndarray:
+    """Photo and colour mask side by side, as in Kaggle's data set: (size, 2 · size, 3) uint8."""
+    return np.concatenate([picture.image, colour_labels(picture.labels)], axis=1)
+
+
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run-length code of a boolean mask (H, W): runs down the columns, zeros first."""
+    runs = [(bool(value), sum(1 for _ in group)) for value, group in groupby(mask.ravel(order="F").tolist())]
+    return [length for _, length in ([(False, 0), *runs] if runs and runs[0][0] else runs)]
+
+
+def _folders(split: str) -> tuple[str, str]:
+    return f"cityscapes_data/{split}", f"coco/{split}2017"
+
+
+def _spread(work, numbers: range, workers: int | None) -> Iterable[dict]:
+    """Do the work for each number in order, in several processes when there is enough of it."""
+    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // 32))
+    if workers <= 1:
+        yield from map(work, numbers)
+        return
+    done = 0
+    # New interpreters, not forks: a notebook has threads (torch's, Jupyter's) that a fork would copy half-alive.
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for result in pool.map(work, numbers, chunksize=16):
+                yield result
+                done += 1
+    except BrokenProcessPool:  # a script without `if __name__ == "__main__"` cannot be started again
+        yield from map(work, numbers[done:])
+
+
+def _write_scene(making: Path, split: str, size: int, seed: int) -> dict:
+    """Write one scene's two JPEGs; return what the annotation files say of it."""
+    scene = sample_scene(seed)
+    picture = render(scene, size)
+    number = seed - SPLITS[split] + 1
+    pairs, photos = (making / folder for folder in _folders(split))
+    Image.fromarray(pair(picture)).save(pairs / f"{number}.jpg", **JPEG)
+    Image.fromarray(picture.image).save(photos / f"{number:012d}.jpg", **JPEG)
+    objects = []
+    for index, thing in enumerate(picture.objects):
+        x0, y0, x1, y1 = thing.box
+        objects.append(
+            {
+                "image_id": number, "category_id": CATEGORIES.index(thing.category) + 1, "iscrowd": 0,
+                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": thing.area,
+                "segmentation": {"size": [size, size], "counts": run_lengths(picture.instances == index + 1)},
+            }
+        )  # fmt: skip
+    return {"number": number, "objects": objects, "captions": describe(scene, picture)}
+
+
+def _write_annotations(making: Path, split: str, size: int, results: list[dict]) -> None:
+    info = {"description": f"toy city, {split}, seeds from {SPLITS[split]}", "version": str(FORMAT)}
+    images = [
+        {"id": r["number"], "file_name": f"{r['number']:012d}.jpg", "width": size, "height": size} for r in results
+    ]
+    objects = [thing for r in results for thing in r["objects"]]
+    captions = [{"image_id": r["number"], "caption": caption} for r in results for caption in r["captions"]]
+    categories = [{"id": i, "name": name, "supercategory": "street"} for i, name in enumerate(CATEGORIES, start=1)]
+    for kind, rows in (("instances", objects), ("captions", captions)):
+        annotations = [{"id": i, **row} for i, row in enumerate(rows, start=1)]
+        content = {"info": info, "images": images, "annotations": annotations}
+        content |= {"categories": categories} if kind == "instances" else {}
+        (making / f"coco/annotations/{kind}_{split}2017.json").write_text(json.dumps(content, separators=(",", ":")))
+
+
+def _write_manifest(making: Path, split: str, scenes: int, size: int) -> None:
+    files = sorted(path for path in making.rglob("*") if path.is_file())
+    manifest = {
+        "format": FORMAT, "command": COMMAND.format(out="…", scenes=scenes, size=size, split=split),
+        "split": split, "scenes": scenes, "size": size, "first_seed": SPLITS[split],
+        "files": {path.relative_to(making).as_posix(): _checksum(path) for path in files},
+    }  # fmt: skip
+    (making / f"manifest_{split}.json").write_text(json.dumps(manifest, indent=0))
+
+
+def _move_into_place(making: Path, out: Path, split: str) -> None:
+    """Replace an older split: its manifest goes first and the new one comes last, so a torn state is never trusted."""
+    manifest = f"manifest_{split}.json"
+    (out / manifest).unlink(missing_ok=True)
+    for folder in _folders(split):
+        shutil.rmtree(out / folder, ignore_errors=True)
+        (out / folder).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(making / folder, out / folder)
+    (out / "coco/annotations").mkdir(exist_ok=True)
+    for kind in ("instances", "captions"):
+        name = f"coco/annotations/{kind}_{split}2017.json"
+        os.replace(making / name, out / name)
+    os.replace(making / manifest, out / manifest)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

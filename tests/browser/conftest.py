@@ -1,0 +1,45 @@
+"""Chromium for the tests of this folder, and the reason why they are skipped where it is missing."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+HANDOUTS = Path(__file__).resolve().parents[2] / "handouts"
+
+
+@pytest.fixture(scope="session")
+def build():
+    spec = importlib.util.spec_from_file_location("handouts_build", HANDOUTS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def chromium(build):
+    path = build.find_browser()
+    if path is None:
+        pytest.skip("no Chromium or Chrome (apt-get install chromium)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(build, chromium):
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright (pip install playwright)")
+    with playwright.sync_playwright() as driver:
+        # playwright adds --headless itself.
+        flags = [flag for flag in build.BROWSER_FLAGS if flag != "--headless"]
+        instance = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield instance
+        instance.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
+    context.set_default_timeout(60_000)
+    yield context.new_page()
+    context.close()

@@ -1,0 +1,166 @@
+"""A small site, built by the handouts' own configuration, opened from file:// in Chromium and printed."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+FRAMES = [
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='60' height='40'%3E"
+    f"%3Crect width='{20 * k}' height='40'/%3E%3C/svg%3E"
+    for k in (1, 2, 3)
+]
+# What an explorer stores beside its widget: one picture, a slider, and the frames in a script of its own.
+EXPLORER = f"""<figure class="explorer"><img alt="a bar" src="{FRAMES[0]}">
+<figcaption><label>width <input type="range" min="0" max="2" value="0"></label> <output>0</output></figcaption></figure>
+<script>(() => {{
+  const figure = document.currentScript.previousElementSibling, frames = {json.dumps(FRAMES)};
+  figure.querySelector("input").oninput = event => {{
+    figure.querySelector("img").src = frames[event.target.value];
+    figure.querySelector("output").value = event.target.value;
+  }};
+}})()</script>"""
+CELLS = [
+    new_markdown_cell(
+        "# Small\n\n[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://example.org/n)\n\n"
+        "A *zebracorn* is $x^2$ of\n\n$$\\sum_k \\exp z_k.$$"
+    ),
+    new_code_cell(f"print('long', {'1234567890, ' * 40})", execution_count=1),
+    new_code_cell("explore()", execution_count=2, outputs=[new_output("display_data", {"text/html": EXPLORER})]),
+    new_code_cell(
+        "wide()",
+        execution_count=3,
+        outputs=[new_output("display_data", {"text/html": f"<table><tr>{'<td>a wide table</td>' * 40}</tr></table>"})],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def out(build, chromium, tmp_path_factory):
+    """The built site, with its PDF; mathematics is local, or else there is nothing to test here."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "in").mkdir()
+    python = {"language_info": {"name": "python"}}
+    nbformat.write(new_notebook(cells=CELLS, metadata=python), folder / "in" / "00_small.ipynb")
+    missing = build.fetch_mathjax(build.BUILD / "assets")
+    if missing:
+        pytest.skip(missing)
+    assert build.main(["--notebooks", str(folder / "in"), "--out", str(folder), "--no-execute"]) == 0
+    return folder
+
+
+@pytest.fixture
+def visit(page, out):
+    """Opens a page of the site; in the end nothing but files was asked for, and no script failed."""
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
+
+    def go(name, query=""):
+        page.goto((out / "html" / name).as_uri() + query)
+        return page
+
+    yield go
+    assert asked
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert errors == []
+
+
+def test_mathematics_is_typeset(visit):
+    page = visit("notebooks/00_small.html")
+    page.wait_for_selector("mjx-container svg")
+    assert page.locator("mjx-container").count() == 2
+    assert page.locator("mjx-merror").count() == 0
+
+
+def test_slider_moves_the_picture(visit):
+    page = visit("notebooks/00_small.html")
+    figure = page.locator("figure.explorer")
+    assert figure.locator("img").get_attribute("src") == FRAMES[0]
+    figure.locator("input").fill("2")
+    assert figure.locator("img").get_attribute("src") == FRAMES[2]
+    assert figure.locator("output").inner_text() == "2"
+
+
+def test_search_finds_a_word(visit):
+    page = visit("search.html", "?q=zebracorn")
+    link = page.locator("#search-results a", has_text="Small").first
+    link.wait_for()
+    link.click()
+    page.wait_for_url("**/notebooks/00_small.html*")
+
+
+def test_dark_mode_toggles(visit):
+    page = visit("notebooks/00_small.html")
+
+    def background():
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+    assert background() > 200
+    for _ in range(3):  # a menu in newer themes; in older ones each click goes on: light, dark, as the system has it
+        page.locator("button.theme-switch-button:visible").first.click()
+        choice = page.locator("button.theme-change-button[data-mode=dark]:visible")
+        if choice.count():
+            choice.click()
+        if page.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    page.wait_for_timeout(500)
+    assert background() < 60
+
+
+def test_contents_lead_from_the_index_to_the_notebook(visit):
+    page = visit("index.html")
+    page.locator("nav.bd-links a", has_text="Small").click()
+    page.wait_for_url("**/notebooks/00_small.html")
+    assert page.locator(".bd-article h1").inner_text().startswith("Small")
+    assert page.locator(".badge-link").inner_text() == "Open in Colab"
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_is_wider_than_the_page(visit, width):
+    page = visit("notebooks/00_small.html")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_selector("mjx-container svg")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator(".cell_output .text_html:has(table)")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX") == "auto"
+
+
+def test_pdf_is_linked_and_printed_on_a4(out, visit):
+    page = visit("index.html")
+    link = page.locator("article a", has_text="PDF").evaluate("link => link.href")
+    pdf = out / "pdf" / "00_small.pdf"
+    assert link == pdf.as_uri()
+    data = pdf.read_bytes()
+    assert data.startswith(b"%PDF-")
+    width, height = map(float, re.search(rb"/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)", data).groups())
+    assert (width, height) == pytest.approx((595, 842), abs=1.5)
+    page = visit("notebooks/00_small.html")
+    assert page.locator("a[href$='pdf/00_small.pdf']").count() == 1
+
+
+def test_printed_page_is_the_article_alone_and_clips_nothing(visit):
+    page = visit("notebooks/00_small.html")
+    page.set_viewport_size({"width": 660, "height": 900})  # A4 less its margins, at 96 pixels an inch
+    page.wait_for_selector("mjx-container svg")
+    page.emulate_media(media="print")
+    for part in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".headerlink", "figure input"):
+        assert not page.locator(part).first.is_visible(), part
+    code = page.locator(".cell_input pre").first
+    assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
+    assert page.locator("figure.explorer img").is_visible()
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext (apt-get install poppler-utils)")
+def test_pdf_has_the_text_and_page_numbers(out):
+    text = subprocess.run(["pdftotext", out / "pdf" / "00_small.pdf", "-"], capture_output=True, text=True).stdout
+    assert "zebracorn" in text
+    assert re.search(r"\b1 ?/ ?\d", text)
+    assert "Open in Colab" not in text
+    assert "Search" not in text

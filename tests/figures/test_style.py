@@ -1,0 +1,109 @@
+"""How a figure reaches the page: its output, its size, its fonts, and the reader's settings left alone."""
+
+import base64
+import io
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from lecture_utils.figures import compare, show
+from lecture_utils.figures.style import CYCLE, course_look, encode_png
+
+
+def curve():
+    fig, ax = plt.subplots(figsize=(9, 3))
+    ax.plot([1, 3, 2])
+    return fig
+
+
+def noise(rng, pictures):
+    return compare({str(i): [rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)] for i in range(pictures)})
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **kwargs: shown.append((data, kwargs)))
+    return shown
+
+
+def test_show_emits_a_png_with_alternative_text_and_closes_the_figure(displayed):
+    fig = curve()
+    show(fig, alt="A curve that rises\n    and falls.")
+    [(data, kwargs)] = displayed
+    assert set(data) == {"image/png", "text/plain"}
+    assert data["text/plain"] == "Figure: A curve that rises and falls."
+    assert kwargs == {"raw": True, "metadata": {"image/png": {"alt": "A curve that rises and falls.", "width": 720}}}
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (1440, 480)
+    assert not plt.fignum_exists(fig.number)
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_show_wants_an_alternative_text(displayed, alt):
+    with pytest.raises(ValueError, match="alt: got an empty text"):
+        show(curve(), alt=alt)
+    assert not displayed
+
+
+def test_show_reaches_an_executed_notebook_as_described():
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    source = "import matplotlib.pyplot as plt\nfrom lecture_utils.figures import show\n"
+    source += "fig, ax = plt.subplots()\nshow(fig, alt='<empty> axes')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    outputs = [output for output in notebook.cells[0].outputs if output.output_type != "stream"]
+    assert [output.output_type for output in outputs] == ["display_data"]
+    assert set(outputs[0].data) == {"image/png", "text/plain"}
+    assert outputs[0].metadata["image/png"]["alt"] == "<empty> axes"
+    nbformat.validate(notebook)
+
+
+@pytest.mark.parametrize("pictures", [2, 5])
+def test_photographs_keep_to_the_limit(pictures):
+    png = encode_png(noise(np.random.default_rng(0), pictures))
+    assert len(png) <= 100_000
+    assert Image.open(io.BytesIO(png)).width >= 720
+
+
+def test_a_figure_beyond_every_limit_still_comes_back():
+    assert Image.open(io.BytesIO(encode_png(curve(), kilobytes=1))).size == (720, 240)
+
+
+def test_a_palette_changes_the_picture_by_less_than_the_eye_sees():
+    fig = curve()
+    exact = io.BytesIO()
+    fig.savefig(exact, dpi=160)
+    got = Image.open(io.BytesIO(encode_png(fig)))
+    assert got.mode == "P"
+    difference = np.abs(np.asarray(Image.open(exact).convert("RGB"), int) - np.asarray(got.convert("RGB"), int))
+    assert difference.mean() < 0.5
+
+
+def test_the_look_stays_inside_its_function():
+    before = dict(mpl.rcParams)
+
+    @course_look
+    def draw():
+        return mpl.rcParams["font.size"], mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+
+    assert draw() == draw() == (12, list(CYCLE))
+    assert dict(mpl.rcParams) == before
+
+
+def test_colours_differ_for_colour_blind_eyes():
+    """Simulated deuteranopia and protanopia (Machado et al. 2009, severity 1), colour difference in CIELAB."""
+    from skimage.color import rgb2lab
+
+    rgb = np.array([mpl.colors.to_rgb(colour) for colour in CYCLE])
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    for simulation in (
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    ):
+        seen = np.clip(linear @ np.array(simulation).T, 0, 1)
+        lab = rgb2lab(np.where(seen > 0.0031308, 1.055 * seen ** (1 / 2.4) - 0.055, 12.92 * seen))
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) > 10

@@ -1,0 +1,271 @@
+"""What holds of every notebook beside its results, which nbval compares: form, sizes, badges, tags, descriptions."""
+
+import base64
+import copy
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
+LAST_SLIDE = 38
+KIB = 1024
+
+MACHINE_PATH = re.compile(
+    r"(?:file://|(?<![\w.:/]))/(?:home|Users|root|tmp|private|mnt|opt|usr)/\w|\b[A-Za-z]:\\+Users\\"
+)
+PROGRESS_BAR = re.compile(r"\d+%\||\d+it \[|it/s|s/it")
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [(cell, output) for cell in code(notebook) for output in cell.outputs]
+
+
+def texts(notebook):
+    """Every source and textual output, without the base64 of pictures, whose letters may spell anything."""
+    for cell in notebook.cells:
+        yield cell.source
+    for _, output in outputs(notebook):
+        yield output.get("text", "")
+        for kind, value in output.get("data", {}).items():
+            if not kind.startswith("image/"):
+                yield re.sub(r"base64,[A-Za-z0-9+/=\s]*", "", str(value))
+
+
+def is_executed_in_order(notebook, name):
+    counts = [cell.execution_count for cell in code(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"execution counts {counts}: refresh it with `make notebooks`"
+    if not outputs(notebook):
+        yield "no outputs: refresh it with `make notebooks`"
+
+
+def has_no_errors_or_warnings(notebook, name):
+    for _, output in outputs(notebook):
+        if output.output_type == "error":
+            yield f"an error: {output.ename}: {output.evalue}"
+        if output.get("name") == "stderr":
+            for line in filter(str.strip, output.text.splitlines()):
+                if not PROGRESS_BAR.search(line):
+                    yield f"on stderr, and no progress bar: {line}"
+
+
+def has_short_cells(notebook, name):
+    for cell in code(notebook):
+        lines = cell.source.splitlines()
+        if len(lines) > 15:
+            yield f"a cell of {len(lines)} lines: {lines[0]}"
+        if cell.source.rstrip().endswith(";"):
+            yield f"a trailing semicolon: {lines[-1]}"
+
+
+def names_no_machine(notebook, name):
+    for text in texts(notebook):
+        for match in MACHINE_PATH.finditer(text):
+            yield f"a path of a machine: {text[match.start() : match.start() + 60]}"
+        if str(ROOT) in text:
+            yield "the path of this checkout"
+
+
+def is_small(notebook, name):
+    size = len(nbformat.writes(notebook).encode())
+    if size > KIB**2:
+        yield f"{size / KIB:.0f} KiB, more than 1024"
+    for _, output in outputs(notebook):
+        pictures = [str(value) for kind, value in output.get("data", {}).items() if kind.startswith("image/")]
+        pictures += re.findall(r"data:image/[\w+]+;base64,([A-Za-z0-9+/=]+)", str(output.get("data", "")))
+        for picture in pictures:
+            encoded = not picture.lstrip().startswith("<")
+            size = len(base64.b64decode(picture) if encoded else picture.encode())
+            if size > 100 * KIB:
+                yield f"a picture of {size / KIB:.0f} KiB, more than 100"
+
+
+def describes_pictures(notebook, name):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(", cell.source):
+            yield f"a Markdown picture without alternative text: {cell.source[:60]}"
+    for cell, output in outputs(notebook):
+        of_cell = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        for kind in output.get("data", {}):
+            alt = output.metadata.get(kind, {}).get("alt", of_cell)
+            if kind.startswith("image/") and not alt.strip():
+                yield f"a picture without alternative text, from: {cell.source.splitlines()[-1]}"
+    for text in texts(notebook):
+        for tag in re.findall(r"<img\b[^>]*>", text):
+            if not re.search(r"""\balt=\\?["'][^"']*\w""", tag):
+                yield f"<img> without alternative text: {tag[:80]}"
+
+
+def begins_with_title_and_badges(notebook, name):
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown":
+        yield "the first cell is not Markdown"
+        return
+    first = notebook.cells[0].source
+    if not first.startswith("# "):
+        yield "the first line is no title"
+    address = f"blob/main/notebooks/{name}.ipynb"
+    owner = REPOSITORY.removeprefix("https://github.com/")
+    for place, url in (
+        ("Colab", f"https://colab.research.google.com/github/{owner}/{address}"),
+        ("Kaggle", f"kaggle.com/kernels/welcome?src={REPOSITORY}/{address}"),
+    ):
+        if f"{url})" not in first:
+            yield f"no badge for {place} that leads to {url}"
+    titles = [cell for cell in notebook.cells if cell.cell_type == "markdown" and re.search(r"(?m)^# ", cell.source)]
+    if len(titles) > 1:
+        yield "more than one title (# ...)"
+
+
+def stores_no_widgets(notebook, name):
+    if "widgets" in notebook.metadata:
+        yield "widget state is stored: refresh it with `make notebooks`"
+    for cell, output in outputs(notebook):
+        if any("widget" in kind for kind in output.get("data", {})):
+            yield f"a widget view is stored, from: {cell.source.splitlines()[-1]}"
+
+
+def has_known_slides(notebook, name):
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.lower().startswith("slide"):
+                match = re.fullmatch(r"slide-(\d\d)[a-z]?", tag)
+                if not match or not 1 <= int(match[1]) <= LAST_SLIDE:
+                    yield f"no slide of the lecture: {tag}"
+
+
+def asserts_what_is_not_compared(notebook, name):
+    cells = code(notebook)
+    for index, cell in enumerate(cells):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            here_or_next = "\n".join(near.source for near in cells[index : index + 2])
+            if not re.search(r"(?m)^\s*assert\b", here_or_next):
+                yield f"outputs are not compared and nothing is asserted: {cell.source.splitlines()[0]}"
+
+
+RULES = (
+    is_executed_in_order,
+    has_no_errors_or_warnings,
+    has_short_cells,
+    names_no_machine,
+    is_small,
+    describes_pictures,
+    begins_with_title_and_badges,
+    stores_no_widgets,
+    has_known_slides,
+    asserts_what_is_not_compared,
+)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_valid_4_5(path):
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_structure(path, rule):
+    assert list(rule(nbformat.read(path, as_version=4), path.stem)) == []
+
+
+def test_every_notebook_is_set_up_by_the_same_cell():
+    assert len({code(nbformat.read(path, as_version=4))[0].source for path in NOTEBOOKS}) <= 1
+
+
+@pytest.fixture
+def sound():
+    """A notebook that breaks no rule."""
+    slug = REPOSITORY.removeprefix("https://github.com/")
+    badges = (
+        f"[![Colab](https://x.org/a.svg)](https://colab.research.google.com/github/{slug}/blob/main/notebooks/n.ipynb)\n"
+        f"[![Kaggle](https://x.org/b.svg)](https://kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/notebooks/n.ipynb)"
+    )
+    picture = new_output("display_data", {"image/png": base64.b64encode(bytes(90 * KIB)).decode()})
+    picture.metadata = {"image/png": {"alt": "a grey square"}}
+    bar = new_output("stream", name="stderr", text="100%|####| 3/3 [00:00<00:00, 9.00it/s]\n")
+    cells = [
+        new_markdown_cell(f"# Title\n\n{badges}"),
+        new_code_cell("import torch", execution_count=1),
+        new_code_cell(
+            "show(figure)", execution_count=2, outputs=[picture], metadata={"tags": ["slide-09", "slide-11e"]}
+        ),
+        new_code_cell("fit()", execution_count=3, outputs=[bar], metadata={"tags": ["nbval-ignore-output"]}),
+        new_code_cell("assert loss < 1\nprint('/kaggle/input')", execution_count=4),
+    ]
+    return new_notebook(cells=cells)
+
+
+def test_a_sound_notebook_breaks_no_rule(sound):
+    assert [problem for rule in RULES for problem in rule(sound, "n")] == []
+
+
+def html(text):
+    return new_output("display_data", {"text/html": text})
+
+
+FAULTS = {
+    "out of order": (is_executed_in_order, lambda nb: nb.cells[2].update(execution_count=7)),
+    "not executed": (is_executed_in_order, lambda nb: [cell.update(outputs=[]) for cell in code(nb)]),
+    "an error": (
+        has_no_errors_or_warnings,
+        lambda nb: nb.cells[1].outputs.append(new_output("error", ename="E", evalue="", traceback=[])),
+    ),
+    "a warning": (
+        has_no_errors_or_warnings,
+        lambda nb: nb.cells[1].outputs.append(new_output("stream", name="stderr", text="UserWarning: old\n")),
+    ),
+    "a long cell": (has_short_cells, lambda nb: nb.cells[1].update(source="x = 1\n" * 16)),
+    "a semicolon": (has_short_cells, lambda nb: nb.cells[1].update(source="plt.plot(x);\n")),
+    "a path in a source": (names_no_machine, lambda nb: nb.cells[1].update(source="open('/home/me/x')")),
+    "a path in an output": (names_no_machine, lambda nb: nb.cells[1].outputs.append(html("at C:\\Users\\me"))),
+    "the checkout": (names_no_machine, lambda nb: nb.cells[1].update(source=f"open('{ROOT}/x')")),
+    "a big picture": (
+        is_small,
+        lambda nb: nb.cells[2].outputs[0].data.update({"image/png": base64.b64encode(bytes(101 * KIB)).decode()}),
+    ),
+    "a big picture in HTML": (
+        is_small,
+        lambda nb: nb.cells[1].outputs.append(
+            html(f"<img src='data:image/png;base64,{base64.b64encode(bytes(101 * KIB)).decode()}'>")
+        ),
+    ),
+    "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * KIB**2))),
+    "no words for a picture": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
+    "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
+    "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
+    "no title": (begins_with_title_and_badges, lambda nb: nb.cells.pop(0)),
+    "two titles": (begins_with_title_and_badges, lambda nb: nb.cells.append(new_markdown_cell("# Another"))),
+    "a badge of another notebook": (
+        begins_with_title_and_badges,
+        lambda nb: nb.cells[0].update(source=nb.cells[0].source.replace("/n.ipynb", "/m.ipynb")),
+    ),
+    "widget state": (stores_no_widgets, lambda nb: nb.metadata.update(widgets={})),
+    "a widget view": (
+        stores_no_widgets,
+        lambda nb: nb.cells[2].outputs[0].data.update({"application/vnd.jupyter.widget-view+json": {}}),
+    ),
+    "slide 39": (has_known_slides, lambda nb: nb.cells[2].metadata.tags.append("slide-39")),
+    "slide 9": (has_known_slides, lambda nb: nb.cells[2].metadata.tags.append("slide-9")),
+    "nothing asserted": (asserts_what_is_not_compared, lambda nb: nb.cells[4].update(source="print('asserted')")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(sound, fault):
+    rule, plant = FAULTS[fault]
+    notebook = copy.deepcopy(sound)
+    plant(notebook)
+    assert list(rule(notebook, "n"))
