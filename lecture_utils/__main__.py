@@ -91,7 +91,8 @@ def run_train(options: argparse.Namespace) -> int:
     model, history = recipes.train(options.name, run, root=options.root, size=options.size, **changes)
     if not is_first_process():
         return 0
-    print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(history.losses[-20:]) / len(history.losses[-20:]):.3f}")
+    recent = history.losses[-20:]
+    print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(recent) / len(recent):.3f}")
     if options.ship:
         scenes, scores = recipes.evaluate(model, run)
         checkpoints.ship(options.name, model, {
@@ -131,7 +132,9 @@ def metrics(scores: dict) -> dict[str, float]:
 def machine(run) -> str:
     import torch
 
-    device = torch.cuda.get_device_name(0) if run.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
+    device = (
+        torch.cuda.get_device_name(0) if run.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
+    )
     return f"{device}, {run.precision}, torch {torch.__version__}"
 
 

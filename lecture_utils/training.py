@@ -112,7 +112,8 @@ def fit(
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     settings["processes"] = processes
     model.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(_groups(model, weight_decay))
+    # One pass over the weights: a tenth of a small model's step on a CPU. GPUs choose their own fast way.
+    optimizer = torch.optim.AdamW(_groups(model, weight_decay), fused=device.type == "cpu")
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
     found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
     history = History(**found) if found else History()

@@ -4,7 +4,7 @@ The toy city is exported in the formats of the real data sets, so the real ones 
 """
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
-from lecture_utils.datasets.pairs import CityscapesPairs, nearest_class, read_pair, split_pair
+from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets.source import QUICK_SCENES, QUICK_SIZE, cityscapes_root, kaggle_pairs, toy_city
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "CocoInstances",
     "cityscapes_root",
     "kaggle_pairs",
+    "mask_labels",
     "nearest_class",
     "read_pair",
     "split_pair",

@@ -29,7 +29,11 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _COLOURS = np.vstack([PALETTE, IGNORE_COLOUR]).astype(np.float32)
 _TRAIN_IDS = np.array([*range(len(CLASSES)), IGNORE_INDEX], dtype=np.uint8)
+_COLOUR_OF_ID = np.zeros((256, 3), dtype=np.int32)
+_COLOUR_OF_ID[_TRAIN_IDS] = _COLOURS
 _UNKNOWN = 254
+
+SURE_DISTANCE, SURE_PIXELS = 16, 3  # so near to the official colour, in so many pixels, a class is surely in a mask
 
 
 def nearest_class(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
@@ -49,6 +53,24 @@ def nearest_class(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*sha
         new = np.unique(codes[unknown])
         table[new] = _measure(new)
         labels = table[codes]
+    return labels
+
+
+def mask_labels(mask: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Recover the label map of a stored mask: for each pixel the nearest class *of those the mask surely contains*.
+
+    Where JPEG has mixed two colours, the nearest class may be a third: the blend of sky and building looks like "wall".
+    So a class counts only where a few pixels have nearly its exact colour; the pixels of the others go to the nearest
+    class that counts. mask (H, W, 3) uint8 gives (H, W) uint8.
+    """
+    labels = nearest_class(mask)
+    apart = ((mask.astype(np.int32) - _COLOUR_OF_ID[labels]) ** 2).sum(-1)
+    sure = np.bincount(labels[apart <= SURE_DISTANCE**2], minlength=256) >= SURE_PIXELS
+    doubtful = ~sure[labels]
+    if doubtful.any() and sure.any():
+        ids = np.flatnonzero(sure)
+        distances = ((mask[doubtful][:, None].astype(np.int32) - _COLOUR_OF_ID[ids]) ** 2).sum(-1)
+        labels[doubtful] = ids[distances.argmin(1)]
     return labels
 
 
@@ -146,7 +168,7 @@ def read_pair(path: Path | str) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "
         photo, mask = split_pair(picture)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return to_tensor(photo), torch.from_numpy(nearest_class(mask))
+    return to_tensor(photo), torch.from_numpy(mask_labels(mask))
 
 
 def find_split(root: Path | str, split: str) -> Path:

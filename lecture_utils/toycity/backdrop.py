@@ -1,5 +1,6 @@
 """Paints what a street is made of: sky, ground, houses, trees, lamps (everything that is not a counted object)."""
 
+import itertools
 import math
 import random
 
@@ -12,27 +13,26 @@ from lecture_utils.toycity.scene import Building, Camera, Lamp, Scene, Tree
 SKY, BUILDING, VEGETATION, POLE = (TRAIN_ID[name] for name in ("sky", "building", "vegetation", "pole"))
 ROAD, SIDEWALK, TERRAIN = (TRAIN_ID[name] for name in ("road", "sidewalk", "terrain"))
 GROUND_DEPTHS = (2.2, 5, 7, 9.5, 13, 18, 26, 40, 64, 100)
+SKIES = {  # top of the sky, horizon, light on things
+    ("day", "clear"): ((74, 132, 206), (192, 216, 236), (255, 252, 244)),
+    ("day", "cloudy"): ((150, 160, 172), (204, 208, 210), (232, 234, 238)),
+    ("day", "foggy"): ((186, 192, 196), (214, 216, 216), (236, 236, 236)),
+    ("sunset", "clear"): ((86, 96, 158), (250, 178, 116), (250, 212, 178)),
+    ("sunset", "cloudy"): ((124, 112, 140), (232, 160, 130), (232, 200, 180)),
+    ("sunset", "foggy"): ((190, 158, 148), (226, 182, 156), (236, 206, 186)),
+    ("night", "clear"): ((16, 22, 52), (48, 58, 96), (136, 142, 176)),
+    ("night", "cloudy"): ((34, 38, 56), (68, 68, 88), (134, 138, 160)),
+    ("night", "foggy"): ((50, 56, 74), (84, 88, 102), (138, 142, 160)),
+}
+REACH = {"clear": 150.0, "cloudy": 110.0, "foggy": 42.0}  # metres at which haze has taken two thirds
 
 
 class Air:
     """The light of the hour and the haze of the weather: turns a thing's own colour into its colour at a distance."""
 
-    SKIES = {  # top of the sky, horizon, light on things
-        ("day", "clear"): ((74, 132, 206), (192, 216, 236), (255, 252, 244)),
-        ("day", "cloudy"): ((150, 160, 172), (204, 208, 210), (232, 234, 238)),
-        ("day", "foggy"): ((186, 192, 196), (214, 216, 216), (236, 236, 236)),
-        ("sunset", "clear"): ((86, 96, 158), (250, 178, 116), (250, 212, 178)),
-        ("sunset", "cloudy"): ((124, 112, 140), (232, 160, 130), (232, 200, 180)),
-        ("sunset", "foggy"): ((190, 158, 148), (226, 182, 156), (236, 206, 186)),
-        ("night", "clear"): ((14, 20, 48), (46, 56, 92), (112, 120, 156)),
-        ("night", "cloudy"): ((32, 36, 52), (66, 66, 84), (112, 116, 140)),
-        ("night", "foggy"): ((48, 54, 70), (82, 86, 98), (120, 124, 142)),
-    }
-    REACH = {"clear": 150.0, "cloudy": 110.0, "foggy": 34.0}  # metres at which haze has taken two thirds
-
     def __init__(self, scene: Scene):
-        self.top, self.haze, self.light = self.SKIES[scene.time, scene.weather]
-        self.reach = self.REACH[scene.weather]
+        self.top, self.haze, self.light = SKIES[scene.time, scene.weather]
+        self.reach = REACH[scene.weather]
         self.night = scene.time == "night"
 
     def __call__(self, rgb, z: float = 0.0, shade: float = 1.0) -> tuple[int, int, int]:
@@ -88,7 +88,7 @@ def paint_ground(canvas: Canvas, scene: Scene, air: Air) -> None:
     for left, right, rgb, identity in bands:
         left, right = street.middle + left, street.middle + right
         strip(canvas, camera, left, right, GROUND_DEPTHS[0], GROUND_DEPTHS[-1], air(rgb, 80), identity)
-        for near, far in zip(GROUND_DEPTHS[:-1], GROUND_DEPTHS[1:], strict=True):
+        for near, far in itertools.pairwise(GROUND_DEPTHS):
             strip(canvas, camera, left, right, near, far, air(rgb, (near + far) / 2))
     for side in (-road, road):  # a kerb stone between road and pavement
         x = street.middle + side
@@ -248,7 +248,7 @@ def paint_post(
     camera, scale = scene.camera, scene.camera.focal / z
     shadow(canvas, camera, x, z, 0.25, 0.5, 0.3)
     (u, foot), (_, top) = camera.project(x, 0, z), camera.project(x, height, z)
-    half = max(half_width * scale, 0.0045)  # never thinner than about one pixel
+    half = max(half_width * scale, 0.006)  # never thinner than about a pixel at 96 × 96
     canvas.box(u - half, top, u + half, foot, air((104, 106, 108), z), POLE)
     canvas.box(u - half, top, u - half * 0.2, foot, air((150, 152, 154), z))
 

@@ -33,10 +33,10 @@ class Canvas:
             self._ids.polygon(pixels, fill=identity)
 
     def panes(self, columns, rows, rgb_of) -> None:
-        """Many upright quadrilaterals, windows say, cheaply: columns of (u, v per row) edges, a colour for each pane.
+        """Many upright quadrilaterals (windows, say) cheaply, each in a colour of its own.
 
-        `columns` holds pairs of edges, left and right; an edge is (u, v_at_height_0, v_per_metre); `rows` holds pairs of
-        heights, low and high; `rgb_of(column, row)` names the colour.
+        `columns` holds pairs of edges, left and right; an edge is (u, v on the ground, v a metre). `rows` holds pairs
+        of heights in metres, low and high. `rgb_of(column, row)` names the colour.
         """
         n, draw = self.fine, self._colour.polygon
         for i, ((ul, vl, kl), (ur, vr, kr)) in enumerate(columns):

@@ -23,7 +23,13 @@ def describe(scene: Scene, picture: Picture) -> list[str]:
     width = picture.labels.shape[1]
     if not seen:
         empty = f"an empty street {HOURS[scene.time]}"
-        return [empty, f"a {scene.weather} street without people", f"nobody is out {HOURS[scene.time]}", setting(scene), empty]
+        return [
+            empty,
+            f"a {scene.weather} street without people",
+            f"nobody is out {HOURS[scene.time]}",
+            setting(scene),
+            empty,
+        ]
     biggest = max(seen, key=lambda thing: thing.area)
     return [
         f"{counted(seen)} on a street {HOURS[scene.time]}",

@@ -46,7 +46,9 @@ def seeds(split: str, scenes: int) -> range:
     return range(SPLITS[split], SPLITS[split] + scenes)
 
 
-def export(out, *, split: str = "train", scenes: int, size: int = 128, workers: int | None = None, quiet: bool = False) -> Path:
+def export(
+    out, *, split: str = "train", scenes: int, size: int = 128, workers: int | None = None, quiet: bool = False
+) -> Path:
     """Write `scenes` scenes of a split at size × size pixels below `out`, on all cores, and return `out`.
 
     Everything is made in a temporary folder and moved into place at the end: an interrupted run leaves what was there.
@@ -61,7 +63,9 @@ def export(out, *, split: str = "train", scenes: int, size: int = 128, workers: 
             (making / folder).mkdir(parents=True)
         (making / "coco/annotations").mkdir(parents=True)
         work = partial(_write_scene, making, split, size)
-        bar = tqdm(_spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet)
+        bar = tqdm(
+            _spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet
+        )
         _write_annotations(making, split, size, list(bar))
         _write_manifest(making, split, scenes, size)
         _move_into_place(making, out, split)

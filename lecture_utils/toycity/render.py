@@ -132,6 +132,6 @@ def _texture(rgb: np.ndarray, labels: np.ndarray, dice: random.Random) -> np.nda
     soft, sensor = _noise()
     (row, column), (row2, column2) = ([dice.randrange(640 - size + 1) for _ in range(2)] for _ in range(2))
     patch = soft[row : row + size, column : column + size] * _GRAIN_OF_LABEL[labels]  # -127..127 times 2..26
-    gain = (256 + patch // 18).astype(np.int32)[..., None]
+    gain = (256 + patch // 24).astype(np.int32)[..., None]
     speck = (sensor[row2 : row2 + size, column2 : column2 + size] // 24)[..., None]
     return np.clip((rgb * gain >> 8) + speck, 0, 255).astype(np.uint8)

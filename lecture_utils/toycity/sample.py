@@ -38,6 +38,10 @@ SIGN_COLOURS = {
     "green": (40, 112, 62),
     "yellow": (232, 184, 40),
 }
+SIGNS = (
+    ("octagon", "red"), ("round", "red"), ("round", "blue"), ("triangle", "red"), ("square", "blue"),
+    ("square", "green"), ("triangle", "yellow"), ("square", "yellow"),
+)  # fmt: skip
 FACADES = (
     (128, 128, 130), (150, 146, 140), (108, 112, 120), (168, 84, 66), (142, 74, 60), (196, 174, 140), (214, 200, 172),
     (120, 140, 160), (176, 150, 116), (188, 118, 92), (98, 122, 110), (204, 190, 190), (112, 102, 98),
@@ -94,7 +98,8 @@ def sample_scene(seed: int) -> Scene:
     things = _things(dice, camera, street)
     return Scene(
         seed=int(seed), time=time, weather=weather, sun=dice.choice((-1, 1)), camera=camera, street=street,
-        bonnet=dice.chance(0.12), buildings=buildings, trees=_trees(dice, street), lamps=_lamps(dice, street), things=things,
+        bonnet=dice.chance(0.12), buildings=buildings, trees=_trees(dice, street), lamps=_lamps(dice, street),
+        things=things,
     )  # fmt: skip
 
 
@@ -164,7 +169,8 @@ def _house(dice: _Dice, side: int, x: float, width: float, near: float, far: flo
     shop = dice.jitter(dice.choice(((168, 52, 48), (52, 96, 84), (60, 80, 132), (190, 150, 70))), 20)
     return Building(
         side=side, x=x, width=width, near=near, far=far,
-        height=floors * 3.1 + dice.uniform(0.4, 1.4), floors=floors, bays=max(2, round((far - near if side else width) / 2.6)),
+        height=floors * 3.1 + dice.uniform(0.4, 1.4), floors=floors,
+        bays=max(2, round((far - near if side else width) / 2.6)),
         rgb=dice.jitter(dice.choice(FACADES), 14), roof=dice.choice(("flat", "gable"), weights=(65, 35)),
         shop=shop if side and dice.chance(0.45) else None, detached=detached,
     )  # fmt: skip
@@ -174,7 +180,7 @@ def _trees(dice: _Dice, street: Street) -> tuple[Tree, ...]:
     trees, density = [], dice.choice((0.15, 0.5, 0.85))
     for side in (-1, 1):
         z = dice.uniform(9, 16)
-        while z < 75:
+        while z < 60:
             if dice.chance(density):
                 kind = dice.choice(("broadleaf", "conifer", "bush"), weights=(70, 14, 16))
                 height = {
@@ -192,9 +198,9 @@ def _trees(dice: _Dice, street: Street) -> tuple[Tree, ...]:
 def _lamps(dice: _Dice, street: Street) -> tuple[Lamp, ...]:
     if dice.chance(0.25):
         return ()
-    side, step, start = dice.choice((-1, 1)), dice.uniform(14, 22), dice.uniform(8, 16)
+    side, step, start = dice.choice((-1, 1)), dice.uniform(9, 14), dice.uniform(8, 15)
     x = street.middle + side * (street.half_road + 0.35)
-    return tuple(Lamp(x, start + step * i, dice.uniform(5.2, 6.4)) for i in range(3, -1, -1))
+    return tuple(Lamp(x, start + step * i, dice.uniform(5.2, 6.4)) for i in (1, 0))
 
 
 def _things(dice: _Dice, camera: Camera, street: Street) -> tuple[Thing, ...]:
@@ -232,20 +238,17 @@ def _car(dice: _Dice, street: Street) -> Car:
     view = dice.choice(("rear" if lane > 0 else "front", "left", "right"), weights=(64, 18, 18))
     x = street.middle + lane * street.half_road * dice.uniform(0.38, 0.62)
     size = dice.uniform(3.7, 4.5), dice.uniform(1.7, 1.9), dice.uniform(1.4, 1.75)
-    return Car(x, dice.near_depth(7.5, 32), colour, dice.jitter(CAR_COLOURS[colour], 12), view, *size)
+    return Car(x, dice.near_depth(7.5, 25), colour, dice.jitter(CAR_COLOURS[colour], 12), view, *size)
 
 
 def _person(dice: _Dice, street: Street) -> Person:
     colour, crossing = dice.choice(tuple(COAT_COLOURS)), dice.chance(0.25)
-    out = (
-        dice.uniform(0, 0.9) * street.half_road
-        if crossing
-        else dice.uniform(street.front - street.sidewalk, street.front - 0.5)
-    )
+    pavement = street.front - street.sidewalk, street.front - 0.5
+    out = dice.uniform(0, 0.9) * street.half_road if crossing else dice.uniform(*pavement)
     height = dice.uniform(1.6, 1.95) if dice.chance(0.85) else dice.uniform(1.15, 1.4)
     return Person(
-        street.middle + dice.choice((-1, 1)) * out, dice.near_depth(6.5, 22), height, colour, dice.jitter(COAT_COLOURS[colour], 12),
-        dice.choice(TROUSERS), dice.choice(SKIN), dice.uniform(0.1, 1.0),
+        street.middle + dice.choice((-1, 1)) * out, dice.near_depth(6, 16), height, colour,
+        dice.jitter(COAT_COLOURS[colour], 12), dice.choice(TROUSERS), dice.choice(SKIN), dice.uniform(0.1, 1.0),
     )  # fmt: skip
 
 
@@ -254,18 +257,15 @@ def _kerbside(dice: _Dice, street: Street) -> float:
 
 
 def _sign(dice: _Dice, street: Street) -> Sign:
-    shape, colour = dice.choice(
-        (("octagon", "red"), ("round", "red"), ("round", "blue"), ("triangle", "red"), ("square", "blue"), ("square", "green"),
-         ("triangle", "yellow"), ("square", "yellow"))
-    )  # fmt: skip
+    shape, colour = dice.choice(SIGNS)
     return Sign(
-        _kerbside(dice, street), dice.near_depth(7, 21), dice.uniform(2.3, 3.0), dice.uniform(0.85, 1.15), shape, colour,
-        dice.jitter(SIGN_COLOURS[colour], 10),
+        _kerbside(dice, street), dice.near_depth(6.5, 15), dice.uniform(2.3, 3.0), dice.uniform(0.95, 1.25), shape,
+        colour, dice.jitter(SIGN_COLOURS[colour], 10),
     )  # fmt: skip
 
 
 def _light(dice: _Dice, street: Street) -> Light:
     colour = dice.choice(("red", "yellow", "green"), weights=(45, 15, 40))
     return Light(
-        _kerbside(dice, street), dice.near_depth(7, 21), dice.uniform(2.3, 3.1), dice.uniform(1.1, 1.4), colour
+        _kerbside(dice, street), dice.near_depth(6.5, 15), dice.uniform(2.3, 3.0), dice.uniform(1.3, 1.6), colour
     )

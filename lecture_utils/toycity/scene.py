@@ -1,9 +1,10 @@
-"""What stands in a toy-city street: an immutable description (`sample.py` draws one from a seed, `render.py` paints it).
+"""What stands in a toy-city street: an immutable description, drawn by `sample.py` and painted by `render.py`.
 
 Places are in metres: x to the right of the camera's axis, z into the picture, heights above the ground.
 """
 
 from dataclasses import dataclass, field
+
 
 @dataclass(frozen=True, slots=True)
 class Camera:

@@ -1,3 +1,4 @@
+import io
 import pickle
 import time
 
@@ -14,7 +15,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lecture_utils.cityscapes import IGNORE_INDEX, PALETTE, colour_labels
-from lecture_utils.datasets import CityscapesPairs, nearest_class, read_pair, split_pair
+from lecture_utils import toycity
+from lecture_utils.datasets import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets import pairs as module
 
 
@@ -138,7 +140,7 @@ def test_jpegs_are_read_as_pillow_reads_them(tmp_path, suffix):
     image, mask = CityscapesPairs(tmp_path, "train")[0]
     both = np.asarray(Image.open(tmp_path / "train" / f"1{suffix}"))
     assert np.array_equal(image.permute(1, 2, 0).numpy(), both[:, :33])
-    assert np.array_equal(mask.numpy(), brute_force(both[:, 33:]))
+    assert np.array_equal(mask.numpy(), mask_labels(both[:, 33:]))
 
 
 def test_order_is_that_of_the_numbers_and_other_files_are_left_alone(tmp_path):
@@ -225,3 +227,27 @@ def test_the_reader_can_be_sent_to_another_process(tmp_path):
     pair_folder(tmp_path)
     data = pickle.loads(pickle.dumps(CityscapesPairs(tmp_path, size=16)))
     assert data[2][1].shape == (16, 16)
+
+
+def test_a_mask_holds_no_class_that_only_blurred_edges_suggest():
+    # Between sky and building JPEG makes colours nearest to "wall"; no city scene has a wall.
+    strays = {"nearest": 0, "sure": 0}
+    for seed in range(30):
+        picture = toycity.render(toycity.sample_scene(seed), 96)
+        file = io.BytesIO()
+        Image.fromarray(colour_labels(picture.labels)).save(file, "JPEG", quality=90, subsampling=0)
+        stored = np.asarray(Image.open(file))
+        known = set(np.unique(picture.labels))
+        strays["nearest"] += len(set(np.unique(nearest_class(stored))) - known)
+        labels = mask_labels(stored)
+        strays["sure"] += len(set(np.unique(labels)) - known)
+        assert (labels == picture.labels).mean() > 0.999
+    assert strays["nearest"] > 10
+    assert strays["sure"] == 0
+
+
+def test_sure_classes_leave_clean_masks_alone_and_survive_a_single_pixel():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.repeat(rng.choice([*range(19), 255], size=(5, 7)), 3, axis=0), 2, axis=1).astype(np.uint8)
+    assert (mask_labels(colour_labels(labels)) == labels).all()
+    assert mask_labels(np.full((1, 1, 3), (128, 64, 128), np.uint8)).tolist() == [[0]]

@@ -1,5 +1,6 @@
 """Folders: real layouts, never half-written, damage noticed, splits apart."""
 
+import itertools
 import json
 import os
 import signal
@@ -105,7 +106,8 @@ def test_a_shorter_export_leaves_no_old_scenes(tmp_path):
 
 def test_an_interrupted_export_leaves_what_was_there(tmp_path):
     export(tmp_path, split="val", scenes=2, size=64, quiet=True)
-    program = f"from lecture_utils.toycity import export; export({str(tmp_path)!r}, split='val', scenes=5000, size=64, workers=1)"
+    kind = "split='val', scenes=5000, size=64, workers=1"
+    program = f"from lecture_utils.toycity import export; export({str(tmp_path)!r}, {kind})"
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob(".making*/cityscapes_data/val/3.jpg")):
         time.sleep(0.02)
@@ -121,7 +123,7 @@ def test_an_interrupted_export_leaves_what_was_there(tmp_path):
 def test_splits_never_share_a_seed():
     longest = 10_000_000
     ranges = sorted((seeds(split, longest) for split in SPLITS), key=lambda r: r.start)
-    assert all(a.stop <= b.start for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(ranges))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ def test_hidden_and_tiny_objects_keep_their_class_but_are_not_counted():
     for seed in range(60):
         picture = render(sample_scene(seed), 64)
         counted = picture.instances > 0
-        things = np.isin(picture.labels, [TRAIN_ID[name] for name in ("car", "person", "traffic sign", "traffic light")])
+        things = np.isin(
+            picture.labels, [TRAIN_ID[name] for name in ("car", "person", "traffic sign", "traffic light")]
+        )
         assert not (counted & ~things).any()
         dropped += int((things & ~counted).any())
         for thing in picture.objects:

@@ -32,7 +32,7 @@ def test_the_streets_of_the_first_seeds_are_pinned():
         return [plain(part) for part in thing] if isinstance(thing, tuple) else rounded(thing)
 
     digest = hashlib.sha256(repr([plain(sample_scene(seed)) for seed in range(20)]).encode()).hexdigest()
-    assert digest[:16] == "PINNED"
+    assert digest[:16] == "8d6015ecd01fbbc7"
 
 
 @given(SEEDS)
