@@ -21,15 +21,10 @@ from pathlib import Path
 
 import nbformat
 
+from lecture_utils.doctor import find_chromium
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "_build"
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
 # Nothing but the page: a browser just started otherwise asks its maker for updates.
 BROWSER_FLAGS = (
     "--headless",
@@ -41,11 +36,6 @@ BROWSER_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-def find_browser() -> str | None:
-    """The path of Chromium or Chrome, or None where there is neither."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def fetch_mathjax(assets: Path) -> str:
@@ -171,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         notebooks = [executed / path.name for path in notebooks]
     timings = json.loads(timings_file.read_text(encoding="utf-8")) if timings_file.exists() else {}
 
-    browser = None if options.no_pdf else find_browser()
+    browser = None if options.no_pdf else find_chromium()
     sentences = [fetch_mathjax(BUILD / "assets")]
     stage(notebooks, out / "source", timings, with_pdf=browser is not None)
     render(out / "source", out / "html", [f"notebooks/{path.stem}" for path in notebooks] if browser else [])

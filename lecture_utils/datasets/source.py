@@ -5,11 +5,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from lecture_utils import runtime, toycity
 from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
 
 QUICK_SIZE = 96
 QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
-KAGGLE_INPUT = Path("/kaggle/input")
 
 
 def cityscapes_root(
@@ -17,7 +17,7 @@ def cityscapes_root(
 ) -> tuple[Path, str]:
     """The folder to give to `CityscapesPairs`, and one line that says what is in it.
 
-    The real pairs where Kaggle has mounted them below `kaggle_input` (default /kaggle/input), else the toy city of
+    The real pairs where Kaggle has mounted them below `kaggle_input` (`runtime.kaggle_folder`), else the toy city of
     `toy_city(size, scenes=scenes)`. The line names no path, so it may stand in a stored notebook.
     """
     real = kaggle_pairs(kaggle_input)
@@ -29,16 +29,14 @@ def cityscapes_root(
 
 
 def kaggle_pairs(kaggle_input: Path | str | None = None) -> Path | None:
-    """Kaggle's folder of real pairs, or None: mounted as `<slug>` or, newer, as `datasets/<owner>/<slug>`."""
-    mount = KAGGLE_INPUT if kaggle_input is None else Path(kaggle_input)
-    for root in [mount / KAGGLE_SLUG, *sorted(mount.glob(f"datasets/*/{KAGGLE_SLUG}"))]:
-        try:
-            for split in ("train", "val"):
-                list_pictures(find_split(root, split))
-            return root
-        except FileNotFoundError:
-            continue
-    return None
+    """Kaggle's folder of real pairs, or None where it is not attached or holds no pictures."""
+    root = runtime.kaggle_folder(KAGGLE_SLUG, kaggle_input)
+    try:
+        for split in ("train", "val") if root else ():
+            list_pictures(find_split(root, split))
+    except FileNotFoundError:
+        return None
+    return root
 
 
 def toy_city(
@@ -49,13 +47,7 @@ def toy_city(
     root defaults to `city-{size}` in `runtime.data_root()`. A split that is damaged, half written, or of another
     size or number of scenes is made again. Several processes may ask at once: one makes it, the others wait.
     """
-    from lecture_utils import toycity
-
-    if root is None:
-        from lecture_utils.runtime import data_root
-
-        root = data_root() / f"city-{size}"
-    root = Path(root)
+    root = runtime.data_root() / f"city-{size}" if root is None else Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         for split, count in scenes.items():

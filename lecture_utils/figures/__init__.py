@@ -8,9 +8,10 @@ from lecture_utils.figures.overlays import (
     label_map,
     legend,
     overlay,
+    picture,
     training_curve,
 )
-from lecture_utils.figures.style import show
+from lecture_utils.figures.style import picture_axes, show
 
 __all__ = [
     "boundaries_magnified",
@@ -19,6 +20,8 @@ __all__ = [
     "label_map",
     "legend",
     "overlay",
+    "picture",
+    "picture_axes",
     "show",
     "training_curve",
     "unet_diagram",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lecture_utils.doctor import find_chromium
+
 HANDOUTS = Path(__file__).resolve().parents[2] / "handouts"
 
 
@@ -19,8 +21,8 @@ def build():
 
 
 @pytest.fixture(scope="session")
-def chromium(build):
-    path = build.find_browser()
+def chromium():
+    path = find_chromium()
     if path is None:
         pytest.skip("no Chromium or Chrome (apt-get install chromium)")
     return path

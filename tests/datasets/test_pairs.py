@@ -14,8 +14,8 @@ from scipy import ndimage
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from lecture_utils.cityscapes import IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils import toycity
+from lecture_utils.cityscapes import IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.datasets import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets import pairs as module
 

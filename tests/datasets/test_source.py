@@ -1,12 +1,10 @@
 import json
-import sys
 import threading
 import types
 
 import pytest
 from samples_on_disk import pair_folder
 
-import lecture_utils
 from lecture_utils.datasets import CityscapesPairs, cityscapes_root, kaggle_pairs, source, toy_city
 
 SCENES = {"train": 4, "val": 2, "test": 3}
@@ -27,8 +25,7 @@ def city(monkeypatch):
         return [] if manifest.exists() and json.loads(manifest.read_text()) == [scenes, size] else ["a problem"]
 
     made = types.SimpleNamespace(export=export, verify=verify, exports=[])
-    monkeypatch.setitem(sys.modules, "lecture_utils.toycity", made)
-    monkeypatch.setattr(lecture_utils, "toycity", made, raising=False)
+    monkeypatch.setattr(source, "toycity", made)
     return made
 
 
@@ -96,7 +93,7 @@ def test_without_a_whole_real_folder_the_city_is_made(tmp_path, city, monkeypatc
 
 
 def test_the_usual_mount_is_looked_at(tmp_path, city, monkeypatch):
-    monkeypatch.setattr(source, "KAGGLE_INPUT", tmp_path)
+    monkeypatch.setenv("LECTURE_KAGGLE_INPUT", str(tmp_path))
     pair_folder(tmp_path / "cityscapes-image-pairs" / "cityscapes_data", split="train")
     pair_folder(tmp_path / "cityscapes-image-pairs" / "cityscapes_data", split="val")
     assert cityscapes_root()[0] == tmp_path / "cityscapes-image-pairs"

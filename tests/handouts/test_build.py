@@ -30,7 +30,7 @@ def test_renders_stored_outputs_without_pdf_where_there_is_no_browser(build, tmp
     card = new_output("execute_result", {"text/html": "<b>held here</b>", "text/plain": "plain"}, execution_count=1)
     notebook(tmp_path / "in" / "01_a.ipynb", new_code_cell("show()", outputs=[picture, card], execution_count=1))
     notebook(tmp_path / "in" / "02_b.ipynb")
-    monkeypatch.setattr(build, "BROWSERS", ())
+    monkeypatch.setattr(build, "find_chromium", lambda: None)
     monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
     arguments = ["--notebooks", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-execute"]
 
