@@ -14,11 +14,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, FileNotFoundError) as problem:
+    except (ValueError, OSError) as problem:
         print(f"{options.command}: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'stopped'}", file=sys.stderr)
+        print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         return 130
 
 
@@ -46,13 +46,18 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--checkpoint", type=Path, help="write here, and go on from here")
+    train.add_argument(
+        "--checkpoint", type=Path, help="write here, and go on from here; runs/NAME.safetensors by default"
+    )
     train.add_argument("--ship", action="store_true", help="store the weights and their card in data/checkpoints")
     train.set_defaults(run=run_train)
 
     evaluate = commands.add_parser("evaluate", help="score a shipped model on unseen scenes")
     evaluate.add_argument("name", help="unet, fcn or pixel")
+    evaluate.add_argument("--checkpoint", type=Path, help="score this file that train wrote instead")
     evaluate.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
+    evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")
+    evaluate.add_argument("--size", type=int, help="resize pairs to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
     evaluate.set_defaults(run=run_evaluate)
     return top
@@ -83,33 +88,53 @@ def run_data(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lecture_utils import checkpoints, recipes, runtime
+    from lecture_utils import recipes, runtime
 
+    if options.ship and (options.root or options.size):
+        raise ValueError("--ship: expected neither --root nor --size, because the cards speak of the quick toy city")
+    if options.ship and runtime.checkout() is None:
+        raise ValueError("--ship: expected to run in a checkout of the course")
     run = runtime.setup(options.seed, quiet=not is_first_process())
-    given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "checkpoint")}
+    checkpoint = options.checkpoint or Path("runs") / f"{options.name}.safetensors"
+    given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr")}
     changes = {key: value for key, value in given.items() if value is not None}
-    model, history = recipes.train(options.name, run, root=options.root, size=options.size, **changes)
-    if not is_first_process():
-        return 0
-    recent = history.losses[-20:]
-    print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(recent) / len(recent):.3f}")
+    kind = {"root": options.root, "size": options.size, "checkpoint": checkpoint}
+    model, history = recipes.train(options.name, run, **kind, **changes)
+    if is_first_process():
+        recent = history.losses[-20:]
+        print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(recent) / len(recent):.3f}")
+        print(f"python -m lecture_utils evaluate {options.name} --checkpoint {checkpoint}")
     if options.ship:
-        scenes, scores = recipes.evaluate(model, run)
-        checkpoints.ship(options.name, model, {
-            "name": options.name, "command": shlex.join(["python", "-m", "lecture_utils", *sys.argv[1:]]),
-            "seed": run.seed, "data": "toy city, quick: 2,000 training scenes at 96 × 96, read from their JPEG pairs",
-            "steps": history.steps, "seconds": round(history.seconds), "machine": machine(run),
-            "scenes": scenes, "metrics": metrics(scores),
-        })  # fmt: skip
-        print_scores(options.name, scenes, scores)
+        ship(options.name, model, history, run)
+        if is_first_process():
+            checkpoint.unlink()
     return 0
+
+
+def ship(name: str, model, history, run) -> None:
+    """Score the weights as they are stored, in half precision, and store them with their card."""
+    from lecture_utils import checkpoints, recipes
+
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().to(parameter.dtype)
+    scenes, scores = recipes.evaluate(model, run)  # in every process: each scores its share
+    if not is_first_process():
+        return
+    card = {
+        "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
+        "data": quick_data(), "steps": history.steps, "seconds": round(history.seconds), "machine": machine(run),
+        "scenes": scenes, "metrics": metrics(scores),
+    }  # fmt: skip
+    checkpoints.ship(name, model, card)
+    print_scores(name, scenes, scores)
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
     from lecture_utils import recipes, runtime
 
     run = runtime.setup(quiet=True)
-    scenes, scores = recipes.evaluate(recipes.load(options.name), run, root=options.root)
+    model = recipes.load(options.name, options.checkpoint)
+    scenes, scores = recipes.evaluate(model, run, root=options.root, size=options.size, split=options.split)
     print_scores(options.name, scenes, scores)
     if options.json:
         print(json.dumps({"name": options.name, "scenes": scenes, "metrics": metrics(scores)}))
@@ -126,7 +151,14 @@ def print_scores(name: str, scenes: int, scores: dict) -> None:
 
 
 def metrics(scores: dict) -> dict[str, float]:
-    return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float)}
+    return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float) and value == value}
+
+
+def quick_data() -> str:
+    from lecture_utils.datasets import QUICK_SCENES, QUICK_SIZE
+
+    scenes = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}"
+    return f"toy city, quick: {scenes}, read from their JPEG pairs"
 
 
 def machine(run) -> str:

@@ -159,8 +159,8 @@ def load_training(
     load_state(model, weights, path)
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():
-        part, key, parameter = name.split(".", 2)
-        if part == "optimizer":
+        if name.startswith("optimizer."):
+            _, key, parameter = name.split(".", 2)
             # An average lies in memory as its parameter does (channels_last too); the step counter stays on the CPU.
             like = torch.empty_like(parameters[parameter], requires_grad=False)
             optimizer.state[parameters[parameter]][key] = tensor if key == "step" else like.copy_(tensor)

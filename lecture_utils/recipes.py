@@ -36,7 +36,8 @@ class Recipe:
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
 RECIPES = {
     "unet": Recipe(lambda: UNet(3, len(CLASSES), base_channels=8, depth=4, norm="batch"), steps=6000),
-    "fcn": Recipe(lambda: FCN(3, len(CLASSES), base_channels=16, depth=4, norm="batch"), steps=3000),
+    # FCN-32s on the U-Net's own encoder, all five blocks of it, so that the two differ in the way up alone.
+    "fcn": Recipe(lambda: FCN(3, len(CLASSES), base_channels=8, depth=5, norm="batch"), steps=6000),
     "pixel": Recipe(lambda: PixelClassifier(3, len(CLASSES)), steps=1500),
 }
 
@@ -48,9 +49,18 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def load(name: str) -> nn.Module:
-    """A shipped model with its trained weights, ready to predict (evaluation mode, float32, on the CPU)."""
-    return checkpoints.load_weights(recipe(name).build(), name).eval()
+def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
+    """A model with its trained weights, the shipped ones or those of a `checkpoint` that `train` wrote.
+
+    Ready to predict: in evaluation mode, float32, on the CPU.
+    """
+    model = recipe(name).build()
+    if checkpoint is None:
+        return checkpoints.load_weights(model, name).eval()
+    tensors, _ = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
+    weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    checkpoints.load_state(model, weights, checkpoint)
+    return model.eval()
 
 
 def photo_transforms(*, train: bool = False) -> v2.Compose:
@@ -108,7 +118,9 @@ def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int 
     return model, training.fit(model, data, loss=loss, run=run, **settings)
 
 
-def evaluate(model: nn.Module, run: Runtime, *, root: Path | str | None = None, size: int | None = None) -> tuple:
+def evaluate(
+    model: nn.Module, run: Runtime, *, root: Path | str | None = None, size: int | None = None, split: str = "test"
+) -> tuple[int, dict]:
     """Score a model on the unseen scenes of the city (or of `root`); returns (number of scenes, scores)."""
-    data = segmentation_data("test", root, size=size)
+    data = segmentation_data(split, root, size=size)
     return len(data), score_segmentation(model, data, run)

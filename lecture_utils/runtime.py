@@ -15,7 +15,7 @@ OLDEST_CAPABILITY = (7, 5)  # the Turing generation (T4): today's PyTorch is no 
 
 _PLACES = {"laptop": "This computer", "colab": "Colab", "kaggle": "Kaggle"}
 _DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
-_BUDGET = {"quick": "small images, short training", "full": "larger images and nets, longer training"}
+_BUDGET = {"quick": "small images, short training", "full": "larger images, longer training"}
 _CLICK = {
     "colab": "For a GPU: Runtime → Change runtime type → T4 GPU.",
     "kaggle": "For a GPU: verify your phone number in your account, then Settings → Accelerator → GPU T4 x2.",

@@ -111,7 +111,8 @@ def fit(
     accelerator = _accelerator(run)
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     settings["processes"] = processes
-    model.to(device, memory_format=torch.channels_last)
+    # BatchNorm's backward on Apple's GPUs is wrong for channels_last (an open bug of PyTorch).
+    model.to(device, memory_format=torch.preserve_format if device.type == "mps" else torch.channels_last)
     # One pass over the weights: a tenth of a small model's step on a CPU. GPUs choose their own fast way.
     optimizer = torch.optim.AdamW(_groups(model, weight_decay), fused=device.type == "cpu")
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
@@ -211,7 +212,9 @@ def evaluate_batches(
     stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
     device = torch.device(run.device)
     model.to(device)
-    metric.to(device).reset()
+    # On Apple's GPUs torchmetrics counts a confusion matrix in pixels × classes² numbers.
+    counting = torch.device("cpu") if device.type == "mps" else device
+    metric.to(counting).reset()
     bar = tqdm(total=len(places), unit="batch", disable=quiet or rank > 0)
     with _modes_as_found(model), batches.keep_random_state(), torch.no_grad(), closing(stream), bar:
         model.eval()
@@ -219,7 +222,9 @@ def evaluate_batches(
             batch = send_to_device(batch, device)
             with _autocast(run, device):
                 arguments = predict(model, batch)
-            metric.update(*arguments)  # outside of autocast: a metric counts in full precision
+            metric.update(
+                *send_to_device(arguments, counting)
+            )  # outside of autocast: a metric counts in full precision
             bar.update()
         return metric.compute()
 

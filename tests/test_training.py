@@ -292,6 +292,32 @@ def test_a_broken_off_training_ends_as_an_undisturbed_one(workers, tmp_path):
     assert its_history.losses == history.losses
 
 
+def test_parameters_at_the_root_of_a_model_are_resumed_too(tmp_path):
+    class Bare(nn.Module):  # as the class token of a ViT
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x * self.token
+
+    def loss(model, batch):
+        return (model(batch[0].mean((1, 2, 3), keepdim=True).expand(-1, 3, 1, 1)[..., 0, 0]) ** 2).mean()
+
+    undisturbed, _ = train(Bare(), loss=loss)
+    calls = iter(range(100))
+
+    def breaking(model, batch):
+        if next(calls) == 7:
+            raise BrokenOff
+        return loss(model, batch)
+
+    settings = {"checkpoint": tmp_path / "bare.safetensors", "checkpoint_every": 2}
+    with pytest.raises(BrokenOff):
+        train(Bare(), loss=breaking, **settings)
+    assert_identical(train(Bare(), loss=loss, **settings)[0], undisturbed)
+
+
 def test_a_finished_training_returns_at_once(tmp_path):
     path = tmp_path / "done.safetensors"
     once, history = train(checkpoint=path, evaluate=lambda model: {"a": 2.0})

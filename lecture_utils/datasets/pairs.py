@@ -180,12 +180,12 @@ def find_split(root: Path | str, split: str) -> Path:
     found = [folder for nesting in _NESTINGS if (folder := root / nesting / split).is_dir()]
     if not found:
         missing = root / split if root.is_dir() else root
-        raise FileNotFoundError(f"{missing}: no such folder. {_remedy(root, split)}")
+        raise FileNotFoundError(f"{missing}: no such folder. {_remedy(split)}")
     return next((folder for folder in found if _pictures_in(folder)), found[0])
 
 
-def _remedy(out: Path, split: str) -> str:
-    return f"Make it with `{make_command(out, split)}`, or give the folder of the Kaggle data set {KAGGLE_SLUG}"
+def _remedy(split: str) -> str:
+    return f"Make it with `{make_command('CITY', split)}`, or give the folder of the Kaggle data set {KAGGLE_SLUG}"
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -195,9 +195,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     files = _pictures_in(folder)
     if not files:
-        outside = [parent for parent in folder.parents if parent.name != _NESTINGS[1]]
-        remedy = _remedy(outside[0], folder.name)
-        raise FileNotFoundError(f"{folder}: holds no picture ({', '.join(_SUFFIXES)}). {remedy}")
+        raise FileNotFoundError(f"{folder}: holds no picture ({', '.join(_SUFFIXES)}). {_remedy(folder.name)}")
     return sorted(
         files, key=lambda path: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
     )

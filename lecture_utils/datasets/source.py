@@ -47,12 +47,18 @@ def toy_city(
     root defaults to `city-{size}` in `runtime.data_root()`. A split that is damaged, half written, or of another
     size or number of scenes is made again. Several processes may ask at once: one makes it, the others wait.
     """
+    toycity.refuse_in_a_starting_worker()  # or it would wait for its own parent's lock
     root = runtime.data_root() / f"city-{size}" if root is None else Path(root)
+
+    def damaged() -> list[str]:
+        return [split for split, count in scenes.items() if toycity.verify(root, split, scenes=count, size=size)]
+
+    if not damaged():
+        return root  # also where it lies on a disk that cannot be written to
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        for split, count in scenes.items():
-            if toycity.verify(root, split, scenes=count, size=size):
-                toycity.export(root, split=split, scenes=count, size=size)
+        for split in damaged():
+            toycity.export(root, split=split, scenes=scenes[split], size=size)
     return root
 
 

@@ -5,9 +5,20 @@ speaks of it, `export.py` writes it in the layouts of real data sets.
 """
 
 from lecture_utils.toycity.describe import describe
-from lecture_utils.toycity.export import export, seeds, verify
+from lecture_utils.toycity.export import export, refuse_in_a_starting_worker, seeds, verify
 from lecture_utils.toycity.render import Picture, VisibleObject, render
 from lecture_utils.toycity.sample import sample_scene
 from lecture_utils.toycity.scene import Scene
 
-__all__ = ["Picture", "Scene", "VisibleObject", "describe", "export", "render", "sample_scene", "seeds", "verify"]
+__all__ = [
+    "Picture",
+    "Scene",
+    "VisibleObject",
+    "describe",
+    "export",
+    "refuse_in_a_starting_worker",
+    "render",
+    "sample_scene",
+    "seeds",
+    "verify",
+]

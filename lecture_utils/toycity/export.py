@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +52,14 @@ def export(
     """Write `scenes` scenes of a split at size × size pixels below `out`, on all cores, and return `out`.
 
     Everything is made in a temporary folder and moved into place at the end: an interrupted run leaves what was there.
+    Raises ValueError, nothing written, where `out` holds a data set of these names that the course did not make.
     """
+    refuse_in_a_starting_worker()
     out, numbers = Path(out), seeds(split, scenes)
     render(sample_scene(numbers[0]), size)  # a size that cannot be drawn is refused before anything is written
+    there = [out / name for name in (*_folders(split), *_annotation_files(split)) if (out / name).exists()]
+    if there and not (out / _mark(split)).exists():
+        raise ValueError(f"out: {there[0]} is there already and is no toy city; choose another folder")
     for leftover in out.glob(f".making-{split}-*"):
         shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
     making = out / f".making-{split}-{os.getpid()}"
@@ -72,6 +77,12 @@ def export(
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return out
+
+
+def refuse_in_a_starting_worker() -> None:
+    """A worker that runs an unguarded script once more must die at once, so that its parent goes on alone."""
+    if getattr(current_process(), "_inheriting", False):  # the flag that multiprocessing itself looks at
+        raise RuntimeError("to use all cores, guard the script with: if __name__ == '__main__':")
 
 
 def verify(out, split: str, *, scenes: int | None = None, size: int | None = None) -> list[str]:
@@ -111,9 +122,18 @@ def _folders(split: str) -> tuple[str, str]:
     return f"cityscapes_data/{split}", f"coco/{split}2017"
 
 
+def _annotation_files(split: str) -> tuple[str, str]:
+    return f"coco/annotations/instances_{split}2017.json", f"coco/annotations/captions_{split}2017.json"
+
+
+def _mark(split: str) -> str:
+    """The file that says: this split was made by the course, and may be made anew."""
+    return f".toy-city-{split}"
+
+
 def _spread(work, numbers: range, workers: int | None) -> Iterable[dict]:
     """Do the work for each number in order, in several processes when there is enough of it."""
-    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // 32))
+    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // 32), 61)  # Windows allows no more
     if workers <= 1:
         yield from map(work, numbers)
         return
@@ -157,11 +177,11 @@ def _write_annotations(making: Path, split: str, size: int, results: list[dict])
     objects = [thing for r in results for thing in r["objects"]]
     captions = [{"image_id": r["number"], "caption": caption} for r in results for caption in r["captions"]]
     categories = [{"id": i, "name": name, "supercategory": "street"} for i, name in enumerate(CATEGORIES, start=1)]
-    for kind, rows in (("instances", objects), ("captions", captions)):
+    for name, rows in zip(_annotation_files(split), (objects, captions), strict=True):
         annotations = [{"id": i, **row} for i, row in enumerate(rows, start=1)]
         content = {"info": info, "images": images, "annotations": annotations}
-        content |= {"categories": categories} if kind == "instances" else {}
-        (making / f"coco/annotations/{kind}_{split}2017.json").write_text(json.dumps(content, separators=(",", ":")))
+        content |= {"categories": categories} if rows is objects else {}
+        (making / name).write_text(json.dumps(content, separators=(",", ":")))
 
 
 def _write_manifest(making: Path, split: str, scenes: int, size: int) -> None:
@@ -177,14 +197,14 @@ def _write_manifest(making: Path, split: str, scenes: int, size: int) -> None:
 def _move_into_place(making: Path, out: Path, split: str) -> None:
     """Replace an older split: its manifest goes first and the new one comes last, so a torn state is never trusted."""
     manifest = f"manifest_{split}.json"
+    (out / _mark(split)).touch()
     (out / manifest).unlink(missing_ok=True)
     for folder in _folders(split):
         shutil.rmtree(out / folder, ignore_errors=True)
         (out / folder).parent.mkdir(parents=True, exist_ok=True)
         os.replace(making / folder, out / folder)
     (out / "coco/annotations").mkdir(exist_ok=True)
-    for kind in ("instances", "captions"):
-        name = f"coco/annotations/{kind}_{split}2017.json"
+    for name in _annotation_files(split):
         os.replace(making / name, out / name)
     os.replace(making / manifest, out / manifest)
 

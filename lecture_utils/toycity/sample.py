@@ -51,40 +51,6 @@ SKIN = ((236, 196, 164), (206, 152, 112), (160, 108, 76), (104, 70, 50))
 TROUSERS = ((40, 44, 62), (58, 60, 64), (92, 84, 70), (34, 34, 36), (70, 88, 120))
 
 
-# Colours that overlap on purpose (slide 4): grey cars on grey roads before grey houses, blue cars under a blue sky,
-# green signs before trees. A pixel's colour alone must not tell its class.
-CAR_COLOURS = {
-    "red": (176, 38, 36),
-    "blue": (70, 118, 176),
-    "white": (222, 222, 218),
-    "black": (40, 41, 46),
-    "grey": (124, 126, 130),
-    "yellow": (220, 178, 44),
-    "green": (74, 118, 66),
-}
-COAT_COLOURS = {
-    "red": (188, 48, 44),
-    "blue": (58, 98, 170),
-    "white": (218, 216, 208),
-    "black": (44, 44, 50),
-    "green": (66, 120, 62),
-    "yellow": (224, 186, 60),
-}
-SIGN_COLOURS = {
-    "red": (190, 30, 34),
-    "blue": (36, 84, 164),
-    "green": (40, 112, 62),
-    "yellow": (232, 184, 40),
-}
-FACADES = (
-    (128, 128, 130), (150, 146, 140), (108, 112, 120), (168, 84, 66), (142, 74, 60), (196, 174, 140), (214, 200, 172),
-    (120, 140, 160), (176, 150, 116), (188, 118, 92), (98, 122, 110), (204, 190, 190), (112, 102, 98),
-)  # fmt: skip
-FOLIAGE = ((62, 104, 44), (84, 124, 50), (48, 90, 52), (106, 128, 48), (150, 116, 48), (86, 112, 66))
-SKIN = ((236, 196, 164), (206, 152, 112), (160, 108, 76), (104, 70, 50))
-TROUSERS = ((40, 44, 62), (58, 60, 64), (92, 84, 70), (34, 34, 36), (70, 88, 120))
-
-
 def sample_scene(seed: int) -> Scene:
     """Draw a street from a seed (a whole number from 0 on); the same seed gives the same street everywhere."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:

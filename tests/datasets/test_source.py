@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import threading
 import types
 
@@ -24,7 +26,7 @@ def city(monkeypatch):
         manifest = out / f"manifest_{split}.json"
         return [] if manifest.exists() and json.loads(manifest.read_text()) == [scenes, size] else ["a problem"]
 
-    made = types.SimpleNamespace(export=export, verify=verify, exports=[])
+    made = types.SimpleNamespace(export=export, verify=verify, refuse_in_a_starting_worker=lambda: None, exports=[])
     monkeypatch.setattr(source, "toycity", made)
     return made
 
@@ -102,3 +104,21 @@ def test_the_usual_mount_is_looked_at(tmp_path, city, monkeypatch):
 def test_quick_sizes():
     assert source.QUICK_SIZE == 96
     assert source.QUICK_SCENES == {"train": 2000, "val": 200, "test": 500}
+
+
+def test_the_real_exporter_makes_it_and_a_read_only_one_will_do(tmp_path, monkeypatch):
+    root = toy_city(64, scenes={"val": 2}, root=tmp_path / "city")
+    assert len(CityscapesPairs(root, "val")) == 2
+    monkeypatch.setattr(source, "FileLock", None)  # a whole city needs no lock, so no write access
+    assert toy_city(64, scenes={"val": 2}, root=root) == root
+
+
+def test_a_script_without_a_guard_gets_its_city_all_the_same(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from lecture_utils.datasets import toy_city\n"
+        f"print(toy_city(64, scenes={{'val': 70}}, root={str(tmp_path / 'city')!r}))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(CityscapesPairs(tmp_path / "city", "val")) == 70

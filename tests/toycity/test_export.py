@@ -139,3 +139,14 @@ def test_bad_input_is_refused_and_nothing_is_written(tmp_path, arguments, messag
     with pytest.raises(ValueError, match=message):
         export(tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_of_somebody_else_is_left_alone(tmp_path):
+    photo = tmp_path / "coco/train2017/000000000009.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"a photograph")
+    with pytest.raises(ValueError, match="train2017 is there already and is no toy city"):
+        export(tmp_path, split="train", scenes=2, size=64, quiet=True)
+    assert photo.read_bytes() == b"a photograph"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["coco"]
+    export(tmp_path, split="val", scenes=2, size=64, quiet=True)  # another split has room beside it

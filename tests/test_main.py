@@ -1,0 +1,112 @@
+"""The commands of `python -m lecture_utils`, as a shell sees them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lecture_utils import checkpoints, recipes, runtime
+from lecture_utils.__main__ import main
+from lecture_utils.datasets import source
+from lecture_utils.toycity import export, verify
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    for split, scenes in (("train", 10), ("test", 3)):
+        export(folder, split=split, scenes=scenes, size=64, quiet=True)
+    return folder
+
+
+def test_data_writes_a_split(tmp_path, capsys):
+    out = tmp_path / "city"
+    assert main(["data", "--out", str(out), "--scenes", "3", "--size", "64", "--split", "val"]) == 0
+    assert verify(out, "val", scenes=3, size=64) == []
+    assert "3 scenes of 64 × 64 pixels" in capsys.readouterr().out
+
+
+def test_evaluate_ends_with_one_line_of_json(pairs, capsys):
+    assert main(["evaluate", "unet", "--root", str(pairs), "--json"]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)
+    assert result["name"] == "unet"
+    assert result["scenes"] == 3
+    assert set(result["metrics"]) == {"accuracy", "miou", "miou_thin"}
+    assert any("IoU road" in line for line in table)
+
+
+def test_train_stops_and_goes_on(pairs, tmp_path, capsys):
+    arguments = ["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--checkpoint", str(tmp_path / "p.st")]
+    assert main([*arguments, "--steps", "3"]) == 0
+    assert "3 steps in" in capsys.readouterr().out
+    assert main([*arguments, "--steps", "3"]) == 0  # finished: returns at once
+    assert main([*arguments, "--steps", "4"]) == 2  # another training
+    assert "steps" in capsys.readouterr().err
+
+
+def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--steps", "2"]) == 0
+    written = "runs/pixel.safetensors"
+    assert written in capsys.readouterr().out
+    assert main(["evaluate", "pixel", "--root", str(pairs), "--split", "train", "--checkpoint", written]) == 0
+    assert "pixel on 10 unseen scenes" in capsys.readouterr().out
+    assert main(["evaluate", "unet", "--root", str(pairs), "--checkpoint", written]) == 2
+    assert "does not fit this UNet" in capsys.readouterr().err
+
+
+def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        monkeypatch.setitem(source.QUICK_SCENES, split, len(list((pairs / "cityscapes_data" / split).iterdir())))
+    monkeypatch.setattr(recipes, "toy_city", lambda: pairs)
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["x", "train", "pixel", "--ship"])
+    assert main(["train", "pixel", "--steps", "3", "--batch-size", "2", "--ship"]) == 0
+    card = checkpoints.card("pixel")
+    assert (card["steps"], card["scenes"], card["seed"]) == (3, 3, 0)
+    assert card["command"] == "python -m lecture_utils train pixel --ship"
+    assert "10 training scenes" in card["data"]
+    _, scores = recipes.evaluate(recipes.load("pixel"), runtime.setup(quiet=True))
+    assert card["metrics"]["accuracy"] == round(scores["accuracy"], 4)
+    assert not (tmp_path / "runs/pixel.safetensors").exists()
+
+
+def test_train_runs_in_two_processes(pairs, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "lecture_utils", "train", "pixel", "--root", str(pairs), "--steps", "2", "--batch-size", "2"]
+    command += ["--checkpoint", str(tmp_path / "two.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("2 steps in") == 1  # only the first process speaks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "vgg"], "name: got 'vgg', expected one of unet, fcn, pixel"),
+        (["train", "unet", "--root", "nowhere"], "nowhere"),
+        (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
+        (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),
+        (["data", "--out", "x", "--scenes", "3", "--size", "9"], "size: got 9, expected"),
+        (["data", "--out", "x", "--scenes", "3", "--split", "dev"], "split: got 'dev', expected one of"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_whether_the_course_can_run(capsys, monkeypatch):
+    from lecture_utils import doctor
+
+    for able, status in ((True, 0), (False, 1)):
+        monkeypatch.setattr(doctor, "report", lambda able=able: ("a table", able))
+        assert main(["doctor"]) == status
+    assert "a table" in capsys.readouterr().out
