@@ -53,6 +53,7 @@ course_look = mpl.rc_context(
 )
 
 
+@course_look
 def show(fig: Figure, *, alt: str) -> None:
     """Display a figure in the notebook as a small PNG (100 KB, `encode_png`) with alternative text, and close it.
 
@@ -95,6 +96,7 @@ def encode_png(fig: Figure, *, kilobytes: int = KILOBYTES) -> bytes:
     return png.getvalue()
 
 
+@course_look
 def picture_axes(
     rows: int, columns: int, *, width: float = WIDTH, aspect: float = 1.0, title: str = ""
 ) -> tuple[Figure, np.ndarray]:
