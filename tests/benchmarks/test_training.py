@@ -6,15 +6,16 @@ import torch.nn.functional as F
 
 from lecture_utils import runtime
 from lecture_utils.segmentation import UNet
+from lecture_utils.training import fast_layout
 
 
 @pytest.mark.parametrize("path", ["plain", "fast"])
 def test_a_step_of_the_unet(benchmark, path):
     run = runtime.setup(quiet=True)
     fast = path == "fast"
-    layout = torch.channels_last if fast else torch.contiguous_format
+    layout = fast_layout("cpu", run.precision) if fast else torch.contiguous_format
     model = UNet(3, 19, base_channels=8, norm="batch").to(memory_format=layout)
-    images = torch.randn(16, 3, 128, 128).to(memory_format=layout)
+    images = torch.randn(16, 3, 128, 128)
     labels = torch.randint(0, 19, (16, 128, 128))
     optimizer = torch.optim.AdamW(model.parameters(), fused=fast, foreach=False)
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=fast and run.precision == "bf16")
