@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from lecture_utils.toycity.export import COMMAND
+
 Item = TypeVar("Item")
 
 _NAMED_IN_WARNING = 3
@@ -41,7 +43,7 @@ def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
 
 def make_command(out: Path | str, split: str) -> str:
     """The shell command that makes `split` of a small toy city in the folder `out`."""
-    return f"python -m lecture_utils data --out {out} --scenes 200 --size 96 --split {split}"
+    return COMMAND.format(out=out, scenes=200, size=96, split=split)
 
 
 def check_on_error(on_error: str) -> None:

@@ -24,11 +24,6 @@ from lecture_utils.figures.style import (
 )
 
 
-def label_map(ax: Axes, labels: np.ndarray) -> None:
-    """Draw a label map (H, W) of train ids in the official colours; ignored pixels are black."""
-    picture(ax, labels)
-
-
 def picture(ax: Axes, image: np.ndarray) -> None:
     """Draw a photograph (H, W, 3) or a label map (H, W), pixel by pixel, without ticks."""
     image = np.asarray(image)
@@ -127,7 +122,7 @@ def boundaries_magnified(
     for colour, line in (("white", 3.6), (INK, 1.6)):
         axes[0, 0].add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
     for ax, (name, labels) in zip(axes[0, 1:], maps.items(), strict=True):
-        label_map(ax, labels)
+        picture(ax, labels)
         ax.set(xlim=(x0 - 0.5, x1 - 0.5), ylim=(y1 - 0.5, y0 - 0.5), title=name)
         for colour, line in (("black", 1.8), ("white", 0.8)):
             ax.add_collection(LineCollection(edges, colors=colour, linewidths=line, capstyle="projecting"))

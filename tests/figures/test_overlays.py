@@ -14,9 +14,9 @@ from lecture_utils.figures import (
     boundaries_magnified,
     class_iou_bars,
     compare,
-    label_map,
     legend,
     overlay,
+    picture,
     training_curve,
 )
 from lecture_utils.figures.overlays import busiest_window, outline
@@ -94,7 +94,7 @@ def test_busiest_window_holds_the_most_edges_of_thin_classes(labels):
 def test_label_map_draws_the_official_colours():
     _, labels = street()
     _, ax = plt.subplots()
-    label_map(ax, labels)
+    picture(ax, labels)
     np.testing.assert_array_equal(ax.images[0].get_array(), colour_labels(labels))
 
 

@@ -70,12 +70,12 @@ def test_a_failing_cell_is_shown_and_nothing_is_written(execute, tmp_path, capfd
 
 
 def test_paths_of_the_machine_are_not_stored(execute, tmp_path, capfd):
-    path = write(tmp_path / "home.ipynb", "print('/' + 'home' + '/me/data')")
+    path = write(tmp_path / "home.ipynb", "print('/' + 'Users' + '/me/data')")
     before = path.read_bytes()
     arguments = [str(path), "--timings", str(tmp_path / "timings.json")]
 
     assert execute.main([*arguments, "--inplace"]) == 1
-    assert "/home/me/data" in capfd.readouterr().err
+    assert "/Users/me/data" in capfd.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -83,12 +83,12 @@ def test_machine_paths_are_told_from_other_text(execute):
     def found(text):
         return execute.machine_paths(new_notebook(cells=[new_code_cell(text)]))
 
-    assert found("open('/home/me/x.png')") == ["cell 0: /home/me/x.png"]
+    assert found("open('/Users/me/x.png')") == ["cell 0: /Users/me/x.png"]
     assert found(r"open('C:\Users\me')")
     assert found("file:///Users/me")
     assert found(f"{execute.ROOT}/data")
-    assert not found("https://example.org/home/me and /kaggle/input and a/tmp/b and data/unet")
-    picture = new_output("display_data", {"image/png": "/home/me", "text/html": "<img src='data:;base64,AB /tmp/aa'>"})
+    assert not found("https://example.org/Users/me and /kaggle/input and a/tmp/b and data/unet")
+    picture = new_output("display_data", {"image/png": "/Users/me", "text/html": "<img src='data:;base64,AB /tmp/aa'>"})
     assert not execute.machine_paths(new_notebook(cells=[new_code_cell("", outputs=[picture])]))
 
 

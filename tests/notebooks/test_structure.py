@@ -229,7 +229,7 @@ FAULTS = {
     ),
     "a long cell": (has_short_cells, lambda nb: nb.cells[1].update(source="x = 1\n" * 16)),
     "a semicolon": (has_short_cells, lambda nb: nb.cells[1].update(source="plt.plot(x);\n")),
-    "a path in a source": (names_no_machine, lambda nb: nb.cells[1].update(source="open('/home/me/x')")),
+    "a path in a source": (names_no_machine, lambda nb: nb.cells[1].update(source="open('/Users/me/x')")),
     "a path in an output": (names_no_machine, lambda nb: nb.cells[1].outputs.append(html("at C:\\Users\\me"))),
     "the checkout": (names_no_machine, lambda nb: nb.cells[1].update(source=f"open('{ROOT}/x')")),
     "a big picture": (

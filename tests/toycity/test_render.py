@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, TRAIN_ID, colour_labels
 from lecture_utils.toycity import render, sample_scene
+from lecture_utils.toycity.canvas import Canvas
 
 CITY_CLASSES = {"road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
                 "person", "car"}  # fmt: skip
@@ -83,9 +84,15 @@ def test_hidden_and_tiny_objects_keep_their_class_but_are_not_counted():
 
 
 def test_edges_are_smooth():
-    # Anti-aliasing: between a sign's plate and the sky there are colours that belong to neither.
-    picture = render(sample_scene(0), 128)
-    assert len(np.unique(picture.image.reshape(-1, 3), axis=0)) > 2000
+    # A slanted white half on black: greys in between along the edge, and two identities without any in between.
+    canvas = Canvas(64)
+    canvas.box(0, 0, 1, 1, (0, 0, 0), 0)
+    canvas.polygon(((0, 0), (1, 0), (1, 0.31), (0, 0.87)), (255, 255, 255), 10)
+    colours, identities = canvas.reduced()
+    grey = (colours > 0) & (colours < 255)
+    assert 64 <= grey[..., 0].sum() <= 3 * 64
+    assert set(np.unique(identities)) == {0, 10}
+    assert abs((identities == 10).mean() - colours.mean() / 255) < 0.01
 
 
 def test_label_colours_are_the_official_ones():
