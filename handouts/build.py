@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import pages
 
 from lecture_utils.doctor import find_chromium
 
@@ -61,21 +62,24 @@ def fetch_mathjax(assets: Path) -> str:
     return ""
 
 
-def stage(notebooks: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> None:
-    """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, their table and the timings."""
+def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> None:
+    """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, and the pages gathered from them."""
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
     for page in HERE.glob("*.md"):
         shutil.copy(page, source)
-    rows = []
-    for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
+    notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
+    for name, notebook in notebooks.items():
         describe_images(notebook)
-        nbformat.write(notebook, source / "notebooks" / path.name)
-        pdf = f'<a href="../pdf/{path.stem}.pdf">PDF</a>' if with_pdf else ""
-        rows.append((f"[](notebooks/{path.name})", pdf))
-    (source / "_notebooks.md").write_text(table(("Notebook", "To print"), rows), encoding="utf-8")
-    (source / "timing.md").write_text(timing_page([path.stem for path in notebooks], timings), encoding="utf-8")
+        nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
+    gathered = {
+        "_notebooks": pages.contents(notebooks, with_pdf=with_pdf),
+        "claims": pages.claims_page(notebooks),
+        "slides": pages.slides_page(notebooks),
+        "timing": pages.timing_page(notebooks, timings),
+    }
+    for name, text in gathered.items():
+        (source / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def describe_images(notebook: nbformat.NotebookNode) -> None:
@@ -85,31 +89,6 @@ def describe_images(notebook: nbformat.NotebookNode) -> None:
             for kind, details in output.get("metadata", {}).items():
                 if kind.startswith("image/") and "alt" in details:
                     cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = details["alt"]
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table, its first column to the left and the others, numbers mostly, to the right."""
-    lines = [header, ("---", *["--:"] * (len(header) - 1)), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def timing_page(names: list[str], timings: dict) -> str:
-    """The page that says how long each notebook took, and on what."""
-    machine, runs = timings.get("machine"), timings.get("notebooks", {})
-    runs = {name: runs[name] for name in names if name in runs}
-    if not runs:
-        return "# Timing\n\nThe notebooks were not executed when these handouts were made.\n"
-    rows = [
-        (f"[](notebooks/{name}.ipynb)", f"{run['seconds']:.0f}", f"{run['peak_mib']:,}") for name, run in runs.items()
-    ]
-    total = sum(run["seconds"] for run in runs.values())
-    peak = max(run["peak_mib"] for run in runs.values())
-    rows.append(("**All, one after the other**", f"**{total:.0f}**", f"**{peak:,}**"))
-    return (
-        "# Timing\n\n"
-        f"Each notebook was executed from top to bottom in its own kernel on {machine['date']}: {machine['system']}, "
-        f"{machine['cores']} cores, Python {machine['python']}, PyTorch {machine['torch']}.\n\n"
-    ) + table(("Notebook", "Seconds", "Peak memory (MiB)"), rows)
 
 
 def render(source: Path, html: Path, printed: list[str]) -> None:

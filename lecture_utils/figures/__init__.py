@@ -1,5 +1,6 @@
 """Pictures: overlays, scores and diagrams, in one look."""
 
+from lecture_utils.figures.grids import TINTS, cell_arrow, grid_canvas, grid_row, number_grid
 from lecture_utils.figures.network import unet_diagram
 from lecture_utils.figures.overlays import (
     boundaries_magnified,
@@ -13,10 +14,15 @@ from lecture_utils.figures.overlays import (
 from lecture_utils.figures.style import picture_axes, show
 
 __all__ = [
+    "TINTS",
     "boundaries_magnified",
+    "cell_arrow",
     "class_iou_bars",
     "compare",
+    "grid_canvas",
+    "grid_row",
     "legend",
+    "number_grid",
     "overlay",
     "picture",
     "picture_axes",
