@@ -3,7 +3,7 @@
     python handouts/build.py                  execute the notebooks, then render them
     python handouts/build.py --no-execute     render the committed outputs
 
-A page is added by putting a Markdown file beside this one; it appears in the contents.
+A page is a Markdown file beside this one that index.md names, or is gathered from the notebooks by pages.py.
 """
 
 from __future__ import annotations

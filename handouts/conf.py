@@ -55,7 +55,7 @@ def keep_offline(app, doctree):
 
 def label_cells(app, doctree):
     """Give each code cell an id and a label; a page links to the first cell of notebooks/NAME with #NAME-cell-0."""
-    name = app.env.docname.removeprefix("notebooks/")
+    name = app.env.docname.removeprefix("notebooks/").lower()  # as Sphinx looks labels up
     for node in doctree.findall(lambda node: isinstance(node, nodes.container) and "cell_index" in node):
         place = f"cell-{node['cell_index']}"
         node["ids"].append(place)

@@ -29,6 +29,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from lecture_utils.exercises import grading
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "handouts" / "_build"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -128,7 +130,7 @@ def _tidy_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
         for name, text in texts.items():
             # A progress bar rewrites its line: keep what a terminal would show in the end.
             text = re.sub(r"[^\n]*\r(?=[^\r\n])", "", text)
-            if text:
+            if text.strip():  # a bar that was wiped in the end leaves blanks
                 kept.append(nbformat.v4.new_output("stream", name=name, text=text))
     return kept
 
@@ -149,6 +151,17 @@ def machine_paths(notebook: NotebookNode) -> list[str]:
         text = re.sub(r"base64,[A-Za-z0-9+/=\s]*", "", "\n".join(texts))
         found += [f"cell {index}: {match}" for match in dict.fromkeys(path.findall(text))]
     return found
+
+
+def _unfit(notebook: NotebookNode, path: Path) -> str:
+    """Mark the exercises for nbgrader, and say what speaks against storing the notebook."""
+    if strangers := machine_paths(notebook):
+        return f"{path.name}: paths of this machine in it, not written: {'; '.join(strangers)}"
+    try:
+        grading.stamp(notebook)
+    except ValueError as error:
+        return f"{path.name}: not written: {error}"
+    return ""
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
@@ -198,13 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
         futures = {path: pool.submit(execute, path, timeout=options.timeout) for path in paths}
         for path, future in futures.items():
             run = future.result()
-            strangers = machine_paths(run.notebook) if options.inplace else []
-            if run.failure or strangers:
+            failure = run.failure or (_unfit(run.notebook, path) if options.inplace else "")
+            if failure:
                 failed += 1
-                message = run.failure or f"{path.name}: paths of this machine in it, not written: " + "; ".join(
-                    strangers
-                )
-                print(message, file=sys.stderr, flush=True)
+                print(failure, file=sys.stderr, flush=True)
                 continue
             write(run.notebook, path if options.inplace else options.out / path.name)
             done[path.stem] = run

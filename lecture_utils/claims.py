@@ -66,6 +66,6 @@ def check(
             raise ValueError(f"measured: got {name} {number!r}, expected a finite number")
     if not numbers:
         raise ValueError("measured: got no number, expected at least one")
-    shown = ", ".join(f"{name} {number:.{digits}f}".strip() for name, number in numbers.items())
+    shown = ", ".join(f"{name}: {number:.{digits}f}".removeprefix(": ") for name, number in numbers.items())
     place = f"slide {slide}" if isinstance(slide, int) else slide
     return Claim(claim, place, lecture, shown, bool(holds(measured)), note)

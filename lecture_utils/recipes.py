@@ -17,7 +17,9 @@ from lecture_utils import checkpoints, training
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CityscapesPairs, toy_city
 from lecture_utils.runtime import Runtime
-from lecture_utils.segmentation import FCN, PixelClassifier, UNet, segmentation_scores
+from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet, segmentation_scores
+from lecture_utils.segmentation.fcn import start_from
+from lecture_utils.segmentation.sliding_window import PatchClassifier, fully_convolutional
 
 # The means and deviations of ImageNet's photographs, which pretrained networks expect too.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,6 +33,13 @@ class Recipe:
     steps: int
     lr: float = 1e-2
     batch_size: int = 8
+    start: str | None = None  # the shipped model whose weights the training begins with
+
+
+def patch_recipe(patch: int, *, depth: int) -> Recipe:
+    """A classifier of patches, trained in one pass over each image; two images hold 18,432 patches."""
+    size = {"patch": patch, "depth": depth, "base_channels": 8, "norm": "batch"}
+    return Recipe(lambda: fully_convolutional(PatchClassifier(3, len(CLASSES), **size)), steps=4000, batch_size=2)
 
 
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
@@ -38,7 +47,20 @@ RECIPES = {
     "unet": Recipe(lambda: UNet(3, len(CLASSES), base_channels=8, depth=4, norm="batch"), steps=6000),
     # FCN-32s on the U-Net's own encoder, all five blocks of it, so that the two differ in the way up alone.
     "fcn": Recipe(lambda: FCN(3, len(CLASSES), base_channels=8, depth=5, norm="batch"), steps=6000),
+    # As in the paper, the finer nets continue the coarser ones, in smaller steps.
+    "fcn16s": Recipe(
+        lambda: FCN(3, len(CLASSES), base_channels=8, stride=16, norm="batch"), steps=3000, lr=3e-3, start="fcn"
+    ),
+    "fcn8s": Recipe(
+        lambda: FCN(3, len(CLASSES), base_channels=8, stride=8, norm="batch"), steps=3000, lr=3e-3, start="fcn16s"
+    ),
+    # The published network squeezes 7 × 7 places into a single vector; here each of the 3 × 3 keeps its own.
+    "deconvnet": Recipe(lambda: DeconvNet(3, len(CLASSES), base_channels=8, bottleneck=1), steps=6000, lr=3e-3),
     "pixel": Recipe(lambda: PixelClassifier(3, len(CLASSES)), steps=1500),
+    # The sliding window with 29, 13 and 5 pixels a side, between the single pixel and the U-Net.
+    "patch": patch_recipe(29, depth=3),
+    "patch13": patch_recipe(13, depth=2),
+    "patch5": patch_recipe(5, depth=1),
 }
 
 
@@ -112,6 +134,8 @@ def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int 
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own."""
     chosen = recipe(name)
     model = chosen.build()
+    if chosen.start:
+        start_from(model, load(chosen.start))
     settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
     data = segmentation_data("train", root, size=size).preload()
     loss = segmentation_loss(class_weights(data))

@@ -23,7 +23,7 @@ def test_the_verdict_follows_the_measurement(measured, verdict):
 def test_several_numbers_are_held_against_each_other():
     outcome = claim(measured={"U-Net": 0.6, "FCN": np.float32(0.2)}, holds=lambda m: m["U-Net"] >= 2 * m["FCN"])
     assert outcome.holds is True
-    assert outcome.measured == "U-Net 0.60, FCN 0.20"
+    assert outcome.measured == "U-Net: 0.60, FCN: 0.20"
 
 
 def test_three_ways_to_read_it_agree():

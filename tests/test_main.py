@@ -27,11 +27,12 @@ def test_data_writes_a_split(tmp_path, capsys):
     assert "3 scenes of 64 × 64 pixels" in capsys.readouterr().out
 
 
-def test_evaluate_ends_with_one_line_of_json(pairs, capsys):
-    assert main(["evaluate", "unet", "--root", str(pairs), "--json"]) == 0
+@pytest.mark.parametrize("name", ["unet", "fcn8s"])
+def test_evaluate_ends_with_one_line_of_json(pairs, capsys, name):
+    assert main(["evaluate", name, "--root", str(pairs), "--json"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
     result = json.loads(last)
-    assert result["name"] == "unet"
+    assert result["name"] == name
     assert result["scenes"] == 3
     assert set(result["metrics"]) == {"accuracy", "miou", "miou_thin"}
     assert any("IoU road" in line for line in table)
@@ -86,7 +87,7 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "vgg"], "name: got 'vgg', expected one of unet, fcn, pixel"),
+        (["evaluate", "vgg"], "name: got 'vgg', expected one of unet, fcn"),
         (["train", "unet", "--root", "nowhere"], "nowhere"),
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),

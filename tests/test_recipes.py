@@ -1,12 +1,15 @@
 """The shipped models: each scores what its card says, and the three stand apart as the lecture claims."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision import tv_tensors
 
-from lecture_utils import checkpoints, recipes, runtime
+from lecture_utils import checkpoints, recipes, runtime, training
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 
 # Rounding on another processor flips a pixel here and there.
@@ -37,6 +40,7 @@ def test_the_shipped_weights_are_small():
         assert runtime.shipped(f"checkpoints/{name}.safetensors").stat().st_size <= 4_000_000
 
 
+@pytest.mark.slide("04", "12", "13")
 def test_context_and_skips_are_worth_what_the_lecture_claims(scores):
     unet, fcn, pixel = (scores[name] for name in ("unet", "fcn", "pixel"))
     assert unet["miou"] >= 0.80
@@ -45,6 +49,39 @@ def test_context_and_skips_are_worth_what_the_lecture_claims(scores):
     assert unet["miou_thin"] >= max(0.60, 2 * fcn["miou_thin"])
 
 
+@pytest.mark.slide("07")
+def test_finer_strides_are_better_as_in_the_paper(scores):
+    """Table 3 of Long et al.: mean IoU 59.4, 62.4 and 62.7 for strides 32, 16 and 8."""
+    coarse, middle, fine = (scores[name] for name in ("fcn", "fcn16s", "fcn8s"))
+    for metric in ("accuracy", "miou", "miou_thin"):
+        assert coarse[metric] + 0.01 < middle[metric] < fine[metric] - 0.01, metric
+    assert fine["miou"] < scores["unet"]["miou"]
+
+
+def test_a_model_that_continues_another_is_made_after_it():
+    """In the order in which `make checkpoints` trains them, and all of them."""
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
+    order = re.search(r"^MODELS := (.*)$", makefile, re.MULTILINE).group(1).split()
+    assert sorted(order) == sorted(recipes.RECIPES)
+    starts = {name: recipe.start for name, recipe in recipes.RECIPES.items() if recipe.start}
+    assert starts == {"fcn16s": "fcn", "fcn8s": "fcn16s"}
+    assert all(order.index(start) < order.index(name) for name, start in starts.items())
+
+
+def test_training_begins_with_the_weights_it_starts_from(monkeypatch):
+    begun = []
+    sample = recipes.segmentation_data("val", runtime.shipped("sample"))
+    monkeypatch.setattr(recipes, "segmentation_data", lambda *args, **kwargs: sample)
+    monkeypatch.setattr(training, "fit", lambda model, *args, **settings: begun.append(settings))
+    model, _ = recipes.train("fcn8s", runtime.setup(quiet=True), steps=7)
+    assert begun[0]["steps"] == 7
+    assert begun[0]["lr"] == recipes.RECIPES["fcn8s"].lr
+    learnt, own = recipes.load("fcn16s").state_dict(), model.state_dict()
+    assert all(torch.equal(own[name], learnt[name]) for name in learnt if name != "enlarge.weight")
+    assert own["skips.1.weight"].count_nonzero() == 0
+
+
+@pytest.mark.slide("03")
 def test_the_loss_is_the_weighted_cross_entropy_of_the_pixels_that_count():
     torch.manual_seed(0)
     images, labels = torch.randn(2, 3, 5, 7), torch.randint(0, len(CLASSES), (2, 5, 7), dtype=torch.uint8)
@@ -87,5 +124,5 @@ def test_a_flip_moves_photo_and_labels_together_and_only_in_training():
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="name: got 'vgg', expected one of unet, fcn, pixel"):
+    with pytest.raises(ValueError, match="name: got 'vgg', expected one of unet, fcn"):
         recipes.load("vgg")

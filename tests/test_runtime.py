@@ -28,6 +28,7 @@ def _plain_environment(monkeypatch):
     torch.set_rng_state(state[2])
 
 
+@pytest.mark.slide("13")
 @pytest.mark.parametrize(
     ("machine", "device", "precision", "profile", "says"),
     [

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -76,23 +76,48 @@ def show(fig: Figure, *, alt: str) -> None:
 
 
 def encode_png(fig: Figure, *, kilobytes: int = KILOBYTES) -> bytes:
-    """Draw a figure as the sharpest PNG that keeps to `kilobytes`: twice the page's pixels if it can, fewer if it must.
+    """Draw a figure as the sharpest PNG that keeps to `kilobytes`, as `encode_pngs` does for several."""
+    return encode_pngs([fig], kilobytes=kilobytes)[0]
 
-    256 colours replace the full range where the eye sees no difference (curves, label maps) and wherever the full range
-    is too large; then the resolution falls in steps. What is still too large at the page's own resolution comes back
-    as it is: a figure of many photographs is better large than missing.
+
+@course_look
+def encode_pngs(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES) -> list[bytes]:
+    """Draw figures as PNGs of one size in pixels, the sharpest that together keep to `kilobytes`.
+
+    They have twice the page's pixels if they can, fewer if they must. 256 colours replace the full range where the eye
+    sees no difference (curves, label maps) and wherever the full range is too large; then the resolution falls in
+    steps. What is still too large at the page's own resolution comes back as it is: a figure of many photographs is
+    better large than missing. Around a figure smaller than others is white.
     """
     for scale in (2.0, 1.6, 1.3, 1.0):
-        drawn = io.BytesIO()
-        fig.savefig(drawn, format="png", dpi=scale * CSS_PIXELS_PER_INCH, facecolor=fig.get_facecolor())
-        picture = Image.open(drawn).convert("RGB")
-        palette = picture.quantize(256, dither=Image.Dither.NONE)
-        error = np.abs(np.asarray(picture, np.int16) - np.asarray(palette.convert("RGB"))).mean()
-        for candidate in (palette,) if error < 0.5 else (picture, palette):
-            png = io.BytesIO()
-            candidate.save(png, format="png", optimize=True)
-            if png.tell() <= kilobytes * 1000:
-                return png.getvalue()
+        pictures = [_drawn(fig, scale) for fig in figs]
+        size = tuple(max(sides) for sides in zip(*(picture.size for picture in pictures), strict=True))
+        pngs, left = [], kilobytes * 1000
+        while len(pngs) < len(figs) and (left > 0 or scale == 1):
+            pngs.append(_png(pictures[len(pngs)], size, kilobytes * 1000 / len(figs)))
+            left -= len(pngs[-1])
+        if left >= 0:
+            break
+    return pngs
+
+
+def _drawn(fig: Figure, scale: float) -> Image.Image:
+    drawn = io.BytesIO()
+    dpi = scale * CSS_PIXELS_PER_INCH
+    fig.savefig(drawn, format="png", dpi=dpi, facecolor=fig.get_facecolor(), pil_kwargs={"compress_level": 1})
+    return Image.open(drawn).convert("RGB")
+
+
+def _png(drawn: Image.Image, size: tuple[int, int], most: float) -> bytes:
+    picture = Image.new("RGB", size, "white")
+    picture.paste(drawn, tuple((whole - part) // 2 for whole, part in zip(size, drawn.size, strict=True)))
+    palette = picture.quantize(256, dither=Image.Dither.NONE)
+    error = np.abs(np.asarray(picture, np.int16) - np.asarray(palette.convert("RGB"))).mean()
+    for candidate in (palette,) if error < 0.5 else (picture, palette):
+        png = io.BytesIO()
+        candidate.save(png, format="png", optimize=True)
+        if png.tell() <= most:
+            break
     return png.getvalue()
 
 

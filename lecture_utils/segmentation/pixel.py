@@ -1,6 +1,7 @@
 """The naive classifier: each pixel alone, without a look at its neighbours (slide 4)."""
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lecture_utils.segmentation.unet import he_initialise, require_channels, require_positive
@@ -26,3 +27,19 @@ class PixelClassifier(nn.Module):
         """Score every class at every pixel (logits)."""
         require_channels(image, self.in_channels)
         return self.layers(image)
+
+
+def colour_ceiling(colours: Int[Tensor, "n"], labels: Int[Tensor, "n"], *, ignore_index: int = 255) -> float:
+    """The largest share of these pixels that any classifier of the colour alone can label right.
+
+    To one colour it can give only one label, and the best is the one that most pixels of this colour have. `colours`
+    are numbers that name a colour each; pixels labelled `ignore_index` do not count. Without any other it is nan.
+    """
+    counted = labels != ignore_index
+    _, colour = colours[counted].unique(return_inverse=True)
+    names, label = labels[counted].unique(return_inverse=True)
+    if not len(names):
+        return float("nan")
+    pixels = torch.bincount(colour * len(names) + label, minlength=int(colour.max() + 1) * len(names))
+    commonest = pixels.unflatten(0, (-1, len(names))).amax(1)  # of each colour, the pixels of its commonest label
+    return (commonest.sum() / counted.sum()).item()

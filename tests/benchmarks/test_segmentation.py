@@ -4,11 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lecture_utils.segmentation import FCN, PixelClassifier, UNet
+from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 
 MODELS = {
     "unet": lambda: UNet(3, 19, base_channels=16, norm="batch"),
     "fcn": lambda: FCN(3, 19, base_channels=16, norm="batch"),
+    "fcn16s": lambda: FCN(3, 19, base_channels=16, stride=16, norm="batch"),
+    "fcn8s": lambda: FCN(3, 19, base_channels=16, stride=8, norm="batch"),
+    "deconvnet": lambda: DeconvNet(3, 19, base_channels=16, bottleneck=3),
     "pixel": lambda: PixelClassifier(3, 19),
 }
 

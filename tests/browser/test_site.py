@@ -1,41 +1,51 @@
 """A small site, built by the handouts' own configuration, opened from file:// in Chromium and printed."""
 
-import json
 import re
 import shutil
 import subprocess
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-FRAMES = [
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='60' height='40'%3E"
-    f"%3Crect width='{20 * k}' height='40'/%3E%3C/svg%3E"
-    for k in (1, 2, 3)
-]
-# What an explorer stores beside its widget: one picture, a slider, and the frames in a script of its own.
-EXPLORER = f"""<figure class="explorer"><img alt="a bar" src="{FRAMES[0]}">
-<figcaption><label>width <input type="range" min="0" max="2" value="0"></label> <output>0</output></figcaption></figure>
-<script>(() => {{
-  const figure = document.currentScript.previousElementSibling, frames = {json.dumps(FRAMES)};
-  figure.querySelector("input").oninput = event => {{
-    figure.querySelector("img").src = frames[event.target.value];
-    figure.querySelector("output").value = event.target.value;
-  }};
-}})()</script>"""
+from lecture_utils.explorers import Explorer, Slider
+
+
+def bar(width, colour):
+    fig, ax = plt.subplots(figsize=(6, 2))
+    ax.barh([0], [width], color=colour)
+    ax.set_xlim(0, 4)
+    return fig
+
+
+def explorer(title="A bar", widths=(1, 2, 3)):
+    """What an explorer stores: without its widget, as handouts/execute.py leaves it."""
+    shown = Explorer(
+        bar,
+        title=title,
+        alt=lambda width, colour: f"A {colour} bar, {width} wide",
+        width=Slider("width (m)", widths, start=2),
+        colour=Slider("colour", ("orange", "blue")),
+    )
+    bundle = shown._repr_mimebundle_()
+    return new_output("display_data", {kind: bundle[kind] for kind in ("text/html", "text/plain")})
+
+
 CELLS = [
     new_markdown_cell(
         "# Small\n\n[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://example.org/n)\n\n"
         "A *zebracorn* is $x^2$ of\n\n$$\\sum_k \\exp z_k.$$"
     ),
     new_code_cell(f"print('long', {'1234567890, ' * 40})", execution_count=1),
-    new_code_cell("explore()", execution_count=2, outputs=[new_output("display_data", {"text/html": EXPLORER})]),
+    new_code_cell("explore()", execution_count=2, outputs=[explorer()]),
     new_code_cell(
         "wide()",
         execution_count=3,
         outputs=[new_output("display_data", {"text/html": f"<table><tr>{'<td>a wide table</td>' * 40}</tr></table>"})],
     ),
+    new_code_cell("explore()", execution_count=4, outputs=[explorer()]),  # the same again
+    new_code_cell("explore(more)", execution_count=5, outputs=[explorer("A longer bar", (1, 2, 3, 4))]),
 ]
 
 
@@ -78,13 +88,56 @@ def test_mathematics_is_typeset(visit):
     assert page.locator("mjx-merror").count() == 0
 
 
-def test_slider_moves_the_picture(visit):
+def test_keys_move_the_picture_of_one_explorer_alone(visit):
     page = visit("notebooks/00_small.html")
-    figure = page.locator("figure.explorer")
-    assert figure.locator("img").get_attribute("src") == FRAMES[0]
-    figure.locator("input").fill("2")
-    assert figure.locator("img").get_attribute("src") == FRAMES[2]
-    assert figure.locator("output").inner_text() == "2"
+    figures = page.locator("figure.explorer").all()
+    assert len(figures) == 3
+    for chosen in figures:
+        others = [figure for figure in figures if figure != chosen]
+        before = [figure.inner_html() for figure in others]
+        picture, (width, colour) = chosen.locator("img"), chosen.locator("input").all()
+        where = "image => [image.offsetLeft, image.offsetTop, image.offsetWidth, image.offsetHeight]"
+        box = picture.evaluate(where)
+        seen = {picture.get_attribute("src"): picture.get_attribute("alt")}
+        assert picture.get_attribute("alt") == "A orange bar, 2 wide"
+        for slider, key, outputs, alt in (
+            (width, "ArrowRight", ["3", "orange"], "A orange bar, 3 wide"),
+            (colour, "ArrowRight", ["3", "blue"], "A blue bar, 3 wide"),
+            (width, "Home", ["1", "blue"], "A blue bar, 1 wide"),
+        ):
+            slider.press(key)
+            assert slider.evaluate("slider => slider === document.activeElement")
+            assert chosen.locator("output").all_inner_texts() == outputs
+            assert picture.get_attribute("alt") == alt
+            assert slider.get_attribute("aria-valuetext") in outputs
+            seen[picture.get_attribute("src")] = alt
+            assert picture.evaluate(where) == box  # the page does not jump
+        assert len(seen) == 4  # as many pictures as places
+        width.press("ArrowRight")
+        colour.press("Home")
+        assert seen[picture.get_attribute("src")] == "A orange bar, 2 wide"  # back where it began
+        assert [figure.inner_html() for figure in others] == before
+
+
+def test_sliders_have_names_and_show_where_the_focus_is(visit):
+    page = visit("notebooks/00_small.html")
+    slider = page.get_by_role("slider", name="width (m)").first
+    slider.press("ArrowLeft")
+    style, width = slider.evaluate("slider => [(look = getComputedStyle(slider)).outlineStyle, look.outlineWidth]")
+    assert style != "none"
+    assert float(width.removesuffix("px")) >= 2
+
+
+def test_without_scripts_an_explorer_is_a_picture(browser, out):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((out / "html" / "notebooks" / "00_small.html").as_uri())
+    figure = page.locator("figure.explorer").first
+    assert figure.locator("img").is_visible()
+    assert figure.locator("img").get_attribute("alt") == "A orange bar, 2 wide"
+    assert figure.get_by_text("One of 6 pictures: width (m) 2, colour orange.").is_visible()
+    assert not figure.locator("input").first.is_visible()
+    context.close()
 
 
 def test_search_finds_a_word(visit):
@@ -154,13 +207,17 @@ def test_printed_page_is_the_article_alone_and_clips_nothing(visit):
         assert not page.locator(part).first.is_visible(), part
     code = page.locator(".cell_input pre").first
     assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
-    assert page.locator("figure.explorer img").is_visible()
+    figure = page.locator("figure.explorer").first
+    assert figure.locator("img").is_visible()
+    assert figure.get_by_text("One of 6 pictures: width (m) 2, colour orange.").is_visible()
+    assert not figure.locator("output").first.is_visible()
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext (apt-get install poppler-utils)")
 def test_pdf_has_the_text_and_page_numbers(out):
     text = subprocess.run(["pdftotext", out / "pdf" / "00_small.pdf", "-"], capture_output=True, text=True).stdout
     assert "zebracorn" in text
+    assert "One of 6 pictures: width (m) 2, colour orange." in text
     assert re.search(r"\b1 ?/ ?\d", text)
     assert "Open in Colab" not in text
     assert "Search" not in text

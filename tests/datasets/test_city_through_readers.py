@@ -23,6 +23,7 @@ def pictures():
     return [(scene, toycity.render(scene, SIZE)) for scene in scenes]
 
 
+@pytest.mark.slide("13")
 def test_labels_are_recovered_from_the_jpegs(city, pictures):
     data = CityscapesPairs(city, "val")
     assert len(data) == SCENES

@@ -79,6 +79,7 @@ def test_ten_thousand_colours_are_fast():
     assert min(seconds[1:]) < 0.03
 
 
+@pytest.mark.slide("13")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("quality", [75, 90])
 def test_labels_survive_jpeg(tmp_path, seed, quality):
@@ -120,6 +121,7 @@ def test_other_colour_modes_are_read(tmp_path, mode):
 # ---- the folder
 
 
+@pytest.mark.slide("03", "13")
 @pytest.mark.parametrize("nesting", ["", "cityscapes_data", "cityscapes_data/cityscapes_data"])
 @pytest.mark.parametrize("suffix", [".png", ".PNG"])
 def test_items_are_what_was_written(tmp_path, nesting, suffix):

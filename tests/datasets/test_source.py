@@ -72,6 +72,7 @@ def test_two_at_once_make_it_once(tmp_path, city):
     assert sorted(city.exports) == sorted(SCENES)
 
 
+@pytest.mark.slide("13")
 @pytest.mark.parametrize("mount", ["cityscapes-image-pairs", "datasets/somebody/cityscapes-image-pairs"])
 @pytest.mark.parametrize("nesting", ["cityscapes_data", "cityscapes_data/cityscapes_data"])
 def test_the_real_folder_is_found_under_both_mounts_and_nestings(tmp_path, city, mount, nesting):

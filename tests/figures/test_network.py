@@ -46,6 +46,7 @@ def test_no_label_lies_on_another_or_on_a_box_or_outside(name):
     assert min(text.get_fontsize() for text in ax.texts) >= 11
 
 
+@pytest.mark.slide("12")
 def test_the_numbers_are_those_of_the_papers_figure():
     fig = draw("2015")
     words = [text.get_text() for text in fig.axes[0].texts]

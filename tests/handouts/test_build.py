@@ -76,22 +76,6 @@ def test_a_failing_notebook_stops_before_rendering(build, tmp_path, monkeypatch)
     assert (tmp_path / "html").exists()
 
 
-def test_timing_page_sums_the_notebooks_of_the_site(build):
-    timings = {
-        "machine": {"system": "Linux x86_64", "cores": 2, "python": "3.12.1", "torch": "2.10", "date": "2026-01-01"},
-        "notebooks": {
-            "00_a": {"seconds": 10.4, "peak_mib": 900},
-            "01_b": {"seconds": 20.4, "peak_mib": 1800},
-            "gone": {"seconds": 1000, "peak_mib": 1},
-        },
-    }
-    page = build.timing_page(["00_a", "01_b"], timings)
-    assert "| [](notebooks/01_b.ipynb) | 20 | 1,800 |" in page
-    assert "| **31** | **1,800** |" in page
-    assert "gone" not in page
-    assert "2 cores" in page
-
-
 def test_mathjax_needs_npm_and_says_so(build, tmp_path, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     assert "apt-get install npm" in build.fetch_mathjax(tmp_path / "assets")

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from lecture_utils.exercises import definitions, grading
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
@@ -152,6 +154,39 @@ def asserts_what_is_not_compared(notebook, name):
                 yield f"outputs are not compared and nothing is asserted: {cell.source.splitlines()[0]}"
 
 
+def has_its_exercises(notebook, name):
+    if (number := name[:2]) not in definitions.MODULES:
+        return
+    checked = [found for cell in code(notebook) if (found := grading.checked(cell.source))]
+    for exercise in definitions.of_notebook(number):
+        if checked.count(exercise) != 1:
+            yield f"{exercise} is checked {checked.count(exercise)} times, expected once"
+    yield from (f"{found} belongs to no exercise of this notebook" for found in checked if found[:2] != number)
+    if code(notebook)[-1].source != f'progress("{number}")':
+        yield f'the last code cell is not progress("{number}")'
+
+
+def is_marked_for_nbgrader(notebook, name):
+    stamped = copy.deepcopy(notebook)
+    try:
+        grading.stamp(stamped)
+    except ValueError as error:
+        yield str(error)
+        return
+    for cell, other in zip(notebook.cells, stamped.cells, strict=True):
+        if cell.metadata != other.metadata:
+            yield f"marks of nbgrader that `make notebooks` would change: {cell.source.splitlines()[0]}"
+    tasks = [cell for cell in code(notebook) if "exercise" in cell.metadata.get("tags", [])]
+    if len(tasks) != sum(grading.checked(cell.source) is not None for cell in code(notebook)):
+        yield "a check without a cell tagged `exercise` before it"
+
+
+def leaves_exercises_open(notebook, name):
+    for cell in code(notebook):
+        if grading.checked(cell.source) and "not attempted" not in str([output.get("data") for output in cell.outputs]):
+            yield f"an exercise is stored with an answer: {cell.source}"
+
+
 RULES = (
     is_executed_in_order,
     has_no_errors_or_warnings,
@@ -163,6 +198,9 @@ RULES = (
     stores_no_widgets,
     has_known_slides,
     asserts_what_is_not_compared,
+    has_its_exercises,
+    is_marked_for_nbgrader,
+    leaves_exercises_open,
 )
 
 
@@ -269,3 +307,42 @@ def test_a_planted_fault_is_found(sound, fault):
     notebook = copy.deepcopy(sound)
     plant(notebook)
     assert list(rule(notebook, "n"))
+
+
+@pytest.fixture
+def with_exercises():
+    """A notebook 00 that breaks no rule about exercises."""
+    cells = []
+    for name in definitions.of_notebook("00"):
+        not_yet = new_output("execute_result", {"text/plain": "○ not attempted"})
+        check = new_code_cell(f'check("{name}", answer)', outputs=[not_yet])
+        cells += [new_code_cell("answer = ...", metadata={"tags": ["exercise"]}), check]
+    notebook = new_notebook(cells=[*cells, new_code_cell('progress("00")')])
+    grading.stamp(notebook)
+    return notebook
+
+
+def test_sound_exercises_break_no_rule(with_exercises):
+    rules = (has_its_exercises, is_marked_for_nbgrader, leaves_exercises_open)
+    assert [problem for rule in rules for problem in rule(with_exercises, "00_n")] == []
+
+
+EXERCISE_FAULTS = {
+    "an exercise is missing": (has_its_exercises, lambda nb: nb.cells.__delitem__(slice(0, 2))),
+    "an exercise comes twice": (has_its_exercises, lambda nb: nb.cells.extend(nb.cells[:2])),
+    "of another notebook": (has_its_exercises, lambda nb: nb.cells[1].update(source='check("02.max_pool", f)')),
+    "no progress": (has_its_exercises, lambda nb: nb.cells.pop()),
+    "no marks": (is_marked_for_nbgrader, lambda nb: nb.cells[0].metadata.pop("nbgrader")),
+    "other points": (is_marked_for_nbgrader, lambda nb: nb.cells[1].metadata.nbgrader.update(points=99)),
+    "marks elsewhere": (is_marked_for_nbgrader, lambda nb: nb.cells[-1].metadata.update(nbgrader={})),
+    "no check": (is_marked_for_nbgrader, lambda nb: nb.cells.pop(1)),
+    "a check alone": (is_marked_for_nbgrader, lambda nb: nb.cells.append(new_code_cell("check('00.label_maps', 1)"))),
+    "answered": (leaves_exercises_open, lambda nb: nb.cells[1].outputs[0].data.update({"text/plain": "✓ correct"})),
+}
+
+
+@pytest.mark.parametrize("fault", EXERCISE_FAULTS)
+def test_a_planted_fault_of_exercises_is_found(with_exercises, fault):
+    rule, plant = EXERCISE_FAULTS[fault]
+    plant(with_exercises)
+    assert list(rule(with_exercises, "00_n"))

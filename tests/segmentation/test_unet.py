@@ -26,6 +26,7 @@ def paper():
     return on_meta(1, 2, padding="valid")
 
 
+@pytest.mark.slide("12")
 def test_parameter_counts_of_the_paper_and_of_its_descendants(paper):
     assert parameters(paper) == 31_030_658
     assert parameters(on_meta(3, 2, padding="valid")) == 31_031_810
@@ -34,6 +35,7 @@ def test_parameter_counts_of_the_paper_and_of_its_descendants(paper):
         assert parameters(kaggle_unet(10)) == 34_530_826
 
 
+@pytest.mark.slide("12")
 def test_sizes_of_the_paper(paper):
     steps = tensor_shapes(paper, 572, 572)
     convs = [step.output for step in steps if step.kind == "conv 3×3"]
@@ -47,6 +49,7 @@ def test_sizes_of_the_paper(paper):
     assert steps[-1].output == (2, 388, 388)
 
 
+@pytest.mark.slide("12")
 @pytest.mark.parametrize(("size", "scored"), [(188, 4), (572, 388), (588, 404)])
 def test_valid_sizes(paper, size, scored):
     assert paper(torch.empty(1, 1, size, 572, device="meta")).shape == (1, 2, scored, 388)

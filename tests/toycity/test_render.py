@@ -13,6 +13,7 @@ CITY_CLASSES = {"road", "sidewalk", "building", "pole", "traffic light", "traffi
                 "person", "car"}  # fmt: skip
 
 
+@pytest.mark.slide("03")
 @given(st.integers(0, 30_000_000), st.integers(64, 160))
 @settings(max_examples=25, deadline=None)
 def test_a_picture_is_consistent(seed, size):
@@ -56,6 +57,7 @@ def test_the_city_has_its_eleven_classes_and_ignored_pixels():
     assert IGNORE_INDEX in seen
 
 
+@pytest.mark.slide("04")
 def test_colours_overlap_between_classes():
     # Slide 4 needs it: the best guess from a pixel's colour alone, even one fitted to these very pixels, fails often.
     counts = np.zeros((16**3, 256))

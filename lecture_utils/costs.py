@@ -1,0 +1,71 @@
+"""What one run of a model costs, counted by PyTorch while it runs and not by hand (slides 5 and 6)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class Costs(NamedTuple):
+    """Floating-point operations of one forward pass, parameters, and bytes kept for the backward pass."""
+
+    flops: int  # a multiplication and an addition are two
+    parameters: int
+    activations: int  # bytes
+
+    @property
+    def multiply_adds(self) -> int:
+        """Half the FLOPs: the unit of most papers."""
+        return self.flops // 2
+
+
+def costs(model: nn.Module, *inputs: Any) -> Costs:
+    """Run `model(*inputs)` once and count.
+
+    FLOPs are those of convolutions and matrix products, by torch's own counter; the rest (ReLU, pooling,
+    normalisation) is small beside them. The activations are what autograd really keeps for the backward pass, the
+    input and the indices of a pooling among it, each memory once, the parameters not: it is what training needs
+    beside weights and optimizer. The backward pass itself costs about twice the FLOPs of the forward pass.
+
+    Inputs on torch's meta device, as `torch.empty(1, 3, 1024, 2048, device="meta")`, have a shape but no content: the
+    count needs no memory and takes no time, and in training mode, in which a model is counted as a rule, it is the same
+    to the last byte. The model may lie anywhere and is left as it was.
+    """
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    if not tensors:
+        raise ValueError(f"inputs: got {len(inputs)} without a tensor among them, expected at least one")
+    device = tensors[0].device
+    weights: dict[str, Tensor] = {name: p.to(device) for name, p in model.named_parameters()}
+    buffers = {name: b.detach().clone().to(device) for name, b in model.named_buffers()}  # running means move
+    own = {_memory(x) for x in (*weights.values(), *buffers.values())}
+    kept: dict[int, Tensor] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        kept.setdefault(_memory(x), x)  # held until the end, or its number would go to another tensor
+        return x
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda x: x), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(model, (weights, buffers), inputs)
+    return Costs(
+        flops=counter.get_total_flops(),
+        parameters=sum(p.numel() for p in model.parameters()),
+        activations=sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in own),
+    )
+
+
+def conv_multiply_adds(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
+    """Multiply–adds of a convolution whose output has `height` × `width` pixels, by the formula; the bias left out.
+
+    Every output value is a sum over kernel × kernel pixels in all input channels.
+    """
+    for name, number in (("in_channels", in_channels), ("out_channels", out_channels), ("kernel", kernel)):
+        if number < 1:
+            raise ValueError(f"{name}: got {number}, expected at least 1")
+    return height * width * out_channels * in_channels * kernel**2
+
+
+def _memory(x: Tensor) -> int:
+    """A number for the memory a tensor lies in, the same for all views of it; meta tensors have one, too."""
+    return x.untyped_storage()._cdata

@@ -1,0 +1,108 @@
+"""What an exercise consists of, and where the exercises of each notebook are defined."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+# Notebook → the module of this package whose EXERCISES belong to it.
+MODULES = {
+    "00": "start_here",
+    "01": "classification_to_pixels",
+    "02": "unpooling",
+    "03": "transposed_convolution",
+    "04": "unet",
+}
+DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input: what the function is called with. `note` says in words what is special about it."""
+
+    args: tuple
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong function of the reference's signature, and the sentence for a student whose answers are the same."""
+
+    says: str
+    function: Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    title: str
+    minutes: int
+    difficulty: int  # 1 easy, 2 medium, 3 hard
+    hints: Sequence[str] = ()
+    because: str = ""  # shown with a correct answer: what to take away
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in DIFFICULTIES:
+            raise ValueError(f"difficulty: got {self.difficulty!r}, expected one of {list(DIFFICULTIES)}")
+
+    @property
+    def points(self) -> int:
+        """Marks under nbgrader."""
+        return 2 * self.difficulty
+
+    @property
+    def effort(self) -> str:
+        minutes = "1 minute" if self.minutes == 1 else f"{self.minutes} minutes"
+        return f"{DIFFICULTIES[self.difficulty]}, about {minutes}"
+
+
+@dataclass(frozen=True)
+class Exercise(_Task):
+    """A function to write. `reference` is the package's own; `cases(rng)` gives the inputs, smallest first.
+
+    `rng` is a seeded `torch.Generator`: always the same inputs in a notebook, fresh ones under nbgrader. The student's
+    function may take `seconds` for all cases together. `shown` is what `solution` shows where that is not `reference`.
+    """
+
+    name: str
+    reference: Callable = field(kw_only=True)
+    cases: Callable[[torch.Generator], Sequence[Case]] = field(kw_only=True)
+    mistakes: Sequence[Mistake] = field(default=(), kw_only=True)
+    seconds: float = field(default=5.0, kw_only=True)
+    shown: Callable | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Prediction(_Task):
+    """A value to predict, a number, a shape or a word. `answer()` computes it, so that no notebook gives it away.
+
+    `mistakes` are wrong answer → what is wrong, or what is wrong → a function of the answer that recognises it. A
+    number with decimals may be off by the share `tolerance`.
+    """
+
+    name: str
+    answer: Callable[[], Any] = field(kw_only=True)
+    mistakes: Mapping[Any, Any] = field(default_factory=dict, kw_only=True)
+    tolerance: float = field(default=0.01, kw_only=True)
+
+
+def of_notebook(notebook: str) -> dict[str, Exercise | Prediction]:
+    """The exercises of notebook "02" by name, in order; ValueError for a notebook that has none."""
+    if notebook not in MODULES:
+        raise ValueError(f"notebook: got {notebook!r}, expected one of {list(MODULES)}")
+    module = importlib.import_module(f"{__package__}.{MODULES[notebook]}")
+    return {exercise.name: exercise for exercise in module.EXERCISES}
+
+
+def find(name: str) -> Exercise | Prediction:
+    """The exercise of this name, as "02.max_unpool"; ValueError with the nearest names for one that does not exist."""
+    notebook = str(name).partition(".")[0]
+    known = of_notebook(notebook) if notebook in MODULES else {}
+    if name in known:
+        return known[name]
+    names = list(known) or [other for number in MODULES for other in of_notebook(number)]
+    near = get_close_matches(str(name), names, n=3, cutoff=0.3) or names[:3]
+    raise ValueError(f"name: got {name!r}, expected an exercise of the course, perhaps {' or '.join(map(repr, near))}")

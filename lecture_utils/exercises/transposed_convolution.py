@@ -1,0 +1,360 @@
+"""The exercises of notebook 03: the convolution matrix and its transpose (slides 10 and 11)."""
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.segmentation.convolution_matrix import convolution_row
+from lecture_utils.segmentation.transposed import coverage, stamp, transposed_convolution, transposed_size
+
+SLIDE_KERNEL = torch.tensor([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])
+
+
+# Mistakes that students make: wrong functions with the signature of the right one.
+def row_flipped(kernel, input_size, at):
+    return convolution_row(kernel.flip(0, 1), input_size, at)
+
+
+def row_swapped(kernel, input_size, at):
+    blank = kernel.new_zeros(input_size)
+    part = blank[at[1] : at[1] + kernel.shape[0], at[0] : at[0] + kernel.shape[1]]
+    part += kernel[: part.shape[0], : part.shape[1]]
+    return blank.flatten()
+
+
+def row_of_turned_kernel(kernel, input_size, at):
+    blank = kernel.new_zeros(input_size)
+    part = blank[at[0] : at[0] + kernel.shape[1], at[1] : at[1] + kernel.shape[0]]
+    part += kernel.T[: part.shape[0], : part.shape[1]]
+    return blank.flatten()
+
+
+def row_of_wrong_width(kernel, input_size, at):
+    row = kernel.new_zeros(input_size[0] * input_size[1])
+    for a, b in product(*map(range, kernel.shape)):
+        row[(at[0] + a) * input_size[0] + at[1] + b] = kernel[a, b]
+    return row
+
+
+def row_as_picture(kernel, input_size, at):
+    return convolution_row(kernel, input_size, at).reshape(input_size)
+
+
+def row_by_columns(kernel, input_size, at):
+    return row_as_picture(kernel, input_size, at).T.flatten()
+
+
+def row_without_gaps(kernel, input_size, at):
+    row = kernel.new_zeros(input_size[0] * input_size[1])
+    start = at[0] * input_size[1] + at[1]
+    row[start : start + kernel.numel()] = kernel.flatten()[: len(row) - start]
+    return row
+
+
+def stamp_over(x, kernel, stride=1):
+    output = torch.zeros_like(stamp(x, kernel, stride))
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            part = output[i * stride : i * stride + kernel.shape[0], j * stride : j * stride + kernel.shape[1]]
+            part[:] = x[i, j] * kernel
+    return output
+
+
+def stamp_one_axis(x, kernel, stride=1):
+    options = {"stride": (1, stride)}
+    moved = F.conv_transpose2d(x[None, None], kernel[None, None], **options)[0, 0]
+    return F.pad(moved, (0, 0, 0, (len(x) - 1) * (stride - 1)))
+
+
+def stamp_flipped(x, kernel, stride=1):
+    return stamp(x, kernel.flip(0, 1), stride)
+
+
+def stamp_averaged(x, kernel, stride=1):
+    return stamp(x, kernel, stride) / coverage(tuple(x.shape), tuple(kernel.shape), stride=stride).clamp(min=1)
+
+
+def stamp_side_by_side(x, kernel, stride=1):
+    return torch.kron(x, kernel)
+
+
+def stamp_cut(x, kernel, stride=1):
+    return stamp(x, kernel, stride)[: x.shape[0] * stride, : x.shape[1] * stride]
+
+
+def stamp_read(x, kernel, stride=1):
+    pad = (kernel.shape[1] - 1,) * 2 + (kernel.shape[0] - 1,) * 2
+    spread = x.new_zeros((x.shape[0] - 1) * stride + 1, (x.shape[1] - 1) * stride + 1)
+    spread[::stride, ::stride] = x
+    return F.conv2d(F.pad(spread, pad)[None, None], kernel[None, None])[0, 0]
+
+
+def coverage_of_ones(input_size, kernel_size, stride=1, padding=0):
+    return coverage(input_size, kernel_size, stride=stride, padding=padding).clamp(max=1)
+
+
+def coverage_uncut(input_size, kernel_size, stride=1, padding=0):
+    return coverage(input_size, kernel_size, stride=stride)
+
+
+def coverage_cut_once(input_size, kernel_size, stride=1, padding=0):
+    return coverage(input_size, kernel_size, stride=stride)[padding:, padding:]
+
+
+def coverage_cut_at_the_other_end(input_size, kernel_size, stride=1, padding=0):
+    return coverage_cut_once(input_size, kernel_size, stride, padding).flip(0, 1)
+
+
+def coverage_cut_at_the_end(input_size, kernel_size, stride=1, padding=0):
+    whole = coverage(input_size, kernel_size, stride=stride)
+    return whole[: whole.shape[0] - 2 * padding, : whole.shape[1] - 2 * padding]
+
+
+def coverage_as_share(input_size, kernel_size, stride=1, padding=0):
+    return coverage(input_size, kernel_size, stride=stride, padding=padding) / (kernel_size[0] * kernel_size[1])
+
+
+def coverage_added_axes(input_size, kernel_size, stride=1, padding=0):
+    down = coverage((input_size[0], 1), (kernel_size[0], 1), stride=stride)[padding:, :1]
+    across = coverage((1, input_size[1]), (1, kernel_size[1]), stride=stride)[:1, padding:]
+    return (down + across)[: len(down) - padding, : across.shape[1] - padding]
+
+
+def whole_numbers(rng: Generator, *shape: int) -> Tensor:
+    """Numbers from 1 to 9: no zeros, which would hide where an entry went."""
+    return torch.randint(1, 10, shape, generator=rng).float()
+
+
+def row_cases(rng: Generator) -> list[Case]:
+    return [
+        Case((SLIDE_KERNEL, (4, 4), (0, 0)), note="the slide's first row"),
+        Case((SLIDE_KERNEL, (4, 4), (0, 1)), note="the slide's second row"),
+        Case((SLIDE_KERNEL, (4, 4), (1, 0)), note="the slide's third row"),
+        Case((whole_numbers(rng, 2, 3), (5, 4), (3, 1)), note="a kernel and an image that are not square"),
+        Case((whole_numbers(rng, 3, 2), (4, 7), (0, 5)), note="at the right edge"),
+        Case((torch.randn(4, 3, generator=rng), (6, 5), (2, 1)), note="numbers with decimals"),
+    ]
+
+
+def stamp_cases(rng: Generator) -> list[Case]:
+    return [
+        Case((torch.tensor([[2.0]]), torch.tensor([[1.0, 2.0]])), note="one value"),
+        Case((torch.tensor([[5.0, 6], [7, 8]]), SLIDE_KERNEL), note="the numbers of slide 11"),
+        Case((torch.tensor([[10.0, 100]]), torch.tensor([[1.0, 2, 3]]), 2), note="stride 2"),
+        Case((whole_numbers(rng, 3, 2), whole_numbers(rng, 2, 4), 2), note="nothing is square"),
+        Case((whole_numbers(rng, 2, 3), whole_numbers(rng, 2, 2), 3), note="stride larger than the kernel"),
+        Case((torch.randn(4, 3, generator=rng), torch.randn(3, 5, generator=rng), 2), note="numbers with decimals"),
+    ]
+
+
+def size_cases(rng: Generator) -> list[Case]:
+    cases = [
+        Case((2, 3), note="slide 11: 2 values, kernel 3"),
+        Case((4, 3, 2), note="stride 2"),
+        Case((4, 4, 2, 1), note="this one doubles"),
+        Case((4, 3, 2, 1, 1), note="this one doubles, too"),
+        Case((5, 3, 1, 0, 0, 2), note="dilation 2"),
+    ]
+    for _ in range(10):
+        size, kernel, stride, dilation = (int(n) for n in torch.randint(2, 6, (4,), generator=rng))
+        cases.append(Case((size, kernel, stride, 1, int(torch.randint(0, stride, (), generator=rng)), dilation)))
+    return cases
+
+
+def padding_of(size: int, kernel_size: int, stride: int = 1, padding: int = 0, *rest: int) -> int:
+    return padding
+
+
+def coverage_cases(rng: Generator) -> list[Case]:
+    cases = [
+        Case(((1, 1), (2, 2)), note="one value, a 2×2 kernel"),
+        Case(((1, 4), (1, 3)), {"stride": 2}, note="one row, kernel 1×3, stride 2"),
+        Case(((4, 4), (3, 3)), {"stride": 2}, note="the checkerboard"),
+        Case(((3, 5), (4, 2)), {"stride": 2, "padding": 1}, note="nothing is square"),
+        Case(((2, 3), (2, 2)), {"stride": 3}, note="stride larger than the kernel"),
+    ]
+    for _ in range(5):
+        h, w, kh, kw, stride, padding = (int(n) for n in torch.randint(1, 4, (6,), generator=rng))
+        sizes = (h + 3, w + 3), (kh + 2, kw + 2)
+        cases.append(Case(sizes, {"stride": stride, "padding": padding}))
+    return cases
+
+
+def one_dimension() -> tuple[int, ...]:
+    x, kernel = torch.tensor([[[[10.0, 100]]]]), torch.tensor([[[[1.0, 2, 3]]]])
+    return tuple(int(value) for value in transposed_convolution(x, kernel, stride=(1, 2)).flatten())
+
+
+EXERCISES = (
+    Exercise(
+        "03.row",
+        title="One row of C",
+        minutes=10,
+        difficulty=1,
+        reference=convolution_row,
+        cases=row_cases,
+        mistakes=(
+            Mistake(
+                "You flipped the kernel. Mathematics does that for a convolution; networks, and the slide, do not.",
+                row_flipped,
+            ),
+            Mistake("`at` is (vertical, horizontal): the first number counts rows, the second columns.", row_swapped),
+            Mistake("The kernel's rows and columns are swapped.", row_of_turned_kernel),
+            Mistake("A pixel's row begins at row · width, not at row · height.", row_of_wrong_width),
+            Mistake("The kernel lies in the right place, but this is still a picture: flatten it.", row_as_picture),
+            Mistake("You read the picture column by column; `x.flatten()` reads it row by row.", row_by_columns),
+            Mistake(
+                "The kernel's entries stand one after another here. In the image, the kernel's next row lies a whole "
+                "image row further on.",
+                row_without_gaps,
+            ),
+        ),
+        because="All rows are this one, shifted: sixteen columns, but still only nine numbers to learn.",
+        hints=(
+            "Do not think of the long row yet. Take an empty image and lay the kernel where the output pixel sees it.",
+            "An empty image: `kernel.new_zeros(input_size)`. Rows i to i + kh and columns j to j + kw are the kernel.",
+            "`blank[i : i + kh, j : j + kw] = kernel`, and then `blank.flatten()`.",
+        ),
+    ),
+    Exercise(
+        "03.stamp",
+        title="A transposed convolution without a matrix",
+        minutes=15,
+        difficulty=2,
+        reference=stamp,
+        cases=stamp_cases,
+        mistakes=(
+            Mistake("Where two stamps overlap the later one wins here; they must add up (+=).", stamp_over),
+            Mistake("`stride` moves your stamps to the right only; it moves them down, too.", stamp_one_axis),
+            Mistake("The kernel is flipped. A transposed convolution stamps it as it is.", stamp_flipped),
+            Mistake("You average where stamps overlap; a transposed convolution only adds.", stamp_averaged),
+            Mistake(
+                "Your stamps lie side by side, a kernel's width apart. They begin `stride` apart, so they may overlap.",
+                stamp_side_by_side,
+            ),
+            Mistake(
+                "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
+                stamp_cut,
+            ),
+            Mistake(
+                "Each output pixel *reads* through the kernel here, as in a convolution. Stamping is the other way "
+                "round, which turns the kernel by half a turn.",
+                stamp_read,
+            ),
+        ),
+        because="Each column of Cᵀ is one stamp; the product adds the stamps up.",
+        hints=(
+            "How many pixels does the output need? The last stamp begins (h − 1) · stride rows down.",
+            "Two loops over the values of x. The stamp of value (i, j) begins at (i · stride, j · stride).",
+            "`output[top : top + kh, left : left + kw] += x[i, j] * kernel`",
+        ),
+    ),
+    Prediction(
+        "03.one_dimension",
+        title="Two values, stride 2",
+        minutes=3,
+        difficulty=1,
+        answer=one_dimension,
+        mistakes={
+            (10, 120, 230, 300): "That is stride 1: the second stamp begins two pixels after the first, not one.",
+            (10, 20, 30, 100, 200, 300): "That is stride 3: the two stamps should overlap on one pixel.",
+            (10, 20, 100, 200, 300): "On the pixel where both stamps land the values add up; none is replaced.",
+            (10, 20, 30, 200, 300): "On the pixel where both stamps land the values add up; none is dropped.",
+            (10, 20, 65, 200, 300): "On the pixel where both stamps land the values add up; they are not averaged.",
+            (30, 20, 310, 200, 100): "You stamped the kernel backwards: [3, 2, 1].",
+            (10, 0, 20, 0, 30, 100, 0, 200, 0, 300): "The stride moves the stamps apart, not the kernel's entries.",
+            "Count again: the second stamp begins at pixel 2 (counted from 0) and is three pixels long.": (
+                lambda answer: hasattr(answer, "__len__") and len(answer) != 5
+            ),
+        },
+        because="One pixel of five gets two values. That unevenness returns below as a checkerboard.",
+        hints=(
+            "Write 10 · [1, 2, 3] on a line of boxes, beginning at box 0.",
+            "Write 100 · [1, 2, 3] below it, beginning at box 2. Add up column by column.",
+        ),
+    ),
+    Exercise(
+        "03.size",
+        title="How large will it be?",
+        minutes=10,
+        difficulty=2,
+        reference=transposed_size,
+        cases=size_cases,
+        mistakes=(
+            Mistake(
+                "This is the size of a *convolution's* output; the transposed one goes back.",
+                lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1,
+            ),
+            Mistake("`padding` is cut off at both ends.", lambda *args: transposed_size(*args) + padding_of(*args)),
+            Mistake(
+                "In a transposed convolution `padding` makes the output smaller: it names what is cut off.",
+                lambda *args: transposed_size(*args) + 4 * padding_of(*args),
+            ),
+            Mistake(
+                "Between n stamps there are n − 1 steps of `stride`; the last stamp then adds the kernel.",
+                lambda n, *args: transposed_size(n + 1, *args),
+            ),
+            Mistake(
+                "size · stride is what a decoder wants. Kernel, padding and output_padding decide if it comes out.",
+                lambda n, k, s=1, p=0, op=0, d=1: n * s,
+            ),
+            Mistake(
+                "`output_padding` is missing: it is added at the end.",
+                lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d),
+            ),
+            Mistake(
+                "A dilated kernel spans dilation · (kernel_size − 1) + 1 pixels.",
+                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k - 2 * p + op,
+            ),
+            Mistake(
+                "Almost: between k entries there are k − 1 gaps, so the kernel spans dilation · (k − 1) + 1 pixels.",
+                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + d * k - 2 * p + op,
+            ),
+            Mistake(
+                "You stop where the last stamp begins; its kernel has a length.",
+                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + 1 - 2 * p + op,
+            ),
+        ),
+        because="With kernel 4, stride 2 and padding 1 this is 2 · size: a decoder's favourite choice.",
+        hints=(
+            "Where does the last of `size` stamps begin, if the first begins at 0 and they lie `stride` apart?",
+            "At (size − 1) · stride. A kernel with dilation spans dilation · (kernel_size − 1) + 1 pixels from there.",
+            "Then `padding` goes at both ends, and `output_padding` comes back at one.",
+        ),
+    ),
+    Exercise(
+        "03.coverage",
+        title="Where stamps overlap",
+        minutes=15,
+        difficulty=3,
+        reference=coverage,
+        cases=coverage_cases,
+        mistakes=(
+            Mistake("You say *whether* a pixel is reached. Count how often: add 1 for each stamp.", coverage_of_ones),
+            Mistake("`padding` is not cut off.", coverage_uncut),
+            Mistake("`padding` is cut off at the top and left only; it goes at all four sides.", coverage_cut_once),
+            Mistake(
+                "`padding` is cut off at the bottom and right only; it goes at all four sides.",
+                coverage_cut_at_the_other_end,
+            ),
+            Mistake(
+                "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
+                coverage_cut_at_the_end,
+            ),
+            Mistake("These are shares. Give the number of values, a whole number as a float.", coverage_as_share),
+            Mistake(
+                "The counts of the two axes multiply: 2 stamps down and 2 across meet as 4, not as 2 + 2.",
+                coverage_added_axes,
+            ),
+        ),
+        because="The counts are even inside when the stride divides the kernel size.",
+        hints=(
+            "If every value and every kernel entry is 1, what does the transposed convolution compute?",
+            "The number of stamps on each pixel. So stamp ones with ones, and cut `padding` off all four sides.",
+            "Your function of the stamp exercise, or `F.conv_transpose2d`, does the counting.",
+        ),
+    ),
+)

@@ -1,0 +1,6 @@
+"""Figures with sliders, alive in a kernel and in a page without one."""
+
+from lecture_utils.explorers.explorer import Explorer
+from lecture_utils.explorers.values import Slider
+
+__all__ = ["Explorer", "Slider"]

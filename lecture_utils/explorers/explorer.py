@@ -1,0 +1,134 @@
+"""An explorer: a figure drawn anew for each place of its sliders, in a kernel, on a web page and on paper."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from lecture_utils.explorers.page import Frame, as_page
+from lecture_utils.explorers.values import Slider, as_text
+from lecture_utils.figures.style import CSS_PIXELS_PER_INCH, course_look, encode_pngs
+
+MOST_FRAMES = 12
+KILOBYTES = 150  # all frames of an explorer together; a notebook with three of them stays below a megabyte
+
+
+class Explorer:
+    """A figure with sliders, as the last value of a cell: `Explorer(draw, title=…, alt=…, stride=Slider(…), …)`.
+
+    `draw` takes the sliders' names as arguments and returns a new matplotlib figure; it is called in the course's look.
+    `alt` says what the picture shows: a function of the same arguments, or one text, to which the values are added. In
+    a kernel with ipywidgets the sliders run through all their values, and `draw` is called for those not drawn yet. A
+    page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together at most
+    150 KB unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises for a frame
+    comes through.
+    """
+
+    def __init__(self, draw: Callable[..., Figure], *, title: str, alt: str | Callable[..., str], **sliders: Slider):
+        self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
+        self._check()
+        self._frames = self._draw(self.places, KILOBYTES)
+        self._box = None  # made when shown
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        """Where the sliders stand in each of the frames drawn in advance; the last slider runs fastest."""
+        drawn = product(*(slider.frames for slider in self.sliders.values()))
+        return [dict(zip(self.sliders, values, strict=True)) for values in drawn]
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """Where the sliders stand at first."""
+        return {name: slider.start for name, slider in self.sliders.items()}
+
+    def frame(self, **place: Any) -> Frame:
+        """The picture, with its alternative text, at a place of the sliders; drawn now unless it was drawn before."""
+        words = self.words(place)
+        if words not in self._frames:
+            self._frames |= self._draw([place], KILOBYTES)
+        return self._frames[words]
+
+    def words(self, place: dict[str, Any]) -> str:
+        """A place of the sliders in words: “stride 2, padding 1”."""
+        return ", ".join(f"{slider.label} {as_text(place[name])}" for name, slider in self.sliders.items())
+
+    def describe(self, place: dict[str, Any]) -> str:
+        """The alternative text at a place of the sliders, on one line."""
+        text = self.alt(**place) if callable(self.alt) else self.alt
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(
+                f"alt: got {text!r} for {self.words(place)}, expected a sentence on what the picture shows"
+            )
+        text = " ".join(text.split())
+        return text if callable(self.alt) else f"{text} ({self.words(place)})"
+
+    def __repr__(self) -> str:
+        return f"Explorer: {self.title}. {self.describe(self.start)}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """The page with its frames, plain text and, where there are ipywidgets, the live sliders."""
+        bundle = {"text/html": as_page(self), "text/plain": repr(self)}
+        try:
+            from lecture_utils.explorers.live import live_box
+        except ImportError:  # no ipywidgets: the page alone
+            return bundle
+        self._box = self._box or live_box(self)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view} | bundle
+
+    def _draw(self, places: list[dict[str, Any]], kilobytes: int) -> dict[str, Frame]:
+        with closing_figures():
+            figures = [self._figure(place) for place in places]
+            pngs = encode_pngs(figures, kilobytes=kilobytes)
+            width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
+        frames = [Frame(png, self.describe(place), width) for place, png in zip(places, pngs, strict=True)]
+        return dict(zip(map(self.words, places), frames, strict=True))
+
+    @course_look
+    def _figure(self, place: dict[str, Any]) -> Figure:
+        figure = self.draw(**place)
+        if not isinstance(figure, Figure):
+            got = f"{type(figure).__name__} for {self.words(place)}"
+            raise ValueError(f"draw: got {got}, expected a function that returns a matplotlib Figure")
+        return figure
+
+    def _check(self) -> None:
+        if not self.title:
+            raise ValueError("title: got an empty text, expected a few words")
+        if not self.sliders:
+            raise ValueError('sliders: got none, expected at least one, as `stride=Slider("stride", (1, 2, 3))`')
+        for name, slider in self.sliders.items():
+            if not isinstance(slider, Slider):
+                raise ValueError(f"{name}: got {type(slider).__name__}, expected a Slider(label, values)")
+        if len({slider.label for slider in self.sliders.values()}) < len(self.sliders):
+            raise ValueError("sliders: got two of one label, expected them to differ")
+        frames = math.prod(len(slider.frames) for slider in self.sliders.values())
+        if frames > MOST_FRAMES:
+            few = "name fewer by Slider(…, frames=…)"
+            raise ValueError(f"sliders: got {frames} frames, expected at most {MOST_FRAMES}; {few}")
+        for argument, function in {"draw": self.draw, "alt": self.alt}.items():
+            if argument == "alt" and isinstance(function, str):
+                continue
+            if not callable(function):
+                raise ValueError(f"{argument}: got {type(function).__name__}, expected a function of the sliders")
+            try:
+                inspect.signature(function).bind(**self.start)
+            except TypeError as problem:
+                names = ", ".join(self.sliders)
+                raise ValueError(f"{argument}: got a function with {problem}, expected one of {names}") from None
+
+
+@contextmanager
+def closing_figures() -> Iterator[None]:
+    """Close, in the end, the figures opened inside, also those of a `draw` that raised half way."""
+    before = set(plt.get_fignums())
+    try:
+        yield
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)

@@ -1,0 +1,105 @@
+"""An explorer where no kernel runs: one picture, native sliders and a short script that holds the frames."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from lecture_utils.explorers.values import Slider, as_text
+
+if TYPE_CHECKING:
+    from lecture_utils.explorers.explorer import Explorer
+
+# Finds its figures by what they hold, and inside them asks for classes only: no id that could occur twice on a page.
+# A picture's place counts like digits: the last slider runs fastest.
+SCRIPT = """
+for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not([data-alive])')) {
+  const {values, frames, start} = DATA;
+  const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input")];
+  const shown = [...figure.querySelectorAll("output")], state = figure.querySelector(".explorer-state");
+  const move = () => {
+    const place = inputs.reduce((sum, input, k) => sum * values[k].length + Number(input.value), 0);
+    [image.src, image.alt, state.textContent] = frames[place];
+    inputs.forEach((input, k) => {
+      shown[k].value = values[k][input.value];
+      input.setAttribute("aria-valuetext", shown[k].value);
+    });
+  };
+  for (const input of inputs) {
+    input.addEventListener("input", move);
+    // JupyterLab would take the arrow keys for its own, as it would where it finds no data-lm-suppress-shortcuts.
+    input.addEventListener("keydown", event => event.stopPropagation());
+  }
+  frames[start][0] = image.src;
+  figure.querySelector(".explorer-controls").style.display = "";
+  state.style.display = "none";
+  figure.dataset.alive = "";
+  move();
+}
+"""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: PNG bytes, alternative text and width in CSS pixels."""
+
+    png: bytes
+    alt: str
+    width: int
+
+    @property
+    def address(self) -> str:
+        """The picture as an address that needs no file."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+    @property
+    def img(self) -> str:
+        """The picture as an HTML element that shrinks on a narrow page."""
+        style = f"width: {self.width}px; max-width: 100%; height: auto; background: white; border-radius: 4px"
+        return f'<img src="{self.address}" alt="{escape(self.alt)}" style="{style}">'
+
+
+def as_page(explorer: Explorer) -> str:
+    """An explorer as HTML that needs no kernel, library, network or style sheet.
+
+    Until its script has run the sliders are hidden, and a line says which of how many pictures this is.
+    """
+    places, start = explorer.places, explorer.places.index(explorer.start)
+    frames = [explorer.frame(**place) for place in places]
+    states = [f"One of {len(places)} pictures: {explorer.words(place)}." for place in places]
+    addresses = ["" if place == start else frame.address for place, frame in enumerate(frames)]  # one is shown already
+    data = {
+        "values": [list(map(as_text, slider.frames)) for slider in explorer.sliders.values()],
+        "frames": list(zip(addresses, [frame.alt for frame in frames], states, strict=True)),
+        "start": start,
+    }
+    held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    key = hashlib.sha256((explorer.title + held + frames[start].address).encode()).hexdigest()[:12]
+    longest = max(len(slider.label) for slider in explorer.sliders.values())
+    controls = "".join(control(slider, longest) for slider in explorer.sliders.values())
+    return (
+        f'<figure class="explorer" data-explorer="{key}" style="margin: 0.5em 0; text-align: center">'
+        f"<figcaption><strong>{escape(explorer.title)}</strong>"
+        f'<div class="explorer-controls" data-lm-suppress-shortcuts="true" style="display: none">{controls}</div>'
+        f'<div class="explorer-state">{escape(states[start])}</div></figcaption>'
+        f"{frames[start].img}</figure>"
+        f"<script>{SCRIPT.replace('KEY', key).replace('DATA', held)}</script>"
+    )
+
+
+def control(slider: Slider, longest: int) -> str:
+    """A labelled slider and its value in words; labels have room for the `longest`, so that sliders stand in line."""
+    values, start = list(map(as_text, slider.frames)), as_text(slider.start)
+    return (
+        '<div style="margin: 0.3em 0"><label style="display: inline-flex; flex-wrap: wrap; justify-content: center; '
+        f'align-items: center; gap: 0 0.6em"><span style="min-width: {0.9 * longest:.0f}ch; text-align: right">'
+        f'{escape(slider.label)}</span><input type="range" min="0" max="{len(values) - 1}" '
+        f'value="{values.index(start)}" autocomplete="off" aria-valuetext="{escape(start)}" '
+        'style="width: 16em; max-width: 100%; height: 1.6em"></label> '
+        f'<output style="display: inline-block; min-width: {max(map(len, values))}ch; text-align: left; '
+        f'font-weight: bold">{escape(start)}</output></div>'
+    )

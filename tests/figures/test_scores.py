@@ -1,0 +1,37 @@
+"""The numbers drawn are the numbers given."""
+
+import numpy as np
+import pytest
+
+from lecture_utils import figures
+
+
+@pytest.mark.slide("04")
+def test_confusion_is_shown_as_shares_of_each_true_class_that_occurs():
+    confusion = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 6]])
+    ax = figures.confusion_map(confusion, ["road", "wall", "car"]).axes[0]
+    assert np.allclose(ax.images[0].get_array(), [[0.75, 0], [0.25, 0.75]])  # a quarter of the road went to a wall
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["road", "car"]
+    assert [text.get_text() for text in ax.texts] == ["75", "25", "75"]
+
+
+def test_confusion_refuses_other_names_than_rows():
+    with pytest.raises(ValueError, match="confusion: got shape"):
+        figures.confusion_map(np.ones((2, 2)), ["road"])
+
+
+@pytest.mark.slide("06")
+def test_curves_draw_each_line_on_its_panel():
+    panels = {"GB": {"with": [1, 2, 3], "without": [2, 4, 8]}, "FLOPs": {"with": [5, 6, 7], "without": [5, 7, 9]}}
+    fig = figures.curves([1, 2, 4], panels, xlabel="layers", log="y", limits={"GB": (0.5, 10)})
+    for ax, (label, lines) in zip(fig.axes, panels.items(), strict=True):
+        assert ax.get_ylabel() == label
+        assert {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()} == lines
+        assert ax.get_yscale() == "log"
+    assert fig.axes[0].get_ylim() == (0.5, 10)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["with", "without"]
+
+
+def test_curves_refuse_lines_of_another_length():
+    with pytest.raises(ValueError, match="panels: got 2 values of 'a', expected 3"):
+        figures.curves([1, 2, 3], {"y": {"a": [1, 2]}}, xlabel="x")

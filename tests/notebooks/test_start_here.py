@@ -1,0 +1,73 @@
+"""What notebook 00 trains and shows for slides 1 to 3, from its own cells, held against what no cell decides."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+from lecture_utils import recipes, runtime, toycity
+from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
+from lecture_utils.datasets import CocoInstances
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
+
+
+@pytest.fixture(scope="module")
+def names():
+    """The names that the notebook's cells leave, in the quick profile on a CPU."""
+    found = {"run": runtime.setup(seed=0, device="cpu", profile="quick", quiet=True)}
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    for cell in cells[1:]:  # the first installs the course
+        exec(cell.source, found)
+    return found
+
+
+@pytest.mark.slide("01")
+def test_the_classifier_names_unseen_crops(names):
+    images, labels = names["unseen"].tensors
+    with torch.no_grad():
+        right = names["classifier"](images).argmax(dim=1) == labels
+    assert len(right) >= 200
+    commonest = labels.bincount().max().item() / len(labels)
+    assert right.float().mean() >= max(0.85, commonest + 0.2)
+    # Not by one class alone: each kind is named more often right than wrong.
+    assert all(right[labels == kind].float().mean() > 0.5 for kind in labels.unique())
+
+
+@pytest.mark.slide("01")
+def test_its_crops_are_those_of_the_objects(names):
+    root = names["folder"]
+    data = CocoInstances(root / "val2017", root / "annotations/instances_val2017.json")
+    kinds = [
+        data.categories[label]
+        for place in range(150)
+        for label, box in zip(data[place][1]["labels"], data[place][1]["boxes"].int(), strict=True)
+        if box[3] - box[1] >= 12
+    ]
+    assert [names["kinds"][label] for label in names["unseen"].tensors[1]] == kinds
+
+
+@pytest.mark.slide("02")
+def test_class_and_label_map_of_the_scene_come_from_trained_networks(names):
+    scene = names["scene"]
+    seeds = {split: set(toycity.seeds(split, 10_000)) for split in ("train", "val")}
+    assert scene == toycity.sample_scene(scene.seed)
+    assert all(scene.seed not in of_split for of_split in seeds.values())  # no network has seen it
+    picture = toycity.render(scene, size=96)
+    image = torch.from_numpy(picture.image).permute(2, 0, 1)
+    with torch.no_grad():
+        labels = recipes.load("unet")(recipes.photo_transforms()(image)[None]).argmax(dim=1)[0].numpy()
+    assert (names["predicted"] == labels).mean() > 0.99
+    assert names["named"] == max(picture.objects, key=lambda thing: thing.area).category
+
+
+@pytest.mark.slide("03")
+def test_the_label_map_has_a_class_for_each_pixel(names):
+    predicted, truth = names["predicted"], toycity.render(names["scene"], size=96).labels
+    assert predicted.shape == truth.shape == (96, 96)
+    assert predicted.dtype.kind == "i"
+    assert set(predicted.flat) <= set(range(len(CLASSES)))  # the ignore index is never predicted
+    counted = truth != IGNORE_INDEX
+    assert (predicted == truth)[counted].mean() >= 0.9
+    assert (predicted != truth).any()  # a prediction, and not the truth shown again

@@ -1,0 +1,114 @@
+"""The counter against sums made by hand on small networks, and the same on the meta device as for real."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lecture_utils.costs import Costs, conv_multiply_adds, costs
+from lecture_utils.segmentation import UNet
+
+FLOAT, INDEX = 4, 8  # bytes
+
+
+@pytest.mark.slide("06")
+def test_a_convolution():
+    counted = costs(nn.Conv2d(3, 8, 3, padding=1), torch.randn(2, 3, 10, 12))
+    assert counted.flops == 2 * (2 * 8 * 10 * 12) * (3 * 9)
+    assert counted.multiply_adds == counted.flops / 2
+    assert counted.parameters == 3 * 8 * 9 + 8
+    assert counted.activations == FLOAT * 2 * 3 * 10 * 12  # its input, to compute the gradient of the kernel
+
+
+def test_a_linear_layer():
+    counted = costs(nn.Linear(7, 5), torch.randn(4, 7))
+    assert counted == Costs(flops=2 * 4 * 7 * 5, parameters=40, activations=FLOAT * 4 * 7)
+
+
+@pytest.mark.slide("06")
+@pytest.mark.parametrize("inplace", [True, False])
+def test_convolution_relu_and_pooling_share_what_they_keep(inplace):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace), nn.MaxPool2d(2), nn.Conv2d(4, 2, 1))
+    image, rectified, pooled = 9 * 7, 4 * 7 * 5, 4 * 3 * 2
+    # The input of the first layer, the ReLU's result (the pooling's input, too), the pooled map and its indices.
+    expected = FLOAT * (image + rectified + pooled) + INDEX * pooled
+    assert costs(model, torch.randn(1, 1, 9, 7)).activations == expected
+
+
+def test_a_frozen_layer_keeps_nothing_for_its_weights():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3))
+    model.requires_grad_(False)
+    assert costs(model, torch.randn(1, 1, 9, 7)).activations == 0
+
+
+@settings(max_examples=15)
+@given(st.integers(2, 3), st.integers(1, 40), st.integers(1, 40), st.sampled_from([None, "batch"]))
+def test_meta_counts_what_a_real_run_counts(batch, height, width, norm):
+    torch.manual_seed(0)
+    model = UNet(3, 4, base_channels=2, depth=2, norm=norm)
+    real = costs(model, torch.randn(batch, 3, height, width))
+    assert costs(model, torch.empty(batch, 3, height, width, device="meta")) == real
+
+
+@pytest.mark.slide("06")
+def test_a_picture_of_cityscapes_is_counted_without_its_memory():
+    model = UNet(3, 19, base_channels=64, norm="batch")
+    small, large = (costs(model, torch.empty(1, 3, *size, device="meta")) for size in ((256, 512), (1024, 2048)))
+    assert large.flops == 16 * small.flops
+    at_full_size = 4 * 2  # four convolutions, each with what went into its normalisation and what came out of its ReLU
+    assert large.activations > at_full_size * 64 * 1024 * 2048 * FLOAT
+    # A few numbers (a normalisation's mean and deviation) do not grow with the picture.
+    assert large.activations == pytest.approx(16 * small.activations, rel=1e-4)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_model_is_left_as_it_was(device):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    before = copy.deepcopy(model.state_dict())
+    costs(model, torch.ones(2, 3, 5, 5, device=device))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training
+    assert all(p.grad is None and p.device.type == "cpu" for p in model.parameters())
+
+
+def test_counts_also_where_gradients_are_off():
+    with torch.no_grad():
+        assert costs(nn.Linear(7, 5), torch.randn(4, 7)).activations > 0
+
+
+def test_counts_what_shares_a_parameter_once():
+    layer = nn.Linear(6, 6)
+    assert costs(nn.Sequential(layer, nn.ReLU(), layer), torch.randn(2, 6)).parameters == 42
+
+
+def test_takes_inputs_beside_tensors():
+    class Scaled(nn.Linear):
+        def forward(self, x, factor):
+            return factor * super().forward(x)
+
+    assert costs(Scaled(3, 3), torch.randn(2, 3), 2.0).flops == 36
+
+
+def test_refuses_a_run_without_a_tensor():
+    with pytest.raises(ValueError, match="inputs: got 1 without a tensor"):
+        costs(nn.Linear(3, 3), [1, 2, 3])
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(4, 9), st.integers(4, 9), st.integers(1, 3))
+def test_the_formula_is_what_torch_counts(inputs, outputs, kernel, height, width, stride):
+    x = torch.empty(1, inputs, height, width, device="meta")
+    conv = nn.Conv2d(inputs, outputs, kernel, stride=stride)
+    h, w = F.conv2d(x, conv.weight.to("meta"), stride=stride).shape[-2:]
+    assert conv_multiply_adds(inputs, outputs, kernel, h, w) == costs(conv, x).multiply_adds
+
+
+@pytest.mark.parametrize("change", ["in_channels", "out_channels", "kernel"])
+def test_the_formula_refuses_bad_arguments(change):
+    good = {"in_channels": 1, "out_channels": 1, "kernel": 1, "height": 1, "width": 1}
+    with pytest.raises(ValueError, match=f"^{change}: got 0"):
+        conv_multiply_adds(**{**good, change: 0})
