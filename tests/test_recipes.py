@@ -58,6 +58,15 @@ def test_finer_strides_are_better_as_in_the_paper(scores):
     assert fine["miou"] < scores["unet"]["miou"]
 
 
+@pytest.mark.slide("07", "09")
+def test_switches_keep_outlines_but_not_thin_things(scores):
+    """DeconvNet labels more pixels rightly than an FCN with one skip; in its paper it is ahead of FCN-8s, not here."""
+    deconvnet = scores["deconvnet"]
+    assert deconvnet["accuracy"] > scores["fcn16s"]["accuracy"] + 0.01
+    assert deconvnet["miou"] > scores["fcn"]["miou"] + 0.02
+    assert deconvnet["miou_thin"] < scores["fcn8s"]["miou_thin"] - 0.1
+
+
 def test_a_model_that_continues_another_is_made_after_it():
     """In the order in which `make checkpoints` trains them, and all of them."""
     makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
@@ -79,6 +88,14 @@ def test_training_begins_with_the_weights_it_starts_from(monkeypatch):
     learnt, own = recipes.load("fcn16s").state_dict(), model.state_dict()
     assert all(torch.equal(own[name], learnt[name]) for name in learnt if name != "enlarge.weight")
     assert own["skips.1.weight"].count_nonzero() == 0
+
+
+@pytest.mark.slide("04", "05")
+def test_each_larger_patch_is_worth_more_and_the_single_pixel_least(scores):
+    miou = [scores[name]["miou"] for name in ("pixel", "patch5", "patch13", "patch", "unet")]
+    assert miou == sorted(miou)
+    assert miou[0] < 0.5 * miou[-1]
+    assert miou[3] > 2 * miou[0]
 
 
 @pytest.mark.slide("03")

@@ -30,6 +30,7 @@ class Card:
     example: Example | None = None
     printed: str = ""
     code: str = ""
+    closing: str = ""
 
     def __str__(self) -> str:
         lines = [self.heading, *(f"  {line}" for line in self.lines)]
@@ -38,7 +39,8 @@ class Card:
             lines += _beside("expected", self.example.expected, "given", self.example.given)
         if self.printed:
             lines += ["  Your function printed:", *_indented(self.printed)]
-        return "\n".join(line.rstrip() for line in [*lines, *self.code.splitlines()])
+        lines += [*self.code.splitlines(), *([f"  {self.closing}"] if self.closing else [])]
+        return "\n".join(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
         return str(self)
@@ -57,20 +59,24 @@ class Card:
             html += f"<br>Your function printed:{_pre(escape(self.printed))}"
         if self.code:
             html += _highlighted(self.code)
+        if self.closing:
+            html += f"{'' if html.endswith('</div>') or html.endswith('</pre>') else '<br>'}{_ticked(self.closing)}"
         style = (
             f"border: 1px solid {EDGES[self.status]}; border-left-width: 0.5em; border-radius: 4px; padding: 0.5em 1em"
         )
         return {"text/html": f'<div style="{style}">{html}</div>', "text/plain": str(self)}
 
     def _two_columns(self) -> str:
-        cell = '<td style="vertical-align: top; text-align: left; padding: 0 2em 0 0; background: none">'
-        heads = "".join(f"{cell}{head}</td>" for head in ("expected", "given"))
-        grids = "".join(f"{cell}{_pre(text)}</td>" for text in (escape(self.example.expected), self.example.given_html))
-        return f'<table style="border: none; margin: 0"><tr>{heads}</tr><tr>{grids}</tr></table>'
+        columns = {"expected": escape(self.example.expected), "given": self.example.given_html}
+        both = "".join(f"<div>{head}{_pre(text)}</div>" for head, text in columns.items())
+        return f'<div style="display: flex; flex-wrap: wrap; gap: 0 2.5em">{both}</div>'
 
 
 def _pre(text: str) -> str:
-    style = "margin: 0.2em 0; padding: 0; border: none; background: none; color: inherit; white-space: pre-wrap"
+    style = (
+        "margin: 0.2em 0; padding: 0; border: none; background: none; color: inherit; font-size: 0.95em; "
+        "overflow-x: auto; white-space: pre"
+    )
     return f'<pre style="{style}">{text}</pre>'
 
 
@@ -85,7 +91,9 @@ def _highlighted(code: str) -> str:
         from IPython.display import Code
     except ImportError:
         return _pre(escape(code))
-    return Code(code, language="python")._repr_html_()
+    # The colours of the code are made for a light ground, so it brings its own; the class is the one they belong to.
+    style = "color: black; overflow-x: auto; padding: 0 0.5em; margin-top: 0.5em"
+    return f'<div class="output_html" style="{style}">{Code(code, language="python")._repr_html_()}</div>'
 
 
 def _indented(text: str) -> list[str]:

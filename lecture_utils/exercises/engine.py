@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 import torch
+from torch import Tensor
 
 from lecture_utils.exercises import grading, showing, values
 from lecture_utils.exercises.cards import MARKS, Card, Example
@@ -41,7 +42,8 @@ class Outcome:
 
     def card(self) -> Card:
         heading = f"{MARKS[self.status]}{self.status}: {self.exercise.title} ({self.exercise.effort})"
-        return Card(heading, self.lines, self.status, self.example, self.printed)
+        closing = "" if self.status == CORRECT else _offer(self.exercise)
+        return Card(heading, self.lines, self.status, self.example, self.printed, closing=closing)
 
     def __str__(self) -> str:
         return str(self.card())
@@ -80,7 +82,7 @@ def judge(exercise: Exercise | Prediction, answer: Any, *, seed: int | None = No
         return _judge_prediction(exercise, answer)
     if not callable(answer):
         says = f"You gave {showing.short(answer)}; give the function itself, its name without brackets."
-        return Outcome(exercise, NOT_YET, (says, _offer(exercise)), specific=True)
+        return Outcome(exercise, NOT_YET, (says,), specific=True)
     if is_untouched(answer):
         return _not_attempted(exercise)
     return _judge_function(exercise, answer, crc32(exercise.name.encode()) if seed is None else seed)
@@ -92,7 +94,7 @@ def _judge_function(exercise: Exercise, function: Callable, seed: int) -> Outcom
     if failed := next((call.error for call in references if call.error is not None), None):
         raise RuntimeError(f"the reference of {exercise.name} fails on an input of its own") from failed
     if says := signature_differs(exercise.reference, function, cases):
-        return Outcome(exercise, NOT_YET, (says, _offer(exercise)), specific=True)
+        return Outcome(exercise, NOT_YET, (says,), specific=True)
     calls = run(function, cases, seconds=exercise.seconds)
     if all(call.value is ... or (isinstance(call.error, NotImplementedError) and call.line) for call in calls):
         return _not_attempted(exercise)
@@ -101,7 +103,7 @@ def _judge_function(exercise: Exercise, function: Callable, seed: int) -> Outcom
         return _verdict(evidence)
     except Exception as error:  # an answer so strange that even looking at it fails
         says = f"Your function returns something that cannot be compared ({type(error).__name__}: {error})."
-        return Outcome(exercise, NOT_YET, (says, _offer(exercise)))
+        return Outcome(exercise, NOT_YET, (says,))
 
 
 def _verdict(evidence: Evidence) -> Outcome:
@@ -112,8 +114,9 @@ def _verdict(evidence: Evidence) -> Outcome:
         right = f"Right on {inputs}{': ' if notes else ''}{notes}."
         return Outcome(exercise, CORRECT, tuple(filter(None, (right, exercise.because))))
     found = diagnose(evidence)
-    lines = (found.says, _offer(exercise))
-    return Outcome(exercise, NOT_YET, lines, found.specific, _example(evidence), evidence.calls[evidence.first].printed)
+    return Outcome(
+        exercise, NOT_YET, (found.says,), found.specific, _example(evidence), evidence.calls[evidence.first].printed
+    )
 
 
 def _judge_prediction(exercise: Prediction, answer: Any) -> Outcome:
@@ -121,12 +124,12 @@ def _judge_prediction(exercise: Prediction, answer: Any) -> Outcome:
     if values.same(expected, answer, tolerance=exercise.tolerance):
         return Outcome(exercise, CORRECT, tuple(filter(None, (f"It is {showing.short(expected)}.", exercise.because))))
     found: Diagnosis = wrong_prediction(exercise, expected, answer)
-    return Outcome(exercise, NOT_YET, (found.says, _offer(exercise)), found.specific)
+    return Outcome(exercise, NOT_YET, (found.says,), found.specific)
 
 
 def _not_attempted(exercise: Exercise | Prediction) -> Outcome:
-    what = "Replace the `...` in the cell above by your code" if isinstance(exercise, Exercise) else "Replace the `...`"
-    return Outcome(exercise, NOT_ATTEMPTED, (f"{what}, run it, and then this cell again.", _offer(exercise)))
+    what = f"Replace the `...` in the cell above by your {'code' if isinstance(exercise, Exercise) else 'answer'}"
+    return Outcome(exercise, NOT_ATTEMPTED, (f"{what}, run it, and then this cell again.",))
 
 
 def _offer(exercise: Exercise | Prediction) -> str:
@@ -139,11 +142,11 @@ def _example(evidence: Evidence) -> Example:
     case, expected, call = evidence.cases[first], evidence.expected[first], evidence.calls[first]
     names = evidence.options(case) or {f"argument {i + 1}": arg for i, arg in enumerate(case.args)}
     given_names = dict(list(names.items())[: len(case.args)]) | dict(case.kwargs)
-    inputs = "\n".join(f"{name} = {showing.show(value)}" for name, value in given_names.items())
+    wrong = None if call.error is not None else values.differing_entries(expected, call.value)
+    inputs = "\n".join(f"{name} = {_shown_input(value, wrong)}" for name, value in given_names.items())
     if call.error is not None:
         given = f"({type(call.error).__name__})"
         return Example(case.note, inputs, showing.show(expected), given, given)
-    wrong = values.differing_entries(expected, call.value)
     whole = showing.fits(expected) and showing.fits(call.value)
     given, html, wanted = (
         showing.show(value, differs=wrong, mark=mark, escape=escaping, whole=whole)
@@ -154,6 +157,16 @@ def _example(evidence: Evidence) -> Example:
         )
     )
     return Example(case.note, inputs, wanted, given, html)
+
+
+def _shown_input(value: Any, wrong: Tensor | None) -> str:
+    """An input; of a large one the image and channel that went wrong, if the answer has the same ones."""
+    place = None
+    alike = wrong is not None and values.is_array(value) and value.ndim == wrong.ndim >= 2
+    if alike and tuple(value.shape[:-2]) == tuple(wrong.shape[:-2]):
+        place = torch.zeros(tuple(value.shape), dtype=torch.bool)
+        place[..., :1, :1] = wrong.any(dim=-1, keepdim=True).any(dim=-2, keepdim=True)
+    return showing.show(value, differs=place)
 
 
 def signature_differs(reference: Callable, function: Callable, cases: list[Case]) -> str | None:

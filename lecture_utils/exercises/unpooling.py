@@ -302,7 +302,7 @@ EXERCISES = (
     ),
     Prediction(
         "02.size",
-        title="What size comes back?",
+        title="The size that comes back",
         minutes=3,
         difficulty=2,
         answer=size_without_being_told,

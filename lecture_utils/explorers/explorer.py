@@ -15,7 +15,7 @@ from lecture_utils.explorers.values import Slider, as_text
 from lecture_utils.figures.style import CSS_PIXELS_PER_INCH, course_look, encode_pngs
 
 MOST_FRAMES = 12
-KILOBYTES = 150  # all frames of an explorer together; a notebook with three of them stays below a megabyte
+KILOBYTES = 112  # all frames of an explorer together: 150 as text in a notebook, which stays below a megabyte
 
 
 class Explorer:
@@ -24,9 +24,9 @@ class Explorer:
     `draw` takes the sliders' names as arguments and returns a new matplotlib figure; it is called in the course's look.
     `alt` says what the picture shows: a function of the same arguments, or one text, to which the values are added. In
     a kernel with ipywidgets the sliders run through all their values, and `draw` is called for those not drawn yet. A
-    page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together at most
-    150 KB unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises for a frame
-    comes through.
+    page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together about
+    150 KB of a notebook unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises
+    for a frame comes through.
     """
 
     def __init__(self, draw: Callable[..., Figure], *, title: str, alt: str | Callable[..., str], **sliders: Slider):

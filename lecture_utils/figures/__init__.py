@@ -30,7 +30,7 @@ from lecture_utils.figures.overlays import (
 )
 from lecture_utils.figures.scores import confusion_map, curves
 from lecture_utils.figures.style import picture_axes, show
-from lecture_utils.figures.windows import labelled_so_far, same_colour, window_answer
+from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, window_answer
 
 __all__ = [
     "TINTS",
@@ -47,6 +47,7 @@ __all__ = [
     "kernel_colours",
     "labelled_so_far",
     "legend",
+    "mark",
     "matrix_of_places",
     "matrix_product",
     "number_grid",

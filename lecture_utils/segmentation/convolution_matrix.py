@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lecture_utils.segmentation.unet import require_positive
 
-Pair = int | tuple[int, int]  # one number for both axes, or (vertical, horizontal)
+Pair = int | Sequence[int]  # one number for both axes, or (vertical, horizontal)
 
 
 def convolution_matrix(
@@ -124,7 +124,7 @@ def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
     """Both axes' numbers from one number or two; refuses what is below `least` or no whole number."""
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) != 2 or not all(isinstance(number, int) and number >= least for number in both):
-        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two of them")
+        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two")
     return both
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-Pair = int | Sequence[int]  # one number for both axes, or (vertical, horizontal)
+from lecture_utils.segmentation.convolution_matrix import Pair, pair
 
 
 def nearest_unpool(x: Float[Tensor, "b c h w"], factor: Pair = 2) -> Float[Tensor, "b c h_out w_out"]:
@@ -19,14 +19,14 @@ def nearest_unpool(x: Float[Tensor, "b c h w"], factor: Pair = 2) -> Float[Tenso
     `factor` is one whole number, or one for the rows and one for the columns; h_out is h times the factor.
     """
     _require_map("x", x)
-    down, across = _pair("factor", factor, least=1)
+    down, across = pair("factor", factor, least=1)
     return x.repeat_interleave(down, dim=2).repeat_interleave(across, dim=3)
 
 
 def bed_of_nails(x: Float[Tensor, "b c h w"], factor: Pair = 2) -> Float[Tensor, "b c h_out w_out"]:
     """Put each value into the upper left corner of a block of `factor` pixels, zeros elsewhere (slide 8)."""
     _require_map("x", x)
-    down, across = _pair("factor", factor, least=1)
+    down, across = pair("factor", factor, least=1)
     batch, channels, height, width = x.shape
     nails = x.new_zeros(batch, channels, height * down, width * across)
     nails[:, :, ::down, ::across] = x
@@ -85,7 +85,7 @@ def max_unpool(
         raise ValueError(
             f"indices: got {indices.dtype} {tuple(indices.shape)}, expected torch.int64 {tuple(x.shape)}, one a value"
         )
-    height, width = _pair("output_size", output_size, least=1)
+    height, width = pair("output_size", output_size, least=1)
     # Tensors on the meta device have shapes only, no positions to look at.
     if not indices.is_meta and not ((indices >= 0) & (indices < height * width)).all():
         raise ValueError(
@@ -104,26 +104,19 @@ def unpooled_size(
     Up to stride − 1 more rows and columns pool to the same size, because what does not fill a window is dropped.
     """
     kernel, stride, padding = _window(kernel_size, stride, padding)
-    pooled = _pair("pooled_size", pooled_size, least=1)
+    pooled = pair("pooled_size", pooled_size, least=1)
     sizes = ((n - 1) * s - 2 * p + k for n, k, s, p in zip(pooled, kernel, stride, padding, strict=True))
     height, width = (max(1, size) for size in sizes)
     return height, width
 
 
 def _window(kernel_size: Pair, stride: Pair | None, padding: Pair) -> tuple[tuple[int, int], ...]:
-    kernel = _pair("kernel_size", kernel_size, least=1)
-    steps = kernel if stride is None else _pair("stride", stride, least=1)
-    beyond = _pair("padding", padding, least=0)
+    kernel = pair("kernel_size", kernel_size, least=1)
+    steps = kernel if stride is None else pair("stride", stride, least=1)
+    beyond = pair("padding", padding, least=0)
     if any(2 * p > k for p, k in zip(beyond, kernel, strict=True)):
         raise ValueError(f"padding: got {padding}, expected at most half of kernel_size {kernel_size}")
     return kernel, steps, beyond
-
-
-def _pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(pair) != 2 or not all(isinstance(number, int) and number >= least for number in pair):
-        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two")
-    return pair
 
 
 def _require_map(name: str, x: Tensor) -> None:

@@ -442,6 +442,29 @@ def test_values_inside_values_are_compared(says, function):
     assert says in said(function, SEVERAL)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (100,), (1, 0), (0, 3), (1, 1, 1, 1, 2), (2, 2, 50, 50)])
+def test_inputs_of_any_number_of_axes_are_shown(shape):
+    power = dataclasses.replace(
+        EXERCISE, reference=torch.square, cases=lambda rng: [Case((torch.full(shape, 3.0),))], mistakes=()
+    )
+    outcome = judged(lambda x: x**3 + 1, power)
+    assert outcome.status == (engine.NOT_YET if 0 not in shape else engine.CORRECT)
+    assert (outcome.example is None) == (0 in shape)
+    assert "cannot be compared" not in str(outcome)
+
+
+def test_of_a_large_input_the_image_that_went_wrong_is_shown():
+    def second_image_wrong(x, factor=2):
+        result = enlarge(x, factor)
+        result[1:, 2] += 1
+        return result
+
+    large = dataclasses.replace(EXERCISE, cases=lambda rng: [Case((torch.randn(2, 3, 4, 5, generator=rng),))])
+    example = judged(second_image_wrong, large).example
+    assert "[1, 2, :, :]" in example.inputs
+    assert "[1, 2, 0:6, 0:8]" in example.expected
+
+
 def test_the_smallest_failing_input_is_shown_with_both_answers():
     example = judged(lambda x, factor=2: x.repeat(1, 1, factor, factor)).example
     assert example.note == "2 × 2"

@@ -120,3 +120,23 @@ def test_tidy_does_not_move_text_across_a_picture(execute):
         {"image/png": {"width": 9}},
         "after\n",
     ]
+
+
+def test_exercises_are_marked_for_nbgrader_when_stored(execute, tmp_path, capfd):
+    path = write(tmp_path / "a.ipynb", "check = print\nanswer = ...", 'check("00.label_maps", answer)')
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].metadata.tags = ["exercise"]
+    nbformat.write(notebook, path)
+    arguments = [str(path), "--inplace", "--timings", str(tmp_path / "timings.json")]
+
+    assert execute.main(arguments) == 0
+    _, task, check = nbformat.read(path, as_version=4).cells
+    assert task.metadata.nbgrader.grade_id == "00-label_maps"
+    assert check.metadata.nbgrader.points > 0
+
+    notebook.cells[2].source = "print(answer)"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    assert execute.main(arguments) == 1
+    assert "a.ipynb: not written: exercise: got no `check" in capfd.readouterr().err
+    assert path.read_bytes() == before
