@@ -53,7 +53,7 @@ def curves(
     `log` names the axes with a logarithmic scale ("x", "y", "xy"), `limits` the y range of a panel, `ticks` the names
     of the places on the x axis.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.0), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(8, 3.6), squeeze=False)
     fig.suptitle(title)
     for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
         for i, (name, values) in enumerate(lines.items()):

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from lecture_utils.cityscapes import IGNORE_INDEX, PALETTE, TRAIN_ID, colour_labels
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import INK, WIDTH, bare, course_look
+from lecture_utils.figures.style import INK, bare, course_look
 
 Place = tuple[int, int]  # row, column
 
@@ -21,7 +21,7 @@ def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Place, np.ndarray
 
     `patches` are name → ((row, column), patch (P, P, 3)), P odd: the pixel is the patch's middle.
     """
-    fig = plt.figure(figsize=(WIDTH, 4.4))
+    fig = plt.figure(figsize=(8, 3.9))
     names = list(patches)
     grid = fig.add_gridspec(2, 1 + len(names), width_ratios=[2.1] + [1] * len(names))
     fig.suptitle(title)
@@ -58,7 +58,7 @@ def window_answer(
 
     image (H, W, 3), patch (P, P, 3) with P odd, `scores` name → 0 to 1. The bar of the class `truth` is named in bold.
     """
-    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.5), width_ratios=[1.15, 1, 1])
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.15, 1, 1])
     fig.suptitle(title)
     size = patch.shape[0]
     picture(axes[0], image)
@@ -88,7 +88,7 @@ def labelled_so_far(image: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     height, width = labels.shape
     if not 0 <= done < height * width:
         raise ValueError(f"done: got {done}, expected a pixel number from 0 to {height * width - 1}")
-    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.5))
+    fig, axes = plt.subplots(1, 3, figsize=(7.5, 3.0))
     fig.suptitle(title)
     place, size = divmod(done, width), patch.shape[0]
     picture(axes[0], image)
