@@ -1,5 +1,7 @@
 """The exercises of notebook 00: probabilities, label maps and their score (slides 1 to 3)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,8 @@ from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
 
 def class_probabilities(scores: Tensor) -> Tensor:
     """Turn the scores of K classes into probabilities, pixel by pixel: (B, K, H, W) → (B, K, H, W)."""
-    return scores.softmax(dim=1)
+    powers = (scores - scores.amax(dim=1, keepdim=True)).exp()  # the largest is exp(0) = 1, so none overflows
+    return powers / powers.sum(dim=1, keepdim=True)
 
 
 def score_cases(rng: torch.Generator) -> list[Case]:
@@ -46,6 +49,14 @@ def label_map_cases(rng: torch.Generator) -> list[Case]:
     ]
 
 
+def painted(labels: np.ndarray) -> np.ndarray:
+    """A label map (H, W) of classes 0 to 18 or IGNORE_INDEX as a picture (H, W, 3) of type uint8."""
+    picture = np.zeros((*labels.shape, 3), dtype=np.uint8)
+    counted = labels != IGNORE_INDEX
+    picture[counted] = PALETTE[labels[counted]]
+    return picture
+
+
 def class_iou(predicted: np.ndarray, target: np.ndarray, index: int) -> float:
     """Intersection over union of one class in two label maps (H, W); pixels whose target is 255 do not count."""
     counted = target != IGNORE_INDEX
@@ -75,6 +86,15 @@ def _naive_softmax(scores: Tensor) -> Tensor:
     return scores.exp() / scores.exp().sum(dim=1, keepdim=True)
 
 
+def _along(*axes: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Softmax over the wrong axes, as PyTorch has it, and by hand, where large scores give nan."""
+
+    def by_hand(scores: Tensor) -> Tensor:
+        return scores.exp() / scores.exp().sum(dim=axes, keepdim=True)
+
+    return (lambda scores: (scores - scores.logsumexp(dim=axes, keepdim=True)).exp()), by_hand
+
+
 def _without_clamp(labels: np.ndarray) -> np.ndarray:
     return PALETTE[labels % len(PALETTE)]
 
@@ -97,6 +117,30 @@ def _of_counted(measure):
     return score
 
 
+SUMS = (  # what adds up to 1 where the sum does not run over axis 1, and the axes it runs over
+    (
+        "Here the probabilities of a batch add up to 1. Which axis holds the classes? The first, axis 0, counts the "
+        "images.",
+        (0,),
+    ),
+    (
+        "Here the numbers along a row of pixels add up to 1. Every pixel needs probabilities of its own: the sum runs "
+        "over the classes, axis 1.",
+        (3,),
+    ),
+    ("Here the numbers along a column of pixels add up to 1. The sum must run over the classes, axis 1.", (2,)),
+    (
+        "Here all numbers of an image add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
+        "classes only, axis 1.",
+        (1, 2, 3),
+    ),
+    (
+        "Here all numbers together add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
+        "classes only, axis 1.",
+        (0, 1, 2, 3),
+    ),
+)
+
 EXERCISES = (
     Exercise(
         "00.class_probabilities",
@@ -106,35 +150,7 @@ EXERCISES = (
         reference=class_probabilities,
         cases=score_cases,
         mistakes=(
-            Mistake(
-                "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
-                "every score of a pixel shrinks by the same amount: subtract the largest one first.",
-                _naive_softmax,
-            ),
-            Mistake(
-                "Here the probabilities of a batch add up to 1. Which axis holds the classes? The first, axis 0, "
-                "counts the images.",
-                lambda scores: scores.softmax(dim=0),
-            ),
-            Mistake(
-                "Here the numbers along a row of pixels add up to 1. Every pixel needs probabilities of its own: the "
-                "sum runs over the classes, axis 1.",
-                lambda scores: scores.softmax(dim=3),
-            ),
-            Mistake(
-                "Here the numbers along a column of pixels add up to 1. The sum must run over the classes, axis 1.",
-                lambda scores: scores.softmax(dim=2),
-            ),
-            Mistake(
-                "Here all numbers of an image add up to 1. Every pixel needs probabilities of its own: the sum runs "
-                "over the classes only, axis 1.",
-                lambda scores: scores.flatten(1).softmax(dim=1).view_as(scores),
-            ),
-            Mistake(
-                "Here all numbers together add up to 1. Every pixel needs probabilities of its own: the sum runs "
-                "over the classes only, axis 1.",
-                lambda scores: scores.flatten().softmax(dim=0).view_as(scores),
-            ),
+            *(Mistake(says, function) for says, axes in SUMS for function in _along(*axes)),
             Mistake(
                 "These are the exponentials. They are positive; dividing by their sum is still to come.",
                 torch.exp,
@@ -149,6 +165,12 @@ EXERCISES = (
             Mistake(
                 "This names the best class with certainty. Softmax leaves the others their share.",
                 lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
+            ),
+            # The last: right but for the large scores.
+            Mistake(
+                "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
+                "every score of a pixel shrinks by the same amount: subtract the largest one first.",
+                _naive_softmax,
             ),
         ),
         hints=(
@@ -193,6 +215,7 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         reference=colour_labels,
+        shown=painted,  # the package's own looks every byte up in a table, and checks its input
         cases=label_map_cases,
         mistakes=(
             Mistake("The ignored pixels must be black.", _without_clamp),
@@ -264,11 +287,28 @@ EXERCISES = (
                 "That is the Dice score: the intersection twice over the sum of both. IoU divides by the union.",
                 _of_counted(lambda p, t: 2 * (p & t).sum() / (p.sum() + t.sum())),
             ),
+            Mistake(
+                "That is the pixel accuracy over all classes. IoU looks at one class: pixels that are another class in "
+                "both maps do not count.",
+                lambda predicted, target, index: float((predicted == target)[target != IGNORE_INDEX].mean()),
+            ),
+            Mistake(
+                "That is the pixel accuracy over all classes, with the ignored pixels. IoU looks at one class.",
+                lambda predicted, target, index: float((predicted == target).mean()),
+            ),
+            Mistake(
+                "The numerator counts every pixel on which the maps agree. Count those where both are the class.",
+                lambda predicted, target, index: float(
+                    (predicted == target)[target != IGNORE_INDEX].sum()
+                    / ((predicted == index) | (target == index))[target != IGNORE_INDEX].sum()
+                ),
+            ),
             Mistake("That is the intersection alone; divide by the union.", _of_counted(lambda p, t: (p & t).sum())),
         ),
         hints=(
             "Make two maps of booleans: where the class is predicted, where it is true. How do you join them?",
-            "`&` gives the intersection and `|` the union; .sum() counts the True in a map.",
+            "`&` gives the intersection and `|` the union; .sum() counts the True in a map. Put brackets around each "
+            "comparison, (predicted == index) & (target == index), because & binds more tightly than ==.",
             "Before counting, keep only the pixels with target != IGNORE_INDEX, in both maps.",
         ),
         because="A class can score 0 while 99 % of the pixels are right, which is why this course reports IoU.",

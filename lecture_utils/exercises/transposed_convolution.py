@@ -69,6 +69,17 @@ def stamp_one_axis(x, kernel, stride=1):
     return F.pad(moved, (0, 0, 0, (len(x) - 1) * (stride - 1)))
 
 
+def stamp_one_apart(x, kernel, stride=1):
+    output = torch.zeros_like(stamp(x, kernel, stride))
+    for i, j in product(*map(range, x.shape)):
+        output[i : i + kernel.shape[0], j : j + kernel.shape[1]] += x[i, j] * kernel
+    return output
+
+
+def stamp_with_room(x, kernel, stride=1):
+    return F.pad(stamp(x, kernel, stride), (0, stride, 0, stride))
+
+
 def stamp_flipped(x, kernel, stride=1):
     return stamp(x, kernel.flip(0, 1), stride)
 
@@ -111,6 +122,10 @@ def coverage_cut_at_the_other_end(input_size, kernel_size, stride=1, padding=0):
 def coverage_cut_at_the_end(input_size, kernel_size, stride=1, padding=0):
     whole = coverage(input_size, kernel_size, stride=stride)
     return whole[: whole.shape[0] - 2 * padding, : whole.shape[1] - 2 * padding]
+
+
+def coverage_cut_to_nothing(input_size, kernel_size, stride=1, padding=0):
+    return coverage(input_size, kernel_size, stride=stride)[padding:-padding, padding:-padding]
 
 
 def coverage_as_share(input_size, kernel_size, stride=1, padding=0):
@@ -229,6 +244,14 @@ EXERCISES = (
         mistakes=(
             Mistake("Where two stamps overlap the later one wins here; they must add up (+=).", stamp_over),
             Mistake("`stride` moves your stamps to the right only; it moves them down, too.", stamp_one_axis),
+            Mistake(
+                "The stamps lie one pixel apart, whatever the stride: (i, j) begins at (i, j) · stride.",
+                stamp_one_apart,
+            ),
+            Mistake(
+                "The output is `stride` too large: the last stamp begins at (h − 1) · stride, not at h · stride.",
+                stamp_with_room,
+            ),
             Mistake("The kernel is flipped. A transposed convolution stamps it as it is.", stamp_flipped),
             Mistake("You average where stamps overlap; a transposed convolution only adds.", stamp_averaged),
             Mistake(
@@ -288,6 +311,19 @@ EXERCISES = (
                 "This is the size of a *convolution's* output; the transposed one goes back.",
                 lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1,
             ),
+            Mistake(
+                "That is right without padding. Now `padding` is cut off at both ends, and `output_padding` comes back "
+                "at one; with a dilation the kernel grows, too.",
+                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k,
+            ),
+            Mistake(
+                "Between n stamps there are n − 1 steps of `stride`, and the last stamp adds the whole kernel.",
+                lambda n, k, s=1, p=0, op=0, d=1: n * s + k - 1,
+            ),
+            Mistake(
+                "`output_padding` makes the output larger: it takes back some of what `padding` cut off.",
+                lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d) - op,
+            ),
             Mistake("`padding` is cut off at both ends.", lambda *args: transposed_size(*args) + padding_of(*args)),
             Mistake(
                 "In a transposed convolution `padding` makes the output smaller: it names what is cut off.",
@@ -335,6 +371,10 @@ EXERCISES = (
         mistakes=(
             Mistake("You say *whether* a pixel is reached. Count how often: add 1 for each stamp.", coverage_of_ones),
             Mistake("`padding` is not cut off.", coverage_uncut),
+            Mistake(
+                "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
+                coverage_cut_to_nothing,
+            ),
             Mistake("`padding` is cut off at the top and left only; it goes at all four sides.", coverage_cut_once),
             Mistake(
                 "`padding` is cut off at the bottom and right only; it goes at all four sides.",

@@ -100,6 +100,10 @@ def counted_through_the_batch(x: Tensor, kernel_size: int) -> tuple[Tensor, Tens
     return values, indices + first.view(*x.shape[:2], 1, 1)
 
 
+def size_not_told(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
+    return F.max_unpool2d(x, indices, 2)
+
+
 def nails_without_positions(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
     out, factor = x.new_zeros(*x.shape[:2], *output_size), output_size[0] // x.shape[2]
     for row, column in itertools.product(range(x.shape[2]), range(x.shape[3])):
@@ -192,6 +196,11 @@ POOL = (
         positions(lambda row, column, height, width, k: (row - row % k) * width + column - column % k),
     ),
     Mistake(
+        "Inside the window the positions are right, but window number i begins at row i · kernel_size, not at row i; "
+        "columns alike.",
+        positions(lambda row, column, height, width, k: (row // k + row % k) * width + column // k + column % k),
+    ),
+    Mistake(
         "The positions are too large by 1: the first pixel is number 0.",
         positions(lambda row, column, height, width, k: row * width + column + 1),
     ),
@@ -220,6 +229,7 @@ PUT_BACK = (
         "Each value fills its block; it belongs at its one remembered position.",
         lambda x, indices, output_size: F.interpolate(x, output_size),
     ),
+    Mistake("`output_size` is not used: without it PyTorch guesses the smallest size that fits.", size_not_told),
     Mistake("This is the bed of nails: you do not use the remembered positions.", nails_without_positions),
     Mistake("Where a position occurs twice you add the values; put one there, do not add.", added),
     Mistake(
@@ -254,6 +264,7 @@ EXERCISES = (
             "Row i of the output is row i // factor of x. A tensor takes a tensor of row numbers: x[:, :, rows].",
             "rows = torch.arange(height * factor) // factor, columns alike; then x[:, :, rows][:, :, :, columns].",
         ),
+        because="Every output pixel copies the input pixel that lies nearest: row i // factor, column j // factor.",
     ),
     Exercise(
         "02.bed_of_nails",
@@ -268,6 +279,7 @@ EXERCISES = (
             "A slice may have a step: [::3] is every third element.",
             "out[:, :, ::factor, ::factor] = x",
         ),
+        because="One slice with a step says it all. The same slice, read instead of written, takes every nail back.",
     ),
     Exercise(
         "02.max_pool",
@@ -278,13 +290,16 @@ EXERCISES = (
         cases=poolings,
         mistakes=POOL,
         hints=(
-            "First bring the pixels of each window onto axes of their own: "
+            "Do it for one window first, on paper: its largest pixel has a row and a column inside the window. Which "
+            "row and column of the map are these? And which flat position? Loops over all windows are fine.",
+            "Without loops: bring the pixels of each window onto axes of their own. "
             "x.unfold(2, k, k).unfold(3, k, k) is b c h_out w_out k k.",
             "flatten(4) makes one axis of the last two, and max(dim=4) then gives the values and, inside each window, "
             "the position p.",
             "Row inside the window: p // k. Row in the map: that plus k times the row of windows. Columns: p % k.",
             "indices = (k * torch.arange(h_out)[:, None] + p // k) * width + k * torch.arange(w_out) + p % k",
         ),
+        because="One whole number a window is all that has to be remembered, and it is enough to go back.",
     ),
     Exercise(
         "02.max_unpool",
@@ -299,6 +314,7 @@ EXERCISES = (
             "Tensor.scatter(dim, index, src) puts src at index along dim; x.flatten(2) has the pixels on axis 2.",
             "zeros.scatter(2, indices.flatten(2), x.flatten(2)), then unflatten(2, output_size) for the two axes.",
         ),
+        because="No arithmetic with rows and columns is left: on one axis a flat position is an index.",
     ),
     Prediction(
         "02.size",
@@ -317,5 +333,6 @@ EXERCISES = (
             "How many windows of 3 fit into 10 columns, if each begins 2 further on? Which columns do they cover?",
             "n windows cover (n − 1) · stride + kernel pixels.",
         ),
+        because="3 windows cover 7 rows, 4 windows cover 9 columns; the tenth column is seen by none, so it is lost.",
     ),
 )

@@ -100,6 +100,6 @@ def control(slider: Slider, longest: int) -> str:
         f'{escape(slider.label)}</span><input type="range" min="0" max="{len(values) - 1}" '
         f'value="{values.index(start)}" autocomplete="off" aria-valuetext="{escape(start)}" '
         'style="width: 16em; max-width: 100%; height: 1.6em"></label> '
-        f'<output style="display: inline-block; min-width: {max(map(len, values))}ch; text-align: left; '
-        f'font-weight: bold">{escape(start)}</output></div>'
+        f'<output style="display: inline-block; margin-left: 0.4em; min-width: {max(map(len, values))}ch; '
+        f'text-align: left; font-weight: bold">{escape(start)}</output></div>'
     )

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecture_utils.figures.style import CYCLE, DASHES, INK, WIDTH, course_look
+from lecture_utils.figures.style import CYCLE, DASHES, INK, course_look
 
 MARKERS = "osD^vP"
 
@@ -23,7 +23,7 @@ def confusion_map(confusion: np.ndarray, names: Sequence[str], *, title: str = "
     present = confusion.sum(1) > 0
     shares = confusion[present][:, present] / confusion[present].sum(1, keepdims=True)
     names, count = names[present], int(present.sum())
-    fig, ax = plt.subplots(figsize=(WIDTH, 1.9 + 0.42 * count))
+    fig, ax = plt.subplots(figsize=(8, 1.8 + 0.36 * count))
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(count, count):
         percent = round(100 * shares[row, column])

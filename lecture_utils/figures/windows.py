@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lecture_utils.cityscapes import IGNORE_INDEX, PALETTE, TRAIN_ID, colour_labels
+from lecture_utils.cityscapes import IGNORE_INDEX, colour_labels
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import INK, bare, course_look
+from lecture_utils.figures.style import BLUE, INK, bare, course_look
 
 Place = tuple[int, int]  # row, column
 
@@ -68,8 +68,7 @@ def window_answer(
     mark(axes[1], (size // 2, size // 2), 1)
     axes[1].set_title(f"what it sees: {size} × {size}")
     names = list(scores)
-    colours = [PALETTE[TRAIN_ID[name]] / 255 for name in names]
-    axes[2].barh(range(len(names)), list(scores.values()), color=colours, edgecolor=INK, linewidth=0.5)
+    axes[2].barh(range(len(names)), list(scores.values()), color=BLUE)
     axes[2].set_yticks(range(len(names)), [f"{name} ✓" if name == truth else name for name in names])
     axes[2].set(xlim=(0, 1), xticks=(0, 0.5, 1), title="what it says")
     axes[2].set_xlabel("probability")

@@ -85,25 +85,20 @@ def patch_around(image: Float[Tensor, "b c h w"], row: int, column: int, size: i
     return padded[..., row : row + size, column : column + size]
 
 
-def slide(
-    model: PatchClassifier, image: Float[Tensor, "b c h w"], *, at_once: int = 1024
-) -> Float[Tensor, "b classes h w"]:
+def slide(model: PatchClassifier, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes h w"]:
     """Score every pixel by running `model` on the patch around it: the sliding window of slide 5, h·w runs an image.
 
-    The border is padded with 0 as in `patch_around`. `at_once` patches form a batch, which bounds the memory.
+    The border is padded with 0 as in `patch_around`. The patches of a row of pixels form a batch.
     """
     require_channels(image, model.in_channels)
-    require_positive(at_once=at_once)
     size, half = model.patch, model.patch // 2
     padded = F.pad(image, (half, half, half, half))
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # b c h w size size: a view, nothing is copied yet
-    windows = windows.permute(0, 2, 3, 1, 4, 5)  # b h w c size size
-    b, h, w = windows.shape[:3]
-    places = torch.cartesian_prod(torch.arange(b), torch.arange(h), torch.arange(w)).to(image.device)
-    scores = [model(windows[tuple(some.T)]) for some in places.split(at_once)]
-    if not scores:  # an empty batch
-        return image.new_zeros(0, model.num_classes, h, w)
-    return torch.cat(scores).unflatten(0, (b, h, w)).permute(0, 3, 1, 2)
+    scores = []
+    for row in windows.unbind(2):
+        patches = row.movedim(1, 2).flatten(0, 1)  # b·w c size size
+        scores.append(model(patches).unflatten(0, row.shape[:3:2]))  # b w classes
+    return torch.stack(scores, dim=1).movedim(-1, 1)
 
 
 class FullyConvolutional(nn.Module):

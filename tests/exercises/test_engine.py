@@ -117,6 +117,17 @@ def test_a_slow_function_is_told_how_far_it_came():
     assert "after 2 of 4 inputs" in said(slow)
 
 
+def test_a_slow_function_of_arrays_is_told_how_far_it_came():
+    def slow(x):
+        time.sleep(0.2 * len(x))
+        return 2 * x
+
+    arrays = dataclasses.replace(
+        EXERCISE, reference=lambda x: 2 * x, cases=lambda rng: [Case((np.ones((n, 2)),)) for n in (1, 2, 3)]
+    )
+    assert "after 1 of 3 inputs" in said(slow, arrays)
+
+
 def exits(x, factor=2):
     sys.exit(3)
 
@@ -139,9 +150,19 @@ def raises(x, factor=2):
     return y.reshape(7, 7)
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def fails_without_words(x, factor=2):
+    raise Unspeakable
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
+        (fails_without_words, "raised Unspeakable in line"),
         (exits, "ends the program (SystemExit)"),
         (recurses, "calls itself without end"),
         (interrupts, "KeyboardInterrupt"),
@@ -413,6 +434,62 @@ def test_a_cause_that_nobody_knows_is_not_named():
     assert "numbers differ" in outcome.lines[0]
 
 
+def product(a, b):
+    return a * b
+
+
+PRODUCT = Exercise(
+    "00.product", title="Product", minutes=1, difficulty=1, reference=product,
+    cases=lambda rng: [Case((2, 2)), Case((3, 1)), Case((4, 1)), Case((5, 7))],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [2, 16, 0, 5, 0.25])
+def test_one_wrong_number_has_no_cause(given):
+    """One number stands to another in many ways: square, root, or the answer to other arguments."""
+    outcome = judged(lambda a, b: given if (a, b) == (4, 1) else a * b, PRODUCT)
+    assert outcome.lines == ("The answer is wrong on 1 of 4 inputs.",)
+
+
+def test_single_numbers_are_not_called_right_up_to_a_factor():
+    """Any number is any other times something."""
+    assert not judged(lambda a, b: a * b + a**2 + 1, PRODUCT).specific
+    assert "3 times too large" in said(lambda a, b: 3 * a * b, PRODUCT)
+
+
+def test_whole_numbers_are_compared_exactly():
+    assert judged(lambda a, b: float(a * b), PRODUCT).status == engine.CORRECT
+    assert judged(lambda a, b: a * b + 1e-5, PRODUCT).status == engine.NOT_YET
+
+
+def test_an_argument_is_ignored_also_where_its_fixed_value_is_refused():
+    def reference(size, step):
+        if size < step:
+            raise ValueError
+        return size // step
+
+    refusing = dataclasses.replace(
+        PRODUCT,
+        reference=reference,
+        cases=lambda rng: [Case(args) for args in ((9, 3), (8, 3), (7, 1), (2, 2), (2, 1))],
+    )
+    assert "ignores `step`: it answers as if it were always 3" in said(lambda size, step: size // 3, refusing)
+
+
+def test_a_mistake_that_explains_only_a_part_is_not_the_cause():
+    def overflows(x):
+        return torch.where(x.abs().amax() < 100, x, torch.nan)
+
+    exercise = dataclasses.replace(
+        PRODUCT,
+        reference=lambda x: x,
+        cases=lambda rng: [Case((scale * torch.randn(3, 4, generator=rng),)) for scale in (1, 1000)],
+        mistakes=(Mistake("It overflows.", overflows),),
+    )
+    assert said(overflows, exercise) == "It overflows."
+    assert "overflows" not in said(lambda x: 2 * overflows(x), exercise)
+
+
 def several(a, b):
     return {"sum": a + b, "parts": (a, b.flip(-1))}
 
@@ -428,7 +505,7 @@ SEVERAL = Exercise(
     [
         ("expected is a dictionary", lambda a, b: a + b),
         ("has the keys", lambda a, b: {"sum": a + b}),
-        ("returns 1 values", lambda a, b: {"sum": a + b, "parts": (a,)}),
+        ("returns 1 value;", lambda a, b: {"sum": a + b, "parts": (a,)}),
         ("another order", lambda a, b: {"sum": a + b, "parts": (b.flip(-1), a)}),
         (
             "Under 'sum': Every number is 2 times too large",
@@ -496,6 +573,8 @@ def test_right_predictions(answer):
         ((5, 101), "Too large."),
         ((5, 6), "entry 2"),
         (5, "expected are 2 values"),
+        ((5,), "is 1 value; expected"),
+        ((5.01, 6), "entry 1 and 2"),
         ((5, 7, 1), "3 values"),
         ("5 × 7", "2 values"),
         (Nonsense(), "2 values"),
@@ -514,6 +593,14 @@ def test_wrong_predictions_do_not_give_the_answer_away(answer, says):
 def test_numbers_with_decimals_may_be_off_a_little(answer, right):
     number = Prediction("00.n", title="A number", minutes=1, difficulty=1, answer=lambda: 100.0)
     assert (judged(answer, number).status == engine.CORRECT) == right
+
+
+@pytest.mark.parametrize("answer", [3 + 4j, float("nan"), np.uint64(2**64 - 1), 10**400, 9200.0, 9216.4, False])
+def test_any_wrong_number_is_an_answer(answer):
+    number = Prediction("00.n", title="A number", minutes=1, difficulty=1, answer=lambda: 9216)
+    outcome = judged(answer, number)
+    assert outcome.status == engine.NOT_YET
+    assert "nan" not in outcome.lines[0]
 
 
 def test_words_may_be_written_in_capitals():
@@ -616,6 +703,9 @@ def test_equal_values_of_other_kinds():
     assert values.same(3, np.int64(3))
     assert values.same(0.5, torch.tensor(0.5))
     assert values.same(True, np.bool_(True))
+    assert values.same(torch.eye(2), torch.eye(2).to_sparse())
+    assert not values.same(float("inf"), 5.0)
+    assert not values.same(1.0, 10**400)
     assert values.same((1, torch.ones(2)), [1, torch.ones(2)])
     assert not values.same(torch.ones(2), np.ones(2, dtype=np.float32))
     assert not values.same(torch.ones(2), torch.ones(2, dtype=torch.float64))

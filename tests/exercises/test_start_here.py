@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
-from lecture_utils.exercises.start_here import class_iou, iou_cases
+from lecture_utils.exercises.start_here import class_iou, iou_cases, painted
 from lecture_utils.segmentation.scores import segmentation_scores
 
 
@@ -29,6 +29,14 @@ def softmax_overflows(scores):
 
 def softmax_of_the_batch(scores):
     return torch.softmax(scores, 0)
+
+
+def softmax_of_the_row_by_hand(scores):
+    return scores.exp() / scores.exp().sum(-1, keepdim=True)
+
+
+def softmax_of_everything_by_hand(scores):
+    return scores.exp() / scores.exp().sum()
 
 
 def softmax_of_the_row(scores):
@@ -163,6 +171,16 @@ def accuracy(predicted, target, index):
     return ((predicted == index) == (target == index))[counted].mean()
 
 
+def accuracy_of_all_classes(predicted, target, index):
+    return (predicted == target).mean()
+
+
+def agreement_over_union(predicted, target, index):
+    counted = target != 255
+    predicted, target = predicted[counted], target[counted]
+    return (predicted == target).sum() / ((predicted == index) | (target == index)).sum()
+
+
 def sum_for_union(predicted, target, index):
     predicted, target = predicted[target != 255], target[target != 255]
     return ((predicted == index) & (target == index)).sum() / ((predicted == index).sum() + (target == index).sum())
@@ -187,7 +205,7 @@ def one_minus_iou(predicted, target, index):
 RIGHT = {
     "00.class_probabilities": [softmax_by_hand, softmax_class_by_class],
     "00.label_maps": [(4, 96, 128), [4, 96, 128], torch.Size([4, 96, 128])],
-    "00.colour_labels": [paint_on_black, paint_by_loop],
+    "00.colour_labels": [paint_on_black, paint_by_loop, painted],
     "00.class_iou": [iou_by_filter, iou_by_loop],
 }
 WRONG = {
@@ -196,6 +214,8 @@ WRONG = {
         (softmax_of_the_batch, "which axis holds the classes"),
         (softmax_of_the_row, "along a row"),
         (softmax_of_everything, "all numbers together"),
+        (softmax_of_the_row_by_hand, "along a row"),
+        (softmax_of_everything_by_hand, "all numbers together"),
         (softmax_without_sum, "dividing by their sum"),
         (softmax_in_place, "writes into its input"),
         (softmax_for_numpy, "NumPy array; expected is a tensor"),
@@ -228,6 +248,8 @@ WRONG = {
         (recall, "recall"),
         (precision, "precision"),
         (accuracy, "pixel accuracy"),
+        (accuracy_of_all_classes, "looks at one class"),
+        (agreement_over_union, "both are the class"),
         (sum_for_union, "twice"),
         (percent, "100 times too large"),
         (of_class_one, "intersection alone"),

@@ -277,6 +277,41 @@ def coverage_with_channels(input_size, kernel_size, stride=1, padding=0):
     return coverage_by_torch(input_size, kernel_size, stride, padding)[None, None]
 
 
+def stamp_one_pixel_apart(x, kernel, stride=1):
+    (h, w), (kh, kw) = x.shape, kernel.shape
+    output = torch.zeros((h - 1) * stride + kh, (w - 1) * stride + kw)
+    for i in range(h):
+        for j in range(w):
+            output[i : i + kh, j : j + kw] += x[i, j] * kernel
+    return output
+
+
+def stamp_on_too_large_a_sheet(x, kernel, stride=1):
+    (h, w), (kh, kw) = x.shape, kernel.shape
+    output = torch.zeros(h * stride + kh, w * stride + kw)
+    for i in range(h):
+        for j in range(w):
+            output[i * stride : i * stride + kh, j * stride : j * stride + kw] += x[i, j] * kernel
+    return output
+
+
+def size_without_padding(size, kernel_size, stride=1, padding=0, output_padding=0, dilation=1):
+    return (size - 1) * stride + kernel_size
+
+
+def size_with_one_step_too_many(size, kernel_size, stride=1, padding=0, output_padding=0, dilation=1):
+    return size * stride + kernel_size - 1
+
+
+def size_minus_output_padding(size, kernel_size, stride=1, padding=0, output_padding=0, dilation=1):
+    return (size - 1) * stride + dilation * (kernel_size - 1) + 1 - 2 * padding - output_padding
+
+
+def coverage_by_negative_slice(input_size, kernel_size, stride=1, padding=0):
+    ones = torch.ones(1, 1, *input_size), torch.ones(1, 1, *kernel_size)
+    return F.conv_transpose2d(*ones, stride=stride)[0, 0, padding:-padding, padding:-padding]
+
+
 RIGHT = {
     "03.row": [row_by_padding, row_by_loops, row_of_the_matrix],
     "03.stamp": [stamp_by_torch, stamp_by_kernel_entries, stamp_by_matrix],
@@ -297,6 +332,8 @@ WRONG = {
         (row_as_matrix, "one axis too many"),
     ],
     "03.stamp": [
+        (stamp_one_pixel_apart, "whatever the stride"),
+        (stamp_on_too_large_a_sheet, "too large"),
         (stamp_overwrites, "must add up"),
         (stamp_ignores_stride, "`stride`"),
         (stamp_flips, "flipped"),
@@ -319,6 +356,9 @@ WRONG = {
         ((1, 2, 3, 4, 5), ""),
     ],
     "03.size": [
+        (size_without_padding, "right without padding"),
+        (size_with_one_step_too_many, "n − 1 steps"),
+        (size_minus_output_padding, "makes the output larger"),
         (size_doubles, "what a decoder wants"),
         (size_of_convolution, "convolution"),
         (size_one_step_more, "n − 1 steps"),
@@ -330,6 +370,7 @@ WRONG = {
         (size_with_decimals, "0.5"),
     ],
     "03.coverage": [
+        (coverage_by_negative_slice, "With padding 0 nothing is left"),
         (coverage_whether, "whether"),
         (coverage_without_padding, "not cut off"),
         (coverage_one_side, "four sides"),

@@ -337,6 +337,16 @@ def unpool_by_torch_without_the_size(x, indices, output_size):
     return F.max_unpool2d(x, indices, 2)
 
 
+def pool_with_windows_one_apart(x, kernel_size):
+    k, (h_out, w_out) = kernel_size, (side // kernel_size for side in x.shape[2:])
+    values, p = x.unfold(2, k, k).unfold(3, k, k).flatten(4).max(dim=4)
+    return values, (torch.arange(h_out)[:, None] + p // k) * x.shape[3] + torch.arange(w_out) + p % k
+
+
+def unpool_to_a_guessed_size(x, indices, output_size):
+    return F.max_unpool2d(x, indices, 2)
+
+
 RIGHT = {
     "02.nearest_unpool": [nearest_by_indexing, nearest_by_einops, nearest_by_kronecker, nearest_by_slices],
     "02.bed_of_nails": [nails_by_kronecker, nails_by_transposed_convolution, nails_by_padding],
@@ -372,6 +382,7 @@ WRONG = {
         (nails_on_ones, ""),
     ],
     "02.max_pool": [
+        (pool_with_windows_one_apart, "begins at row i · kernel_size"),
         (pool_the_mean, "average pooling"),
         (pool_with_window_positions, "inside each window"),
         (pool_with_height_for_width, "row · height"),
@@ -388,6 +399,7 @@ WRONG = {
         (pool_with_float_positions, "float32"),
     ],
     "02.max_unpool": [
+        (unpool_to_a_guessed_size, "guesses the smallest size"),
         (unpool_added, "do not add"),
         (unpool_blocks, "fills its block"),
         (unpool_nails, "bed of nails"),

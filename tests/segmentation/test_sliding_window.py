@@ -39,7 +39,7 @@ def classifier(patch=13, depth=2, *, norm="batch", **kwargs):
 def test_slide_labels_each_pixel_by_the_patch_around_it(height, width):
     torch.manual_seed(0)
     model, image = classifier(), torch.randn(2, 3, height, width)
-    scores = slide(model, image, at_once=7)
+    scores = slide(model, image)
     assert scores.shape == (2, 5, height, width)
     padded = torch.zeros(2, 3, height + 12, width + 12)
     padded[..., 6:-6, 6:-6] = image
@@ -196,8 +196,6 @@ def test_refuses_bad_arguments():
     for run in (fully_convolutional(model), lambda image: slide(model, image)):
         with pytest.raises(ValueError, match="image: got shape"):
             run(torch.zeros(1, 4, 16, 16))
-    with pytest.raises(ValueError, match="at_once: got 0"):
-        slide(model, torch.zeros(1, 3, 4, 4), at_once=0)
     with pytest.raises(ValueError, match="size: got 4, expected an odd"):
         patch_around(torch.zeros(1, 3, 4, 4), 0, 0, 4)
     with pytest.raises(ValueError, match="weight: got 10 columns, expected 3 channels times a square"):
