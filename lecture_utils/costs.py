@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from lecture_utils.segmentation.unet import require_positive
+
 
 class Costs(NamedTuple):
     """Floating-point operations of one forward pass, parameters, and bytes kept for the backward pass."""
@@ -60,9 +62,7 @@ def conv_multiply_adds(in_channels: int, out_channels: int, kernel: int, height:
 
     Every output value is a sum over kernel × kernel pixels in all input channels.
     """
-    for name, number in (("in_channels", in_channels), ("out_channels", out_channels), ("kernel", kernel)):
-        if number < 1:
-            raise ValueError(f"{name}: got {number}, expected at least 1")
+    require_positive(in_channels=in_channels, out_channels=out_channels, kernel=kernel, height=height, width=width)
     return height * width * out_channels * in_channels * kernel**2
 
 

@@ -107,7 +107,7 @@ def test_the_formula_is_what_torch_counts(inputs, outputs, kernel, height, width
     assert conv_multiply_adds(inputs, outputs, kernel, h, w) == costs(conv, x).multiply_adds
 
 
-@pytest.mark.parametrize("change", ["in_channels", "out_channels", "kernel"])
+@pytest.mark.parametrize("change", ["in_channels", "out_channels", "kernel", "height", "width"])
 def test_the_formula_refuses_bad_arguments(change):
     good = {"in_channels": 1, "out_channels": 1, "kernel": 1, "height": 1, "width": 1}
     with pytest.raises(ValueError, match=f"^{change}: got 0"):

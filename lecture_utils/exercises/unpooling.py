@@ -100,10 +100,6 @@ def counted_through_the_batch(x: Tensor, kernel_size: int) -> tuple[Tensor, Tens
     return values, indices + first.view(*x.shape[:2], 1, 1)
 
 
-def size_not_told(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
-    return F.max_unpool2d(x, indices, 2)
-
-
 def nails_without_positions(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
     out, factor = x.new_zeros(*x.shape[:2], *output_size), output_size[0] // x.shape[2]
     for row, column in itertools.product(range(x.shape[2]), range(x.shape[3])):
@@ -229,7 +225,6 @@ PUT_BACK = (
         "Each value fills its block; it belongs at its one remembered position.",
         lambda x, indices, output_size: F.interpolate(x, output_size),
     ),
-    Mistake("`output_size` is not used: without it PyTorch guesses the smallest size that fits.", size_not_told),
     Mistake("This is the bed of nails: you do not use the remembered positions.", nails_without_positions),
     Mistake("Where a position occurs twice you add the values; put one there, do not add.", added),
     Mistake(

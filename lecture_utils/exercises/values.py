@@ -1,5 +1,6 @@
-"""Answers as values: copied, compared with a tolerance, and printed so that two can be read side by side."""
+"""Answers as values: copied, compared with a tolerance, and searched for the first that is wrong."""
 
+import cmath
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,8 +40,8 @@ def is_number(value: Any) -> bool:
 def as_tensor(value: Any) -> Tensor:
     """Numbers, arrays and tensors as a tensor on the CPU, without gradient."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu().as_subclass(Tensor)
-        return value if value.layout == torch.strided else value.to_dense()
+        value = value.detach().cpu()
+        return (value if value.layout == torch.strided else value.to_dense()).as_subclass(Tensor)
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(value).copy())
     return torch.tensor(value.item() if isinstance(value, np.generic) else value)
@@ -78,11 +79,13 @@ def same(expected: Any, given: Any, *, tolerance: float | None = None) -> bool:
 
 
 def _same_number(expected: Any, given: Any, tolerance: float | None) -> bool:
-    if type(expected) is type(given) is int:  # of any size
-        return expected == given
+    expected, given = (number.item() if hasattr(number, "item") else number for number in (expected, given))
+    if isinstance(expected, int) or cmath.isnan(expected):  # whole numbers, of any size, and truth values are exact
+        return expected == given or (expected != expected and given != given)
+    share = TOLERANCE[torch.float32] if tolerance is None else tolerance
     try:
-        return close(as_tensor(expected), as_tensor(given), tolerance=tolerance)
-    except (RuntimeError, OverflowError):
+        return cmath.isclose(expected, given, rel_tol=share, abs_tol=0 if expected else share)
+    except OverflowError:  # a whole number larger than any float
         return False
 
 

@@ -20,8 +20,9 @@ def all_same(change: Callable[[Tensor], Tensor], triples: Triples) -> bool:
 
 
 def not_finite(triples: Triples) -> str | None:
+    _, expected, given = triples[0]  # the input that is shown
     for word, test in (("nan (not a number)", torch.isnan), ("infinity", torch.isinf)):
-        if any(test(given).any() and not test(expected).any() for _, expected, given in triples):
+        if test(given).any() and not test(expected).any():
             return (
                 f"The result contains {word}: is something divided by zero, or too large for exp, or the log of zero?"
             )
@@ -43,7 +44,6 @@ MIRRORED = (
     (2, "The result is turned by half a turn: flipped along both axes", lambda x: x.flip(-1, -2)),
     (3, "The channels are in reverse order", lambda x: x.flip(-3)),
     (4, "The batch is in reverse order", lambda x: x.flip(0)),
-    (2, "Right, except that rows and columns are swapped", lambda x: x.mT if x.shape[-1] == x.shape[-2] else x),
 )
 
 
@@ -73,6 +73,8 @@ def simple(triples: Triples) -> str | None:
     if any(expected.dtype == torch.bool for _, expected, _ in triples):
         inverted = all(values.close(~expected, given.bool()) for _, expected, given in triples)
         return "True and False are swapped" if inverted else None
+    if not _several(triples):
+        return None
     for says, change in SIMPLE.items():
         if all_same(lambda x, change=change: change(x.double()), triples):
             return says
@@ -108,11 +110,14 @@ def off_by_factor(triples: Triples) -> str | None:
             return f"The result is too large by a factor, {words}: is a sum where a mean belongs?"
         if all(abs(f * n - 1) < 1e-3 for f, n in zip(factors, sizes, strict=True)):
             return f"The result is too small by a factor, {words}: is a mean where a sum belongs?"
-    return "The numbers are right up to a factor that differs from input to input"
+    # A single number is any other times something.
+    if all(_several([triple]) for triple in triples):
+        return "The numbers are right up to a factor that differs from input to input"
+    return None
 
 
 def _several(triples: Triples) -> bool:
-    """Whether there are enough numbers for a constant or a factor to mean something."""
+    """Whether there are enough numbers for a constant, a factor or a function of them to mean something."""
     return sum(expected.numel() for _, expected, _ in triples) >= 3
 
 

@@ -41,7 +41,7 @@ def another_kind(expected: Any, given: Any) -> str | None:
         if not isinstance(given, (tuple, list)):
             return f"Your function returns one {type(given).__name__}; expected are {len(expected)} values"
         if len(expected) != len(given):
-            return f"Your function returns {len(given)} values; expected are {len(expected)}"
+            return f"Your function returns {_values(given)}; expected are {len(expected)}"
         if len(expected) > 1 and not values.same(expected, given) and _reordered(expected, given):
             return "The values are right, but they come in another order"
         return next((says for a, b in zip(expected, given, strict=True) if (says := another_kind(a, b))), None)
@@ -58,10 +58,14 @@ def _no_array(expected: Any, given: Any) -> str | None:
     if values.is_number(given):
         return f"Your function returns a single number; expected is a {wanted} of shape {tuple(expected.shape)}"
     if isinstance(given, (tuple, list)) and any(values.is_array(item) for item in given):
-        return f"Your function returns {len(given)} values; expected is one {wanted} of shape {tuple(expected.shape)}"
+        return f"Your function returns {_values(given)}; expected is one {wanted} of shape {tuple(expected.shape)}"
     if isinstance(given, (tuple, list)):
         return f"Your function returns a {type(given).__name__}; expected is a {wanted}"
     return f"Your function returns {short(given)} ({type(given).__name__}); expected is a {wanted}"
+
+
+def _values(several: Sequence) -> str:
+    return f"{len(several)} value{'s' * (len(several) != 1)}"
 
 
 def _listed(names: Iterable) -> str:

@@ -128,6 +128,8 @@ def grid_row(
     matrices = {name: np.asarray(values) for name, values in grids.items()}
     if not matrices:
         raise ValueError("grids: got no matrix, expected at least one")
+    if flat := [name for name, values in matrices.items() if values.ndim != 2]:
+        raise ValueError(f"grids: got shape {matrices[flat[0]].shape} of {flat[0]!r}, expected (rows, columns)")
     if arrows and len(arrows) != len(matrices) - 1:
         raise ValueError(f"arrows: got {len(arrows)}, expected {len(matrices) - 1}, one between two grids")
     for argument, given in (("colours", colours), ("highlight", highlight)):

@@ -21,6 +21,8 @@ def confusion_map(confusion: np.ndarray, names: Sequence[str], *, title: str = "
     if confusion.shape != (len(names), len(names)):
         raise ValueError(f"confusion: got shape {confusion.shape}, expected {(len(names), len(names))}, one row a name")
     present = confusion.sum(1) > 0
+    if not present.any():
+        raise ValueError("confusion: got no pixel of any class, expected some")
     shares = confusion[present][:, present] / confusion[present].sum(1, keepdims=True)
     names, count = names[present], int(present.sum())
     fig, ax = plt.subplots(figsize=(8, 1.8 + 0.36 * count))

@@ -7,6 +7,7 @@ transpose of C is the transposed convolution of slide 11, see `transposed`. As o
 """
 
 from collections.abc import Sequence
+from numbers import Integral  # NumPy's whole numbers, too
 
 import torch
 from jaxtyping import Float, Int
@@ -123,9 +124,9 @@ def assemble(
 def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
     """Both axes' numbers from one number or two; refuses what is below `least` or no whole number."""
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(both) != 2 or not all(isinstance(number, int) and number >= least for number in both):
+    if len(both) != 2 or not all(isinstance(number, Integral) and number >= least for number in both):
         raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two")
-    return both
+    return int(both[0]), int(both[1])
 
 
 def require_weight(weight: Tensor, groups: int, name: str = "out_channels") -> None:

@@ -77,9 +77,13 @@ def pooled_side(patch: int, depth: int) -> int:
 def patch_around(image: Float[Tensor, "b c h w"], row: int, column: int, size: int) -> Float[Tensor, "b c size size"]:
     """Cut the square of `size` × `size` pixels (odd) whose centre is the pixel (row, column).
 
-    Pixels beyond the border are 0, the mean colour of a normalised photograph.
+    Pixels beyond the border are 0, the mean colour of a normalised photograph. ValueError for an even size, and for a
+    centre outside the image.
     """
     require_odd(size=size)
+    height, width = image.shape[-2:]
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(f"row, column: got ({row}, {column}), expected a pixel of {height}×{width}")
     half = size // 2
     padded = F.pad(image, (half, half, half, half))  # left, right, top, bottom: the centre of pixel 0 moves to `half`
     return padded[..., row : row + size, column : column + size]

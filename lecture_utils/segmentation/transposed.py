@@ -52,6 +52,7 @@ def stamp(x: Float[Tensor, "h w"], kernel: Float[Tensor, "kh kw"], stride: int =
 
     Stamps lie `stride` pixels apart, and where they overlap they add up. One channel, no padding. Slide 11.
     """
+    require_positive(stride=stride)
     (h, w), (kh, kw) = x.shape, kernel.shape
     output = x.new_zeros((h - 1) * stride + kh, (w - 1) * stride + kw)
     for i in range(h):

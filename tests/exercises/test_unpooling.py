@@ -399,7 +399,7 @@ WRONG = {
         (pool_with_float_positions, "float32"),
     ],
     "02.max_unpool": [
-        (unpool_to_a_guessed_size, "guesses the smallest size"),
+        (unpool_to_a_guessed_size, "one entry too short"),
         (unpool_added, "do not add"),
         (unpool_blocks, "fills its block"),
         (unpool_nails, "bed of nails"),

@@ -182,6 +182,7 @@ def test_a_remembered_position_is_that_of_the_largest_value(window):
         (lambda ax: number_grid(ax, [[1, 2]], colours=[["red"], ["red"]]), r"colours: got shape \(2, 1\)"),
         (lambda ax: number_grid(ax, [[1, 2]], highlight=[True]), r"highlight: got shape \(1,\)"),
         (lambda ax: grid_row({}), "grids: got no matrix"),
+        (lambda ax: grid_row({"a": [[1]], "b": [1, 2]}), r"grids: got shape \(2,\) of 'b'"),
         (lambda ax: grid_row({"a": [[1]]}, arrows=("x",)), "arrows: got 1, expected 0"),
         (lambda ax: grid_row({"a": [[1]]}, colours={"b": [["red"]]}), r"colours: got \['b'\]"),
     ],

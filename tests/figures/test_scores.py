@@ -15,6 +15,11 @@ def test_confusion_is_shown_as_shares_of_each_true_class_that_occurs():
     assert [text.get_text() for text in ax.texts] == ["75", "25", "75"]
 
 
+def test_confusion_refuses_a_matrix_without_a_pixel():
+    with pytest.raises(ValueError, match="confusion: got no pixel"):
+        figures.confusion_map(np.zeros((2, 2)), ["a", "b"])
+
+
 def test_confusion_refuses_other_names_than_rows():
     with pytest.raises(ValueError, match="confusion: got shape"):
         figures.confusion_map(np.ones((2, 2)), ["road"])

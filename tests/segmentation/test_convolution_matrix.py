@@ -2,6 +2,7 @@
 
 from math import prod
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -299,3 +300,16 @@ def test_transposed_convolution_refuses_bad_arguments(change, message):
 def test_row_refuses_a_place_outside(at):
     with pytest.raises(ValueError, match=r"^at: got"):
         convolution_row(KERNEL, (4, 4), at)
+
+
+@pytest.mark.parametrize("stride", [0, -1])
+def test_a_stamp_refuses_a_stride_that_goes_nowhere(stride):
+    with pytest.raises(ValueError, match=f"^stride: got {stride}"):
+        stamp(torch.ones(2, 3), KERNEL, stride)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    weight, x = torch.randn(2, 1, 3, 2), torch.randn(1, 2, 3, 4)
+    size, stride = tuple(np.array([5, 4])), np.int64(2)
+    assert torch.equal(convolution_matrix(weight, size, stride=stride), convolution_matrix(weight, (5, 4), stride=2))
+    assert torch.equal(transposed_convolution(x, weight, stride=stride), transposed_convolution(x, weight, stride=2))

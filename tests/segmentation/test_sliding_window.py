@@ -198,5 +198,8 @@ def test_refuses_bad_arguments():
             run(torch.zeros(1, 4, 16, 16))
     with pytest.raises(ValueError, match="size: got 4, expected an odd"):
         patch_around(torch.zeros(1, 3, 4, 4), 0, 0, 4)
+    for row, column in ((-1, 0), (0, -1), (4, 0), (0, 5)):
+        with pytest.raises(ValueError, match=rf"row, column: got \({row}, {column}\), expected a pixel of 4×5"):
+            patch_around(torch.zeros(1, 3, 4, 5), row, column, 3)
     with pytest.raises(ValueError, match="weight: got 10 columns, expected 3 channels times a square"):
         linear_everywhere(torch.zeros(1, 3, 4, 4), torch.zeros(2, 10))
