@@ -43,9 +43,9 @@ def poolings(rng: Generator) -> list[Case]:
 
 
 def unpoolings(rng: Generator) -> list[Case]:
-    def case(x: Tensor, kernel: int, note: str) -> Case:
+    def case(x: Tensor, kernel: int, note: str, sign: int = 1) -> Case:
         values, indices = max_pool(x, kernel)
-        network = whole_numbers(rng, *values.shape, least=1)  # another map, as behind "the rest of the network"
+        network = sign * whole_numbers(rng, *values.shape, least=1)  # another map, as behind "the rest of the network"
         return Case((network, indices, tuple(x.shape[2:])), note=note)
 
     overlapping = torch.randn(1, 1, 5, 7, generator=rng)
@@ -54,6 +54,7 @@ def unpoolings(rng: Generator) -> list[Case]:
         Case((SLIDE_SMALL, max_pool(SLIDE_INPUT)[1], (4, 4)), note="the slide's 2×2 map"),
         case(torch.randn(1, 1, 2, 6, generator=rng), 2, "a map that is not square"),
         case(torch.randn(1, 1, 5, 5, generator=rng), 2, "an odd size"),
+        case(torch.randn(1, 1, 4, 6, generator=rng), 2, "negative values, as a network may give", sign=-1),
         case(torch.randn(1, 2, 4, 4, generator=rng), 2, "two channels, each with positions of its own"),
         case(torch.randn(3, 2, 7, 9, generator=rng), 3, "a batch of three, windows of 3×3"),
         Case((*max_pool(overlapping, 3, 2), (5, 7)), note="overlapping windows may remember one position twice"),

@@ -282,6 +282,13 @@ def test_not_attempted(answer):
     assert judged(answer).status == engine.NOT_ATTEMPTED
 
 
+def test_an_operation_that_torch_has_not_implemented_is_an_attempt():
+    def of_whole_numbers(x, factor=2):
+        return enlarge(x.long(), factor).softmax(1)
+
+    assert "raised NotImplementedError in line" in said(of_whole_numbers)
+
+
 def test_work_without_return_is_an_attempt():
     def forgetful(x, factor=2):
         y = enlarge(x, factor)  # noqa: F841
@@ -339,6 +346,9 @@ SAID = {
     "one entry too long": adds_a_row,
     "one entry too short": lambda x, factor=2: enlarge(x, factor)[..., :-1],
     "2 times too long": lambda x, factor=2: enlarge(x, 2 * factor)[..., : 2 * x.shape[-2] * factor, :],
+    "sizes of two axes are swapped": lambda x, factor=2: enlarge(x, factor).reshape(
+        *x.shape[:2], x.shape[3] * factor, x.shape[2] * factor
+    ),
     "Only one channel is left": lambda x, factor=2: enlarge(x, factor)[:, :1],
     "as many entries as expected": lambda x, factor=2: enlarge(x, factor).flatten(2),
     "of type float64; expected is float32": lambda x, factor=2: enlarge(x, factor).double(),

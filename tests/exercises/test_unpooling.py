@@ -325,6 +325,10 @@ def unpool_flat(x, indices, output_size):
     return unpool_by_scatter(x, indices, output_size).flatten(2)
 
 
+def unpool_without_the_sign(x, indices, output_size):
+    return unpool_by_scatter(x, indices, output_size).abs()
+
+
 def unpool_ones(x, indices, output_size):
     return unpool_by_scatter(torch.ones_like(x), indices, output_size)
 
@@ -409,6 +413,7 @@ WRONG = {
         (unpool_with_row_and_column_exchanged, "IndexError"),
         (unpool_flat, ""),
         (unpool_ones, "each holds 1"),
+        (unpool_without_the_sign, ""),
         (unpool_always_double, ""),
         (unpool_by_torch_without_the_size, ""),
     ],
