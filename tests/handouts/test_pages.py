@@ -65,7 +65,7 @@ def test_claims_are_counted_and_sorted_by_slide():
 def test_the_figures_of_a_claim_stand_beside_each_other():
     cell = claim_cell("a", lecture="72.2 mIoU", measured={"FCN-8s": 0.514, "FCN-32s": 0.5})
     ((_, _, lecture, measured, _),) = rows(pages.claims_page({"01_a": notebook("01", cell)}))
-    assert (lecture.strip(), measured.strip()) == ("72.2 mIoU", "FCN-8s 0.51, FCN-32s 0.50")
+    assert (lecture.strip(), measured.strip()) == ("72.2 mIoU", "FCN-8s: 0.51, FCN-32s: 0.50")
 
 
 def test_without_claims_the_page_says_so():
@@ -184,7 +184,7 @@ def test_texts_of_a_claim_are_shown_as_they_are(site):
     _, row = table_of(html / "claims.html")
     texts = ["".join(part.itertext()).translate({ord("‘"): "'", ord("’"): "'"}).strip() for part in (*row, *row[1][0])]
     _, said, lecture, measured, outcome, claim, _, note = texts
-    assert (claim, note, lecture, measured, outcome) == (signs, signs, signs, f"{signs} 1.00", "✓ held")
+    assert (claim, note, lecture, measured, outcome) == (signs, signs, signs, f"{signs}: 1.00", "✓ held")
     assert said == claim + note
 
 
