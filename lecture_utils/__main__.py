@@ -92,6 +92,8 @@ def run_train(options: argparse.Namespace) -> int:
 
     if options.ship and (options.root or options.size):
         raise ValueError("--ship: expected neither --root nor --size, because the cards speak of the quick toy city")
+    if options.ship and options.checkpoint:
+        raise ValueError("--ship: expected no --checkpoint, because the cards show the command and no machine's paths")
     if options.ship and runtime.checkout() is None:
         raise ValueError("--ship: expected to run in a checkout of the course")
     run = runtime.setup(options.seed, quiet=not is_first_process())
