@@ -118,6 +118,11 @@ def moved_by(rows_and_columns: int):
     return patch
 
 
+def sliced_without_padding(image: Tensor, row: int, column: int, size: int) -> Tensor:
+    half = size // 2
+    return image[..., row - half : row + half + 1, column - half : column + half + 1]
+
+
 def from_the_pixel_on(image: Tensor, row: int, column: int, size: int) -> Tensor:
     return F.pad(image, (0, size, 0, size))[..., row : row + size, column : column + size]
 
@@ -158,6 +163,10 @@ EXERCISES = (
                 commonest_label,
             ),
             Mistake(
+                "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
+                lambda colours, labels: labels.bincount().max().item() / len(labels),
+            ),
+            Mistake(
                 "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
                 mean_over_colours,
             ),
@@ -196,6 +205,10 @@ EXERCISES = (
             Mistake(
                 "At the border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
                 cut_off_at_the_border,
+            ),
+            Mistake(
+                "Nothing is padded: near the border row - half is negative, and Python counts that from the end.",
+                sliced_without_padding,
             ),
             Mistake("Beyond the border you repeat the last pixel; here it is 0.", padded_by("replicate")),
             Mistake("Beyond the border you mirror the image; here it is 0.", padded_by("reflect")),
@@ -284,6 +297,10 @@ EXERCISES = (
             ),
             Mistake(
                 "That is the work for one output channel.", lambda i, o, k, h, w: conv_multiply_adds(i, 1, k, h, w)
+            ),
+            Mistake(
+                "That is the work for one channel in and one out. Each output channel looks at all input channels.",
+                lambda i, o, k, h, w: conv_multiply_adds(1, 1, k, h, w),
             ),
             Mistake(
                 "These are the weights. Each is used again at every pixel of the output.",

@@ -304,7 +304,7 @@ WRONG = {
     "01.patch_around": [
         (patch_moved_inside, "move the window back"),
         (patch_cut_off, "cut off"),
-        (patch_with_negative_indices, "shape"),
+        (patch_with_negative_indices, "nothing is padded"),
         (patch_repeating_the_edge, "repeat the last pixel"),
         (patch_off_by_one, "one pixel too far down"),
         (patch_not_centred, "in its middle"),
