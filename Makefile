@@ -14,7 +14,6 @@ PIP   := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 # In this order: fcn16s starts from what fcn has learnt, and fcn8s from fcn16s.
-MODELS := unet fcn fcn16s fcn8s deconvnet pixel patch patch13 patch5
 
 .NOTPARALLEL:
 .PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city
@@ -59,7 +58,8 @@ notebooks: setup city
 	@$(SAME) $(PY) handouts/execute.py --inplace
 
 checkpoints: setup
-	@for name in $(MODELS); do $(PY) -m lecture_utils train $$name --ship || exit 1; done
+	@for name in $$($(PY) -c "from lecture_utils.recipes import RECIPES; print(*RECIPES)"); do \
+	  $(PY) -m lecture_utils train $$name --ship || exit 1; done
 
 bench: setup
 	@$(PY) -m pytest tests/benchmarks --benchmark-only

@@ -128,9 +128,11 @@ def _tidy_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
         for output in group:
             texts[output.name] += output.text
         for name, text in texts.items():
-            # A progress bar rewrites its line: keep what a terminal would show in the end.
+            # A progress bar rewrites its line: keep what a terminal would show in the end. Of a bar that is nothing,
+            # because its speed is true of one machine on one day.
             text = re.sub(r"[^\n]*\r(?=[^\r\n])", "", text)
-            if text.strip():  # a bar that was wiped in the end leaves blanks
+            text = re.sub(r"[^\n]*(\d+%\||\d+it \[)[^\n]*\n?", "", text) if name == "stderr" else text
+            if text.strip():
                 kept.append(nbformat.v4.new_output("stream", name=name, text=text))
     return kept
 

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     data.set_defaults(run=run_data)
 
     train = commands.add_parser("train", help="train a model by its recipe")
-    train.add_argument("name", help="unet, fcn, fcn16s, fcn8s, deconvnet, pixel, patch, patch13 or patch5")
+    train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     train.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
     train.add_argument("--size", type=int, help="resize pairs to this many pixels a side")
     train.add_argument("--steps", type=int)
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(run=run_train)
 
     evaluate = commands.add_parser("evaluate", help="score a shipped model on unseen scenes")
-    evaluate.add_argument("name", help="unet, fcn, fcn16s, fcn8s, deconvnet, pixel, patch, patch13 or patch5")
+    evaluate.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     evaluate.add_argument("--checkpoint", type=Path, help="score this file that train wrote instead")
     evaluate.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
     evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")

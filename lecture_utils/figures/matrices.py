@@ -30,8 +30,8 @@ def entry_colours(kernel_size: tuple[int, int], input_size: tuple[int, int], **o
     `options` are those of `convolution_matrix`. The transpose of the colours are the colours of Cᵀ.
     """
     # The matrix of a kernel whose entries are their own numbers tells which entry stands where.
-    numbers = torch.arange(1, 1 + kernel_size[0] * kernel_size[1]).reshape(1, 1, *kernel_size)
-    entries = convolution_matrix(numbers, input_size, **options).numpy()
+    numbers = torch.arange(1.0, 1 + kernel_size[0] * kernel_size[1]).reshape(1, 1, *kernel_size)
+    entries = convolution_matrix(numbers, input_size, **options).long().numpy()
     return np.array(["", *kernel_colours(kernel_size).flat])[entries]
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lecture_utils.cityscapes import IGNORE_INDEX, colour_labels
+from lecture_utils.cityscapes import colour_labels
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import BLUE, INK, bare, course_look
 
@@ -96,7 +96,7 @@ def labelled_so_far(image: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     picture(axes[1], patch)
     mark(axes[1], (size // 2, size // 2), 1)
     axes[1].set_title("the patch, its middle framed")
-    so_far = colour_labels(np.where(labels == IGNORE_INDEX, 0, labels))
+    so_far = colour_labels(labels)
     so_far.reshape(-1, 3)[done + 1 :] = 255
     picture(axes[2], so_far)
     axes[2].add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, ec=INK, lw=1))

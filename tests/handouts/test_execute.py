@@ -24,7 +24,7 @@ def test_executes_in_place_and_twice_gives_the_same_bytes(execute, tmp_path, cap
             "EXECUTABLE", "''.join(map(chr, " + str(list(map(ord, sys.executable))) + "))"
         ),
         "",
-        "print('one')\nprint('two')\nsys.stderr.write('10%|#|\\r100%|##|\\n')\nprint('three')",
+        "print('one')\nprint('two')\nsys.stderr.write('10%|#|\\r100%|##|\\nold\\n')\nprint('three')",
     )
     ids = [cell.id for cell in nbformat.read(path, as_version=4).cells]
     timings = tmp_path / "timings.json"
@@ -40,7 +40,7 @@ def test_executes_in_place_and_twice_gives_the_same_bytes(execute, tmp_path, cap
     assert (answer.execution_count, answer.outputs[0].execution_count) == (1, 1)
     assert (empty.execution_count, streams.execution_count) == (None, 2)
     assert [(output.name, output.text) for output in streams.outputs] == [
-        ("stderr", "100%|##|\n"),
+        ("stderr", "old\n"),
         ("stdout", "one\ntwo\nthree\n"),
     ]
     assert notebook.metadata.kernelspec.name == "python3"

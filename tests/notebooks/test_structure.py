@@ -21,7 +21,6 @@ KIB = 1024
 MACHINE_PATH = re.compile(
     r"(?:file://|(?<![\w.:/]))/(?:home|Users|root|tmp|private|mnt|opt|usr)/\w|\b[A-Za-z]:\\+Users\\"
 )
-PROGRESS_BAR = re.compile(r"\d+%\||\d+it \[|it/s|s/it")
 
 
 def code(notebook):
@@ -56,9 +55,7 @@ def has_no_errors_or_warnings(notebook, name):
         if output.output_type == "error":
             yield f"an error: {output.ename}: {output.evalue}"
         if output.get("name") == "stderr":
-            for line in filter(str.strip, output.text.splitlines()):
-                if not PROGRESS_BAR.search(line):
-                    yield f"on stderr, and no progress bar: {line}"
+            yield f"on stderr: {output.text.strip()}"
 
 
 def has_short_cells(notebook, name):
@@ -233,14 +230,13 @@ def sound():
     )
     picture = new_output("display_data", {"image/png": base64.b64encode(bytes(90 * KIB)).decode()})
     picture.metadata = {"image/png": {"alt": "a grey square"}}
-    bar = new_output("stream", name="stderr", text="100%|####| 3/3 [00:00<00:00, 9.00it/s]\n")
     cells = [
         new_markdown_cell(f"# Title\n\n{badges}"),
         new_code_cell("import torch", execution_count=1),
         new_code_cell(
             "show(figure)", execution_count=2, outputs=[picture], metadata={"tags": ["slide-09", "slide-11e"]}
         ),
-        new_code_cell("fit()", execution_count=3, outputs=[bar], metadata={"tags": ["nbval-ignore-output"]}),
+        new_code_cell("fit()", execution_count=3, metadata={"tags": ["nbval-ignore-output"]}),
         new_code_cell("assert loss < 1\nprint('/kaggle/input')", execution_count=4),
     ]
     return new_notebook(cells=cells)
