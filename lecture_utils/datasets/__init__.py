@@ -5,14 +5,26 @@ The toy city is exported in the formats of the real data sets, so the real ones 
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
-from lecture_utils.datasets.source import QUICK_SCENES, QUICK_SIZE, cityscapes_root, kaggle_pairs, toy_city
+from lecture_utils.datasets.source import (
+    DETECTION_SCENES,
+    DETECTION_SIZE,
+    QUICK_SCENES,
+    QUICK_SIZE,
+    city_instances,
+    cityscapes_root,
+    kaggle_pairs,
+    toy_city,
+)
 
 __all__ = [
+    "DETECTION_SCENES",
+    "DETECTION_SIZE",
     "QUICK_SCENES",
     "QUICK_SIZE",
     "CityscapesPairs",
     "CocoCaptions",
     "CocoInstances",
+    "city_instances",
     "cityscapes_root",
     "kaggle_pairs",
     "mask_labels",

@@ -34,6 +34,7 @@ class CocoInstances(Dataset):
     Labels are 1 … K and index `.categories`, the names after "background" at 0: all categories of the file by
     ascending id (COCO's own ids have gaps), or those named by `categories`, in that order.
     Boxes without area are dropped. Crowds are left out; crowds=True keeps them and adds `iscrowd` (n,) int64.
+    masks=False leaves the masks undecoded and out of the items, for detectors, which need boxes only.
 
     `transforms(image, target)` from torchvision's v2 moves image, boxes and masks together.
     A bad image or annotation raises ValueError or FileNotFoundError naming it when its turn comes; on_error="skip"
@@ -49,12 +50,14 @@ class CocoInstances(Dataset):
         transforms: Callable | None = None,
         on_error: str = "raise",
         crowds: bool = False,
+        masks: bool = True,
     ) -> None:
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
         self.crowds = crowds
+        self.masks = masks
         self._coco = _index(self.images, self.annotations, _INSTANCE_KEYS, extra={"categories": ("id", "name")})
         self.categories, self._label_of = _labels(self._coco, categories, self.annotations)
         self.ids = sorted(self._coco.imgs)
@@ -82,13 +85,14 @@ class CocoInstances(Dataset):
         boxes = _corners(objects, canvas)
         solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         objects = [found for found, keep in zip(objects, solid.tolist(), strict=True) if keep]
-        masks = np.stack([_mask(found, canvas) for found in objects]) if objects else np.zeros((0, *canvas), bool)
         target = {
             "boxes": tv_tensors.BoundingBoxes(boxes[solid], format="XYXY", canvas_size=canvas),
             "labels": _integers(self._label_of[found["category_id"]] for found in objects),
-            "masks": tv_tensors.Mask(torch.from_numpy(masks)),
             "image_id": image_id,
         }
+        if self.masks:
+            masks = np.stack([_mask(found, canvas) for found in objects]) if objects else np.zeros((0, *canvas), bool)
+            target["masks"] = tv_tensors.Mask(torch.from_numpy(masks))
         if self.crowds:
             target["iscrowd"] = _integers(found.get("iscrowd", 0) for found in objects)
         return target

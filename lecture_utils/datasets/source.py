@@ -1,15 +1,18 @@
-"""Where the pairs come from: Kaggle's real Cityscapes where it is attached, else the toy city, made on first use."""
+"""Where the pictures come from: Kaggle's real Cityscapes where it is attached, else the toy city, made on first use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
 
 from lecture_utils import runtime, toycity
+from lecture_utils.datasets.coco import CocoInstances
 from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
 
 QUICK_SIZE = 96
 QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
+DETECTION_SIZE = 128  # so that the lowest things, 4 % of the picture, are five pixels high
+DETECTION_SCENES = {"train": 6000, "val": 200, "test": 500}
 
 
 def cityscapes_root(
@@ -60,6 +63,18 @@ def toy_city(
         for split in damaged():
             toycity.export(root, split=split, scenes=scenes[split], size=size)
     return root
+
+
+def city_instances(split: str, *, masks: bool = False, transforms: Callable | None = None) -> CocoInstances:
+    """The objects of the toy city at 128 × 128 pixels, "train" (6,000 scenes), "val" (200) or "test" (500).
+
+    Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances`.
+    """
+    if split not in DETECTION_SCENES:
+        raise ValueError(f"split: got {split!r}, expected one of {', '.join(DETECTION_SCENES)}")
+    coco = toy_city(DETECTION_SIZE, scenes={split: DETECTION_SCENES[split]}) / "coco"
+    annotations = coco / f"annotations/instances_{split}2017.json"
+    return CocoInstances(coco / f"{split}2017", annotations, masks=masks, transforms=transforms)
 
 
 def _list(counts: Mapping[str, int]) -> str:

@@ -1,0 +1,40 @@
+"""Anchors: boxes of fixed shapes at every point of a feature map (slides 21 and 22; Faster R-CNN, section 3.1).
+
+The base anchors and the order over a map are those of torchvision's `AnchorGenerator`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def base_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Float[Tensor, "k 4"]:
+    """K = sizes × ratios boxes around the origin, in whole pixels, sizes varying fastest.
+
+    A size is the square root of the area in pixels; a ratio is height / width, so 2 is tall and ½ is wide.
+    """
+    for name, values in (("sizes", sizes), ("ratios", ratios)):
+        if not len(values) or min(values) <= 0:
+            raise ValueError(f"{name}: got {values!r}, expected at least one number, all above 0")
+    height = torch.as_tensor(ratios, dtype=torch.float32).sqrt()
+    size = torch.as_tensor(sizes, dtype=torch.float32)
+    w, h = ((1 / height)[:, None] * size).flatten(), (height[:, None] * size).flatten()
+    return (torch.stack([-w, -h, w, h], dim=1) / 2).round()
+
+
+def anchors_over(
+    base: Float[Tensor, "k 4"], map_size: tuple[int, int], stride: int | tuple[int, int]
+) -> Float[Tensor, "h*w*k 4"]:
+    """The base anchors at every point of a feature map of (height, width); `stride` pixels lie between two points.
+
+    Row by row, and the K anchors of a point beside each other. The first point sits at pixel (0, 0). With two strides,
+    (vertical, horizontal).
+    """
+    (height, width), (down, right) = map_size, (stride, stride) if isinstance(stride, int) else stride
+    y = torch.arange(height, device=base.device) * down
+    x = torch.arange(width, device=base.device) * right
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    points = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
+    return (points + base).reshape(-1, 4)

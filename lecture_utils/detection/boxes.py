@@ -1,0 +1,111 @@
+"""Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
+
+A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
+vectorised over boxes, works on none, and gives what `torchvision.ops` gives.
+"""
+
+from math import log
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+# exp of more would make a box 62 times larger than its anchor and may overflow (Detectron's constant).
+LARGEST_LOG = log(1000 / 16)
+
+
+def to_centre(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """Turn corners (x0, y0, x1, y1) into centre and size (x, y, w, h)."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
+def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """Turn centre and size (x, y, w, h) into corners (x0, y0, x1, y1)."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+
+
+def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
+    """Width times height, in square pixels."""
+    return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+
+
+def iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Intersection over union of every box of `a` with every box of `b`: 0 apart, 1 the same.
+
+    Two boxes without area have no union; their IoU counts as 0.
+    """
+    intersection, union = _overlap(a, b)
+    return torch.where(union > 0, intersection / union, 0.0)
+
+
+def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Generalised IoU: also tells boxes that are far apart from boxes that nearly touch; −1 to 1.
+
+    IoU minus the share of the smallest enclosing box that neither covers (Rezatofighi et al., CVPR 2019).
+    """
+    intersection, union = _overlap(a, b)
+    low, high = torch.minimum(a[:, None, :2], b[:, :2]), torch.maximum(a[:, None, 2:], b[:, 2:])
+    enclosing = (high - low).prod(-1)
+    overlap = torch.where(union > 0, intersection / union, 0.0)
+    return overlap - torch.where(enclosing > 0, (enclosing - union) / enclosing, 0.0)
+
+
+def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
+    """Areas of intersection and union."""
+    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    intersection = (high - low).clamp(min=0).prod(-1)
+    return intersection, area(a)[:, None] + area(b) - intersection
+
+
+def encode(
+    boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"], weights: tuple[float, ...] = (1, 1, 1, 1)
+) -> Float[Tensor, "n 4"]:
+    """The corrections (dx, dy, dw, dh) that turn each anchor into its box (slide 18; R-CNN, appendix C).
+
+    Shifts of the centre in anchor widths and heights, and logarithms of the ratios of sizes; each times its weight.
+    `anchors` have an area; one of width or height 0 cannot be corrected into anything.
+    """
+    target, anchor = to_centre(boxes), to_centre(anchors)
+    shift = (target[:, :2] - anchor[:, :2]) / anchor[:, 2:]
+    growth = torch.log(target[:, 2:] / anchor[:, 2:])
+    return torch.cat([shift, growth], dim=1) * boxes.new_tensor(weights)
+
+
+def decode(
+    corrections: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[float, ...] = (1, 1, 1, 1)
+) -> Float[Tensor, "n *k 4"]:
+    """Apply corrections to anchors: the inverse of `encode`. No box grows more than 62.5 times."""
+    corrections = corrections / corrections.new_tensor(weights)
+    anchor = to_centre(anchors)
+    centre = anchor[..., :2] + corrections[..., :2] * anchor[..., 2:]
+    size = anchor[..., 2:] * torch.exp(corrections[..., 2:].clamp(max=LARGEST_LOG))
+    return to_corners(torch.cat([centre, size], dim=-1))
+
+
+def clip(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
+    """Cut boxes to an image of `height` × `width` pixels."""
+    limit = boxes.new_tensor([width, height, width, height])
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def large_enough(boxes: Float[Tensor, "n 4"], side: float) -> Bool[Tensor, "n"]:
+    """Whether width and height are both at least `side` pixels."""
+    return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
+
+
+def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float) -> Int64[Tensor, "kept"]:
+    """Non-maximum suppression: the indices of the boxes to keep, best first (slide 22).
+
+    Take the best box, drop every other that overlaps it by more than `threshold` (IoU; exactly as much may stay), and
+    go on with the best of the rest. Equal scores keep their order.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    boxes, kept = boxes[order], []
+    while len(order):
+        kept.append(order[0])
+        stays = iou(boxes[:1], boxes)[0] <= threshold
+        stays[0] = False
+        order, boxes = order[stays], boxes[stays]
+    return torch.stack(kept) if kept else order

@@ -1,0 +1,35 @@
+"""Fast R-CNN: one pass of the trunk over the image, then crop the features (slide 19; Girshick, ICCV 2015)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import roi_align  # what roi.roi_align computes, compiled
+
+from lecture_utils.detection.heads import Proposals, RegionHead
+
+
+class FastRCNN(nn.Module):
+    """A trunk, then a head on the features of each proposal.
+
+    `trunk` maps images to feature maps and knows its `stride`; `head` is a `RegionHead` for that many channels.
+    """
+
+    def __init__(self, trunk: nn.Module, head: RegionHead):
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], proposals: Proposals, targets: list[dict] | None = None
+    ) -> list[dict] | dict[str, Tensor]:
+        """Detections for each image, or with `targets` the losses `class` and `box corrections`."""
+        features = self.trunk(images)  # once an image
+        crop = crop_features(features, side=self.head.side, stride=self.trunk.stride)
+        return self.head(crop, proposals, images.shape[-2:], targets)
+
+
+def crop_features(features: Float[Tensor, "b c h w"], *, side: int, stride: int):
+    """Give the function that crops proposals (in pixels of the image) out of feature maps by RoI align."""
+
+    def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:
+        return roi_align(features, proposals, side, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
+
+    return crop

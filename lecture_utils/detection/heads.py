@@ -1,0 +1,146 @@
+"""The head that R-CNN, Fast R-CNN and Faster R-CNN share: which class is in a region, and how to correct its box.
+
+Slide 18; Girshick, "Fast R-CNN", ICCV 2015, sections 2.1 and 2.3.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from lecture_utils.detection.boxes import clip, decode, encode, iou, large_enough
+from lecture_utils.detection.matching import match, sample
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the corrections: brings them to about unit variance
+Proposals = list[Tensor]
+
+
+class RegionHead(nn.Module):
+    """Two hidden layers over the features of a region, then a score a class and four corrections a class.
+
+    Class 0 is the background. `side` is that of a region's feature map.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        side: int = 7,
+        hidden: int = 256,
+        batch: int = 512,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        most: int = 100,
+    ):
+        super().__init__()
+        self.side, self.num_classes, self.batch = side, num_classes, batch
+        self.score_threshold, self.nms_threshold, self.most = score_threshold, nms_threshold, most
+        self.hidden = nn.Sequential(
+            nn.Flatten(), nn.Linear(in_channels * side**2, hidden), nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
+        )  # fmt: skip
+        self.classes = nn.Linear(hidden, num_classes)
+        self.corrections = nn.Linear(hidden, 4 * num_classes)
+        nn.init.normal_(self.classes.weight, std=0.01)
+        nn.init.normal_(self.corrections.weight, std=0.001)
+        nn.init.zeros_(self.classes.bias)
+        nn.init.zeros_(self.corrections.bias)
+
+    def forward(
+        self,
+        features_of: Callable[[Proposals], Float[Tensor, "n c side side"]],
+        proposals: Proposals,
+        image_size: tuple[int, int],
+        targets: list[dict] | None = None,
+    ) -> list[dict] | dict[str, Tensor]:
+        """Detections for each image, or with `targets` the two losses of the regions drawn for training.
+
+        `features_of(proposals)` gives the features of every proposal of every image, one after the other; here the
+        three detectors differ. `proposals` holds (n, 4) boxes for each image, `targets` their `boxes` and `labels`.
+        """
+        if targets is None:
+            scores, corrections = self.predict(features_of(proposals))
+            return self.detections(scores, corrections, proposals, image_size)
+        proposals, labels, boxes = self.draw(proposals, targets)
+        scores, corrections = self.predict(features_of(proposals))
+        return region_losses(scores, corrections, torch.cat(proposals), torch.cat(labels), torch.cat(boxes))
+
+    def predict(
+        self, features: Float[Tensor, "n c side side"]
+    ) -> tuple[Float[Tensor, "n classes"], Float[Tensor, "n classes 4"]]:
+        """Score every class (logits) and correct the box for every class."""
+        x = self.hidden(features)
+        return self.classes(x).float(), self.corrections(x).float().unflatten(1, (self.num_classes, 4))
+
+    def draw(self, proposals: Proposals, targets: list[dict]) -> tuple[Proposals, list[Tensor], list[Tensor]]:
+        """Choose the regions to train on in each image, with their classes and boxes; a quarter shows an object.
+
+        The objects' own boxes join the proposals, so that there is something to learn from at the start.
+        """
+        chosen, labels, boxes = [], [], []
+        for candidates, target in zip(proposals, targets, strict=True):
+            objects = target["boxes"].to(candidates)
+            candidates = torch.cat([candidates, objects])
+            matches = match(iou(objects, candidates), high=0.5, low=0.5)
+            positive, negative = sample(matches, self.batch, 0.25)
+            drawn = positive | negative
+            matches = matches[drawn]
+            found = matches.clamp(min=0)
+            chosen.append(candidates[drawn])
+            # Rows of background have no object: they get class 0, and their own box, which no loss looks at.
+            none = matches < 0
+            names, places = target["labels"], objects
+            if len(objects):
+                labels.append(names[found].masked_fill(none, 0))
+                boxes.append(torch.where(none[:, None], chosen[-1], places[found]))
+            else:
+                labels.append(names.new_zeros(len(matches)))
+                boxes.append(chosen[-1])
+        return chosen, labels, boxes
+
+    def detections(
+        self,
+        scores: Float[Tensor, "n classes"],
+        corrections: Float[Tensor, "n classes 4"],
+        proposals: Proposals,
+        image_size: tuple[int, int],
+    ) -> list[dict]:
+        """Corrected boxes above the score threshold, without doubles of one class: `boxes`, `labels`, `scores`."""
+        found = []
+        counts = [len(boxes) for boxes in proposals]
+        for boxes, score, correction in zip(proposals, scores.split(counts), corrections.split(counts), strict=True):
+            boxes = decode(correction, boxes[:, None].expand_as(correction), WEIGHTS)
+            boxes = clip(boxes, *image_size)[:, 1:]  # n classes−1 4: the background has no box
+            score = score.softmax(1)[:, 1:]
+            region, label = (score > self.score_threshold).nonzero(as_tuple=True)
+            boxes, score, label = boxes[region, label], score[region, label], label + 1
+            solid = large_enough(boxes, 1e-2)
+            boxes, score, label = boxes[solid], score[solid], label[solid]
+            kept = batched_nms(boxes, score, label, self.nms_threshold)[: self.most]
+            found.append({"boxes": boxes[kept], "labels": label[kept], "scores": score[kept]})
+        return found
+
+
+def region_losses(
+    scores: Float[Tensor, "n classes"],
+    corrections: Float[Tensor, "n classes 4"],
+    proposals: Float[Tensor, "n 4"],
+    labels: Int64[Tensor, "n"],
+    boxes: Float[Tensor, "n 4"],
+) -> dict[str, Tensor]:
+    """Cross-entropy of the classes, and smooth L1 of the true class's corrections where there is an object.
+
+    Both are divided by the number of regions, so that an object counts the same in every image.
+    """
+    number = max(1, len(labels))
+    objects = labels > 0
+    wanted = encode(boxes[objects], proposals[objects], WEIGHTS)
+    given = corrections[objects, labels[objects]]
+    return {
+        "class": F.cross_entropy(scores, labels, reduction="sum") / number,
+        "box corrections": F.smooth_l1_loss(given, wanted, beta=1.0, reduction="sum") / number,
+    }

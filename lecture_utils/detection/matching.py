@@ -1,0 +1,52 @@
+"""Which box answers for which object, and which of them take part in a training step (slide 21; Faster R-CNN, 3.1.2).
+
+As torchvision's `Matcher` and `BalancedPositiveNegativeSampler`.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+BACKGROUND, BETWEEN = -1, -2
+
+
+def match(
+    overlap: Float[Tensor, "objects boxes"], *, high: float, low: float, rescue: bool = False
+) -> Int64[Tensor, "boxes"]:
+    """Give each box the object it overlaps most: its index from an IoU of `high` on, else −1 (background) or −2.
+
+    Below `low` a box is background (−1); between the two it is neither and takes no part in training (−2). With
+    `rescue`, the boxes that overlap an object best of all keep theirs however small the overlap is, so that no
+    object is left without. An image without objects has background only.
+    """
+    if not 0 <= low <= high:
+        raise ValueError(f"low, high: got {low}, {high}, expected 0 ≤ low ≤ high")
+    objects, boxes = overlap.shape
+    if objects == 0:
+        return overlap.new_full((boxes,), BACKGROUND, dtype=torch.int64)
+    best, nearest = overlap.max(0)
+    matches = nearest.masked_fill(best < high, BETWEEN).masked_fill(best < low, BACKGROUND)
+    if rescue and boxes:
+        rescued = (overlap == overlap.amax(1, keepdim=True)).any(0)
+        matches = torch.where(rescued, nearest, matches)
+    return matches
+
+
+def sample(
+    matches: Int64[Tensor, "boxes"], number: int, positive_share: float
+) -> tuple[Bool[Tensor, "boxes"], Bool[Tensor, "boxes"]]:
+    """Draw at most `number` boxes for a training step: masks of the positive and of the negative ones drawn.
+
+    At most `positive_share` of them are positive (matches from 0 on); background fills the rest.
+    """
+    positive, negative = matches >= 0, matches == BACKGROUND
+    most = min(int(number * positive_share), int(positive.sum()))
+    return draw(positive, most), draw(negative, min(number - most, int(negative.sum())))
+
+
+def draw(candidates: Bool[Tensor, "boxes"], number: int) -> Bool[Tensor, "boxes"]:
+    """Choose `number` of the candidates at random."""
+    chosen = torch.zeros_like(candidates)
+    places = candidates.nonzero()[:, 0]
+    chosen[places[torch.randperm(len(places), device=places.device)[:number]]] = True
+    return chosen

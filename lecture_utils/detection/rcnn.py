@@ -1,0 +1,30 @@
+"""R-CNN: warp each proposal to one size and run the whole trunk on it (slide 18; Girshick et al., CVPR 2014)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from lecture_utils.detection.heads import Proposals, RegionHead
+
+
+class RCNN(nn.Module):
+    """The trunk runs once a proposal; its last map is as large as the crops of Fast R-CNN, so the head is the same."""
+
+    def __init__(self, trunk: nn.Module, head: RegionHead):
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], proposals: Proposals, targets: list[dict] | None = None
+    ) -> list[dict] | dict[str, Tensor]:
+        """Detections for each image, or with `targets` the losses `class` and `box corrections`."""
+
+        def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:
+            return self.trunk(warp(images, proposals, self.head.side * self.trunk.stride))  # once a proposal
+
+        return self.head(crop, proposals, images.shape[-2:], targets)
+
+
+def warp(images: Float[Tensor, "b c h w"], proposals: Proposals, side: int) -> Float[Tensor, "n c side side"]:
+    """Cut every proposal out of its image and stretch it to `side` × `side` pixels, whatever its shape."""
+    return roi_align(images, proposals, side, sampling_ratio=2, aligned=True)
