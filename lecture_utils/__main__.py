@@ -8,6 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
+ROOT = "a folder of Cityscapes pairs, or in COCO's layout for a detector; the toy city by default"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status. Wrong input is answered with one line, without a traceback."""
@@ -40,8 +42,10 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a model by its recipe")
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
-    train.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
-    train.add_argument("--size", type=int, help="resize pairs to this many pixels a side")
+    train.add_argument(
+        "--root", type=Path, help="a folder of Cityscapes pairs or in COCO's layout; the toy city by default"
+    )
+    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
@@ -55,9 +59,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score a shipped model on unseen scenes")
     evaluate.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     evaluate.add_argument("--checkpoint", type=Path, help="score this file that train wrote instead")
-    evaluate.add_argument("--root", type=Path, help="a folder of Cityscapes pairs; the quick toy city by default")
+    evaluate.add_argument(
+        "--root", type=Path, help="a folder of Cityscapes pairs or in COCO's layout; the toy city by default"
+    )
     evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")
-    evaluate.add_argument("--size", type=int, help="resize pairs to this many pixels a side")
+    evaluate.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
     evaluate.set_defaults(run=run_evaluate)
     return top
@@ -119,13 +125,13 @@ def ship(name: str, model, history, run) -> None:
 
     for parameter in model.parameters():
         parameter.data = parameter.data.half().to(parameter.dtype)
-    scenes, scores = recipes.evaluate(model, run)  # in every process: each scores its share
+    scenes, scores = recipes.evaluate(name, model, run)  # in every process: each scores its share
     if not is_first_process():
         return
     card = {
         "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
-        "data": quick_data(), "steps": history.steps, "seconds": round(history.seconds), "machine": machine(run),
-        "scenes": scenes, "metrics": metrics(scores),
+        "data": recipes.recipe(name).task.about, "steps": history.steps, "seconds": round(history.seconds),
+        "machine": machine(run), "scenes": scenes, "metrics": metrics(scores),
     }  # fmt: skip
     checkpoints.ship(name, model, card)
     print_scores(name, scenes, scores)
@@ -136,7 +142,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
     run = runtime.setup(quiet=True)
     model = recipes.load(options.name, options.checkpoint)
-    scenes, scores = recipes.evaluate(model, run, root=options.root, size=options.size, split=options.split)
+    scenes, scores = recipes.evaluate(
+        options.name, model, run, root=options.root, size=options.size, split=options.split
+    )
     print_scores(options.name, scenes, scores)
     if options.json:
         print(json.dumps({"name": options.name, "scenes": scenes, "metrics": metrics(scores)}))
@@ -147,20 +155,14 @@ def print_scores(name: str, scenes: int, scores: dict) -> None:
     print(f"{name} on {scenes} unseen scenes")
     for key, value in metrics(scores).items():
         print(f"  {key:<16}{value:8.3f}")
-    for key, value in scores["iou"].items():
-        if value == value:  # not the classes that no scene holds
-            print(f"    IoU {key:<14}{value:6.3f}")
+    for measure, classes in scores.items():
+        for key, value in classes.items() if isinstance(classes, dict) else ():
+            if value == value:  # not the classes that no scene holds
+                print(f"    {measure.replace('iou', 'IoU').replace('ap', 'AP')} {key:<14}{value:6.3f}")
 
 
 def metrics(scores: dict) -> dict[str, float]:
     return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float) and value == value}
-
-
-def quick_data() -> str:
-    from lecture_utils.datasets import QUICK_SCENES, QUICK_SIZE
-
-    scenes = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}"
-    return f"toy city, quick: {scenes}, read from their JPEG pairs"
 
 
 def machine(run) -> str:

@@ -3,26 +3,22 @@
 `python -m lecture_utils train NAME` and `evaluate NAME` run exactly this.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
-from torchvision.transforms import v2
+from torch import nn
 
 from lecture_utils import checkpoints, training
-from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
-from lecture_utils.datasets import CityscapesPairs, toy_city
+from lecture_utils.cityscapes import CLASSES
+from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
+from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
 from lecture_utils.runtime import Runtime
-from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet, segmentation_scores
+from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.fcn import start_from
 from lecture_utils.segmentation.sliding_window import PatchClassifier, fully_convolutional
-
-# The means and deviations of ImageNet's photographs, which pretrained networks expect too.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from lecture_utils.tasks import DETECTION, LONE, PROPOSALS, SEARCHED, SEGMENTATION, SLOTS, Task
+from lecture_utils.toycity.export import CATEGORIES
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,7 @@ class Recipe:
 
     build: Callable[[], nn.Module]
     steps: int
+    task: Task = SEGMENTATION
     lr: float = 1e-2
     batch_size: int = 8
     start: str | None = None  # the shipped model whose weights the training begins with
@@ -40,6 +37,28 @@ def patch_recipe(patch: int, *, depth: int) -> Recipe:
     """A classifier of patches, trained in one pass over each image; two images hold 18,432 patches."""
     size = {"patch": patch, "depth": depth, "base_channels": 8, "norm": "batch"}
     return Recipe(lambda: fully_convolutional(PatchClassifier(3, len(CLASSES), **size)), steps=4000, batch_size=2)
+
+
+# The paper's anchors, a sixteenth as large: the city's pictures are small, and so are its things.
+SIZES, RATIOS = (8, 16, 32), (0.5, 1, 2)
+
+
+def trunk() -> Trunk:
+    return Trunk(base_channels=24, out_channels=64)
+
+
+def rpn(sizes: Sequence[float] = SIZES, ratios: Sequence[float] = RATIOS) -> RPN:
+    """Anchors at every eighth pixel; as many candidates and drawn anchors as the small map calls for."""
+    return RPN(64, stride=Trunk.stride, step=2, sizes=sizes, ratios=ratios, candidates=1000, batch=128)
+
+
+def head() -> RegionHead:
+    return RegionHead(64, 1 + len(CATEGORIES), hidden=192, batch=64)
+
+
+def proposal_recipe(sizes: Sequence[float], ratios: Sequence[float]) -> Recipe:
+    build = lambda: ProposalNetwork(trunk(), rpn(sizes, ratios))  # noqa: E731
+    return Recipe(build, steps=2000, task=PROPOSALS, lr=2e-3)
 
 
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
@@ -61,6 +80,21 @@ RECIPES = {
     "patch": patch_recipe(29, depth=3),
     "patch13": patch_recipe(13, depth=2),
     "patch5": patch_recipe(5, depth=1),
+    # Slide 14, and slide 15: one class and one box an image, or eight of them, from a vector of 4096 numbers.
+    "single_object": Recipe(
+        lambda: SingleObject(city_trunk(), 4096, 1 + len(CATEGORIES)), steps=3000, task=LONE, lr=3e-3, batch_size=16
+    ),
+    "eight_slots": Recipe(
+        lambda: FixedSlots(city_trunk(), 4096, 1 + len(CATEGORIES), slots=8), 3000, task=SLOTS, lr=3e-3, batch_size=16
+    ),
+    "faster_rcnn": Recipe(lambda: FasterRCNN(trunk(), rpn(), head()), steps=3000, task=DETECTION, lr=2e-3),
+    # The same trunk and head; the proposals come from Selective Search.
+    "fast_rcnn": Recipe(lambda: FastRCNN(trunk(), head()), steps=3000, task=SEARCHED, lr=2e-3),
+    "rcnn": Recipe(lambda: RCNN(trunk(), head()), steps=3000, task=SEARCHED, lr=2e-3),
+    # Proposals alone, with one, three and nine anchors at every point.
+    "rpn1": proposal_recipe([16], [1]),
+    "rpn3": proposal_recipe(SIZES, [1]),
+    "rpn9": proposal_recipe(SIZES, RATIOS),
 }
 
 
@@ -85,66 +119,28 @@ def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
     return model.eval()
 
 
-def photo_transforms(*, train: bool = False) -> v2.Compose:
-    """What turns a stored pair into numbers: floats around 0, and in training a flip every other time."""
-    flip = [v2.RandomHorizontalFlip(0.5)] if train else []
-    return v2.Compose([*flip, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-
-
-def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
-    """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default."""
-    transforms = photo_transforms(train=split == "train")
-    return CityscapesPairs(toy_city() if root is None else root, split, transforms=transforms, size=size)
-
-
-def class_weights(dataset: CityscapesPairs, *, power: float = 0.4) -> Tensor:
-    """A weight for each class, larger for rarer ones: frequency to the power of -`power`, 1 for the average pixel.
-
-    A softer form of the balancing of Eigen and Fergus (ICCV 2015, section 4.3.2). Classes that do not occur weigh 0.
-    """
-    counts = torch.zeros(256)
-    for _, labels in dataset:
-        counts += torch.bincount(labels.flatten(), minlength=256)
-    share = counts[: len(CLASSES)] / counts[: len(CLASSES)].sum()
-    weights = torch.where(share > 0, share.clamp(min=1e-4) ** -power, 0.0)
-    return weights / (weights * share).sum()
-
-
-def segmentation_loss(weights: Tensor | None = None) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:
-    """Cross-entropy of every pixel that is not ignored, weighted by its true class (slide 13); for `training.fit`."""
-
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        images, labels = batch
-        scores = model(images)  # b classes h w
-        balance = None if weights is None else weights.to(scores.device)
-        return F.cross_entropy(scores.float(), labels.long(), weight=balance, ignore_index=IGNORE_INDEX)
-
-    return loss
-
-
-def score_segmentation(model: nn.Module, dataset: CityscapesPairs, run: Runtime) -> dict:
-    """Accuracy, mean IoU and the IoU of each class, over all pixels of a data set."""
-    confusion = MulticlassConfusionMatrix(len(CLASSES), ignore_index=IGNORE_INDEX)
-    predict = lambda model, batch: (model(batch[0]).argmax(1), batch[1].long())  # noqa: E731
-    counts = training.evaluate_batches(model, dataset, confusion, run=run, predict=predict)
-    return segmentation_scores(counts.cpu())
-
-
 def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int | None = None, **changes) -> tuple:
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own."""
     chosen = recipe(name)
+    task = chosen.task
     model = chosen.build()
     if chosen.start:
         start_from(model, load(chosen.start))
     settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
-    data = segmentation_data("train", root, size=size).preload()
-    loss = segmentation_loss(class_weights(data))
-    return model, training.fit(model, data, loss=loss, run=run, **settings)
+    data = task.data("train", root, size=size).preload()
+    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **settings)
 
 
 def evaluate(
-    model: nn.Module, run: Runtime, *, root: Path | str | None = None, size: int | None = None, split: str = "test"
+    name: str,
+    model: nn.Module,
+    run: Runtime,
+    *,
+    root: Path | str | None = None,
+    size: int | None = None,
+    split: str = "test",
 ) -> tuple[int, dict]:
-    """Score a model on the unseen scenes of the city (or of `root`); returns (number of scenes, scores)."""
-    data = segmentation_data(split, root, size=size)
-    return len(data), score_segmentation(model, data, run)
+    """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
+    task = recipe(name).task
+    data = task.data(split, root, size=size)
+    return len(data), task.score(model, data, run)

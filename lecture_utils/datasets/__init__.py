@@ -4,6 +4,7 @@ The toy city is exported in the formats of the real data sets, so the real ones 
 """
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
+from lecture_utils.datasets.lone_objects import LoneObjects
 from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets.source import (
     DETECTION_SCENES,
@@ -24,6 +25,7 @@ __all__ = [
     "CityscapesPairs",
     "CocoCaptions",
     "CocoInstances",
+    "LoneObjects",
     "city_instances",
     "cityscapes_root",
     "kaggle_pairs",

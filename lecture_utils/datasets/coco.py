@@ -38,7 +38,8 @@ class CocoInstances(Dataset):
 
     `transforms(image, target)` from torchvision's v2 moves image, boxes and masks together.
     A bad image or annotation raises ValueError or FileNotFoundError naming it when its turn comes; on_error="skip"
-    reads everything at once and leaves the bad images out with one warning. Nothing is kept in memory.
+    reads everything at once and leaves the bad images out with one warning. Nothing is kept in memory, unless
+    `preload()` asks for it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class CocoInstances(Dataset):
         self._coco = _index(self.images, self.annotations, _INSTANCE_KEYS, extra={"categories": ("id", "name")})
         self.categories, self._label_of = _labels(self._coco, categories, self.annotations)
         self.ids = sorted(self._coco.imgs)
+        self._kept: dict[int, tuple[tv_tensors.Image, dict]] = {}
         if on_error == "skip":
             self.ids = keep_readable(self.ids, self._read, source=self.annotations)
 
@@ -68,8 +70,20 @@ class CocoInstances(Dataset):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, dict]:
-        image, target = self._read(self.ids[index])
+        number = self.ids[index]
+        image, target = self._copy(number) if number in self._kept else self._read(number)
         return (image, target) if self.transforms is None else self.transforms(image, target)
+
+    def preload(self) -> "CocoInstances":
+        """Decode every image now and keep it, for data sets that fit into memory; return the data set itself."""
+        self._kept = {number: self._read(number) for number in self.ids}
+        return self
+
+    def _copy(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
+        """What was kept, copied: a transform that works in place must not change what later epochs see."""
+        image, target = self._kept[image_id]
+        copies = {key: value.clone() if isinstance(value, Tensor) else value for key, value in target.items()}
+        return image.clone(), copies
 
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
         image = _photo(self.images, self._coco.imgs[image_id])

@@ -12,7 +12,7 @@ from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
 QUICK_SIZE = 96
 QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
 DETECTION_SIZE = 128  # so that the lowest things, 4 % of the picture, are five pixels high
-DETECTION_SCENES = {"train": 6000, "val": 200, "test": 500}
+DETECTION_SCENES = {"train": 4000, "val": 200, "test": 500}
 
 
 def cityscapes_root(
@@ -66,7 +66,7 @@ def toy_city(
 
 
 def city_instances(split: str, *, masks: bool = False, transforms: Callable | None = None) -> CocoInstances:
-    """The objects of the toy city at 128 × 128 pixels, "train" (6,000 scenes), "val" (200) or "test" (500).
+    """The objects of the toy city at 128 × 128 pixels, "train" (4,000 scenes), "val" (200) or "test" (500).
 
     Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances`.
     """

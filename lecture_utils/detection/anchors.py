@@ -15,11 +15,11 @@ def base_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Float[Tenso
 
     A size is the square root of the area in pixels; a ratio is height / width, so 2 is tall and ½ is wide.
     """
-    for name, values in (("sizes", sizes), ("ratios", ratios)):
-        if not len(values) or min(values) <= 0:
-            raise ValueError(f"{name}: got {values!r}, expected at least one number, all above 0")
-    height = torch.as_tensor(ratios, dtype=torch.float32).sqrt()
-    size = torch.as_tensor(sizes, dtype=torch.float32)
+    size, ratio = (torch.as_tensor(values, dtype=torch.float32) for values in (sizes, ratios))
+    for name, values in (("sizes", size), ("ratios", ratio)):
+        if values.ndim != 1 or not len(values) or not (values > 0).all():
+            raise ValueError(f"{name}: got {values.tolist()}, expected a list of at least one number, all above 0")
+    height = ratio.sqrt()
     w, h = ((1 / height)[:, None] * size).flatten(), (height[:, None] * size).flatten()
     return (torch.stack([-w, -h, w, h], dim=1) / 2).round()
 
@@ -29,10 +29,13 @@ def anchors_over(
 ) -> Float[Tensor, "h*w*k 4"]:
     """The base anchors at every point of a feature map of (height, width); `stride` pixels lie between two points.
 
-    Row by row, and the K anchors of a point beside each other. The first point sits at pixel (0, 0). With two strides,
-    (vertical, horizontal).
+    Row by row, and the K anchors of a point beside each other. The first point sits at pixel (0, 0). `stride` may be
+    two numbers, (vertical, horizontal), as where the map has 38 × 63 points for 600 × 1000 pixels; torchvision divides
+    and rounds down, here to 15 and 15.
     """
     (height, width), (down, right) = map_size, (stride, stride) if isinstance(stride, int) else stride
+    if min(height, width) < 0 or min(down, right) <= 0:
+        raise ValueError(f"map_size, stride: got {map_size}, {stride}, expected sizes from 0 and strides above 0")
     y = torch.arange(height, device=base.device) * down
     x = torch.arange(width, device=base.device) * right
     y, x = torch.meshgrid(y, x, indexing="ij")

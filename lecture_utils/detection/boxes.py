@@ -1,7 +1,7 @@
 """Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
-vectorised over boxes, works on none, and gives what `torchvision.ops` gives.
+vectorised over boxes, works on none, and gives what `torchvision.ops` gives. Shapes that are no boxes are a ValueError.
 """
 
 from math import log
@@ -16,18 +16,21 @@ LARGEST_LOG = log(1000 / 16)
 
 def to_centre(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn corners (x0, y0, x1, y1) into centre and size (x, y, w, h)."""
+    _require_boxes(boxes=boxes)
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn centre and size (x, y, w, h) into corners (x0, y0, x1, y1)."""
+    _require_boxes(boxes=boxes)
     centre, size = boxes[..., :2], boxes[..., 2:]
     return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
 
 
 def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     """Width times height, in square pixels."""
+    _require_boxes(boxes=boxes)
     return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
 
 
@@ -54,6 +57,7 @@ def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m
 
 def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
     """Areas of intersection and union."""
+    _require_boxes(2, a=a, b=b)
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
     return intersection, area(a)[:, None] + area(b) - intersection
@@ -65,9 +69,12 @@ def encode(
     """The corrections (dx, dy, dw, dh) that turn each anchor into its box (slide 18; R-CNN, appendix C).
 
     Shifts of the centre in anchor widths and heights, and logarithms of the ratios of sizes; each times its weight.
-    `anchors` have an area; one of width or height 0 cannot be corrected into anything.
+    A box or an anchor without width or height is a ValueError: no finite correction leads there, or from there.
     """
+    _require_boxes(2, boxes=boxes, anchors=anchors)
     target, anchor = to_centre(boxes), to_centre(anchors)
+    if not (torch.cat([target, anchor])[:, 2:] > 0).all():
+        raise ValueError("boxes, anchors: got one of width or height 0 or less, expected each to have an area")
     shift = (target[:, :2] - anchor[:, :2]) / anchor[:, 2:]
     growth = torch.log(target[:, 2:] / anchor[:, 2:])
     return torch.cat([shift, growth], dim=1) * boxes.new_tensor(weights)
@@ -76,7 +83,11 @@ def encode(
 def decode(
     corrections: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[float, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n *k 4"]:
-    """Apply corrections to anchors: the inverse of `encode`. No box grows more than 62.5 times."""
+    """Apply corrections to anchors: the inverse of `encode`. No side grows more than 62.5 times."""
+    if corrections.shape != anchors.shape:
+        raise ValueError(
+            f"corrections: got shape {tuple(corrections.shape)}, expected {tuple(anchors.shape)}, that of anchors"
+        )
     corrections = corrections / corrections.new_tensor(weights)
     anchor = to_centre(anchors)
     centre = anchor[..., :2] + corrections[..., :2] * anchor[..., 2:]
@@ -86,6 +97,7 @@ def decode(
 
 def clip(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
     """Cut boxes to an image of `height` × `width` pixels."""
+    _require_boxes(boxes=boxes)
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
 
@@ -101,11 +113,20 @@ def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: floa
     Take the best box, drop every other that overlaps it by more than `threshold` (IoU; exactly as much may stay), and
     go on with the best of the rest. Equal scores keep their order.
     """
+    _require_boxes(2, boxes=boxes)
+    if scores.shape != boxes.shape[:1]:
+        raise ValueError(f"scores: got shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
     order = scores.argsort(descending=True, stable=True)
     boxes, kept = boxes[order], []
     while len(order):
         kept.append(order[0])
-        stays = iou(boxes[:1], boxes)[0] <= threshold
-        stays[0] = False
-        order, boxes = order[stays], boxes[stays]
+        stays = iou(boxes[:1], boxes[1:])[0] <= threshold
+        order, boxes = order[1:][stays], boxes[1:][stays]
     return torch.stack(kept) if kept else order
+
+
+def _require_boxes(ndim: int | None = None, **tensors: Tensor) -> None:
+    for name, boxes in tensors.items():
+        if boxes.shape[-1:] != (4,) or (ndim or boxes.ndim) != boxes.ndim:
+            expected = "(…, 4)" if ndim is None else "(n, 4)"
+            raise ValueError(f"{name}: got shape {tuple(boxes.shape)}, expected {expected}")

@@ -1,5 +1,7 @@
 """Fast R-CNN: one pass of the trunk over the image, then crop the features (slide 19; Girshick, ICCV 2015)."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import roi_align  # what roi.roi_align computes, compiled
@@ -26,7 +28,9 @@ class FastRCNN(nn.Module):
         return self.head(crop, proposals, images.shape[-2:], targets)
 
 
-def crop_features(features: Float[Tensor, "b c h w"], *, side: int, stride: int):
+def crop_features(
+    features: Float[Tensor, "b c h w"], *, side: int, stride: int
+) -> Callable[[Proposals], Float[Tensor, "n c side side"]]:
     """Give the function that crops proposals (in pixels of the image) out of feature maps by RoI align."""
 
     def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:

@@ -83,23 +83,18 @@ class RegionHead(nn.Module):
         """
         chosen, labels, boxes = [], [], []
         for candidates, target in zip(proposals, targets, strict=True):
-            objects = target["boxes"].to(candidates)
+            objects, names = target["boxes"].to(candidates), target["labels"].to(candidates.device)
             candidates = torch.cat([candidates, objects])
             matches = match(iou(objects, candidates), high=0.5, low=0.5)
             positive, negative = sample(matches, self.batch, 0.25)
             drawn = positive | negative
-            matches = matches[drawn]
-            found = matches.clamp(min=0)
-            chosen.append(candidates[drawn])
-            # Rows of background have no object: they get class 0, and their own box, which no loss looks at.
-            none = matches < 0
-            names, places = target["labels"], objects
-            if len(objects):
-                labels.append(names[found].masked_fill(none, 0))
-                boxes.append(torch.where(none[:, None], chosen[-1], places[found]))
-            else:
-                labels.append(names.new_zeros(len(matches)))
-                boxes.append(chosen[-1])
+            candidates, matches = candidates[drawn], matches[drawn]
+            # Background has no object: class 0 and, as its box, the region itself, which no loss looks at.
+            label, box, found = torch.zeros_like(matches), candidates.clone(), matches >= 0
+            label[found], box[found] = names[matches[found]], objects[matches[found]]
+            chosen.append(candidates)
+            labels.append(label)
+            boxes.append(box)
         return chosen, labels, boxes
 
     def detections(

@@ -17,8 +17,10 @@ def match(
 
     Below `low` a box is background (−1); between the two it is neither and takes no part in training (−2). With
     `rescue`, the boxes that overlap an object best of all keep theirs however small the overlap is, so that no
-    object is left without. An image without objects has background only.
+    object is left without; only one that no box touches is. An image without objects has background only.
     """
+    if overlap.ndim != 2:
+        raise ValueError(f"overlap: got shape {tuple(overlap.shape)}, expected (objects, boxes)")
     if not 0 <= low <= high:
         raise ValueError(f"low, high: got {low}, {high}, expected 0 ≤ low ≤ high")
     objects, boxes = overlap.shape
@@ -27,7 +29,8 @@ def match(
     best, nearest = overlap.max(0)
     matches = nearest.masked_fill(best < high, BETWEEN).masked_fill(best < low, BACKGROUND)
     if rescue and boxes:
-        rescued = (overlap == overlap.amax(1, keepdim=True)).any(0)
+        # Without the second condition an object that no box touches would make all of them positive.
+        rescued = ((overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)).any(0)
         matches = torch.where(rescued, nearest, matches)
     return matches
 
@@ -37,8 +40,10 @@ def sample(
 ) -> tuple[Bool[Tensor, "boxes"], Bool[Tensor, "boxes"]]:
     """Draw at most `number` boxes for a training step: masks of the positive and of the negative ones drawn.
 
-    At most `positive_share` of them are positive (matches from 0 on); background fills the rest.
+    At most `positive_share` of them are positive (matches from 0 on); background fills the rest, if there is enough.
     """
+    if number < 0 or not 0 <= positive_share <= 1:
+        raise ValueError(f"number, positive_share: got {number}, {positive_share}, expected 0 or more and 0 to 1")
     positive, negative = matches >= 0, matches == BACKGROUND
     most = min(int(number * positive_share), int(positive.sum()))
     return draw(positive, most), draw(negative, min(number - most, int(negative.sum())))

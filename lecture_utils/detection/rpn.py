@@ -103,3 +103,18 @@ class RPN(nn.Module):
         difference = F.smooth_l1_loss(corrections[positive], torch.cat(wanted), beta=1 / 9, reduction="sum")
         uncertain = F.binary_cross_entropy_with_logits(objectness[drawn], torch.stack(truth)[drawn], reduction="sum")
         return {"objectness": uncertain / number, "anchor corrections": difference / number}
+
+
+class ProposalNetwork(nn.Module):
+    """A trunk and a region proposal network alone, without a head that would tell what is in the boxes."""
+
+    def __init__(self, trunk: nn.Module, rpn: RPN):
+        super().__init__()
+        self.trunk, self.rpn = trunk, rpn
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], targets: list[dict] | None = None
+    ) -> list[Float[Tensor, "n 4"]] | dict[str, Tensor]:
+        """Proposals for each image, best first, or with `targets` the two losses."""
+        proposals, losses = self.rpn(self.trunk(images), images.shape[-2:], targets)
+        return proposals if targets is None else losses

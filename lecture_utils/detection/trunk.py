@@ -1,7 +1,7 @@
-"""The convolutional trunk that all detectors of the course share: residual blocks on the way down, one map on the way up.
+"""The trunk that all detectors of the course share: residual blocks on the way down, one feature map on the way up.
 
-He et al., "Deep residual learning", CVPR 2016; Lin et al., "Feature pyramid networks", CVPR 2017, of which only the finest
-map is kept, because the smallest things of the city are five pixels wide.
+He et al., "Deep residual learning for image recognition", CVPR 2016; Lin et al., "Feature pyramid networks for object
+detection", CVPR 2017, of which only the finest map is kept: the smallest things of the city are five pixels wide.
 """
 
 import torch.nn.functional as F

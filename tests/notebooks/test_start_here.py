@@ -6,7 +6,7 @@ import nbformat
 import pytest
 import torch
 
-from lecture_utils import recipes, runtime, toycity
+from lecture_utils import recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
 
@@ -57,7 +57,7 @@ def test_class_and_label_map_of_the_scene_come_from_trained_networks(names):
     picture = toycity.render(scene, size=96)
     image = torch.from_numpy(picture.image).permute(2, 0, 1)
     with torch.no_grad():
-        labels = recipes.load("unet")(recipes.photo_transforms()(image)[None]).argmax(dim=1)[0].numpy()
+        labels = recipes.load("unet")(tasks.photo_transforms()(image)[None]).argmax(dim=1)[0].numpy()
     assert (names["predicted"] == labels).mean() > 0.99
     assert names["named"] == max(picture.objects, key=lambda thing: thing.area).category
 

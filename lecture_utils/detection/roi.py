@@ -1,0 +1,133 @@
+"""Regions of interest: features of one size from boxes of any size (slide 19).
+
+RoI pooling: Girshick, "Fast R-CNN", ICCV 2015, section 2.1. RoI align: He et al., "Mask R-CNN", ICCV 2017, section 3.
+Both give what `torchvision.ops.roi_pool` and `roi_align` give. `boxes` hold (x0, y0, x1, y1) in pixels of the image, as
+a list with the (n, 4) boxes of each image or as one (n, 5) tensor whose first column says which image of the batch;
+`spatial_scale` takes them to the feature map (¼ where the trunk has stride 4). Zero boxes are fine.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lecture_utils.segmentation.convolution_matrix import Pair, pair
+
+Boxes = Tensor | Sequence[Tensor]
+
+
+def roi_pool(
+    features: Float[Tensor, "b c h w"], boxes: Boxes, size: Pair, spatial_scale: float = 1.0
+) -> Float[Tensor, "n c h_out w_out"]:
+    """Round each box to whole cells of the map, divide these into `size` (height, width) parts, take their maxima.
+
+    Every box gets at least one cell. Parts share cells where these do not divide evenly; a part beyond the map gives 0.
+    """
+    image, corners = by_image(features, boxes)
+    (down, across), (height, width) = pair("size", size, least=1), features.shape[2:]
+    x0, y0, x1, y1 = (corners * spatial_scale).unbind(1)
+    rows = pooled_cells(y0, y1, down, height)[:, :, None, :, None]
+    columns = pooled_cells(x0, x1, across, width)[:, None, :, None, :]
+    cells = ((image.view(-1, 1, 1, 1, 1) * height + rows) * width + columns).clamp(min=0).flatten(3)
+    flat = features.permute(0, 2, 3, 1).flatten(0, 2)  # a row of channels for each cell of each map
+    # The first cell of every part, then the second, …: what is held at a time is as large as the output.
+    pooled = reduce(torch.maximum, (flat[cell] for cell in cells.unbind(3)))  # n h_out w_out c
+    empty = ((rows < 0) | (columns < 0)).flatten(3)[..., :1]
+    return pooled.masked_fill(empty, 0).permute(0, 3, 1, 2)
+
+
+def pooled_cells(
+    low: Float[Tensor, "n"], high: Float[Tensor, "n"], number: int, length: int
+) -> Int64[Tensor, "n number cells"]:
+    """The rows, or the columns, of each of the `number` parts into which RoI pooling divides `low` to `high`.
+
+    `length` is that of the map. Shorter parts repeat their last cell, which changes no maximum; −1 is a part without.
+    """
+    low, high = ((edge.abs() + 0.5).floor() * edge.sign() for edge in (low, high))  # halves away from 0, as C rounds
+    part = (high - low + 1).clamp(min=1)[:, None] / number
+    i = torch.arange(number, device=low.device)
+    first = (low[:, None] + (i * part).floor()).clamp(0, length).long()
+    end = (low[:, None] + ((i + 1) * part).ceil()).clamp(0, length).long()
+    longest = max((end - first).flatten().tolist(), default=1)
+    cells = first[..., None] + torch.arange(max(1, longest), device=low.device)
+    return torch.where(first < end, end - 1, -1)[..., None].minimum(cells)
+
+
+def roi_align(
+    features: Float[Tensor, "b c h w"],
+    boxes: Boxes,
+    size: Pair,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+) -> Float[Tensor, "n c h_out w_out"]:
+    """Divide each box, unrounded, into `size` (height, width) parts, and average what is read at points in each one.
+
+    A part has `sampling_ratio` × `sampling_ratio` points, read by bilinear interpolation; with 0 or less, as many as it
+    is cells high and wide, rounded up. With `aligned` a feature stands in the middle of its cell, half a cell from the
+    corner; without, in the corner, as in the first implementations, and what is smaller than a cell grows to one.
+
+    Reading and averaging are linear, and the same for all rows and all columns: out = reader_y · features · reader_xᵀ.
+    """
+    image, corners = by_image(features, boxes)
+    (down, across), (height, width) = pair("size", size, least=1), features.shape[2:]
+    x0, y0, x1, y1 = (corners * spatial_scale).unbind(1)
+    rows = reader(sample_points(y0, y1, down, sampling_ratio, aligned), height).to(features)
+    columns = reader(sample_points(x0, x1, across, sampling_ratio, aligned), width).to(features)
+    regions = features.new_zeros(len(image), features.shape[1], down, across)
+    for number, one in enumerate(features):
+        mine = image == number
+        regions[mine] = torch.einsum("niy,cyx,njx->ncij", rows[mine], one, columns[mine])
+    return regions
+
+
+def sample_points(
+    low: Float[Tensor, "n"], high: Float[Tensor, "n"], number: int, sampling_ratio: int = -1, aligned: bool = False
+) -> Float[Tensor, "n number points"]:
+    """Where RoI align reads along one axis: points evenly spread over each of the `number` parts of `low` to `high`.
+
+    A point at 2 reads the feature of cell 2. nan fills up boxes that have fewer points than the largest one.
+    """
+    low, high = (low - 0.5, high - 0.5) if aligned else (low, high.maximum(low + 1))
+    low, part = low[:, None, None], (high - low)[:, None, None] / number
+    count = part.ceil().clamp(min=0) if sampling_ratio <= 0 else torch.full_like(part, sampling_ratio)
+    i = torch.arange(number, device=part.device)[:, None]
+    k = torch.arange(int(max(count.flatten().tolist(), default=1)), device=part.device)
+    points = low + i * part + (k + 0.5) * part / count.clamp(min=1)
+    return points.masked_fill(k >= count, float("nan"))
+
+
+def reader(points: Float[Tensor, "n number points"], length: int) -> Float[Tensor, "n number length"]:
+    """The matrix that reads a row of `length` features at points, interpolating linearly, and averages over each part.
+
+    Up to one cell beyond the ends the nearest feature counts; what is read further out is 0.
+    """
+    inside = (points >= -1) & (points <= length)
+    distance = points.clamp(0, length - 1)[..., None] - torch.arange(length, device=points.device)
+    weight = (1 - distance.abs()).clamp(min=0)  # n number points length: at most two neighbours share a point
+    weight = weight.masked_fill(~inside[..., None], 0).sum(2)
+    return weight / (~points.isnan()).sum(2, keepdim=True).clamp(min=1)
+
+
+def by_image(features: Float[Tensor, "b c h w"], boxes: Boxes) -> tuple[Int64[Tensor, "n"], Float[Tensor, "n 4"]]:
+    """Which image of the batch each box is in, and its corners."""
+    if features.ndim != 4 or 0 in features.shape[2:]:
+        raise ValueError(f"features: got shape {tuple(features.shape)}, expected (batch, channels, height, width)")
+    batch = len(features)
+    if isinstance(boxes, Tensor):
+        if boxes.ndim != 2 or boxes.shape[1] != 5:
+            raise ValueError(
+                f"boxes: got shape {tuple(boxes.shape)}, expected (n, 5), the image's number before each box, "
+                "or a list with the (n, 4) boxes of each image"
+            )
+        image = boxes[:, 0].long()
+        if len(image) and not 0 <= image.min() <= image.max() < batch:
+            raise ValueError(f"boxes: got images {image.min()} to {image.max()}, expected 0 to {batch - 1}")
+        return image, boxes[:, 1:]
+    shapes = [tuple(one.shape) for one in boxes]
+    if len(boxes) != batch or any(len(shape) != 2 or shape[1] != 4 for shape in shapes):
+        raise ValueError(f"boxes: got shapes {shapes}, expected (n, 4) for each of the {batch} images")
+    image = torch.arange(batch).repeat_interleave(torch.tensor([len(one) for one in boxes], dtype=torch.int64))
+    return image.to(features.device), torch.cat([*boxes, features.new_zeros(0, 4)])

@@ -1,0 +1,78 @@
+"""How good boxes are: COCO's average precision, and the share of objects that proposals reach (slides 17, 20 and 22).
+
+Lin et al., "Microsoft COCO: Common objects in context", ECCV 2014. The numbers are torchmetrics' and pycocotools'.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.detection import MeanAveragePrecision
+
+from lecture_utils.detection.boxes import iou
+
+KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
+
+
+class CocoScores(MeanAveragePrecision):
+    """Mean average precision, fed with detections and targets batch by batch; `compute()` gives a plain dictionary.
+
+    `names` are those of the labels, the background first. The dictionary: `map` (mean over classes and over IoU
+    thresholds 0.5, 0.55 … 0.95), `map_50`, `map_75`, and by size `map_small`, `map_medium`, `map_large`; `ap` has the
+    average precision of each class by name; nan where there is nothing to find. COCO calls an object small below 32²
+    pixels and large above 96²; `enlarge` multiplies all boxes first, so that a small picture counts as a large one.
+    """
+
+    def __init__(self, names: Sequence[str], *, enlarge: float = 1.0):
+        # COCO's own thresholds: torchmetrics rounds them to float32, so that a recall of exactly 0.3 misses its 0.3.
+        overlaps, recalls = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0, 1, 101).tolist()
+        super().__init__(iou_thresholds=overlaps, rec_thresholds=recalls, class_metrics=True)
+        self.names, self.enlarge = tuple(names), enlarge
+
+    def update(self, found: list[dict], targets: list[dict]) -> None:
+        """Add the detections (`boxes`, `labels`, `scores`) and targets (`boxes`, `labels`) of some images."""
+        super().update([self._large(one) for one in found], [self._large(one) for one in targets])
+
+    def compute(self) -> dict:
+        result = super().compute()
+        of_label = dict(
+            zip(result["classes"].reshape(-1).tolist(), result["map_per_class"].reshape(-1).tolist(), strict=True)
+        )
+        scores = {key: _known(result[key].item()) for key in KEYS}
+        return scores | {"ap": {name: _known(of_label.get(i, -1)) for i, name in enumerate(self.names) if i}}
+
+    def _large(self, boxes: dict) -> dict:
+        keys = [key for key in ("labels", "scores") if key in boxes]
+        return {"boxes": boxes["boxes"].float() * self.enlarge} | {key: boxes[key] for key in keys}
+
+
+class Recall(Metric):
+    """The share of objects that the first n proposals reach, for each n of `numbers`: overlapped by `threshold` IoU.
+
+    `compute()` gives {n: share}; nan where there was no object.
+    """
+
+    def __init__(self, numbers: Sequence[int], *, threshold: float = 0.5):
+        super().__init__()
+        self.numbers, self.threshold = tuple(numbers), threshold
+        self.add_state("reached", torch.zeros(len(self.numbers), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("objects", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, proposals: list[Tensor], targets: list[dict]) -> None:
+        """Add the proposals (n, 4) of some images, best first, and their targets' `boxes`."""
+        for boxes, target in zip(proposals, targets, strict=True):
+            overlap = iou(target["boxes"].to(boxes), boxes)
+            self.objects += len(overlap)
+            for i, number in enumerate(self.numbers):
+                self.reached[i] += (overlap[:, :number] >= self.threshold).any(1).sum()
+
+    def compute(self) -> dict[int, float]:
+        shares = (self.reached / self.objects).tolist() if self.objects else [float("nan")] * len(self.numbers)
+        return dict(zip(self.numbers, shares, strict=True))
+
+
+def _known(value: float) -> float:
+    """What COCO marks with −1, nothing to score, is nan here."""
+    return float("nan") if value < 0 else value

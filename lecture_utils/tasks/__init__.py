@@ -1,0 +1,105 @@
+"""What is done alike for every model of a task: its data, its loss for `training.fit`, and its scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from lecture_utils.datasets import DETECTION_SCENES, DETECTION_SIZE, QUICK_SCENES, QUICK_SIZE
+from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.detection import (
+    collate,
+    detection_data,
+    detection_loss,
+    proposal_data,
+    score_detection,
+    score_proposals,
+    searched,
+)
+from lecture_utils.tasks.photos import MEAN, STD, photo_transforms
+from lecture_utils.tasks.segmentation import (
+    balanced_loss,
+    class_weights,
+    score_segmentation,
+    segmentation_data,
+    segmentation_loss,
+)
+from lecture_utils.tasks.single_object import (
+    LONE_SCENES,
+    filling_loss,
+    in_slots,
+    lone_data,
+    lone_loss,
+    score_lone,
+    score_slots,
+)
+
+__all__ = [
+    "DETECTION",
+    "LONE",
+    "LONE_SCENES",
+    "MEAN",
+    "PROPOSALS",
+    "SEARCHED",
+    "SEGMENTATION",
+    "SLOTS",
+    "STD",
+    "Task",
+    "class_weights",
+    "collate",
+    "detection_data",
+    "detection_loss",
+    "filling_loss",
+    "in_slots",
+    "lone_data",
+    "lone_loss",
+    "photo_transforms",
+    "proposal_data",
+    "score_detection",
+    "score_lone",
+    "score_segmentation",
+    "score_slots",
+    "searched",
+    "segmentation_data",
+    "segmentation_loss",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done alike for every model of a kind: its data, its loss for `training.fit`, its scores."""
+
+    data: Callable[..., Dataset]  # data(split, root, size=…), with a `preload`
+    loss: Callable[[Dataset], Callable]  # made for the training data
+    score: Callable[[nn.Module, Dataset, Runtime], dict]
+    about: str  # the data, in words for the cards
+    collate: Callable[[list], object] | None = None
+
+
+PAIRS = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, read from their JPEG pairs"
+COCO = f"{DETECTION_SCENES['train']:,} training scenes at {DETECTION_SIZE} × {DETECTION_SIZE}, read in COCO's layout"
+
+SEGMENTATION = Task(
+    segmentation_data,
+    balanced_loss,
+    score_segmentation,
+    about=f"toy city, quick: {PAIRS}",
+)
+DETECTION = Task(
+    detection_data,
+    detection_loss,
+    score_detection,
+    about=f"toy city: {COCO}",
+    collate=collate,
+)
+SEARCHED = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
+PROPOSALS = replace(DETECTION, score=score_proposals)
+LONE = Task(
+    lone_data,
+    lone_loss,
+    score_lone,
+    about=f"toy city: {LONE_SCENES['train']:,} training scenes at {DETECTION_SIZE} × {DETECTION_SIZE}, one thing on each",
+    collate=collate,
+)
+SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)

@@ -1,0 +1,17 @@
+"""How a photograph becomes the numbers that a network takes."""
+
+import torch
+from torchvision.transforms import v2
+
+# The means and deviations of ImageNet's photographs, which pretrained networks expect too.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def photo_transforms(*, train: bool = False, size: int | None = None) -> v2.Compose:
+    """Floats around 0 instead of bytes, and in training a flip every other time, of whatever belongs to the picture.
+
+    With `size`, everything is resized to size × size pixels first.
+    """
+    resize = [] if size is None else [v2.Resize((size, size))]
+    flip = [v2.RandomHorizontalFlip(0.5)] if train else []
+    return v2.Compose([*resize, *flip, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])

@@ -1,0 +1,60 @@
+"""Semantic segmentation of the city: pairs of photograph and label map, cross-entropy, intersection over union."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from lecture_utils import training
+from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
+from lecture_utils.datasets import CityscapesPairs, toy_city
+from lecture_utils.runtime import Runtime
+from lecture_utils.segmentation import segmentation_scores
+from lecture_utils.tasks.photos import photo_transforms
+
+
+def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
+    """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default."""
+    transforms = photo_transforms(train=split == "train")
+    return CityscapesPairs(toy_city() if root is None else root, split, transforms=transforms, size=size)
+
+
+def class_weights(dataset: CityscapesPairs, *, power: float = 0.4) -> Tensor:
+    """A weight for each class, larger for rarer ones: frequency to the power of -`power`, 1 for the average pixel.
+
+    A softer form of the balancing of Eigen and Fergus (ICCV 2015, section 4.3.2). Classes that do not occur weigh 0.
+    """
+    counts = torch.zeros(256)
+    for _, labels in dataset:
+        counts += torch.bincount(labels.flatten(), minlength=256)
+    share = counts[: len(CLASSES)] / counts[: len(CLASSES)].sum()
+    weights = torch.where(share > 0, share.clamp(min=1e-4) ** -power, 0.0)
+    return weights / (weights * share).sum()
+
+
+def balanced_loss(dataset: CityscapesPairs) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:
+    """`segmentation_loss` with the `class_weights` of a data set."""
+    return segmentation_loss(class_weights(dataset))
+
+
+def segmentation_loss(weights: Tensor | None = None) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:
+    """Cross-entropy of every pixel that is not ignored, weighted by its true class (slide 13); for `training.fit`."""
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        scores = model(images)  # b classes h w
+        balance = None if weights is None else weights.to(scores.device)
+        return F.cross_entropy(scores.float(), labels.long(), weight=balance, ignore_index=IGNORE_INDEX)
+
+    return loss
+
+
+def score_segmentation(model: nn.Module, dataset: CityscapesPairs, run: Runtime) -> dict:
+    """Accuracy, mean IoU and the IoU of each class, over all pixels of a data set."""
+    confusion = MulticlassConfusionMatrix(len(CLASSES), ignore_index=IGNORE_INDEX)
+    predict = lambda model, batch: (model(batch[0]).argmax(1), batch[1].long())  # noqa: E731
+    counts = training.evaluate_batches(model, dataset, confusion, run=run, predict=predict)
+    return segmentation_scores(counts.cpu())

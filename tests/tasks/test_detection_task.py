@@ -1,0 +1,119 @@
+"""Data, losses and scores of detection: flips, proposals that are searched once, batches of lists."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lecture_utils import runtime, tasks
+from lecture_utils.datasets import CocoInstances
+from lecture_utils.detection.selective_search import selective_search
+from lecture_utils.recipes import RECIPES
+from lecture_utils.tasks import detection
+from lecture_utils.toycity import export
+
+
+@pytest.fixture
+def city(tmp_path):
+    for split, scenes in (("train", 3), ("val", 2)):
+        export(tmp_path, split=split, scenes=scenes, size=64, quiet=True)
+    return tmp_path
+
+
+def test_a_folder_or_the_coco_in_it_is_read(city):
+    image, target = tasks.detection_data("val", city)[0]
+    again, _ = tasks.detection_data("val", city / "coco")[0]
+    assert image.dtype == torch.float32
+    assert torch.equal(image, again)
+    assert {"boxes", "labels"} <= set(target)
+    assert "masks" not in target
+
+
+def test_only_training_flips_and_boxes_and_proposals_go_along(city):
+    train = tasks.proposal_data("train", city)
+    still = CocoInstances(city / "coco/train2017", city / "coco/annotations/instances_train2017.json", masks=False)
+    torch.manual_seed(0)
+    flips = 0
+    for _ in range(20):
+        _, target = train[0]
+        boxes, proposals = still[0][1]["boxes"], detection.searched(still)[0]
+        flipped = not torch.equal(target["boxes"], boxes)
+        flips += flipped
+        for given, before in ((target["boxes"], boxes), (target["proposals"], proposals)):
+            x0, y0, x1, y1 = before.as_subclass(torch.Tensor).T
+            expected = torch.stack([64 - x1, y0, 64 - x0, y1] if flipped else [x0, y0, x1, y1], dim=1)
+            assert torch.equal(given.as_subclass(torch.Tensor), expected)
+    assert 2 < flips < 18
+
+
+def test_proposals_are_searched_once_and_again_when_the_scenes_are_others(city, monkeypatch):
+    searches = []
+
+    def search(image, **settings):
+        searches.append(image.shape)
+        return selective_search(image, **settings)
+
+    monkeypatch.setattr(detection, "selective_search", search)
+    first = tasks.proposal_data("val", city)
+    second = tasks.proposal_data("val", city)
+    assert len(searches) == 2
+    assert all(torch.equal(a, b) for a, b in zip(first.proposals, second.proposals, strict=True))
+    expected = {tuple(box) for box in selective_search(photo(first, 0), enlarge=2).tolist()}
+    assert {tuple(box) for box in first.proposals[0].tolist()} == expected
+    export(city, split="val", scenes=3, size=64, quiet=True)
+    assert len(tasks.proposal_data("val", city)) == 3
+    assert len(searches) == 5
+
+
+def photo(data, index):
+    return data.dataset[index][0].permute(1, 2, 0).numpy()
+
+
+def test_where_nothing_can_be_written_proposals_are_kept_among_the_courses_data(city, tmp_path, monkeypatch):
+    monkeypatch.setattr(detection.os, "access", lambda path, mode: False)
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "elsewhere"))
+    tasks.proposal_data("val", city)
+    assert (tmp_path / "elsewhere/proposals_val2017.safetensors").exists()
+    assert not list(city.glob("coco/annotations/*.safetensors"))
+
+
+def test_a_batch_is_one_tensor_and_a_list_of_plain_targets(city):
+    images, targets = tasks.collate([tasks.proposal_data("val", city)[i] for i in (0, 1)])
+    assert type(images) is torch.Tensor
+    assert images.shape == (2, 3, 64, 64)
+    assert all(type(value) is torch.Tensor for target in targets for value in target.values())
+    assert [set(target) for target in targets] == [{"boxes", "labels", "proposals"}] * 2
+
+
+def test_images_of_several_sizes_in_a_batch_are_refused_and_resizing_helps(city):
+    small, large = tasks.detection_data("val", city)[0], tasks.detection_data("val", city, size=96)[0]
+    with pytest.raises(ValueError, match=r"images: got the sizes \[\(64, 64\), \(96, 96\)\]"):
+        tasks.collate([small, large])
+    assert torch.allclose(large[1]["boxes"], small[1]["boxes"] * 1.5)
+
+
+def test_other_categories_are_refused(city):
+    file = city / "coco/annotations/instances_val2017.json"
+    file.write_text(file.read_text().replace('"person"', '"giraffe"'))
+    with pytest.raises(ValueError, match=r"root: got the categories .*giraffe.* expected .*person"):
+        tasks.detection_data("val", city)
+
+
+@pytest.mark.slide("20")
+@pytest.mark.parametrize(
+    ("name", "losses"), [("faster_rcnn", 4), ("fast_rcnn", 2), ("rcnn", 2), ("rpn1", 2), ("rpn3", 2), ("rpn9", 2)]
+)
+def test_each_detectors_losses_are_summed_and_its_boxes_scored(city, name, losses):
+    recipe = RECIPES[name]
+    data = recipe.task.data("val", city)
+    batch = tasks.collate([data[0], data[1]])
+    model = recipe.build()
+    torch.manual_seed(0)
+    total = recipe.task.loss(data)(model, batch)
+    torch.manual_seed(0)
+    each = model(*detection.inputs(*batch), batch[1])
+    assert len(each) == losses
+    assert total.item() == pytest.approx(sum(each.values()).item())
+    run = replace(runtime.setup(quiet=True), device="cpu", precision="fp32")
+    scores = recipe.task.score(model, data, run)
+    assert set(scores) >= ({"recall_300"} if name.startswith("rpn") else {"map", "map_50", "map_small", "ap"})
