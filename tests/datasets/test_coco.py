@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection
 from torchvision.transforms import v2
 
-from lecture_utils.datasets import CocoCaptions, CocoInstances
+from lecture_utils.datasets import CocoCaptions, CocoInstances, coco
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 
@@ -118,6 +118,32 @@ def test_transforms_move_image_boxes_and_masks_together(folder):
     assert torch.equal(flipped["boxes"], torch.stack([53 - x1, y0, 53 - x0, y1], 1))
     resized = CocoInstances(*folder, transforms=v2.Resize((20, 80)))
     assert [item["masks"].shape for _, item in resized] == [(3, 20, 80), (0, 20, 80), (1, 20, 80)]
+
+
+def test_detectors_need_no_masks(folder, monkeypatch):
+    monkeypatch.setattr(coco, "_mask", None)  # decoding one would be an error
+    plain, target = CocoInstances(*folder, masks=False)[0]
+    assert set(target) == {"boxes", "labels", "image_id"}
+    assert target["labels"].tolist() == [2, 1, 3]
+    assert plain.shape == (3, 37, 53)
+
+
+def test_what_is_preloaded_is_kept_and_not_changed_by_a_transform_in_place(folder, monkeypatch):
+    def spoil(image, target):
+        target["boxes"].zero_()
+        target.clear()
+        return image.zero_(), target
+
+    expected = [CocoInstances(*folder)[i] for i in range(3)]
+    data = CocoInstances(*folder, transforms=spoil).preload()
+    monkeypatch.setattr(coco, "_photo", None)  # reading one again would be an error
+    assert all(image.sum() == 0 and target == {} for image, target in data)
+    data.transforms = None
+    for (image, target), (photo, wanted) in zip(data, expected, strict=True):
+        assert type(image) is type(photo)
+        assert type(target["boxes"]) is type(wanted["boxes"])
+        assert torch.equal(image, photo)
+        assert torch.equal(target["boxes"], wanted["boxes"])
 
 
 def test_captions_are_those_of_the_image(folder):

@@ -107,6 +107,20 @@ def test_quick_sizes():
     assert source.QUICK_SCENES == {"train": 2000, "val": 200, "test": 500}
 
 
+def test_the_objects_of_one_split_are_made_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path))
+    monkeypatch.setattr(source, "DETECTION_SCENES", {"train": 4, "val": 3, "test": 2})
+    data = source.city_instances("val")
+    assert len(data) == 3
+    image, target = data[0]
+    assert image.shape == (3, 128, 128)
+    assert "masks" not in target
+    assert "masks" in source.city_instances("val", masks=True)[0][1]
+    assert sorted(path.name for path in (tmp_path / "city-128").glob("manifest*")) == ["manifest_val.json"]
+    with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
+        source.city_instances("dev")
+
+
 def test_the_real_exporter_makes_it_and_a_read_only_one_will_do(tmp_path, monkeypatch):
     root = toy_city(64, scenes={"val": 2}, root=tmp_path / "city")
     assert len(CityscapesPairs(root, "val")) == 2

@@ -1,0 +1,21 @@
+"""What a shipped checkpoint scores, and whether its card says so."""
+
+import pytest
+
+from lecture_utils import checkpoints, recipes, runtime
+
+
+def shipped_scores(name: str) -> dict:
+    """The scores of a shipped model on the test scenes."""
+    scenes, scores = recipes.evaluate(name, recipes.load(name), runtime.setup(quiet=True))
+    assert scenes >= 500
+    return scores
+
+
+def check_card(name: str, scores: dict, *, tolerance: float) -> None:
+    """The card is complete and every metric on it is measured again."""
+    card = checkpoints.card(name)
+    assert card["name"] == name
+    assert {"command", "seed", "data", "steps", "seconds", "machine", "scenes", "metrics"} <= set(card)
+    for metric, value in card["metrics"].items():
+        assert scores[metric] == pytest.approx(value, abs=tolerance), metric
