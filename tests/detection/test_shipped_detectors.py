@@ -1,11 +1,17 @@
 """The shipped detectors: each scores what its card says, and they stand in the order of the lecture."""
 
+import time
+
 import pytest
+import torch
 from shipped import check_card, shipped_scores
 
 from lecture_utils import recipes, tasks
+from lecture_utils.costs import costs
+from lecture_utils.datasets import city_instances
+from lecture_utils.detection.selective_search import selective_search
 
-# A detection that moves across an IoU threshold or the hundredth place counts or does not: more than a pixel's rounding.
+# A detection near a threshold of IoU counts or does not: more than a pixel's rounding on another processor.
 TOLERANCE = 0.01
 DETECTORS = [name for name, recipe in recipes.RECIPES.items() if recipe.task is not tasks.SEGMENTATION]
 
@@ -25,3 +31,39 @@ def test_faster_rcnn_finds_the_things_of_the_city(scores):
     assert scores["faster_rcnn"]["map"] >= 0.5
     assert scores["faster_rcnn"]["map_50"] >= 0.85
     assert min(scores["faster_rcnn"]["ap"].values()) >= 0.4
+
+
+@pytest.mark.slide("23")
+def test_each_detector_answers_faster_than_the_one_before_it():
+    image, target = tasks.proposal_data("val")[0]
+    models = {name: recipes.load(name) for name in ("rcnn", "fast_rcnn", "faster_rcnn")}
+    picture = city_instances("val")[0][0].permute(1, 2, 0).numpy()
+
+    def seconds(answer) -> float:
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            answer()
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    with torch.inference_mode():
+        search = seconds(lambda: selective_search(picture, enlarge=2))
+        given = image[None], [target["proposals"]]
+        slow, fast = (search + seconds(lambda name=name: models[name](*given)) for name in ("rcnn", "fast_rcnn"))
+        faster = seconds(lambda: models["faster_rcnn"](image[None]))
+    assert slow > 1.5 * fast > 3 * faster
+
+
+@pytest.mark.slide("19")
+def test_fast_rcnn_does_a_fraction_of_rcnns_work_on_the_same_proposals():
+    image, target = tasks.proposal_data("val")[0]
+    given = image[None], [target["proposals"].as_subclass(torch.Tensor)]
+    rcnn, fast = (costs(recipes.load(name).eval(), *given).flops for name in ("rcnn", "fast_rcnn"))
+    assert rcnn > 10 * fast
+
+
+@pytest.mark.slide("18", "19", "20")
+def test_proposals_of_a_network_find_more_than_those_of_selective_search(scores):
+    assert scores["faster_rcnn"]["map"] > scores["fast_rcnn"]["map"] + 0.05
+    assert scores["rpn9"]["recall_300"] > 0.9

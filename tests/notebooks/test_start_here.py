@@ -9,6 +9,7 @@ import torch
 from lecture_utils import recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
+from lecture_utils.detection.boxes import iou
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
 
@@ -60,6 +61,16 @@ def test_class_and_label_map_of_the_scene_come_from_trained_networks(names):
         labels = recipes.load("unet")(tasks.photo_transforms()(image)[None]).argmax(dim=1)[0].numpy()
     assert (names["predicted"] == labels).mean() > 0.99
     assert names["named"] == max(picture.objects, key=lambda thing: thing.area).category
+
+
+@pytest.mark.slide("02", "20")
+def test_every_thing_of_the_scene_is_found_by_the_trained_detector(names):
+    picture = toycity.render(names["scene"], size=256)
+    overlap = iou(torch.tensor([thing.box for thing in picture.objects]).float(), names["boxes"])
+    assert overlap.shape[0] == overlap.shape[1]  # as many boxes as things, none twice
+    assert (overlap.amax(1) >= 0.5).all()
+    kinds = [names["kinds"][label - 1] for label in names["labels"][overlap.argmax(1)]]
+    assert kinds == [thing.category for thing in picture.objects]
 
 
 @pytest.mark.slide("03")
