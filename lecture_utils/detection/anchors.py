@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def base_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Float[Tensor, "k 4"]:
+def base_anchors(sizes: Sequence[int | float], ratios: Sequence[int | float]) -> Float[Tensor, "k 4"]:
     """K = sizes × ratios boxes around the origin, in whole pixels, sizes varying fastest.
 
     A size is the square root of the area in pixels; a ratio is height / width, so 2 is tall and ½ is wide.
@@ -26,8 +26,8 @@ def base_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Float[Tenso
 
 def anchors_over(
     base: Float[Tensor, "k 4"], map_size: tuple[int, int], stride: int | tuple[int, int]
-) -> Float[Tensor, "h*w*k 4"]:
-    """The base anchors at every point of a feature map of (height, width); `stride` pixels lie between two points.
+) -> Float[Tensor, "anchors 4"]:
+    """The K base anchors at each of the h · w points, `stride` pixels apart, of a feature map (h, w): h·w·K anchors.
 
     Row by row, and the K anchors of a point beside each other. The first point sits at pixel (0, 0). `stride` may be
     two numbers, (vertical, horizontal), as where the map has 38 × 63 points for 600 × 1000 pixels; torchvision divides

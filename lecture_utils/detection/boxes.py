@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+Number = int | float
+
 # exp of more would make a box 62 times larger than its anchor and may overflow (Detectron's constant).
 LARGEST_LOG = log(1000 / 16)
 
@@ -64,7 +66,7 @@ def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Te
 
 
 def encode(
-    boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"], weights: tuple[float, ...] = (1, 1, 1, 1)
+    boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n 4"]:
     """The corrections (dx, dy, dw, dh) that turn each anchor into its box (slide 18; R-CNN, appendix C).
 
@@ -81,7 +83,7 @@ def encode(
 
 
 def decode(
-    corrections: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[float, ...] = (1, 1, 1, 1)
+    corrections: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n *k 4"]:
     """Apply corrections to anchors: the inverse of `encode`. No side grows more than 62.5 times."""
     if corrections.shape != anchors.shape:
@@ -95,19 +97,19 @@ def decode(
     return to_corners(torch.cat([centre, size], dim=-1))
 
 
-def clip(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
+def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[Tensor, "*n 4"]:
     """Cut boxes to an image of `height` × `width` pixels."""
     _require_boxes(boxes=boxes)
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
-def large_enough(boxes: Float[Tensor, "n 4"], side: float) -> Bool[Tensor, "n"]:
+def large_enough(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
     """Whether width and height are both at least `side` pixels."""
     return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
 
 
-def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float) -> Int64[Tensor, "kept"]:
+def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: Number) -> Int64[Tensor, "kept"]:
     """Non-maximum suppression: the indices of the boxes to keep, best first (slide 22).
 
     Take the best box, drop every other that overlaps it by more than `threshold` (IoU; exactly as much may stay), and

@@ -11,7 +11,7 @@ BACKGROUND, BETWEEN = -1, -2
 
 
 def match(
-    overlap: Float[Tensor, "objects boxes"], *, high: float, low: float, rescue: bool = False
+    overlap: Float[Tensor, "objects boxes"], *, high: int | float, low: int | float, rescue: bool = False
 ) -> Int64[Tensor, "boxes"]:
     """Give each box the object it overlaps most: its index from an IoU of `high` on, else −1 (background) or −2.
 
@@ -36,7 +36,7 @@ def match(
 
 
 def sample(
-    matches: Int64[Tensor, "boxes"], number: int, positive_share: float
+    matches: Int64[Tensor, "boxes"], number: int, positive_share: int | float
 ) -> tuple[Bool[Tensor, "boxes"], Bool[Tensor, "boxes"]]:
     """Draw at most `number` boxes for a training step: masks of the positive and of the negative ones drawn.
 

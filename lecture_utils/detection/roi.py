@@ -19,11 +19,12 @@ Boxes = Tensor | Sequence[Tensor]
 
 
 def roi_pool(
-    features: Float[Tensor, "b c h w"], boxes: Boxes, size: Pair, spatial_scale: float = 1.0
+    features: Float[Tensor, "b c h w"], boxes: Boxes, size: Pair, spatial_scale: int | float = 1.0
 ) -> Float[Tensor, "n c h_out w_out"]:
     """Round each box to whole cells of the map, divide these into `size` (height, width) parts, take their maxima.
 
     Every box gets at least one cell. Parts share cells where these do not divide evenly; a part beyond the map gives 0.
+    Equal maxima share the gradient, which torchvision gives to the first.
     """
     image, corners = by_image(features, boxes)
     (down, across), (height, width) = pair("size", size, least=1), features.shape[2:]
@@ -31,7 +32,7 @@ def roi_pool(
     rows = pooled_cells(y0, y1, down, height)[:, :, None, :, None]
     columns = pooled_cells(x0, x1, across, width)[:, None, :, None, :]
     cells = ((image.view(-1, 1, 1, 1, 1) * height + rows) * width + columns).clamp(min=0).flatten(3)
-    flat = features.permute(0, 2, 3, 1).flatten(0, 2)  # a row of channels for each cell of each map
+    flat = features.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # a row of channels for each cell of each map
     # The first cell of every part, then the second, …: what is held at a time is as large as the output.
     pooled = reduce(torch.maximum, (flat[cell] for cell in cells.unbind(3)))  # n h_out w_out c
     empty = ((rows < 0) | (columns < 0)).flatten(3)[..., :1]
@@ -59,7 +60,7 @@ def roi_align(
     features: Float[Tensor, "b c h w"],
     boxes: Boxes,
     size: Pair,
-    spatial_scale: float = 1.0,
+    spatial_scale: int | float = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
 ) -> Float[Tensor, "n c h_out w_out"]:
@@ -90,8 +91,9 @@ def sample_points(
 
     A point at 2 reads the feature of cell 2. nan fills up boxes that have fewer points than the largest one.
     """
-    low, high = (low - 0.5, high - 0.5) if aligned else (low, high.maximum(low + 1))
-    low, part = low[:, None, None], (high - low)[:, None, None] / number
+    low, high = (low - 0.5, high - 0.5) if aligned else (low, high)
+    extent = high - low if aligned else (high - low).clamp(min=1)
+    low, part = low[:, None, None], extent[:, None, None] / number
     count = part.ceil().clamp(min=0) if sampling_ratio <= 0 else torch.full_like(part, sampling_ratio)
     i = torch.arange(number, device=part.device)[:, None]
     k = torch.arange(int(max(count.flatten().tolist(), default=1)), device=part.device)

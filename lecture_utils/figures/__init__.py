@@ -1,5 +1,6 @@
 """Pictures: overlays, scores and diagrams, in one look."""
 
+from lecture_utils.figures.boxes import anchors_on, class_colour, corrected, detections, draw_boxes, photograph
 from lecture_utils.figures.grids import (
     TINTS,
     cell_arrow,
@@ -28,19 +29,28 @@ from lecture_utils.figures.overlays import (
     picture,
     training_curve,
 )
+from lecture_utils.figures.proposals import nms_steps, objectness_maps, pale, seconds_an_image
+from lecture_utils.figures.roi import roi_cells
 from lecture_utils.figures.scores import confusion_map, curves
 from lecture_utils.figures.style import picture_axes, show
+from lecture_utils.figures.two_boxes import two_boxes
+from lecture_utils.figures.warped_regions import region_answer, warped
 from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, window_answer
 
 __all__ = [
     "TINTS",
+    "anchors_on",
     "boundaries_magnified",
     "cell_arrow",
+    "class_colour",
     "class_iou_bars",
     "compare",
     "confusion_map",
+    "corrected",
     "count_colours",
     "curves",
+    "detections",
+    "draw_boxes",
     "entry_colours",
     "grid_canvas",
     "grid_row",
@@ -50,17 +60,26 @@ __all__ = [
     "mark",
     "matrix_of_places",
     "matrix_product",
+    "nms_steps",
     "number_grid",
+    "objectness_maps",
     "one_to_many",
     "overlap",
     "overlay",
+    "pale",
+    "photograph",
     "picture",
     "picture_axes",
+    "region_answer",
     "remembered_position",
+    "roi_cells",
     "same_colour",
+    "seconds_an_image",
     "show",
     "training_curve",
+    "two_boxes",
     "unet_diagram",
+    "warped",
     "window_answer",
     "window_tints",
 ]

@@ -85,7 +85,7 @@ def number_grid(
     bold = _like(values, "highlight", np.zeros(values.shape) if highlight is None else highlight).astype(bool)
     texts = [[format_number(value) for value in row] for row in values.tolist()]
     longest = max(len(text) for row in texts for text in row)
-    size = min(LARGEST_TEXT, max(SMALLEST_TEXT, _points_per_cell(ax) * min(0.45, 1.25 / max(longest, 1))))
+    size = min(LARGEST_TEXT, max(SMALLEST_TEXT, points_per_unit(ax) * min(0.45, 1.25 / max(longest, 1))))
 
     for row, column in np.ndindex(values.shape):
         x, y = at[0] + column, at[1] + row
@@ -226,14 +226,15 @@ def ink_on(fill: str) -> str:
     return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.213 else "white"
 
 
+def points_per_unit(ax: Axes) -> float:
+    """How many points (1/72 inch) a cell, or a pixel of a picture, is wide on these axes."""
+    ax.apply_aspect()
+    (x0, _), (x1, _) = ax.transData.transform([(0, 0), (1, 0)])
+    return abs(x1 - x0) * 72 / ax.figure.dpi
+
+
 def _like(values: np.ndarray, argument: str, given: ArrayLike) -> np.ndarray:
     given = np.asarray(given)
     if given.shape != values.shape:
         raise ValueError(f"{argument}: got shape {given.shape}, expected {values.shape}, one for each value")
     return given
-
-
-def _points_per_cell(ax: Axes) -> float:
-    ax.apply_aspect()
-    (x0, _), (x1, _) = ax.transData.transform([(0, 0), (1, 0)])
-    return abs(x1 - x0) * 72 / ax.figure.dpi

@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, THIN_CLASSES, colour_labels
 from lecture_utils.figures.style import (
@@ -52,11 +54,17 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
 def legend(fig: Figure, *label_maps: np.ndarray, columns: int = 6) -> None:
     """Name the colours of the classes in these label maps, below the figure, which grows by the room that takes."""
     present = np.unique(np.concatenate([np.unique(labels) for labels in label_maps]))
-    swatches = [Patch(facecolor=PALETTE[i] / 255, label=CLASSES[i]) for i in present if i != IGNORE_INDEX]
+    colours = {CLASSES[i]: to_hex(PALETTE[i] / 255) for i in present if i != IGNORE_INDEX}
     if IGNORE_INDEX in present:
-        swatches.append(Patch(facecolor=np.array(IGNORE_COLOUR) / 255, label="ignored"))
-    for swatch in swatches:
-        swatch.set(edgecolor=INK, linewidth=0.5)
+        colours["ignored"] = to_hex(np.array(IGNORE_COLOUR) / 255)
+    name_colours(fig, colours, columns=columns)
+
+
+def name_colours(fig: Figure, colours: Mapping[str, ColorType], *, columns: int = 6) -> None:
+    """Name colours below the figure, which grows by the room that takes."""
+    if not colours:
+        return
+    swatches = [Patch(facecolor=colour, edgecolor=INK, linewidth=0.5, label=name) for name, colour in colours.items()]
     rows = ceil(len(swatches) / columns)
     fig.set_figheight(fig.get_figheight() + 0.1 + 0.25 * rows)
     fig.legend(

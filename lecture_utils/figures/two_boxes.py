@@ -1,0 +1,36 @@
+"""Two boxes and what they share: intersection over union as a picture (slide 14)."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lecture_utils.figures.style import BLUE, INK, ORANGE, course_look
+
+
+@course_look
+def two_boxes(
+    a: Sequence[float], b: Sequence[float], *, size: tuple[float, float] = (90, 135), title: str = ""
+) -> Figure:
+    """Draw two boxes (x0, y0, x1, y1) on an empty picture of `size` (height, width); what both cover is filled.
+
+    The areas of intersection and union are written below, in square pixels.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    for name, box in (("a", a), ("b", b)):
+        if box.shape != (4,) or (box[2:] < box[:2]).any():
+            raise ValueError(f"{name}: got {box.tolist()}, expected one box (x0, y0, x1, y1) with x0 ≤ x1 and y0 ≤ y1")
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common = np.clip(high - low, 0, None)
+    fig, ax = plt.subplots(figsize=(5.4, 5.4 * size[0] / size[1]))
+    ax.add_patch(Rectangle(low, *common, color=INK, alpha=0.3, linewidth=0))
+    for box, colour, line, name in ((a, BLUE, "-", "first box"), (b, ORANGE, "--", "second box")):
+        patch = Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, ec=colour, lw=3, ls=line, label=name)
+        ax.add_patch(patch)
+    ax.set(xlim=(0, size[1]), ylim=(size[0], 0), xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", title=title)
+    areas = [(box[2:] - box[:2]).prod() for box in (a, b)]
+    shared = common.prod()
+    ax.legend(loc="upper right", title=f"intersection {shared:,.0f}, union {sum(areas) - shared:,.0f}")
+    return fig

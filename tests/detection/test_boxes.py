@@ -1,0 +1,280 @@
+"""Box arithmetic beside torchvision on hundreds of random inputs, decode∘encode, and NMS with all that is equal."""
+
+# Where the tests run with jaxtyping's checks on, its TypeError comes before the functions' own ValueError.
+
+import random
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision import ops
+from torchvision.models.detection._utils import BoxCoder
+
+from lecture_utils.detection.boxes import (
+    LARGEST_LOG,
+    area,
+    clip,
+    decode,
+    encode,
+    giou,
+    iou,
+    large_enough,
+    nms,
+    to_centre,
+    to_corners,
+)
+
+CONFIGURATIONS = 200
+WEIGHTS = ((1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0))
+
+
+def random_boxes(dice, number, *, whole=False):
+    """Boxes of random place and shape on an image of random size, also beyond it; `whole` ones touch often."""
+    generator = torch.Generator().manual_seed(dice.randrange(2**31))
+    extent = torch.tensor([dice.uniform(5, 300), dice.uniform(5, 300)])
+    low = (torch.rand(number, 2, generator=generator) * 1.4 - 0.2) * extent
+    size = torch.rand(number, 2, generator=generator) * extent * dice.choice([0.1, 0.5, 1])
+    if whole:
+        low, size = (low / extent * 9).round(), (size / extent * 5).ceil()
+    return torch.cat([low, low + size.clamp(min=0.01)], 1)
+
+
+def two_sets(seed):
+    """Two sets of boxes; every tenth one is empty, every third on whole numbers."""
+    dice = random.Random(seed)
+    counts = [0 if (seed + i) % 10 == 0 else dice.randint(1, 20) for i in range(2)]
+    return [random_boxes(dice, count, whole=seed % 3 == 0) for count in counts]
+
+
+def equal(ours, expected):
+    torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+
+
+# Formats and overlap
+
+
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_formats_are_torchvisions(seed):
+    boxes, _ = two_sets(seed)
+    centre = to_centre(boxes)
+    torch.testing.assert_close(centre, ops.box_convert(boxes, "xyxy", "cxcywh"))
+    torch.testing.assert_close(to_corners(centre), ops.box_convert(centre, "cxcywh", "xyxy"))
+    torch.testing.assert_close(to_corners(centre), boxes, rtol=1e-5, atol=1e-4)
+    equal(area(boxes), ops.box_area(boxes))
+
+
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_iou_and_giou_are_torchvisions(seed):
+    a, b = two_sets(seed)
+    equal(iou(a, b), ops.box_iou(a, b))
+    torch.testing.assert_close(giou(a, b), ops.generalized_box_iou(a, b))
+
+
+@pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 10))
+def test_iou_is_the_share_of_pixels(seed):
+    """Whole-numbered boxes drawn as masks: counted, not computed."""
+    dice = random.Random(seed)
+    a, b = (random_boxes(dice, 6, whole=True).long() + 4 for _ in range(2))
+    for (i, one), (j, other) in ((p, q) for p in enumerate(a.tolist()) for q in enumerate(b.tolist())):
+        masks = torch.zeros(2, 30, 30, dtype=torch.bool)
+        for mask, (x0, y0, x1, y1) in zip(masks, (one, other), strict=True):
+            mask[y0:y1, x0:x1] = True
+        expected = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+        assert iou(a.float(), b.float())[i, j] == pytest.approx(expected.item())
+
+
+def test_giou_still_tells_how_far_apart():
+    box = torch.tensor([[0.0, 0, 1, 1]])
+    others = torch.tensor([[0.0, 0, 1, 1], [1, 0, 2, 1], [3, 0, 4, 1], [9, 0, 10, 1]])
+    assert iou(box, others).tolist() == [[1, 0, 0, 0]]
+    torch.testing.assert_close(giou(box, others), torch.tensor([[1.0, 0, -0.5, -0.8]]))
+
+
+def test_boxes_without_area_overlap_nothing():
+    flat = torch.tensor([[3.0, 3, 3, 3], [0, 2, 9, 2]])
+    real = torch.tensor([[0.0, 0, 9, 9]])
+    assert iou(flat, torch.cat([flat, real])).tolist() == [[0, 0, 0]] * 2
+    assert giou(flat[:1], flat[:1]).tolist() == [[0]]
+    assert not giou(flat, torch.cat([flat, real])).isnan().any()
+
+
+@pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 4))
+def test_clip_and_large_enough_are_torchvisions(seed):
+    dice = random.Random(seed)
+    boxes, _ = two_sets(seed)
+    height, width, side = dice.uniform(1, 200), dice.uniform(1, 200), dice.uniform(0, 40)
+    clipped = clip(boxes, height, width)
+    equal(clipped, ops.clip_boxes_to_image(boxes, (height, width)))
+    equal(large_enough(clipped, side).nonzero()[:, 0], ops.remove_small_boxes(clipped, side))
+
+
+# Corrections
+
+
+@pytest.mark.slide("18")
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_corrections_are_torchvisions(seed, weights):
+    dice = random.Random(seed)
+    number = 0 if seed % 10 == 0 else dice.randint(1, 20)
+    boxes, anchors = random_boxes(dice, number).double(), random_boxes(dice, number).double()
+    coder = BoxCoder(weights)
+    torch.testing.assert_close(encode(boxes, anchors, weights), coder.encode_single(boxes, anchors))
+    corrections = 4 * weights[2] * torch.randn(number, 4, generator=torch.Generator().manual_seed(seed)).double()
+    # A seventh of the growths are beyond the limit.
+    torch.testing.assert_close(decode(corrections, anchors, weights), coder.decode_single(corrections, anchors))
+
+
+@pytest.mark.slide("18")
+def test_the_correction_of_the_example():
+    box, anchor = torch.tensor([[5.0, 5, 25, 25]]), torch.tensor([[0.0, 0, 10, 20]])
+    torch.testing.assert_close(encode(box, anchor), torch.tensor([[1, 0.25, 0.693147, 0]]))
+    torch.testing.assert_close(decode(torch.tensor([[1, 0.25, 0.693147, 0]]), anchor), box)
+
+
+def sides(least, most):
+    return st.floats(least, most, width=32)
+
+
+boxes = st.lists(st.tuples(sides(-500, 500), sides(-500, 500), sides(1, 200), sides(1, 200)), max_size=5)
+
+
+@pytest.mark.slide("18")
+@given(boxes, boxes, st.tuples(*[st.floats(0.25, 16)] * 4))
+def test_decoding_what_was_encoded_gives_the_box_back(first, second, weights):
+    number = min(len(first), len(second))
+    box, anchor = (
+        to_corners(torch.tensor(some[:number], dtype=torch.float64).reshape(-1, 4)) for some in (first, second)
+    )
+    # Growth is limited, so a box 62.5 times larger than its anchor does not come back.
+    fits = ((to_centre(box) / to_centre(anchor))[:, 2:] < 62).all(1)
+    box, anchor = box[fits], anchor[fits]
+    torch.testing.assert_close(decode(encode(box, anchor, weights), anchor, weights), box, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.slide("18")
+def test_no_box_grows_without_limit():
+    anchor = torch.tensor([[0.0, 0, 10, 20]])
+    grown = to_centre(decode(torch.tensor([[0.0, 0, 1000, 1000]]), anchor))
+    torch.testing.assert_close(grown, torch.tensor([[5.0, 10, 625, 1250]]))
+    assert pytest.approx(4.135166556742356, abs=0) == LARGEST_LOG
+
+
+def test_every_class_may_have_corrections_of_its_own():
+    anchors = random_boxes(random.Random(0), 5)
+    corrections = torch.randn(5, 3, 4)
+    together = decode(corrections, anchors[:, None].expand(-1, 3, -1))
+    for label in range(3):
+        equal(together[:, label], decode(corrections[:, label], anchors))
+
+
+def test_corrections_carry_gradients():
+    anchors = random_boxes(random.Random(1), 4).double()
+    corrections = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: decode(x, anchors, (10, 10, 5, 5)), corrections)
+
+
+# Non-maximum suppression
+
+
+def scored_boxes(seed):
+    """Boxes in heaps, so that many overlap; every other time with many equal scores; none every tenth time."""
+    dice, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    number = 0 if seed % 10 == 0 else dice.randint(1, 60)
+    heaps = random_boxes(dice, 4)
+    boxes = heaps[torch.randint(4, (number,), generator=generator)] + torch.randn(number, 4, generator=generator) * 3
+    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 0.5)
+    scores = torch.rand(number, generator=generator)
+    return boxes, (scores * 4).round() if seed % 2 else scores
+
+
+@pytest.mark.slide("22")
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_nms_is_torchvisions(seed):
+    boxes, scores = scored_boxes(seed)
+    threshold = random.Random(seed).uniform(0, 1)
+    equal(nms(boxes, scores, threshold), ops.nms(boxes, scores, threshold))
+
+
+@pytest.mark.slide("22")
+@pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 4))
+def test_what_nms_keeps_overlaps_little_and_what_it_drops_overlaps_better_boxes(seed):
+    boxes, scores = scored_boxes(seed)
+    kept = nms(boxes, scores, 0.4)
+    overlap = iou(boxes, boxes)
+    among = overlap[kept][:, kept].fill_diagonal_(0)
+    assert (among <= 0.4).all()
+    assert (scores[kept].diff() <= 0).all()
+    for dropped in set(range(len(boxes))) - set(kept.tolist()):
+        assert any(overlap[dropped, k] > 0.4 and scores[k] >= scores[dropped] for k in kept.tolist())
+
+
+@pytest.mark.slide("22")
+@pytest.mark.parametrize(("width", "threshold"), [(1, 0.5), (3, 0.25)])
+def test_a_box_that_overlaps_exactly_as_much_stays(width, threshold):
+    # Unions of 2 and 4, overlaps of 1: the quotients are exact.
+    boxes = torch.tensor([[0.0, 0, 2, 1], [0, 0, 1, 1]]) if width == 1 else torch.tensor([[0.0, 0, 4, 1], [0, 0, 1, 1]])
+    assert iou(boxes[:1], boxes[1:]).item() == threshold
+    for function in (nms, ops.nms):
+        assert function(boxes, torch.tensor([0.9, 0.8]), threshold).tolist() == [0, 1]
+        assert function(boxes, torch.tensor([0.9, 0.8]), threshold - 1e-3).tolist() == [0]
+
+
+@pytest.mark.slide("22")
+def test_equal_scores_keep_their_order():
+    boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9], [1, 0, 10, 9], [40, 0, 49, 9]])
+    assert nms(boxes, torch.ones(4), 0.5).tolist() == [0, 1, 3]
+    assert nms(boxes, torch.tensor([1.0, 1, 2, 1]), 0.5).tolist() == [2, 1, 3]
+
+
+def test_the_random_cases_are_of_every_kind():
+    empty = equal_scores = everything = 0
+    for seed in range(CONFIGURATIONS):
+        boxes, scores = scored_boxes(seed)
+        empty += not len(boxes)
+        equal_scores += len(scores.unique()) < len(scores)
+        everything += len(nms(boxes, scores, random.Random(seed).uniform(0, 1))) == len(boxes) > 0
+    assert empty == 20
+    assert equal_scores >= 60
+    assert everything <= 60
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_changes_its_input(seed):
+    boxes, scores = scored_boxes(11 + seed)
+    before = boxes.clone(), scores.clone()
+    nms(boxes, scores, 0.5)
+    clip(boxes, 5, 7)
+    encode(boxes, boxes)
+    decode(boxes, boxes)
+    iou(boxes, boxes)
+    equal(boxes, before[0])
+    equal(scores, before[1])
+
+
+BOX = torch.tensor([[0.0, 0, 4, 4]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: iou(BOX[0], BOX), "a: got shape (4,), expected (n, 4)"),
+        (lambda: iou(BOX, BOX[:, :3]), "b: got shape (1, 3), expected (n, 4)"),
+        (lambda: giou(BOX[0], BOX), "a: got shape (4,)"),
+        (lambda: area(BOX.mT), "boxes: got shape (4, 1), expected (…, 4)"),
+        (lambda: to_centre(BOX.mT), "boxes: got shape (4, 1)"),
+        (lambda: to_corners(BOX.mT), "boxes: got shape (4, 1)"),
+        (lambda: clip(BOX.mT, 3, 3), "boxes: got shape (4, 1)"),
+        (lambda: encode(BOX, BOX[0]), "anchors: got shape (4,), expected (n, 4)"),
+        (lambda: encode(BOX, BOX - BOX), "boxes, anchors: got one of width or height 0"),
+        (lambda: encode(BOX[:, [0, 1, 0, 3]], BOX), "boxes, anchors: got one of width or height 0"),
+        (lambda: decode(BOX, BOX[0]), "corrections: got shape (1, 4), expected (4,)"),
+        (lambda: nms(BOX, torch.ones(2), 0.5), "scores: got shape (2,), expected (1,)"),
+        (lambda: nms(BOX[0], torch.ones(1), 0.5), "boxes: got shape (4,), expected (n, 4)"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{re.escape(message)}|jaxtyping|parameter"):
+        call()
