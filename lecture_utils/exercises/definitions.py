@@ -15,6 +15,9 @@ MODULES = {
     "02": "unpooling",
     "03": "transposed_convolution",
     "04": "unet",
+    "05": "from_one_box_to_many",
+    "06": "rcnn_and_fast_rcnn",
+    "07": "region_proposals",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 

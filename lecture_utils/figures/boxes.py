@@ -214,6 +214,8 @@ def corrected(
     draw_boxes(ax, before, colours=SKY, dashed=True)
     draw_boxes(ax, after, colours=ORANGE)
     for (x0, y0), (x1, y1) in zip(_centres(before), _centres(after), strict=True):
+        if np.hypot(x1 - x0, y1 - y0) < 0.5:  # no arrow would be seen, only its head
+            continue
         arrow = FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0)
         arrow.set(color=ORANGE, lw=1.4, zorder=3)
         arrow.set_path_effects([withStroke(linewidth=2.6, foreground=INK)])

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lecture_utils.detection.boxes import iou
@@ -29,9 +30,13 @@ HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*t
 
 
 def pale(image: Tensor | np.ndarray) -> np.ndarray:
-    """A photograph in pale grey, (h, w, 3) uint8, before which boxes stand out; of few levels, so files stay small."""
-    grey = np.asarray(photograph(image)).mean(2)
-    return np.repeat((grey / 32).round()[..., None].astype(np.uint8) * 10 + 170, 3, axis=2)
+    """A photograph in pale colours, (h, w, 3) uint8, before which boxes stand out.
+
+    Without its texture and in few colours, so that files stay small.
+    """
+    smooth = np.asarray(Image.fromarray(np.asarray(photograph(image))).filter(ImageFilter.MedianFilter(3)))
+    lighter = Image.fromarray((smooth // 2 + 127).astype(np.uint8))
+    return np.asarray(lighter.quantize(12, dither=Image.Dither.NONE).convert("RGB"))
 
 
 @course_look
