@@ -105,6 +105,8 @@ def _write(ax: Axes, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[
     font = FontProperties(family="DejaVu Sans", size=LABEL_SIZE)
     height, taken = 1.35 * LABEL_SIZE * point, np.zeros((0, 4))
     for number, ((x0, y0, x1, y1), text, colour) in enumerate(zip(boxes, texts, colours, strict=True)):
+        if not text:
+            continue
         width = (TextPath((0, 0), text, prop=font).get_extents().width + 0.6 * LABEL_SIZE) * point
         places = [(x, y) for y in (y0 - height, y1, y0, y1 - height) for x in (x0, x1 - width)]
         places = [(np.clip(x, left, right - width), np.clip(y, top, bottom - height)) for x, y in places]

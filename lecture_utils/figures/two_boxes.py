@@ -24,7 +24,7 @@ def two_boxes(
             raise ValueError(f"{name}: got {box.tolist()}, expected one box (x0, y0, x1, y1) with x0 ≤ x1 and y0 ≤ y1")
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
     common = np.clip(high - low, 0, None)
-    fig, ax = plt.subplots(figsize=(5.4, 5.4 * size[0] / size[1]))
+    fig, ax = plt.subplots(figsize=(4.8, 4.8 * size[0] / size[1] + 0.7))
     ax.add_patch(Rectangle(low, *common, color=INK, alpha=0.3, linewidth=0))
     for box, colour, line, name in ((a, BLUE, "-", "first box"), (b, ORANGE, "--", "second box")):
         patch = Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, ec=colour, lw=3, ls=line, label=name)
@@ -32,5 +32,6 @@ def two_boxes(
     ax.set(xlim=(0, size[1]), ylim=(size[0], 0), xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", title=title)
     areas = [(box[2:] - box[:2]).prod() for box in (a, b)]
     shared = common.prod()
-    ax.legend(loc="upper right", title=f"intersection {shared:,.0f}, union {sum(areas) - shared:,.0f}")
+    words = f"intersection {shared:,.0f}, union {sum(areas) - shared:,.0f} square pixels"
+    fig.legend(loc="outside lower center", ncols=2, title=words)
     return fig

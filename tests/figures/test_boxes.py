@@ -296,3 +296,11 @@ def test_bad_input_is_refused_in_words(call, message):
     _, ax = axes_with(scene())
     with pytest.raises((ValueError, TypeError), match=f"{message}|jaxtyping"):
         call(ax)
+
+
+def test_a_box_with_an_empty_name_stays_without_one():
+    _, axes = picture_axes(1, 1)
+    ax = axes[0, 0]
+    picture(ax, np.zeros((40, 60, 3), np.uint8))
+    draw_boxes(ax, [[2, 2, 20, 30], [30, 5, 55, 30]], names=["", "car"])
+    assert [text.get_text() for text in ax.texts] == ["car"]

@@ -17,7 +17,8 @@ from lecture_utils.figures import two_boxes
 def test_it_fills_and_names_what_both_cover(a, b, words, common):
     fig = two_boxes(a, b, title="IoU")
     (ax,) = fig.axes
-    assert ax.get_legend().get_title().get_text() == words
+    (legend,) = fig.legends
+    assert legend.get_title().get_text() == f"{words} square pixels"
     filled, first, second = ax.patches
     assert (*filled.get_xy(), filled.get_width(), filled.get_height()) == common
     for patch, box in ((first, a), (second, b)):
