@@ -1,6 +1,15 @@
 """Pictures: overlays, scores and diagrams, in one look."""
 
-from lecture_utils.figures.boxes import anchors_on, class_colour, corrected, detections, draw_boxes, photograph
+from lecture_utils.figures.boxes import (
+    anchors_on,
+    class_colour,
+    corrected,
+    detections,
+    draw_boxes,
+    pale,
+    photograph,
+    simplified,
+)
 from lecture_utils.figures.grids import (
     TINTS,
     cell_arrow,
@@ -29,7 +38,7 @@ from lecture_utils.figures.overlays import (
     picture,
     training_curve,
 )
-from lecture_utils.figures.proposals import nms_steps, objectness_maps, pale, seconds_an_image
+from lecture_utils.figures.proposals import nms_steps, objectness_maps, seconds_an_image
 from lecture_utils.figures.roi import roi_cells
 from lecture_utils.figures.scores import confusion_map, curves
 from lecture_utils.figures.style import picture_axes, show
@@ -76,6 +85,7 @@ __all__ = [
     "same_colour",
     "seconds_an_image",
     "show",
+    "simplified",
     "training_curve",
     "two_boxes",
     "unet_diagram",

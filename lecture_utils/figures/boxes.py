@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
+from PIL import Image, ImageFilter
 
 from lecture_utils.figures.grids import ink_on, points_per_unit
 from lecture_utils.figures.overlays import name_colours, picture
@@ -50,6 +51,17 @@ def class_colour(label: int) -> str:
 def photograph(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """What a reader gives, a tensor (3, H, W) uint8, as `picture` wants it: (H, W, 3). An array stays as it is."""
     return _array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
+
+
+def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarray:
+    """A photograph without its texture and in few colours, (h, w, 3) uint8, so that large pictures weigh little."""
+    smooth = Image.fromarray(photograph(image)).filter(ImageFilter.MedianFilter(3))
+    return np.asarray(smooth.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
+
+
+def pale(image: torch.Tensor | np.ndarray) -> np.ndarray:
+    """A photograph, simplified, in pale colours, (h, w, 3) uint8, before which boxes stand out."""
+    return simplified(image, colours=12) // 2 + 127
 
 
 def _array(values: torch.Tensor | ArrayLike) -> np.ndarray:

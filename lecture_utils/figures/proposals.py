@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.figures.boxes import draw_boxes, photograph
+from lecture_utils.figures.boxes import draw_boxes, pale
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import (
     BLUE,
@@ -27,16 +26,6 @@ from lecture_utils.figures.style import (
 )
 
 HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 0.9)])
-
-
-def pale(image: Tensor | np.ndarray) -> np.ndarray:
-    """A photograph in pale colours, (h, w, 3) uint8, before which boxes stand out.
-
-    Without its texture and in few colours, so that files stay small.
-    """
-    smooth = np.asarray(Image.fromarray(np.asarray(photograph(image))).filter(ImageFilter.MedianFilter(3)))
-    lighter = Image.fromarray((smooth // 2 + 127).astype(np.uint8))
-    return np.asarray(lighter.quantize(12, dither=Image.Dither.NONE).convert("RGB"))
 
 
 @course_look

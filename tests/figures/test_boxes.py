@@ -15,9 +15,11 @@ from lecture_utils.figures import (
     corrected,
     detections,
     draw_boxes,
+    pale,
     photograph,
     picture,
     picture_axes,
+    simplified,
 )
 from lecture_utils.figures.boxes import CLASS_COLOURS, FEW
 from lecture_utils.figures.style import ORANGE, SKY
@@ -304,3 +306,21 @@ def test_a_box_with_an_empty_name_stays_without_one():
     picture(ax, np.zeros((40, 60, 3), np.uint8))
     draw_boxes(ax, [[2, 2, 20, 30], [30, 5, 55, 30]], names=["", "car"])
     assert [text.get_text() for text in ax.texts] == ["car"]
+
+
+def test_pale_is_light_and_keeps_the_order_of_brightness():
+    image = torch.cat([torch.zeros(3, 30, 22), torch.full((3, 30, 22), 255)], dim=2).to(torch.uint8)
+    picture = pale(image)
+    assert picture.shape == (30, 44, 3)
+    assert picture.dtype == np.uint8
+    assert picture.min() >= 100
+    assert picture[:, 30:].min() > picture[:, :10].max()
+    assert (pale(image.permute(1, 2, 0).numpy()) == picture).all()
+
+
+def test_a_simplified_picture_has_few_colours_near_the_true_ones():
+    noisy = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert len(np.unique(simplified(noisy, colours=7).reshape(-1, 3), axis=0)) <= 7
+    plain = torch.zeros(3, 30, 48, dtype=torch.uint8)
+    plain[1, :, 20:] = 180
+    assert (simplified(plain) == plain.permute(1, 2, 0).numpy()).all()

@@ -7,7 +7,7 @@ import torchvision
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from lecture_utils.figures import nms_steps, objectness_maps, pale, seconds_an_image
+from lecture_utils.figures import nms_steps, objectness_maps, seconds_an_image
 from lecture_utils.figures.style import BLUE, FAINT, ORANGE, VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -26,16 +26,6 @@ def outlines(ax, colour):
     found = [p for p in ax.patches if isinstance(p, Rectangle) and p.get_edgecolor() == to_rgba(colour)]
     corners = [(p.get_x(), p.get_y(), p.get_x() + p.get_width(), p.get_y() + p.get_height()) for p in found]
     return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4) + 0.5
-
-
-def test_pale_is_light_and_keeps_the_order_of_brightness():
-    image = torch.cat([torch.zeros(3, 30, 22), torch.full((3, 30, 22), 255)], dim=2).to(torch.uint8)
-    picture = pale(image)
-    assert picture.shape == (30, 44, 3)
-    assert picture.dtype == np.uint8
-    assert picture.min() >= 100
-    assert picture[:, 30:].min() > picture[:, :10].max()
-    assert (pale(image.permute(1, 2, 0).numpy()) == picture).all()
 
 
 @pytest.mark.slide("21")
