@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, ImportError) as problem:
         print(f"{options.command}: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
@@ -42,9 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a model by its recipe")
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
-    train.add_argument(
-        "--root", type=Path, help="a folder of Cityscapes pairs or in COCO's layout; the toy city by default"
-    )
+    train.add_argument("--root", type=Path, help=ROOT)
     train.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
@@ -59,9 +57,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="score a shipped model on unseen scenes")
     evaluate.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     evaluate.add_argument("--checkpoint", type=Path, help="score this file that train wrote instead")
-    evaluate.add_argument(
-        "--root", type=Path, help="a folder of Cityscapes pairs or in COCO's layout; the toy city by default"
-    )
+    evaluate.add_argument("--root", type=Path, help=ROOT)
     evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")
     evaluate.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")

@@ -110,3 +110,9 @@ def test_doctor_says_whether_the_course_can_run(capsys, monkeypatch):
         monkeypatch.setattr(doctor, "report", lambda able=able: ("a table", able))
         assert main(["doctor"]) == status
     assert "a table" in capsys.readouterr().out
+
+
+def test_a_missing_library_is_one_line(pairs, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert main(["train", "rcnn", "--root", str(pairs), "--steps", "1"]) == 2
+    assert "train: selective_search needs OpenCV" in capsys.readouterr().err

@@ -21,7 +21,8 @@ from torchvision import tv_tensors
 from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
 
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
-_INSTANCE_KEYS = ("id", "image_id", "category_id", "bbox", "segmentation")
+_BOX_KEYS = ("id", "image_id", "category_id", "bbox")
+_INSTANCE_KEYS = (*_BOX_KEYS, "segmentation")
 _CAPTION_KEYS = ("id", "image_id", "caption")
 
 
@@ -59,7 +60,8 @@ class CocoInstances(Dataset):
         self.transforms = transforms
         self.crowds = crowds
         self.masks = masks
-        self._coco = _index(self.images, self.annotations, _INSTANCE_KEYS, extra={"categories": ("id", "name")})
+        keys = _INSTANCE_KEYS if masks else _BOX_KEYS
+        self._coco = _index(self.images, self.annotations, keys, extra={"categories": ("id", "name")})
         self.categories, self._label_of = _labels(self._coco, categories, self.annotations)
         self.ids = sorted(self._coco.imgs)
         self._kept: dict[int, tuple[tv_tensors.Image, dict]] = {}

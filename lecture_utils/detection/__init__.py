@@ -6,6 +6,7 @@ from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.pretrained import PretrainedFasterRCNN, pretrained_faster_rcnn
 from lecture_utils.detection.rcnn import RCNN
 from lecture_utils.detection.rpn import RPN, ProposalNetwork
+from lecture_utils.detection.single_object import FixedSlots, SingleObject
 from lecture_utils.detection.trunk import Trunk
 
 __all__ = [
@@ -13,9 +14,11 @@ __all__ = [
     "RPN",
     "FastRCNN",
     "FasterRCNN",
+    "FixedSlots",
     "PretrainedFasterRCNN",
     "ProposalNetwork",
     "RegionHead",
+    "SingleObject",
     "Trunk",
     "pretrained_faster_rcnn",
 ]

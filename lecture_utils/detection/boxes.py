@@ -42,7 +42,7 @@ def iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"
     Two boxes without area have no union; their IoU counts as 0.
     """
     intersection, union = _overlap(a, b)
-    return torch.where(union > 0, intersection / union, 0.0)
+    return intersection / _or_one(union)
 
 
 def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
@@ -53,8 +53,7 @@ def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m
     intersection, union = _overlap(a, b)
     low, high = torch.minimum(a[:, None, :2], b[:, :2]), torch.maximum(a[:, None, 2:], b[:, 2:])
     enclosing = (high - low).prod(-1)
-    overlap = torch.where(union > 0, intersection / union, 0.0)
-    return overlap - torch.where(enclosing > 0, (enclosing - union) / enclosing, 0.0)
+    return intersection / _or_one(union) - (enclosing - union) / _or_one(enclosing)
 
 
 def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
@@ -63,6 +62,11 @@ def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Te
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
     return intersection, area(a)[:, None] + area(b) - intersection
+
+
+def _or_one(area: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+    """Areas to divide by, 1 instead of 0: what is divided is 0 there too, and so are its gradients."""
+    return torch.where(area > 0, area, 1.0)
 
 
 def encode(
@@ -74,6 +78,8 @@ def encode(
     A box or an anchor without width or height is a ValueError: no finite correction leads there, or from there.
     """
     _require_boxes(2, boxes=boxes, anchors=anchors)
+    if boxes.shape != anchors.shape:
+        raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, expected {tuple(anchors.shape)}, that of anchors")
     target, anchor = to_centre(boxes), to_centre(anchors)
     if not (torch.cat([target, anchor])[:, 2:] > 0).all():
         raise ValueError("boxes, anchors: got one of width or height 0 or less, expected each to have an area")
@@ -106,6 +112,7 @@ def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[T
 
 def large_enough(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
     """Whether width and height are both at least `side` pixels."""
+    _require_boxes(2, boxes=boxes)
     return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
 
 

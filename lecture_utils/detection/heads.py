@@ -77,7 +77,7 @@ class RegionHead(nn.Module):
         return self.classes(x).float(), self.corrections(x).float().unflatten(1, (self.num_classes, 4))
 
     def draw(self, proposals: Proposals, targets: list[dict]) -> tuple[Proposals, list[Tensor], list[Tensor]]:
-        """Choose the regions to train on in each image, with their classes and boxes; a quarter shows an object.
+        """Choose regions to train on in each image, with their classes and boxes; at most a quarter shows an object.
 
         The objects' own boxes join the proposals, so that there is something to learn from at the start.
         """

@@ -16,8 +16,9 @@ def match(
     """Give each box the object it overlaps most: its index from an IoU of `high` on, else −1 (background) or −2.
 
     Below `low` a box is background (−1); between the two it is neither and takes no part in training (−2). With
-    `rescue`, the boxes that overlap an object best of all keep theirs however small the overlap is, so that no
-    object is left without; only one that no box touches is. An image without objects has background only.
+    `rescue`, the boxes that overlap some object best of all are positive however small the overlap is, for the object
+    that they overlap most. That leaves few objects without: those that no box touches, and those whose best boxes
+    overlap another object still more. An image without objects has background only.
     """
     if overlap.ndim != 2:
         raise ValueError(f"overlap: got shape {tuple(overlap.shape)}, expected (objects, boxes)")

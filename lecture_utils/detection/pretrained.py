@@ -97,10 +97,11 @@ def _load(network: nn.Module, weights: WeightsEnum, file: Path, progress: bool) 
         # weights_only: a pickle could run code, and nobody has checked a file that was put there by hand.
         network.load_state_dict(weights.get_state_dict(progress=progress, check_hash=True, weights_only=True))
     except Exception as problem:  # unpickling what is no pickle raises whatever its bytes happen to spell
-        reason = next(iter(str(problem).splitlines()), type(problem).__name__)
+        reason = " ".join(str(problem).split()[:24]) or type(problem).__name__
         if file.exists():
             raise ValueError(
-                f"{file}: holds no such weights ({reason}). Delete it, and it is fetched anew"
+                f"{file}: holds no weights for this network ({reason}). Delete it, and it is fetched anew; "
+                "or leave out the settings that change the network"
             ) from problem
         raise FileNotFoundError(
             f"{file}: is not there, and {weights.url} cannot be reached ({reason}). "

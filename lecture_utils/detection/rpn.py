@@ -67,7 +67,7 @@ class RPN(nn.Module):
         """Objectness (a logit) and corrections of each of the n = K·h·w anchors, and the anchors."""
         x = F.relu(self.look(features))  # b c h w
         objectness = self.objectness(x).permute(0, 2, 3, 1).flatten(1)  # b K h w → b h w K → b n
-        corrections = self.corrections(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4)  # b 4K h w → b n 4
+        corrections = self.corrections(x).permute(0, 2, 3, 1).reshape(*objectness.shape, 4)  # b 4K h w → b n 4
         return objectness.float(), corrections.float(), anchors_over(self.base, x.shape[-2:], self.stride)
 
     def select(

@@ -27,10 +27,11 @@ class SingleObject(nn.Module):
         self.trunk = trunk
         self.classes = nn.Linear(features, num_classes)
         self.box = nn.Linear(features, 4)
+        start_at_zero(self.classes, self.box)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b 4"]]:
         """Scores (logits) of each class, and the box (x, y, w, h) in shares of the picture."""
-        vector = self.trunk(images)  # b features
+        vector = _vector(self.trunk, images, self.box.in_features)  # b features
         return self.classes(vector).float(), self.box(vector).float()
 
 
@@ -46,14 +47,31 @@ class FixedSlots(nn.Module):
         self.trunk, self.slots = trunk, slots
         self.classes = nn.Linear(features, slots * num_classes)
         self.box = nn.Linear(features, slots * 4)
+        start_at_zero(self.classes, self.box)
 
     def forward(
         self, images: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b slots classes"], Float[Tensor, "b slots 4"]]:
         """Scores of each class and a box (x, y, w, h) in shares, for every slot."""
-        vector = self.trunk(images)  # b features
+        vector = _vector(self.trunk, images, self.box.in_features)  # b features
         split = (self.slots, -1)
         return self.classes(vector).float().unflatten(1, split), self.box(vector).float().unflatten(1, split)
+
+
+def _vector(trunk: nn.Module, images: Float[Tensor, "b c h w"], features: int) -> Float[Tensor, "b features"]:
+    """What the trunk makes of images, which must be of the one size that the heads were made for."""
+    vector = trunk(images)
+    if vector.shape[1:] != (features,):
+        size = " × ".join(map(str, images.shape[-2:]))
+        raise ValueError(f"images: got {size} pixels, which become {vector.shape[1]} features, expected {features}")
+    return vector
+
+
+def start_at_zero(*heads: nn.Linear) -> None:
+    """Let heads give zeros at first; from thousands of inputs, random weights would sum up to wild answers."""
+    for head in heads:
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
 
 
 def alexnet(num_classes: int = 1000) -> SingleObject:

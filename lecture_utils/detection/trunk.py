@@ -14,7 +14,8 @@ from lecture_utils.segmentation.unet import require_channels, require_positive
 class Trunk(nn.Module):
     """Features at every fourth pixel, made of what is seen at every 4th, 8th and 16th.
 
-    Any image size fits; the map has ceil(h / 4) × ceil(w / 4) points of `out_channels` features.
+    Any image size fits, and the map has ceil(h / 4) × ceil(w / 4) points of `out_channels` features; only the batch
+    normalisation refuses to train on a single image of 16 × 16 pixels or less.
     """
 
     stride = 4

@@ -87,7 +87,7 @@ def draw_boxes(
     boxes = _array(boxes).astype(float)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: got shape {boxes.shape}, expected (n, 4)")
-    colours = _one_a_box(colours or ORANGE, len(boxes))
+    colours = _one_a_box(ORANGE if colours is None else colours, len(boxes))
     for argument, given in (("names", names), ("scores", scores), ("colours", colours)):
         if given is not None and len(given) != len(boxes):
             raise ValueError(f"{argument}: got {len(given)}, expected {len(boxes)}, one a box")

@@ -64,8 +64,10 @@ def nms_steps(
     """Draw non-maximum suppression step by step, a panel each: the box that is taken, and those that it drops.
 
     Orange is the next best box (n scores of any scale, the highest first), dashed what it drops, blue what was kept
-    before, grey what is left.
+    before, grey what is left. Without boxes there is no step to draw: a ValueError.
     """
+    if not len(boxes):
+        raise ValueError("boxes: got none, expected at least one")
     left, panels = scores.argsort(descending=True), []
     kept = left[:0]
     while len(left) and len(panels) < steps:

@@ -31,6 +31,7 @@ from lecture_utils.tasks.single_object import (
     in_slots,
     lone_data,
     lone_loss,
+    lone_truth,
     score_lone,
     score_slots,
 )
@@ -54,10 +55,12 @@ __all__ = [
     "in_slots",
     "lone_data",
     "lone_loss",
+    "lone_truth",
     "photo_transforms",
     "proposal_data",
     "score_detection",
     "score_lone",
+    "score_proposals",
     "score_segmentation",
     "score_slots",
     "searched",
@@ -99,7 +102,7 @@ LONE = Task(
     lone_data,
     lone_loss,
     score_lone,
-    about=f"toy city: {LONE_SCENES['train']:,} training scenes at {DETECTION_SIZE} × {DETECTION_SIZE}, one thing on each",
+    about=f"toy city: the things of {LONE_SCENES['train']:,} training scenes, one a scene, painted at 128 × 128",
     collate=collate,
 )
 SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)

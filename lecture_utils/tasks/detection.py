@@ -21,7 +21,7 @@ from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.toycity.export import CATEGORIES
 
-ENLARGE = 4  # the sizes "small" to "large" are told as if scenes were 512 pixels wide, as COCO's photographs are
+WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
 SEARCH_ENLARGE = 2  # Selective Search takes no region below about a hundred pixels
 NUMBERS = (10, 50, 100, 300)
 
@@ -76,26 +76,35 @@ def searched(dataset: CocoInstances) -> list[Tensor]:
     They are kept in `proposals_….safetensors` beside the annotations, or in the course's own data folder where nothing
     can be written there, and searched anew when the annotations are others.
     """
-    name = dataset.annotations.stem.replace("instances", "proposals") + ".safetensors"
-    beside = dataset.annotations.parent
-    file = (beside if os.access(beside, os.W_OK) else runtime.data_root()) / name
+    beside = dataset.annotations.with_name(dataset.annotations.stem.replace("instances", "proposals") + ".safetensors")
+    content = crc32(dataset.annotations.read_bytes())
+    wanted = {"annotations": content, "images": dataset.ids, "enlarge": SEARCH_ENLARGE}
+    elsewhere = runtime.data_root() / f"{beside.stem}-{content:08x}.safetensors"
+    file = beside if beside.exists() or os.access(beside.parent, os.W_OK) else elsewhere
+    if (found := _kept(file, wanted)) is not None:
+        return found
     file.parent.mkdir(parents=True, exist_ok=True)
-    wanted = {"annotations": crc32(dataset.annotations.read_bytes()), "images": dataset.ids, "enlarge": SEARCH_ENLARGE}
     with FileLock(file.with_suffix(".lock")):
-        if file.exists():
-            tensors, kept = checkpoints.read(file, mend="delete it to search anew")
-            if kept == wanted:
-                return list(tensors["boxes"].split(tensors["counts"].tolist()))
-        proposals = _search_all(dataset)
-        counts = torch.tensor([len(boxes) for boxes in proposals])
-        checkpoints.save(file, {"boxes": torch.cat(proposals), "counts": counts}, wanted)
-    return proposals
+        if (found := _kept(file, wanted)) is None:  # nor has another process made it meanwhile
+            found = _search_all(dataset)
+            counts = torch.tensor([len(boxes) for boxes in found])
+            checkpoints.save(file, {"boxes": torch.cat(found), "counts": counts}, wanted)
+    return found
+
+
+def _kept(file: Path, wanted: dict) -> list[Tensor] | None:
+    """The proposals of each image in a file, if it is there and of the wanted images."""
+    if not file.exists():
+        return None
+    tensors, made_for = checkpoints.read(file, mend="delete it to search anew")
+    return list(tensors["boxes"].split(tensors["counts"].tolist())) if made_for == wanted else None
 
 
 def _search_all(dataset: CocoInstances) -> list[Tensor]:
     def search(index: int) -> Tensor:
         image, _ = dataset[index]
-        return selective_search(image.permute(1, 2, 0).numpy(), enlarge=SEARCH_ENLARGE)
+        boxes = selective_search(image.permute(1, 2, 0).numpy(), enlarge=SEARCH_ENLARGE)
+        return torch.unique(boxes, dim=0)  # sorted: OpenCV's order is random, and a training must be repeatable
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV works without Python's lock
         return list(tqdm(pool.map(search, range(len(dataset))), total=len(dataset), desc="Selective Search"))
@@ -129,7 +138,7 @@ def inputs(images: Tensor, targets: list[dict]) -> tuple:
 def score_detection(model: nn.Module, dataset: CocoInstances | WithProposals, run: Runtime) -> dict:
     """COCO's mean average precision, by size and by class."""
     predict = lambda model, batch: (model(*inputs(*batch)), batch[1])  # noqa: E731
-    metric = CocoScores(dataset.categories, enlarge=ENLARGE)
+    metric = CocoScores(dataset.categories, enlarge=WIDTH / dataset[0][0].shape[-1])
     return training.evaluate_batches(model, dataset, metric, run=run, predict=predict, collate=collate)
 
 

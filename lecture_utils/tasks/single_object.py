@@ -35,7 +35,8 @@ def lone_data(split: str, root: Path | str | None = None, *, size: int | None = 
         raise ValueError(f"root: got {root}, expected none: streets with one thing are painted from seeds")
     if split not in LONE_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(LONE_SCENES)}")
-    return LoneObjects(split, LONE_SCENES[split], transforms=photo_transforms(train=split == "train", size=size))
+    transforms = photo_transforms(train=split == "train", size=size)
+    return LoneObjects(split, LONE_SCENES[split], transforms=transforms, quiet=split != "train")
 
 
 def lone_loss(dataset: Dataset, *, weight: float = BOX_WEIGHT) -> Callable:

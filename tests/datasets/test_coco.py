@@ -180,3 +180,14 @@ def test_reading_prints_nothing(folder, capfd):
 def test_the_reader_can_be_sent_to_another_process(folder):
     data = pickle.loads(pickle.dumps(CocoInstances(*folder)))
     assert data[0][1]["labels"].tolist() == [2, 1, 3]
+
+
+def test_boxes_alone_need_no_segmentation(folder):
+    images, annotations = folder
+    content = json.loads(annotations.read_text())
+    for found in content["annotations"]:
+        del found["segmentation"]
+    annotations.write_text(json.dumps(content))
+    assert len(CocoInstances(images, annotations, masks=False)[0][1]["boxes"]) == 3
+    with pytest.raises(ValueError, match="lacks 'segmentation'"):
+        CocoInstances(images, annotations)

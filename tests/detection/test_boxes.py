@@ -278,3 +278,15 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
 def test_bad_input_is_refused_in_words(call, message):
     with pytest.raises((ValueError, TypeError), match=f"^{re.escape(message)}|jaxtyping|parameter"):
         call()
+
+
+def test_boxes_without_area_have_gradients_without_nan():
+    for overlap in (iou, giou):
+        point = torch.tensor([[3.0, 3, 3, 3], [0, 0, 4, 4]], requires_grad=True)
+        overlap(point, point.detach()).sum().backward()
+        assert point.grad.isfinite().all()
+
+
+def test_as_many_boxes_as_anchors_are_encoded():
+    with pytest.raises(ValueError, match=r"boxes: got shape \(1, 4\), expected \(3, 4\)"):
+        encode(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[0.0, 0, 2, 2]] * 3))

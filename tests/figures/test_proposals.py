@@ -79,3 +79,8 @@ def test_bars_are_as_long_as_their_parts_together():
         assert ends == pytest.approx([sum(parts) for parts in systems.values()])
         assert [text.get_text().strip() for text in ax.texts] == [f"{end:.2g} s" for end in ends]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["proposals", "network"]
+
+
+def test_suppression_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="boxes: got none"):
+        nms_steps(IMAGE, torch.zeros(0, 4), torch.zeros(0), 0.5)

@@ -73,8 +73,22 @@ def test_where_nothing_can_be_written_proposals_are_kept_among_the_courses_data(
     monkeypatch.setattr(detection.os, "access", lambda path, mode: False)
     monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "elsewhere"))
     tasks.proposal_data("val", city)
-    assert (tmp_path / "elsewhere/proposals_val2017.safetensors").exists()
+    assert len(list((tmp_path / "elsewhere").glob("proposals_val2017-*.safetensors"))) == 1
     assert not list(city.glob("coco/annotations/*.safetensors"))
+
+
+def test_what_is_kept_beside_the_annotations_is_read_where_nothing_can_be_written(city, tmp_path, monkeypatch):
+    kept = tasks.proposal_data("val", city).proposals
+    monkeypatch.setattr(detection.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(detection, "selective_search", None)  # another search would be an error
+    monkeypatch.setattr(detection, "FileLock", None)
+    assert all(torch.equal(a, b) for a, b in zip(tasks.proposal_data("val", city).proposals, kept, strict=True))
+
+
+def test_a_search_gives_the_same_order_each_time(city):
+    first = tasks.proposal_data("val", city).proposals
+    (city / "coco/annotations/proposals_val2017.safetensors").unlink()
+    assert all(torch.equal(a, b) for a, b in zip(tasks.proposal_data("val", city).proposals, first, strict=True))
 
 
 def test_a_batch_is_one_tensor_and_a_list_of_plain_targets(city):

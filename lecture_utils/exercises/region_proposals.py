@@ -1,0 +1,433 @@
+"""The exercises of notebook 07: anchors, matching and non-maximum suppression (slides 20 to 22)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.boxes import area, iou, nms
+from lecture_utils.detection.matching import BACKGROUND, BETWEEN, match
+from lecture_utils.detection.rpn import RPN
+from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+
+SLIDE_MAP = (15, 20)  # height, width: slide 21's map of a 640 × 480 picture
+PAPER_SIZES, PAPER_RATIOS = (128, 256, 512), (0.5, 1, 2)
+
+
+def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
+    """`match` as the region proposal network calls it."""
+    return match(overlap, high=high, low=low, rescue=True)
+
+
+def whole(rng: Generator, low: int, high: int, *shape: int) -> Tensor:
+    return torch.randint(low, high, shape, generator=rng).float()
+
+
+def shapes(rng: Generator) -> list[Case]:
+    # Multiples of 8, so that no half width lies between two whole numbers and is rounded by a hair.
+    sizes = [8 * int(size) for size in whole(rng, 1, 12, 8)]
+    return [
+        Case(((sizes[0],), (1,)), note="one square"),
+        Case((tuple(sizes[1:3]), (1,)), note="two squares"),
+        Case(((sizes[3],), (0.5, 2)), note="one wide, one tall"),
+        Case(((sizes[4], sizes[4] + 8), (0.25, 1, 3)), note="two sizes, three ratios"),
+        Case((PAPER_SIZES, PAPER_RATIOS), note="the nine of the paper"),
+        Case((tuple(sizes[5:]), (4,)), note="three sizes, all tall"),
+    ]
+
+
+def maps(rng: Generator) -> list[Case]:
+    def base(number: int) -> Tensor:
+        half = whole(rng, 1, 20, number, 2)
+        return torch.cat([-half, half], dim=1)
+
+    return [
+        Case((base(1), (2, 2), 8), note="one anchor on a 2 × 2 map"),
+        Case((base(1), (1, 3), 4), note="a single row"),
+        Case((base(2), (3, 2), 16), note="two anchors a point, a map that is not square"),
+        Case((base(1), (2, 3), 1), note="stride 1"),
+        Case((base(3), (4, 5), 10), note="three anchors a point"),
+        Case((base(9), SLIDE_MAP, 32), note="nine at each point of the slide's map"),
+    ]
+
+
+def overlaps(rng: Generator) -> list[Case]:
+    def table(objects: int, boxes: int) -> Tensor:
+        return 0.02 + 0.9 * torch.rand(objects, boxes, generator=rng)
+
+    exact = torch.tensor([[0.75, 0.5, 0.25, 0.125]])
+    spread = whole(rng, 1, 5, 1, 4)[0] / 100
+    no_luck = torch.stack([torch.tensor([0.9, 0.5, 0.1, 0.05]), spread])  # the second object overlaps nothing well
+    shared = torch.tensor([[0.9, 0.2, 0.05, 0.1], [0.4, 0.1, 0.02, 0.03]])  # and here its best box is the other's
+    tie = torch.tensor([[0.2, 0.6, 0.6, 0.1], [0.8, 0.05, 0.1, 0.05]])
+    return [
+        Case((exact, 0.5, 0.25), note="exactly on the thresholds"),
+        Case((no_luck, 0.7, 0.3), note="an object that overlaps nothing well"),
+        Case((shared, 0.7, 0.3), note="two objects whose best box is the same"),
+        Case((tie, 0.7, 0.3), note="two boxes overlap an object equally well"),
+        Case((torch.zeros(0, 5), 0.7, 0.3), note="an image without objects"),
+        Case((table(3, 7), 0.7, 0.3), note="three objects, seven boxes"),
+        Case((table(4, 30) ** 2, 0.5, 0.4), note="other thresholds"),
+        Case((table(5, 200) ** 3, 0.7, 0.3), note="many boxes, few of them good"),
+    ]
+
+
+def crowds(rng: Generator) -> list[Case]:
+    def crowd(number: int, side: int) -> tuple[Tensor, Tensor]:
+        low, size = whole(rng, 0, side, number, 2), whole(rng, 4, 20, number, 2)
+        return torch.cat([low, low + size], dim=1), torch.rand(number, generator=rng)
+
+    far = whole(rng, 20, 40, 1)
+    pair = torch.tensor([[0.0, 0, 8, 8], [1, 0, 9, 8], [0, 0, 0, 0]])
+    pair[2] = torch.cat([far, far, far + 5, far + 9])
+    chain = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]])  # the middle one overlaps both others
+    half = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 2], [0, 0, 3, 4]])  # IoU 1/2 and 3/4 with the first
+    return [
+        Case((pair, torch.tensor([0.6, 0.9, 0.3]), 0.5), note="two boxes on one thing, one elsewhere"),
+        Case((chain, torch.tensor([0.9, 0.8, 0.7]), 0.3), note="a chain of three"),
+        Case((half, torch.tensor([0.9, 0.8, 0.7]), 0.5), note="an overlap of exactly the threshold"),
+        Case((torch.tensor([[0.0, 0, 12, 12], [4, 4, 8, 8]]), torch.tensor([0.7, 0.8]), 0.5), note="one in another"),
+        Case((torch.zeros(0, 4), torch.zeros(0), 0.5), note="no box"),
+        Case((*crowd(8, 12), 0.7), note="eight boxes"),
+        Case((*crowd(40, 30), 0.3), note="forty boxes, a low threshold"),
+        Case((*crowd(120, 40), 0.5), note="a hundred and twenty"),
+    ]
+
+
+# Wrong functions
+
+
+def anchors_by(shape: Callable[[float, float], tuple[float, float]]) -> Callable[..., Tensor]:
+    """Base anchors whose width and height are `shape(size, ratio)`."""
+
+    def make(sizes, ratios) -> Tensor:
+        sides = [shape(size, ratio) for ratio in ratios for size in sizes]
+        return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides]).round()
+
+    return make
+
+
+def of(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The right base anchors, changed."""
+    return lambda sizes, ratios: change(base_anchors(sizes, ratios))
+
+
+def not_rounded(sizes, ratios) -> Tensor:
+    sides = [(size / ratio**0.5, size * ratio**0.5) for ratio in ratios for size in sizes]
+    return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides])
+
+
+def sizes_slowest(sizes, ratios) -> Tensor:
+    return base_anchors(sizes, ratios).view(len(ratios), len(sizes), 4).transpose(0, 1).reshape(-1, 4)
+
+
+def regrouped(order: tuple[int, ...]) -> Callable[..., Tensor]:
+    """The anchors over a map in another order of rows (0), columns (1) and shapes (2)."""
+
+    def place(base, map_size, stride) -> Tensor:
+        return anchors_over(base, map_size, stride).view(*map_size, -1, 4).permute(*order, 3).reshape(-1, 4)
+
+    return place
+
+
+def moved(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
+    return anchors_over(base, map_size, stride) + stride / 2
+
+
+def y_before_x(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
+    zero = torch.zeros(1, 4)
+    return (anchors_over(zero, map_size, stride)[:, None, [1, 0, 3, 2]] + base).reshape(-1, 4)
+
+
+def from_one_corner(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
+    """Only (x0, y0) moves from point to point."""
+    anchors = anchors_over(base, map_size, stride).view(-1, len(base), 4).clone()
+    anchors[..., 2:] = base[:, 2:]
+    return anchors.reshape(-1, 4)
+
+
+def matched_by(high: Callable = torch.ge, low: Callable = torch.lt, between: int = BETWEEN) -> Callable[..., Tensor]:
+    """Matching with other comparisons at the thresholds, or another number between them."""
+
+    def assign(overlap, high_at, low_at) -> Tensor:
+        right = match_and_rescue(overlap, high_at, low_at)
+        if not len(overlap):
+            return right
+        best, nearest = overlap.max(0)
+        matches = torch.full_like(nearest, between)
+        matches[low(best, low_at)] = BACKGROUND
+        matches[high(best, high_at)] = nearest[high(best, high_at)]
+        rescued = (overlap == overlap.amax(1, keepdim=True)).any(0)
+        return torch.where(rescued, nearest, matches)
+
+    return lambda overlap, high, low: assign(overlap, high, low)
+
+
+def rescued_by_first(overlap: Tensor, high: float, low: float) -> Tensor:
+    """Of several equally good boxes only the first is rescued."""
+    matches = match(overlap, high=high, low=low)
+    if len(overlap):
+        first = overlap.argmax(1)
+        matches[first] = overlap.argmax(0)[first]
+    return matches
+
+
+def rescued_for_its_object(overlap: Tensor, high: float, low: float) -> Tensor:
+    """A rescued box gets the object it was rescued for."""
+    matches = match(overlap, high=high, low=low)
+    for i, row in enumerate(overlap):
+        matches[row == row.max()] = i
+    return matches
+
+
+def no_number_for_background(overlap: Tensor, high: float, low: float) -> Tensor:
+    matches = match_and_rescue(overlap, high, low)
+    return torch.where(matches == BETWEEN, BACKGROUND, torch.where(matches == BACKGROUND, BETWEEN, matches))
+
+
+def strict(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    return nms(boxes, scores, threshold - 1e-6)
+
+
+def dropped_ones_count(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """A box falls if any better one overlaps it, also one that has fallen itself."""
+    order = scores.argsort(descending=True)
+    overlap = iou(boxes[order], boxes[order]).triu(1)
+    return order[(overlap <= threshold).all(0)]
+
+
+def one_round(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Only the best box of all drops others."""
+    order = scores.argsort(descending=True)
+    stays = iou(boxes[order[:1]], boxes[order])[0] <= threshold if len(order) else order.bool()
+    stays[:1] = True
+    return order[stays]
+
+
+def of_the_smaller(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Overlap as a share of the smaller box."""
+    order, kept = scores.argsort(descending=True).tolist(), []
+    for i in order:
+        low = torch.maximum(boxes[i, :2], boxes[kept, :2])
+        high = torch.minimum(boxes[i, 2:], boxes[kept, 2:])
+        shared = (high - low).clamp(min=0).prod(1)
+        if (shared / torch.minimum(area(boxes[i]), area(boxes[kept])) <= threshold).all():
+            kept.append(i)
+    return torch.tensor(kept, dtype=torch.int64)
+
+
+def places_in_the_order(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    order = scores.argsort(descending=True)
+    return nms(boxes[order], scores[order], threshold)
+
+
+def mask_of_kept(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    mask = torch.zeros(len(boxes), dtype=torch.bool)
+    mask[nms(boxes, scores, threshold)] = True
+    return mask
+
+
+# What the exercises say of them
+
+SHAPES = (
+    Mistake(
+        "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
+        anchors_by(lambda size, ratio: (size * ratio**0.5, size / ratio**0.5)),
+    ),
+    Mistake(
+        "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
+        anchors_by(lambda size, ratio: (size, size * ratio)),
+    ),
+    Mistake(
+        "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
+        anchors_by(lambda size, ratio: (size / ratio, size)),
+    ),
+    Mistake(
+        "height / width is now the square of the ratio: take the ratio's root for both sides.",
+        anchors_by(lambda size, ratio: (size / ratio, size * ratio)),
+    ),
+    Mistake(
+        "The boxes begin at the origin; it should be their centre.",
+        of(lambda x: torch.cat([0 * x[:, :2], x[:, 2:] - x[:, :2]], 1)),
+    ),
+    Mistake("The boxes are twice as wide and high: half a width lies on each side of the centre.", of(lambda x: 2 * x)),
+    Mistake("The sizes must vary fastest: all sizes of the first ratio, then all of the second.", sizes_slowest),
+    Mistake("Round to whole pixels at the end.", not_rounded),
+)
+PLACES = (
+    Mistake("Column by column; go along the rows, as a book is read.", regrouped((1, 0, 2))),
+    Mistake("The K anchors of one point must stand together, then those of the next.", regrouped((2, 0, 1))),
+    Mistake("The first point sits at pixel (0, 0), not in the middle of its cell.", moved),
+    Mistake(
+        "The map size is (height, width), rows first.",
+        lambda base, size, stride: anchors_over(base, size[::-1], stride),
+    ),
+    Mistake("The row moves x and the column y; a box is (x0, y0, x1, y1), so the column moves x.", y_before_x),
+    Mistake("Two points are `stride` pixels apart, not one.", lambda base, size, stride: anchors_over(base, size, 1)),
+    Mistake("Only x0 and y0 move; x1 and y1 have to move with them.", from_one_corner),
+)
+ANSWERS = (
+    Mistake(
+        "No object is rescued: the best box of each one keeps it, however small the overlap.",
+        lambda overlap, high, low: match(overlap, high=high, low=low),
+    ),
+    Mistake("Between the thresholds a box is neither: it gets −2, not −1.", matched_by(between=BACKGROUND)),
+    Mistake(
+        "−1 is for background, −2 for what lies between; you have them the other way round.", no_number_for_background
+    ),
+    Mistake("An overlap of exactly `high` is enough.", matched_by(high=torch.gt)),
+    Mistake("An overlap of exactly `low` is no background any more.", matched_by(low=torch.le)),
+    Mistake(
+        "Of several boxes that overlap an object equally well you rescue the first; rescue them all.", rescued_by_first
+    ),
+    Mistake(
+        "A rescued box keeps the object that it overlaps most itself, not the one it was rescued for.",
+        rescued_for_its_object,
+    ),
+    Mistake(
+        "You give each object its best box; give each box its best object.",
+        lambda overlap, high, low: overlap.argmax(1),
+    ),
+)
+KEPT = (
+    Mistake("An overlap of exactly the threshold may stay; drop what is above it.", strict),
+    Mistake(
+        "A box that has been dropped must not drop others any more: in the chain the third one stays.",
+        dropped_ones_count,
+    ),
+    Mistake("Only the best box of all drops others; go on with the best of those that are left.", one_round),
+    Mistake(
+        "The worst boxes come first; sort by descending score.",
+        lambda boxes, scores, threshold: nms(boxes, -scores, threshold),
+    ),
+    Mistake(
+        "The right boxes, but in the order of their indices; the best one comes first.",
+        lambda boxes, scores, threshold: nms(boxes, scores, threshold).sort()[0],
+    ),
+    Mistake(
+        "Nothing is dropped; this is the order by score.",
+        lambda boxes, scores, threshold: scores.argsort(descending=True),
+    ),
+    Mistake(
+        "These are the boxes; give their indices.",
+        lambda boxes, scores, threshold: boxes[nms(boxes, scores, threshold)],
+    ),
+    Mistake(
+        "These are places in the sorted order; the indices must be those of the boxes as they came.",
+        places_in_the_order,
+    ),
+    Mistake("A mask has lost which box is best; give indices, best first.", mask_of_kept),
+    Mistake("You compare the overlap with the smaller box; IoU divides by the union.", of_the_smaller),
+)
+
+
+def slide_count() -> int:
+    base = base_anchors(PAPER_SIZES, PAPER_RATIOS)
+    return len(anchors_over(base, SLIDE_MAP, 32))
+
+
+def channels_of_nine() -> tuple[int, int]:
+    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
+    return rpn.objectness.out_channels, rpn.corrections.out_channels
+
+
+EXERCISES = (
+    Exercise(
+        "07.base_anchors",
+        title="Anchors at one point",
+        minutes=10,
+        difficulty=2,
+        reference=base_anchors,
+        cases=shapes,
+        mistakes=SHAPES,
+        hints=(
+            "Two equations for each shape: height / width = ratio, and height · width = size². Solve them on paper.",
+            "height = size · √ratio and width = size / √ratio.",
+            "[-w / 2, -h / 2, w / 2, h / 2] for each ratio and, inside, each size; torch.tensor(...).round().",
+        ),
+        because="Ratios change the shape and leave the area, sizes change the area and leave the shape.",
+    ),
+    Prediction(
+        "07.count",
+        title="How many anchors on the slide's map?",
+        minutes=2,
+        difficulty=1,
+        answer=slide_count,
+        mistakes={
+            300: "That is the number of points; nine anchors stand at each.",
+            640 * 480 * 9: "The points are those of the feature map, not of the picture.",
+            900: "That is for three shapes; three sizes and three ratios give more.",
+            1800: "Three sizes and three ratios: every size with every ratio.",
+            10800: "Four numbers describe each box; count the boxes.",
+        },
+        hints=("How many points has a map of 20 × 15?", "Every size with every ratio: K = 3 · 3."),
+        because="K · 20 · 15. A crop at every place and size would have been billions (slide 16).",
+    ),
+    Exercise(
+        "07.anchors_over",
+        title="Anchors over a map",
+        minutes=15,
+        difficulty=2,
+        reference=anchors_over,
+        cases=maps,
+        mistakes=PLACES,
+        hints=(
+            "The point in row i and column j lies at x = j · stride, y = i · stride. By what does each of the four "
+            "numbers of a box grow when the box moves there?",
+            "Three loops do it: rows, columns, shapes; append base[k] + torch.tensor([x, y, x, y]).",
+            "Without loops: points (h · w, 1, 4) + base (K, 4) gives (h · w, K, 4); then reshape(-1, 4).",
+        ),
+        because="Nobody looks at the image for this: anchors depend on its size alone, and are made once.",
+    ),
+    Prediction(
+        "07.channels",
+        title="The channels of the two answers",
+        minutes=2,
+        difficulty=1,
+        answer=channels_of_nine,
+        mistakes={
+            (1, 4): "That would do for one anchor at each point; here there are nine.",
+            (18, 36): "So it is in the paper, with two scores an anchor. One is enough: objectness is yes or no.",
+            (36, 9): "The other way round: objectness first.",
+            (9, 4): "Each of the nine anchors gets corrections of its own.",
+            (9, 9): "A correction is four numbers: dx, dy, dw, dh.",
+            (2700, 10800): "Those are the numbers over the slide's whole map; channels are those at one point.",
+        },
+        hints=("One number says whether there is an object. How many correct a box?", "Nine anchors each get theirs."),
+        because="K and 4 · K channels: a map of scores and four maps of corrections for each shape of anchor.",
+    ),
+    Exercise(
+        "07.match",
+        title="Which anchor answers for which object",
+        minutes=20,
+        difficulty=3,
+        reference=match_and_rescue,
+        shown=match,
+        cases=overlaps,
+        mistakes=ANSWERS,
+        hints=(
+            "For every box (a column of the table): its best object, and how well it overlaps. `overlap.max(0)`.",
+            "Begin with the best objects; put −2 where the best overlap is below high, then −1 where it is below low.",
+            "An image without objects comes first: overlap has no row to take a maximum of. All its boxes are −1.",
+            "Rescue: rescued = (overlap == overlap.amax(1, keepdim=True)).any(0); these keep their best object.",
+        ),
+        because="Rescue is what gives small and oddly shaped objects an anchor at all.",
+    ),
+    Exercise(
+        "07.nms",
+        title="Non-maximum suppression",
+        minutes=15,
+        difficulty=2,
+        reference=nms,
+        cases=crowds,
+        mistakes=KEPT,
+        hints=(
+            "order = scores.argsort(descending=True) lists the boxes, best first. The first is kept for certain.",
+            "A loop: keep order[0], compute its IoU with all that are left, go on with those that overlap it little.",
+            "overlap = iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= threshold].",
+            "Return torch.stack(kept), or an empty torch.int64 tensor where there was no box.",
+        ),
+        because="Greedy, and good enough: each kept box speaks for all that overlap it.",
+    ),
+)

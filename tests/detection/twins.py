@@ -1,0 +1,94 @@
+"""Torchvision's networks with the weights of ours, to hold one against the other."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import MultiScaleRoIAlign, roi_align
+
+
+def torchvision_rpn(ours, sizes, ratios):
+    """Torchvision's region proposal network with our weights and settings; `forward_rpn` calls it."""
+    head = RPNHead(ours.look.in_channels, len(ours.base))
+    for theirs, own in ((head.conv[0][0], ours.look), (head.cls_logits, ours.objectness)):
+        theirs.load_state_dict(own.state_dict())
+    head.bbox_pred.load_state_dict(ours.corrections.state_dict())
+    before = dict.fromkeys(("training", "testing"), ours.candidates)
+    after = dict.fromkeys(("training", "testing"), ours.number)
+    generator = AnchorGenerator((tuple(sizes),), (tuple(ratios),))
+    return RegionProposalNetwork(generator, head, 0.7, 0.3, ours.batch, 0.5, before, after, ours.nms_threshold)
+
+
+def forward_rpn(rpn, features, image_size, targets=None):
+    """(proposals, losses) of torchvision's network; it gives losses in training mode only."""
+    images = torch.zeros(len(features), 3, *image_size)
+    rpn.train(targets is not None)
+    return rpn(ImageList(images, [tuple(image_size)] * len(images)), {"0": features}, targets)
+
+
+def torchvision_faster_rcnn(ours, sizes, ratios):
+    """Torchvision's Faster R-CNN around our trunk, with our weights, on images as they are.
+
+    Its RoI align is set to `aligned=True`, as ours is; by itself torchvision keeps the older half-pixel shift.
+    """
+    head = ours.head
+    hidden = head.hidden[1].out_features
+    box_head = TwoMLPHead(ours.trunk.out_channels * head.side**2, hidden)
+    predictor = FastRCNNPredictor(hidden, head.num_classes)
+    pairs = (
+        (box_head.fc6, head.hidden[1]),
+        (box_head.fc7, head.hidden[3]),
+        (predictor.cls_score, head.classes),
+        (predictor.bbox_pred, head.corrections),
+    )
+    for theirs, own in pairs:
+        theirs.load_state_dict(own.state_dict())
+    twin = FasterRCNN(
+        Features(ours.trunk),
+        rpn_anchor_generator=AnchorGenerator((tuple(sizes),), (tuple(ratios),)),
+        box_roi_pool=Aligned(head.side, ours.trunk.stride),
+        box_head=box_head,
+        box_predictor=predictor,
+        box_batch_size_per_image=head.batch,
+        box_score_thresh=head.score_threshold,
+        box_nms_thresh=head.nms_threshold,
+        box_detections_per_img=head.most,
+    )
+    twin.rpn = torchvision_rpn(ours.rpn, sizes, ratios)
+    twin.transform = Unchanged()
+    return twin
+
+
+class Features(nn.Module):
+    """A trunk as torchvision takes one: named maps, and their channels."""
+
+    def __init__(self, trunk):
+        super().__init__()
+        self.trunk, self.out_channels = trunk, trunk.out_channels
+
+    def forward(self, images):
+        return OrderedDict([("0", self.trunk(images))])
+
+
+class Aligned(MultiScaleRoIAlign):
+    def __init__(self, side, stride):
+        super().__init__(["0"], side, sampling_ratio=2)
+        self.stride = stride
+
+    def forward(self, x, boxes, image_shapes):
+        return roi_align(x["0"], boxes, self.output_size, 1 / self.stride, 2, aligned=True)
+
+
+class Unchanged(nn.Module):
+    """In place of torchvision's resizing and normalising of images."""
+
+    def forward(self, images, targets=None):
+        return ImageList(torch.stack(list(images)), [tuple(image.shape[-2:]) for image in images]), targets
+
+    def postprocess(self, result, image_shapes, original_image_sizes):
+        return result

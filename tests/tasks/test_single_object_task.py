@@ -1,0 +1,82 @@
+"""Data, loss and scores of single objects and of fixed slots."""
+
+import pytest
+import torch
+from torch import nn
+
+from lecture_utils import runtime, tasks
+from lecture_utils.datasets import LoneObjects
+from lecture_utils.detection.single_object import single_object_loss, slots_loss, to_shares
+
+RUN = runtime.Runtime("laptop", "cpu", "fp32", "quick", 0, "")
+
+
+class Fixed(nn.Module):
+    """A network that gives the same scores and boxes, whatever it sees."""
+
+    def __init__(self, scores, boxes):
+        super().__init__()
+        self.scores, self.boxes, self.slots = scores, boxes, boxes.shape[-2] if boxes.ndim == 3 else 1
+
+    def forward(self, images):
+        return self.scores.expand(len(images), *self.scores.shape[1:]), self.boxes.expand(
+            len(images), *self.boxes.shape[1:]
+        )
+
+
+def item(boxes, labels, size=(60, 100)):
+    return torch.zeros(3, *size), {
+        "boxes": torch.tensor(boxes).float().view(-1, 4),
+        "labels": torch.tensor(labels, dtype=torch.int64),
+    }
+
+
+def test_scores_count_classes_and_overlaps():
+    """One street of three is named rightly; boxes overlap by 1, by a half and not at all."""
+    data = [item([[0, 0, 50, 30]], [2]), item([[0, 0, 100, 30]], [1]), item([[60, 40, 90, 55]], [3])]
+    model = Fixed(torch.tensor([[0.0, 0, 5, 0]]), torch.tensor([[0.25, 0.25, 0.5, 0.5]]))
+    scores = tasks.score_lone(model, data, RUN)
+    assert scores == {
+        "accuracy": pytest.approx(1 / 3), "box_iou": pytest.approx(0.5), "box_recall": pytest.approx(2 / 3)
+    }  # fmt: skip
+
+
+def test_the_loss_takes_shares_of_height_and_width():
+    images, targets = tasks.collate([item([[0, 0, 50, 30]], [2]), item([[20, 30, 40, 60]], [1])])
+    scores, boxes = torch.randn(1, 4), torch.rand(1, 4)
+    truth = torch.cat([to_shares(target["boxes"], 60, 100) for target in targets])
+    expected = single_object_loss(scores.expand(2, 4), boxes.expand(2, 4), torch.tensor([2, 1]), truth, 7.0)
+    assert torch.allclose(tasks.lone_loss(None, weight=7.0)(Fixed(scores, boxes), (images, targets)), expected)
+
+
+def test_slots_are_filled_in_the_order_of_the_annotations():
+    images, targets = tasks.collate([item([[0, 0, 50, 30], [20, 30, 40, 60]], [2, 1]), item([], [])])
+    scores, boxes = torch.randn(1, 3, 4), torch.rand(1, 3, 4)
+    truth = torch.zeros(2, 3, 4)
+    truth[0, :2] = to_shares(targets[0]["boxes"], 60, 100)
+    labels = torch.tensor([[2, 1, 0], [0, 0, 0]])
+    expected = slots_loss(scores.expand(2, 3, 4), boxes.expand(2, 3, 4), labels, truth, tasks.single_object.BOX_WEIGHT)
+    assert torch.allclose(tasks.filling_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
+
+
+def test_empty_slots_find_nothing():
+    data = [item([[0, 0, 50, 30], [50, 30, 100, 60], [0, 30, 50, 60]], [1, 1, 1])]
+    boxes = torch.tensor([[[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.5, 0.5]]])
+    scores = torch.tensor([[[0.0, 5], [5, 0]]])  # the second slot holds a right box, but is empty
+    model = Fixed(scores, boxes)
+    (found,) = tasks.in_slots(model, torch.zeros(1, 3, 60, 100))
+    assert found["boxes"].tolist() == [[0, 0, 50, 30]]
+    assert found["labels"].tolist() == [1]
+    assert tasks.score_slots(model, data, RUN) == {"recall": pytest.approx(1 / 3)}
+
+
+def test_lone_data_is_painted_for_each_split(monkeypatch):
+    monkeypatch.setattr(tasks.single_object, "LONE_SCENES", {"train": 4, "val": 3, "test": 2})
+    data = tasks.lone_data("val")
+    assert isinstance(data, LoneObjects)
+    assert data.preload() is data
+    assert data[0][0].dtype == torch.float32
+    with pytest.raises(ValueError, match="root: got x, expected none"):
+        tasks.lone_data("val", "x")
+    with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
+        tasks.lone_data("dev")
