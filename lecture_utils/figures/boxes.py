@@ -61,7 +61,7 @@ def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarra
 
 def pale(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """A photograph, simplified, in pale colours, (h, w, 3) uint8, before which boxes stand out."""
-    return simplified(image, colours=12) // 2 + 127
+    return (simplified(image, colours=12) * 0.65 + 89).astype(np.uint8)
 
 
 def _array(values: torch.Tensor | ArrayLike) -> np.ndarray:

@@ -36,7 +36,7 @@ def objectness_maps(
     grey = pale(image)
     height, width = grey.shape[:2]
     rows = -(-len(maps) // columns)
-    fig, axes = picture_axes(rows, columns, width=min(WIDTH, 2.4 * columns), aspect=width / height, title=title)
+    fig, axes = picture_axes(rows, columns, width=min(WIDTH, 2.0 * columns), aspect=width / height, title=title)
     for ax, (name, values) in zip(axes.flat, maps.items(), strict=False):
         picture(ax, grey)
         h, w = values.shape

@@ -24,7 +24,7 @@ def two_boxes(
             raise ValueError(f"{name}: got {box.tolist()}, expected one box (x0, y0, x1, y1) with x0 ≤ x1 and y0 ≤ y1")
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
     common = np.clip(high - low, 0, None)
-    fig, ax = plt.subplots(figsize=(4.8, 4.8 * size[0] / size[1] + 0.7))
+    fig, ax = plt.subplots(figsize=(4.4, 4.4 * size[0] / size[1] + 1.4))
     ax.add_patch(Rectangle(low, *common, color=INK, alpha=0.3, linewidth=0))
     for box, colour, line, name in ((a, BLUE, "-", "first box"), (b, ORANGE, "--", "second box")):
         patch = Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, ec=colour, lw=3, ls=line, label=name)
