@@ -74,8 +74,8 @@ def test_the_report_says_what_is_missing():
     assert "slide 02, where captioning" in whole
     assert "lacks" not in whole
     holed = slides.report(
-        {**every, "08": ["a", "b"]}, {number: ["t"] for number in every if number not in ("03", "14")}
+        {**every, "08": ["a", "b"]}, {number: ["t"] for number in every if number not in ("03", "36")}
     )
     assert "| `a`, `b` | `t` |" in holed
     assert "slide 03, which lacks a marked test\n" in holed
-    assert "slide 14" not in holed
+    assert "slide 36" not in holed  # not promised yet
