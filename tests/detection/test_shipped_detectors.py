@@ -12,7 +12,7 @@ from lecture_utils.datasets import city_instances
 from lecture_utils.detection.selective_search import selective_search
 
 # A detection near a threshold of IoU counts or does not: more than a pixel's rounding on another processor.
-TOLERANCE = 0.015
+TOLERANCE = 0.01
 DETECTORS = [name for name, recipe in recipes.RECIPES.items() if recipe.task is not tasks.SEGMENTATION]
 
 
