@@ -1,4 +1,4 @@
-"""The course from the shell: python -m lecture_utils doctor | data | train | evaluate."""
+"""The course from the shell: python -m lecture_utils doctor | data | train | evaluate | study."""
 
 import argparse
 import json
@@ -62,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
     evaluate.set_defaults(run=run_evaluate)
+
+    study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
+    study.add_argument("name", help="bottleneck")
+    study.set_defaults(run=run_study)
     return top
 
 
@@ -119,15 +123,13 @@ def ship(name: str, model, history, run) -> None:
     """Score the weights as they are stored, in half precision, and store them with their card."""
     from lecture_utils import checkpoints, recipes
 
-    for parameter in model.parameters():
-        parameter.data = parameter.data.half().to(parameter.dtype)
-    scenes, scores = recipes.evaluate(name, model, run)  # in every process: each scores its share
+    scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)  # in every process: each scores its share
     if not is_first_process():
         return
     card = {
         "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
         "data": recipes.recipe(name).task.about, "steps": history.steps, "seconds": round(history.seconds),
-        "machine": machine(run), "scenes": scenes, "metrics": metrics(scores),
+        "machine": machine(run), "scenes": scenes, "metrics": recipes.metrics(scores),
     }  # fmt: skip
     checkpoints.ship(name, model, card)
     print_scores(name, scenes, scores)
@@ -143,22 +145,32 @@ def run_evaluate(options: argparse.Namespace) -> int:
     )
     print_scores(options.name, scenes, scores)
     if options.json:
-        print(json.dumps({"name": options.name, "scenes": scenes, "metrics": metrics(scores)}))
+        print(json.dumps({"name": options.name, "scenes": scenes, "metrics": recipes.metrics(scores)}))
+    return 0
+
+
+def run_study(options: argparse.Namespace) -> int:
+    from lecture_utils import checkpoints, runtime, studies
+
+    if runtime.checkout() is None:
+        raise ValueError("study: expected to run in a checkout of the course")
+    result = studies.make(options.name)
+    card = {"command": f"python -m lecture_utils study {options.name}", "machine": machine(runtime.setup(quiet=True))}
+    text = json.dumps(result | card, indent=2, ensure_ascii=False) + "\n"
+    print(checkpoints.write(runtime.checkout() / f"data/studies/{options.name}.json", text.encode()))
     return 0
 
 
 def print_scores(name: str, scenes: int, scores: dict) -> None:
+    from lecture_utils import recipes
+
     print(f"{name} on {scenes} unseen scenes")
-    for key, value in metrics(scores).items():
+    for key, value in recipes.metrics(scores).items():
         print(f"  {key:<16}{value:8.3f}")
     for measure, classes in scores.items():
         for key, value in classes.items() if isinstance(classes, dict) else ():
             if value == value:  # not the classes that no scene holds
                 print(f"    {measure.replace('iou', 'IoU').replace('ap', 'AP')} {key:<14}{value:6.3f}")
-
-
-def metrics(scores: dict) -> dict[str, float]:
-    return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float) and value == value}
 
 
 def machine(run) -> str:

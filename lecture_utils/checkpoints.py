@@ -221,6 +221,13 @@ def ship(name: str, model: nn.Module, card: dict, *, folder: str | os.PathLike |
     return path
 
 
+def halve(model: nn.Module) -> nn.Module:
+    """Round a model's parameters to what half precision can hold, as shipped weights are stored; the model itself."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().to(parameter.dtype)
+    return model
+
+
 def load_weights(model: nn.Module, name: str) -> nn.Module:
     """Load the shipped weights `name` ("unet") into a model, in the model's own precision, and return the model.
 
@@ -229,6 +236,15 @@ def load_weights(model: nn.Module, name: str) -> nn.Module:
     path = runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors")
     tensors, _ = read(path)
     load_state(model, tensors, path)
+    return model
+
+
+def load_part(model: nn.Module, name: str, prefix: str) -> nn.Module:
+    """Load from the shipped weights `name` those of one part, whose names begin with `prefix` ("trunk."), into it."""
+    path = runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors")
+    tensors, _ = read(path)
+    part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    load_state(model, part, path)
     return model
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from lecture_utils.segmentation.unet import require_positive
+from lecture_utils.arguments import require_positive
 
 
 class Costs(NamedTuple):

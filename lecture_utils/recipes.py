@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from lecture_utils import checkpoints, training
+from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
@@ -17,7 +18,19 @@ from lecture_utils.runtime import Runtime
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.fcn import start_from
 from lecture_utils.segmentation.sliding_window import PatchClassifier, fully_convolutional
-from lecture_utils.tasks import DETECTION, LONE, PROPOSALS, SEARCHED, SEGMENTATION, SLOTS, Task
+from lecture_utils.tasks import (
+    ATTENDING,
+    CAPTIONS,
+    CITY_WORDS,
+    DETECTION,
+    LONE,
+    PIXEL_CAPTIONS,
+    PROPOSALS,
+    SEARCHED,
+    SEGMENTATION,
+    SLOTS,
+    Task,
+)
 from lecture_utils.toycity.export import CATEGORIES
 
 
@@ -62,6 +75,9 @@ def proposal_recipe(sizes: Sequence[float], ratios: Sequence[float]) -> Recipe:
     return Recipe(build, steps=1500, task=PROPOSALS, lr=2e-3)
 
 
+# Captioners look at 16 × 16 points: the features of the city's own trunk, or patches of 8 × 8 pixels.
+GRID = {"words": len(CITY_WORDS), "features": 256, "grid": (16, 16)}
+
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
 RECIPES = {
     "unet": Recipe(lambda: UNet(3, len(CLASSES), base_channels=8, depth=4, norm="batch"), steps=6000),
@@ -97,6 +113,19 @@ RECIPES = {
     "rpn1": proposal_recipe([16], [1]),
     "rpn3": proposal_recipe(SIZES, [1]),
     "rpn9": proposal_recipe(SIZES, RATIOS),
+    # Slides 25, 27, 29 and 30: four captioners. The bottleneck is given as much time as attention, twice the steps.
+    "bottleneck_rnn": Recipe(lambda: BottleneckRNN(**GRID), steps=6000, task=CAPTIONS, lr=3e-3, batch_size=32),
+    "show_attend_tell": Recipe(lambda: ShowAttendTell(**GRID), steps=3000, task=ATTENDING, lr=3e-3, batch_size=32),
+    "caption_transformer": Recipe(
+        lambda: CaptionTransformer(**GRID), steps=3000, task=CAPTIONS, lr=1e-3, batch_size=32
+    ),
+    "only_transformers": Recipe(
+        lambda: OnlyTransformers(len(CITY_WORDS), (128, 128), patch=8, encoder_layers=4),
+        steps=6000,
+        task=PIXEL_CAPTIONS,
+        lr=1e-3,
+        batch_size=32,
+    ),
 }
 
 
@@ -146,3 +175,8 @@ def evaluate(
     task = recipe(name).task
     data = task.data(split, root, size=size)
     return len(data), task.score(model, data, run)
+
+
+def metrics(scores: dict) -> dict[str, float]:
+    """The plain numbers among a model's scores, rounded, as cards and `--json` have them."""
+    return {key: round(value, 4) for key, value in scores.items() if isinstance(value, float) and value == value}

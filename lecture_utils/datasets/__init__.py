@@ -1,9 +1,10 @@
-"""Readers of on-disk formats: Cityscapes pairs, COCO instances and captions; and where their files come from.
+"""Readers of on-disk formats: Cityscapes pairs, COCO instances and captions, Flickr8k; and where their files come from.
 
 The toy city is exported in the formats of the real data sets, so the real ones go through the same readers.
 """
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
+from lecture_utils.datasets.flickr import Flickr8k
 from lecture_utils.datasets.lone_objects import LoneObjects
 from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets.source import (
@@ -11,6 +12,7 @@ from lecture_utils.datasets.source import (
     DETECTION_SIZE,
     QUICK_SCENES,
     QUICK_SIZE,
+    city_captions,
     city_instances,
     cityscapes_root,
     kaggle_pairs,
@@ -25,7 +27,9 @@ __all__ = [
     "CityscapesPairs",
     "CocoCaptions",
     "CocoInstances",
+    "Flickr8k",
     "LoneObjects",
+    "city_captions",
     "city_instances",
     "cityscapes_root",
     "kaggle_pairs",

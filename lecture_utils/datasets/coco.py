@@ -145,6 +145,10 @@ class CocoCaptions(Dataset):
         image, captions = self._read(self.ids[index])
         return (image, captions) if self.transforms is None else self.transforms(image, captions)
 
+    def captions(self, index: int) -> list[str]:
+        """The sentences alone, without decoding the photograph."""
+        return [found["caption"] for found in self._coco.imgToAnns[self.ids[index]]]
+
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, list[str]]:
         captions = [found["caption"] for found in self._coco.imgToAnns[image_id]]
         return _photo(self.images, self._coco.imgs[image_id]), captions

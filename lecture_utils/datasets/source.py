@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lecture_utils import runtime, toycity
-from lecture_utils.datasets.coco import CocoInstances
+from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
 
 QUICK_SIZE = 96
@@ -70,11 +70,20 @@ def city_instances(split: str, *, masks: bool = False, transforms: Callable | No
 
     Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances`.
     """
+    return CocoInstances(*_city_coco(split, "instances"), masks=masks, transforms=transforms)
+
+
+def city_captions(split: str, *, transforms: Callable | None = None) -> CocoCaptions:
+    """The same scenes with the five sentences about each. Items are those of `CocoCaptions`."""
+    return CocoCaptions(*_city_coco(split, "captions"), transforms=transforms)
+
+
+def _city_coco(split: str, what: str) -> tuple[Path, Path]:
+    """The folder of photographs and the annotation file of a split of the toy city."""
     if split not in DETECTION_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(DETECTION_SCENES)}")
     coco = toy_city(DETECTION_SIZE, scenes={split: DETECTION_SCENES[split]}) / "coco"
-    annotations = coco / f"annotations/instances_{split}2017.json"
-    return CocoInstances(coco / f"{split}2017", annotations, masks=masks, transforms=transforms)
+    return coco / f"{split}2017", coco / f"annotations/{what}_{split}2017.json"
 
 
 def _list(counts: Mapping[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from lecture_utils.segmentation.unet import require_positive
+from lecture_utils.arguments import require_positive
 
 
 def count_boxes(height: int, width: int) -> int:

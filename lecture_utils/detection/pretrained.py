@@ -6,12 +6,10 @@ Two kinds, both on a ResNet-50 with a feature pyramid: version 1 after Ren et al
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 from torchvision.models.detection import (
     FasterRCNN,
     FasterRCNN_ResNet50_FPN_V2_Weights,
@@ -20,6 +18,8 @@ from torchvision.models.detection import (
 )
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
+
+from lecture_utils.downloads import downloaded_file, load_downloaded
 
 WEIGHTS = {1: FasterRCNN_ResNet50_FPN_Weights.COCO_V1, 2: FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1}
 
@@ -70,13 +70,13 @@ def pretrained_faster_rcnn(
     categories = weights.meta["categories"]
     network = (_version_1 if version == 1 else _version_2)(len(categories), **settings)
     if trained:
-        _load(network, weights, weights_file(version), progress)
+        load_downloaded(network, weights, progress=progress)
     return PretrainedFasterRCNN(network, categories).eval()
 
 
 def weights_file(version: int = 1) -> Path:
     """Where torch keeps, and looks for, the downloaded weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(WEIGHTS[version].url).path).name
+    return downloaded_file(WEIGHTS[version])
 
 
 def _version_1(num_classes: int, **settings) -> nn.Module:
@@ -90,20 +90,3 @@ def _version_1(num_classes: int, **settings) -> nn.Module:
 
 def _version_2(num_classes: int, **settings) -> nn.Module:
     return fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=num_classes, **settings)
-
-
-def _load(network: nn.Module, weights: WeightsEnum, file: Path, progress: bool) -> None:
-    try:
-        # weights_only: a pickle could run code, and nobody has checked a file that was put there by hand.
-        network.load_state_dict(weights.get_state_dict(progress=progress, check_hash=True, weights_only=True))
-    except Exception as problem:  # unpickling what is no pickle raises whatever its bytes happen to spell
-        reason = " ".join(str(problem).split()[:24]) or type(problem).__name__
-        if file.exists():
-            raise ValueError(
-                f"{file}: holds no weights for this network ({reason}). Delete it, and it is fetched anew; "
-                "or leave out the settings that change the network"
-            ) from problem
-        raise FileNotFoundError(
-            f"{file}: is not there, and {weights.url} cannot be reached ({reason}). "
-            "Fetch it where there is a network, and put it there"
-        ) from problem

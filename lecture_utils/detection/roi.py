@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lecture_utils.segmentation.convolution_matrix import Pair, pair
+from lecture_utils.arguments import Pair, pair
 
 Boxes = Tensor | Sequence[Tensor]
 

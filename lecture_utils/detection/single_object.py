@@ -10,9 +10,9 @@ import torchvision
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from lecture_utils.arguments import require_positive
 from lecture_utils.detection.boxes import to_centre, to_corners
 from lecture_utils.detection.trunk import ResidualBlock, convolution
-from lecture_utils.segmentation.unet import require_positive
 
 
 class SingleObject(nn.Module):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.segmentation.unet import require_channels, require_positive
+from lecture_utils.arguments import require_channels, require_positive
 
 
 class Trunk(nn.Module):
@@ -35,6 +35,12 @@ class Trunk(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b features h4 w4"]:
         """Turn images into feature maps. The comments give sizes for `image` b 3 128 128."""
+        return self.first_and_last(image)[1]
+
+    def first_and_last(
+        self, image: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b early h4 w4"], Float[Tensor, "b features h4 w4"]]:
+        """The map of the first stage, which still sees colours and edges, and the one that `forward` gives."""
         require_channels(image, self.in_channels)
         x = self.stem(image)  # b 32 64 64
         maps = []
@@ -45,7 +51,7 @@ class Trunk(nn.Module):
         for lateral, finer in zip(self.laterals[-2::-1], maps[-2::-1], strict=True):
             enlarged = F.interpolate(merged, size=finer.shape[-2:], mode="nearest")
             merged = enlarged + lateral(finer)  # b 64 16 16 · b 64 32 32
-        return self.smooth(merged)
+        return maps[0], self.smooth(merged)
 
 
 class ResidualBlock(nn.Module):

@@ -32,7 +32,7 @@ HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*t
 def objectness_maps(
     image: Tensor | np.ndarray, maps: Mapping[str, Float[Tensor, "h w"]], *, columns: int = 3, title: str = ""
 ) -> Figure:
-    """Draw maps of objectness, 0 to 1, over a pale picture: the more orange a cell, the surer its anchor of this shape."""
+    """Draw maps of objectness, 0 to 1, over a pale picture: the more orange, the surer the anchor of this shape."""
     grey = pale(image)
     height, width = grey.shape[:2]
     rows = -(-len(maps) // columns)

@@ -6,16 +6,11 @@ transpose of C is the transposed convolution of slide 11, see `transposed`. As o
 (2016), section 4.1.
 """
 
-from collections.abc import Sequence
-from numbers import Integral  # NumPy's whole numbers, too
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lecture_utils.segmentation.unet import require_positive
-
-Pair = int | Sequence[int]  # one number for both axes, or (vertical, horizontal)
+from lecture_utils.arguments import Pair, pair, require_positive
 
 
 def convolution_matrix(
@@ -119,14 +114,6 @@ def assemble(
     if sparse:
         return torch.sparse_coo_tensor(where, values.flatten(), shape, check_invariants=False).coalesce()
     return weight.new_zeros(shape).index_put(tuple(where), values.flatten())
-
-
-def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
-    """Both axes' numbers from one number or two; refuses what is below `least` or no whole number."""
-    both = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(both) != 2 or not all(isinstance(number, Integral) and number >= least for number in both):
-        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two")
-    return int(both[0]), int(both[1])
 
 
 def require_weight(weight: Tensor, groups: int, name: str = "out_channels") -> None:

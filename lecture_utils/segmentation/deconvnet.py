@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.segmentation.unet import he_initialise, require_channels, require_positive
+from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.segmentation.unet import he_initialise
 from lecture_utils.segmentation.unpooling import max_unpool
 from lecture_utils.segmentation.vgg16 import conv_block, vgg16_widths
 

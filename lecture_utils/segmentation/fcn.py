@@ -7,14 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.segmentation.unet import (
-    Norm,
-    double_conv,
-    he_initialise,
-    require_channels,
-    require_one_of,
-    require_positive,
-)
+from lecture_utils.arguments import require_channels, require_one_of, require_positive
+from lecture_utils.segmentation.unet import Norm, double_conv, he_initialise
 
 
 class FCN(nn.Module):

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lecture_utils.segmentation.unet import he_initialise, require_channels, require_positive
+from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.segmentation.unet import he_initialise
 
 
 class PixelClassifier(nn.Module):

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.segmentation.unet import Norm, he_initialise, require_channels, require_one_of, require_positive
+from lecture_utils.arguments import require_channels, require_one_of, require_positive
+from lecture_utils.segmentation.unet import Norm, he_initialise
 
 KERNEL = 4  # even, as in Giusti's networks: so an odd patch is even before each pooling, and no row is dropped
 

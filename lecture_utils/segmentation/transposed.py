@@ -8,14 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lecture_utils.segmentation.convolution_matrix import (
-    Pair,
-    assemble,
-    kernel_reads,
-    pair,
-    require_weight,
-)
-from lecture_utils.segmentation.unet import require_positive
+from lecture_utils.arguments import Pair, pair, require_positive
+from lecture_utils.segmentation.convolution_matrix import assemble, kernel_reads, require_weight
 
 
 def transposed_convolution(

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lecture_utils.arguments import require_channels, require_one_of, require_positive
+
 Padding = Literal["same", "valid"]
 Norm = Literal["batch", "batch after relu"] | None
 
@@ -142,22 +144,3 @@ def he_initialise(model: nn.Module) -> None:
 def kaggle_unet(num_classes: int = 10) -> UNet:
     """The U-Net of the Kaggle tutorial on Cityscapes pairs: padded, normalised behind the ReLU, 3×3 throughout."""
     return UNet(3, num_classes, norm="batch after relu", up_kernel=3, out_kernel=3)
-
-
-def require_channels(image: Tensor, channels: int) -> None:
-    """Refuse an image that is not (batch, `channels`, height, width) with at least one pixel."""
-    if image.ndim != 4 or image.shape[1] != channels or 0 in image.shape[2:]:
-        raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {channels}, height, width)")
-
-
-def require_positive(**numbers: int) -> None:
-    """Refuse a count below one."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name}: got {number}, expected at least 1")
-
-
-def require_one_of(name: str, value: object, choices: tuple) -> None:
-    """Refuse a value that is not among the choices."""
-    if value not in choices:
-        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, choices))}")

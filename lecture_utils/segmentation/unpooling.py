@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from lecture_utils.segmentation.convolution_matrix import Pair, pair
+from lecture_utils.arguments import Pair, pair
 
 
 def nearest_unpool(x: Float[Tensor, "b c h w"], factor: Pair = 2) -> Float[Tensor, "b c h_out w_out"]:

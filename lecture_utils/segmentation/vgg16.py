@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lecture_utils.arguments import require_channels, require_one_of, require_positive
 from lecture_utils.segmentation.fcn import bilinear_upsampling, zero_score
-from lecture_utils.segmentation.unet import he_initialise, require_channels, require_one_of, require_positive
+from lecture_utils.segmentation.unet import he_initialise
 
 
 class VGG16FCN(nn.Module):

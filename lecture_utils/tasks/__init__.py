@@ -8,6 +8,17 @@ from torch.utils.data import Dataset
 
 from lecture_utils.datasets import DETECTION_SCENES, DETECTION_SIZE, QUICK_SCENES, QUICK_SIZE
 from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.caption_scores import pointing, score_captions
+from lecture_utils.tasks.captioning import (
+    CITY_WORDS,
+    attending_loss,
+    caption_data,
+    caption_pixels,
+    captioning_loss,
+    collate_captions,
+    grid_encoder,
+    say_all,
+)
 from lecture_utils.tasks.detection import (
     collate,
     detection_data,
@@ -37,27 +48,36 @@ from lecture_utils.tasks.single_object import (
 )
 
 __all__ = [
+    "ATTENDING",
+    "CAPTIONS",
+    "CITY_WORDS",
     "DETECTION",
     "LONE",
     "LONE_SCENES",
     "MEAN",
+    "PIXEL_CAPTIONS",
     "PROPOSALS",
     "SEARCHED",
     "SEGMENTATION",
     "SLOTS",
     "STD",
     "Task",
+    "caption_data",
     "class_weights",
     "collate",
     "detection_data",
     "detection_loss",
     "filling_loss",
+    "grid_encoder",
     "in_slots",
     "lone_data",
     "lone_loss",
     "lone_truth",
     "photo_transforms",
+    "pointing",
     "proposal_data",
+    "say_all",
+    "score_captions",
     "score_detection",
     "score_lone",
     "score_proposals",
@@ -105,4 +125,13 @@ LONE = Task(
     about=f"toy city: the things of {LONE_SCENES['train']:,} training scenes, one a scene, painted at 128 × 128",
     collate=collate,
 )
+CAPTIONS = Task(
+    caption_data,
+    captioning_loss,
+    score_captions,
+    about=f"toy city: {COCO}, five captions each",
+    collate=collate_captions,
+)
+ATTENDING = replace(CAPTIONS, loss=attending_loss)
+PIXEL_CAPTIONS = replace(CAPTIONS, data=caption_pixels)  # no CNN: the captioner sees the image itself
 SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)

@@ -13,6 +13,13 @@ from lecture_utils.toycity.scene import Scene
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 PLURALS = {"car": "cars", "person": "people", "traffic sign": "signs", "traffic light": "traffic lights"}
 HOURS = {"day": "in the daytime", "sunset": "at sunset", "night": "at night"}
+# Every word that `describe` can use.
+_WORDS = (
+    ", a an and at behind black blue car cars clear cloudy coat daytime eight empty five foggy four from front green "
+    "grey in is left light lights middle night nobody of on one out people person red right seven sign signs six "
+    "street sunset the three to traffic trees two white with without yellow"
+)
+WORDS = tuple(_WORDS.split())
 ASIDE, BEYOND = 0.08, 3.0  # how far apart two objects must be: in picture widths, and in metres of depth
 
 

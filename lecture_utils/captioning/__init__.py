@@ -1,0 +1,36 @@
+"""Image captioning (slides 24 to 30): one grid of features, four captioners, words as numbers, ways to find a sentence.
+
+What every captioner takes and gives is written in `steps`.
+"""
+
+from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, reinforce_loss
+from lecture_utils.captioning.decoding import Captions, beam_search, greedy, sample
+from lecture_utils.captioning.encoder import ResNetGrid, TrunkGrid, resnet_grid
+from lecture_utils.captioning.rnn import BottleneckRNN
+from lecture_utils.captioning.scores import bleu, looked_most, points_in
+from lecture_utils.captioning.steps import caption_loss
+from lecture_utils.captioning.transformer import CaptionTransformer, OnlyTransformers
+from lecture_utils.captioning.vocabulary import Vocabulary, pad, split_words
+
+__all__ = [
+    "BottleneckRNN",
+    "CaptionTransformer",
+    "Captions",
+    "OnlyTransformers",
+    "ResNetGrid",
+    "ShowAttendTell",
+    "TrunkGrid",
+    "Vocabulary",
+    "beam_search",
+    "bleu",
+    "caption_loss",
+    "doubly_stochastic",
+    "greedy",
+    "looked_most",
+    "pad",
+    "points_in",
+    "reinforce_loss",
+    "resnet_grid",
+    "sample",
+    "split_words",
+]

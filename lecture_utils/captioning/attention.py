@@ -1,0 +1,155 @@
+"""Show, Attend and Tell: a new look at the picture for every word (slides 26 and 27).
+
+Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015. The numbers in
+brackets are the paper's equations.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from lecture_utils.arguments import require_one_of, require_positive
+from lecture_utils.captioning.grid import GridInput
+from lecture_utils.captioning.steps import State, teacher_forced
+from lecture_utils.captioning.vocabulary import PAD
+
+
+class ShowAttendTell(nn.Module):
+    """An LSTM that looks at the grid before each word: softly at all of it, or hard at one point drawn by chance.
+
+    The points of the grid are the paper's annotation vectors a_i. Hard attention draws a point in training mode, which
+    no gradient passes through: train it with `reinforce_loss`. In evaluation mode it takes the likeliest point.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        features: int,
+        grid: tuple[int, int],
+        *,
+        dim: int = 128,
+        hidden: int = 192,
+        scorer: int = 64,
+        kind: Literal["soft", "hard"] = "soft",
+    ):
+        super().__init__()
+        require_positive(words=words, hidden=hidden, scorer=scorer)
+        require_one_of("kind", kind, ("soft", "hard"))
+        self.grid, self.kind = tuple(grid), kind
+        self.look = GridInput(features, dim, grid)
+        self.score = AdditiveScore(dim, hidden, scorer)
+        self.gate = nn.Linear(hidden, 1)
+        self.first_h, self.first_cell = (nn.Sequential(nn.Linear(dim, hidden), nn.Tanh()) for _ in range(2))
+        self.embed = nn.Embedding(words, dim)
+        self.lstm = nn.LSTMCell(2 * dim, hidden)
+        self.from_h, self.from_context = nn.Linear(hidden, dim), nn.Linear(dim, dim)
+        self.predict = nn.Linear(dim, words)
+
+    def forward(
+        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"]
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b 1 1 t h w"]]:
+        return teacher_forced(self, z, captions)
+
+    def start(self, z: Float[Tensor, "b features h w"]) -> State:
+        a = self.look(z)
+        mean = a.mean(1)
+        return a, self.score.prepare(a), self.first_h(mean), self.first_cell(mean)  # section 3.1.2
+
+    def step(
+        self, state: State, words: Int64[Tensor, "b"]
+    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 1 1 h w"], State]:
+        weights = self.where(state)
+        if self.kind == "hard":
+            weights = one_point(weights, draw=self.training)
+        logits, state = self.say(state, words, weights)
+        return logits, weights.view(-1, 1, 1, *self.grid), state
+
+    def where(self, state: State) -> Float[Tensor, "b n"]:
+        """How much each point of the grid matters for the next word, α: ≥ 0, sums to 1."""
+        _, prepared, h, _ = state
+        return self.score(prepared, h).softmax(1)  # (4), (5)
+
+    def say(
+        self, state: State, words: Int64[Tensor, "b"], weights: Float[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b words"], State]:
+        """The next word's logits for what is seen with these weights."""
+        a, prepared, h, cell = state
+        context = torch.einsum("bn,bnd->bd", weights, a)  # (13)
+        context = torch.sigmoid(self.gate(h)) * context  # section 4.2.1: the gate β, one number
+        y = self.embed(words)
+        h, cell = self.lstm(torch.cat([y, context], dim=1), (h, cell))  # (1) to (3)
+        logits = self.predict(y + self.from_h(h) + self.from_context(context))  # (7)
+        return logits, (a, prepared, h, cell)
+
+
+def one_point(weights: Float[Tensor, "b n"], *, draw: bool) -> Float[Tensor, "b n"]:
+    """Weights that are 1 at one point: drawn with the given probabilities, or the likeliest."""
+    point = torch.multinomial(weights.float(), 1).squeeze(1) if draw else weights.argmax(1)
+    return F.one_hot(point, weights.shape[1]).to(weights)
+
+
+class AdditiveScore(nn.Module):
+    """f_att of equation (4): how well point i fits what the decoder is about to say, e_i = v · tanh(W a_i + U h)."""
+
+    def __init__(self, dim: int, hidden: int, inner: int):
+        super().__init__()
+        self.of_points, self.of_h = nn.Linear(dim, inner), nn.Linear(hidden, inner, bias=False)
+        self.v = nn.Linear(inner, 1, bias=False)
+
+    def prepare(self, a: Float[Tensor, "b n d"]) -> Float[Tensor, "b n inner"]:
+        """W a_i, which is the same for every word."""
+        return self.of_points(a)
+
+    def forward(self, prepared: Float[Tensor, "b n inner"], h: Float[Tensor, "b hidden"]) -> Float[Tensor, "b n"]:
+        return self.v(torch.tanh(prepared + self.of_h(h)[:, None])).squeeze(-1)
+
+
+def doubly_stochastic(attention: Float[Tensor, "b 1 1 t h w"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
+    """The term of equation (14): every point should be looked at about once while the caption is said.
+
+    Σ_i (1 - Σ_t α_ti)², summed over the points i, averaged over the batch; `mask` is False for padded steps.
+    """
+    looks = reduce(attention * rearrange(mask, "b t -> b 1 1 t 1 1"), "b l k t h w -> b (l k h w)", "sum")
+    return ((1 - looks) ** 2).sum(1).mean()
+
+
+def reinforce_loss(
+    model: ShowAttendTell,
+    z: Float[Tensor, "b features h w"],
+    captions: Int64[Tensor, "b t"],
+    *,
+    baseline: float = 0.0,
+    reward: float = 1.0,
+    entropy: float = 0.01,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The loss whose gradient is equation (12), for hard attention: draw where to look, and reinforce what went well.
+
+    Looking at a drawn point has no gradient. But log p(y|s), how well the caption y was foretold after the looks s,
+    is a reward: looks that did better than `baseline` are made likelier, the others less likely. `reward` and
+    `entropy` are the paper's λ_r and λ_e; the entropy keeps the model from looking at one point for ever.
+
+    Returns the loss and the batch's mean log p(y|s), with which the caller moves its baseline (`moved`, equation 11).
+    """
+    state = model.start(z)
+    foretold, drawn, spread = (z.new_zeros(len(z)) for _ in range(3))
+    for words, following in zip(captions.T[:-1], captions.T[1:], strict=True):
+        counts = (following != PAD).to(z)
+        alpha = model.where(state)
+        look = one_point(alpha, draw=True)
+        logits, state = model.say(state, words, look)
+        log_alpha = alpha.float().clamp(min=1e-12).log()
+        foretold = foretold - F.cross_entropy(logits.float(), following, reduction="none") * counts
+        drawn = drawn + (log_alpha * look).sum(1) * counts
+        spread = spread - (alpha * log_alpha).sum(1) * counts
+    gain = reward * (foretold.detach() - baseline) * drawn
+    words_said = (captions[:, 1:] != PAD).sum().clamp(min=1)
+    return -(foretold + gain + entropy * spread).sum() / words_said, foretold.detach().mean()
+
+
+def moved(baseline: float, foretold: float) -> float:
+    """The moving average that tells a good look from a bad one (equation 11)."""
+    return 0.9 * baseline + 0.1 * foretold

@@ -1,0 +1,160 @@
+"""From probabilities to a sentence: the likeliest word each time, a beam of the best beginnings, or dice."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from lecture_utils.captioning.steps import State
+from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
+
+LONGEST = 60
+NEVER_SAID = (PAD, START, UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What a captioner said about a batch of images.
+
+    `words` (b, t): without `<start>`, with `<end>` where one was reached within `longest` words, then `<pad>`;
+    `attention` (b, layers, heads, t, h, w): where the model looked for each word; `log_probability` (b,): of the
+    words that were not given in `prefix`, summed.
+    """
+
+    words: Int64[Tensor, "b t"]
+    attention: Float[Tensor, "b layers heads t h w"]
+    log_probability: Float[Tensor, "b"]
+
+
+def greedy(
+    model: nn.Module, z: Float[Tensor, "b ..."], *, prefix: Sequence[int] = (), longest: int = LONGEST
+) -> Captions:
+    """The likeliest word each time. `prefix` holds the numbers of words with which every caption must begin."""
+    return _say(model, z, lambda scores: scores.argmax(1), prefix, longest)
+
+
+def sample(
+    model: nn.Module,
+    z: Float[Tensor, "b ..."],
+    *,
+    temperature: float = 1.0,
+    prefix: Sequence[int] = (),
+    longest: int = LONGEST,
+    generator: torch.Generator | None = None,
+) -> Captions:
+    """Draw each word from softmax(logits / temperature): below 1 the likely words gain, above 1 the others."""
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature: got {temperature}, expected a positive number")
+
+    def draw(scores: Tensor) -> Tensor:
+        probabilities = (scores.float() / temperature).softmax(1)
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+
+    return _say(model, z, draw, prefix, longest)
+
+
+@torch.no_grad()
+def _say(model: nn.Module, z: Tensor, choose: Callable, prefix: Sequence[int], longest: int) -> Captions:
+    prefix = _check(prefix, longest)
+    state, words = model.start(z), _first(z)
+    ended, total = torch.zeros_like(words, dtype=torch.bool), torch.zeros(len(words), device=z.device)
+    said, maps = [], []
+    for place in range(longest):
+        logits, attention, state = model.step(state, words)
+        scores = _log_probabilities(logits)
+        given = place < len(prefix)
+        words = torch.full_like(words, prefix[place]) if given else choose(scores).masked_fill(ended, PAD)
+        if not given:
+            total += scores.gather(1, words[:, None]).squeeze(1).masked_fill(ended, 0.0)
+        said.append(words)
+        maps.append(attention)
+        ended |= words == END
+        if ended.all():
+            break
+    return Captions(torch.stack(said, dim=1), torch.stack(maps, dim=3), total)
+
+
+@torch.no_grad()
+def beam_search(
+    model: nn.Module,
+    z: Float[Tensor, "b ..."],
+    *,
+    width: int = 3,
+    alpha: float = 1.0,
+    prefix: Sequence[int] = (),
+    longest: int = LONGEST,
+) -> Captions:
+    """Keep the `width` best beginnings at every word; return the best caption of each image.
+
+    Beginnings are ranked by their summed log-probability divided by (number of words)^alpha: without it (alpha=0) every
+    further word costs, and short captions win. Words of the prefix do not count. A width of 1 is `greedy`.
+    """
+    prefix = _check(prefix, longest)
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ValueError(f"width: got {width!r}, expected a whole number of at least 1")
+    images, rows = len(z), torch.arange(len(z), device=z.device)[:, None]
+    state, words = _repeat(model.start(z), width), _first(z).repeat_interleave(width)
+    # At first all beams of an image are alike: only one of them may go on.
+    total = torch.full((images, width), -math.inf, device=z.device)
+    total[:, 0] = 0.0
+    length = torch.zeros(images, width, device=z.device)
+    said = torch.zeros(images, width, 0, dtype=torch.int64, device=z.device)
+    ended, maps = torch.zeros_like(total, dtype=torch.bool), None
+    for place in range(longest):
+        logits, attention, state = model.step(state, words)
+        attention = attention.unflatten(0, (images, width))[:, :, :, :, None]
+        if place < len(prefix):
+            parent = torch.arange(width, device=z.device).expand(images, width)
+            words = torch.full_like(parent, prefix[place])
+        else:
+            scores = _log_probabilities(logits).unflatten(0, (images, width))
+            scores = torch.where(ended[..., None], _only_padding(scores), scores)
+            totals = total[..., None] + scores
+            lengths = (length + ~ended)[..., None].expand_as(totals)
+            best = (totals / lengths**alpha).flatten(1).topk(width).indices
+            parent, words = best // scores.shape[-1], best % scores.shape[-1]
+            total, length = totals.flatten(1)[rows, best], lengths.flatten(1)[rows, best]
+        ended = ended[rows, parent] | (words == END)
+        said = torch.cat([said[rows, parent], words[..., None]], dim=2)
+        maps = attention if maps is None else torch.cat([maps, attention], dim=4)
+        maps = maps[rows, parent]
+        state = tuple(part[(rows * width + parent).flatten()] for part in state)
+        words = words.flatten()
+        if ended.all():
+            break
+    best = (total / length.clamp(min=1) ** alpha).argmax(1)
+    every = rows.squeeze(1)
+    return Captions(said[every, best], maps[every, best], total[every, best])
+
+
+def _check(prefix: Sequence[int], longest: int) -> list[int]:
+    prefix = [int(word) for word in prefix]
+    if isinstance(longest, bool) or not isinstance(longest, int) or longest < max(1, len(prefix)):
+        raise ValueError(f"longest: got {longest!r}, expected a whole number of at least {max(1, len(prefix))}")
+    if bad := [word for word in prefix if word < 0 or word in (PAD, START, END)]:
+        raise ValueError(f"prefix: got {bad}, expected numbers of words, without <start> and <end>")
+    return prefix
+
+
+def _first(z: Tensor) -> Int64[Tensor, "b"]:
+    return torch.full((len(z),), START, dtype=torch.int64, device=z.device)
+
+
+def _log_probabilities(logits: Float[Tensor, "b words"]) -> Float[Tensor, "b words"]:
+    """Of the words that may be said: a caption holds no padding, no second start and nothing unknown."""
+    logits = logits.float().index_fill(1, torch.tensor(NEVER_SAID, device=logits.device), -math.inf)
+    return logits.log_softmax(1)
+
+
+def _only_padding(scores: Tensor) -> Tensor:
+    """A caption that has ended goes on with padding alone, at no cost."""
+    padding = torch.full_like(scores, -math.inf)
+    padding[..., PAD] = 0.0
+    return padding
+
+
+def _repeat(state: State, times: int) -> State:
+    return tuple(part.repeat_interleave(times, dim=0) for part in state)

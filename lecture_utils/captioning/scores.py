@@ -1,0 +1,51 @@
+"""How good captions are: BLEU, and whether the model looked at what it named (slides 26 and 27)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torchmetrics.functional.text import bleu_score
+
+from lecture_utils.captioning.vocabulary import split_words
+
+
+def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4) -> float:
+    """BLEU-n of captions against one or more references each: how many runs of 1 … n words the references have too.
+
+    Papineni et al., "BLEU: a method for automatic evaluation of machine translation", ACL 2002: over the whole set,
+    with a penalty for what is too short. The number is torchmetrics'. 0 to 1; nan without captions.
+    """
+    if len(said) != len(references):
+        raise ValueError(f"references: got {len(references)}, expected a list for each of the {len(said)} captions")
+    if not said:
+        return float("nan")
+    words = lambda caption: " ".join(split_words(caption))  # noqa: E731
+    return bleu_score([words(one) for one in said], [[words(one) for one in many] for many in references], n).item()
+
+
+def looked_most(attention: Float[Tensor, "b layers heads t h w"]) -> Int64[Tensor, "b t"]:
+    """The point of the grid, row · width + column, that each word looked at most, over all layers and heads.
+
+    -1 for a model without attention.
+    """
+    if attention.shape[1] == 0:
+        return attention.new_full((len(attention), attention.shape[3]), -1, dtype=torch.int64)
+    return attention.sum((1, 2)).flatten(2).argmax(2)
+
+
+def points_in(
+    box: Sequence[float], size: tuple[int, int], grid: tuple[int, int], *, tolerance: int = 1
+) -> Bool[Tensor, "h w"]:
+    """Which points of a grid over a picture of `size` = (height, width) pixels lie in a box (x0, y0, x1, y1).
+
+    Those whose cell the box touches, and `tolerance` cells around them.
+    """
+    (height, width), (rows, columns) = size, grid
+    x0, y0, x1, y1 = box
+    inside = torch.zeros(rows, columns, dtype=torch.bool)
+    top, bottom = int(y0 * rows / height), math.ceil(y1 * rows / height)
+    left, right = int(x0 * columns / width), math.ceil(x1 * columns / width)
+    inside[max(0, top - tolerance) : bottom + tolerance, max(0, left - tolerance) : right + tolerance] = True
+    return inside

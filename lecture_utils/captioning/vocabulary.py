@@ -1,0 +1,80 @@
+"""Words as numbers and back: the vocabulary of a captioner (slide 24)."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+PAD, START, END, UNKNOWN = range(4)
+SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|,")
+
+
+def split_words(caption: str) -> list[str]:
+    """The words of a caption, in lower case; commas count as words, other punctuation is dropped."""
+    if not isinstance(caption, str):
+        raise ValueError(f"caption: got {caption!r}, expected a str")
+    return _WORD.findall(caption.lower())
+
+
+class Vocabulary:
+    """The words a captioner knows, numbered from 0: four special tokens, then `words` in their order.
+
+    `<pad>` fills short captions, `<start>` and `<end>` stand around each, `<unknown>` for every other word.
+    """
+
+    def __init__(self, words: Iterable[str]):
+        words = list(words)
+        repeated = [word for word, times in Counter([*SPECIAL, *words]).items() if times > 1]
+        if repeated:
+            raise ValueError(f"words: got {repeated} twice, expected each word once and no special token")
+        self.words = (*SPECIAL, *words)
+        self._number = {word: number for number, word in enumerate(self.words)}
+
+    @classmethod
+    def build(cls, captions: Iterable[str], *, minimum: int = 1) -> "Vocabulary":
+        """The words that occur at least `minimum` times in the captions, the most frequent first."""
+        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
+            raise ValueError(f"minimum: got {minimum!r}, expected a whole number of at least 1")
+        if isinstance(captions, str):
+            raise ValueError(f"captions: got one str, {captions!r}, expected a list of captions")
+        times = Counter(word for caption in captions for word in split_words(caption))
+        frequent = [(-count, word) for word, count in times.items() if count >= minimum]
+        return cls(word for _, word in sorted(frequent))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._number
+
+    def encode(self, caption: str) -> list[int]:
+        """The caption's numbers between `<start>` and `<end>`."""
+        return [START, *(self._number.get(word, UNKNOWN) for word in split_words(caption)), END]
+
+    def spell(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> list[str]:
+        """The words up to the first `<end>`, without `<start>` and `<pad>`."""
+        words = []
+        for number in torch.as_tensor(numbers).tolist():
+            if not 0 <= number < len(self):
+                raise ValueError(f"numbers: got {number}, expected 0 to {len(self) - 1}")
+            if number == END:
+                break
+            if number not in (PAD, START):
+                words.append(self.words[number])
+        return words
+
+    def decode(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> str:
+        """The same as one sentence; a comma follows its word at once."""
+        return " ".join(self.spell(numbers)).replace(" ,", ",")
+
+
+def pad(captions: Sequence[Sequence[int]]) -> Int64[Tensor, "b t"]:
+    """Captions as one tensor, the shorter ones filled with `<pad>` at their end."""
+    rows = [torch.as_tensor(caption, dtype=torch.int64) for caption in captions]
+    if not rows:
+        return torch.zeros(0, 0, dtype=torch.int64)
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)

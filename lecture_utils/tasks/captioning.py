@@ -1,0 +1,174 @@
+"""Image captioning in the city: grids of features and sentences, next words as the loss, BLEU and facts as scores."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchmetrics.aggregation import CatMetric
+from tqdm import tqdm
+
+from lecture_utils import checkpoints, toycity, training
+from lecture_utils.captioning import decoding
+from lecture_utils.captioning.attention import doubly_stochastic
+from lecture_utils.captioning.encoder import TrunkGrid, resnet_grid
+from lecture_utils.captioning.steps import caption_loss
+from lecture_utils.captioning.vocabulary import PAD, Vocabulary, pad
+from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_captions
+from lecture_utils.detection.trunk import Trunk
+from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.photos import photo_transforms
+
+CITY_WORDS = Vocabulary(toycity.WORDS)
+LIST = "from left to right"  # the beginning of the one sentence of five that names everything
+LOOK_EVERYWHERE = 0.01  # λ of the doubly stochastic term
+
+
+def city_encoder() -> TrunkGrid:
+    """The trunk of the shipped Faster R-CNN as an encoder: 256 features at 16 × 16 points of a 128 × 128 picture."""
+    trunk = Trunk(base_channels=24, out_channels=64)
+    return TrunkGrid(checkpoints.load_part(trunk, "faster_rcnn", "trunk.")).eval()
+
+
+def grid_encoder(name: str = "city") -> nn.Module:
+    """The CNN whose features z all captioners share: "city", or "resnet50" and its like where torch can load them."""
+    return city_encoder() if name == "city" else resnet_grid(name)
+
+
+def caption_pictures(split: str, root: Path | str | None = None, *, size: int | None = None):
+    """Photographs and sentences: the toy city, or `root` in COCO's or Flickr8k's layout, resized to `size`."""
+    if root is None:
+        return city_captions(split, transforms=photo_transforms(size=size))
+    transforms = photo_transforms(size=size or DETECTION_SIZE)  # photographs have all sizes, batches have one
+    if (Path(root) / "captions.txt").exists():
+        return Flickr8k(root, split, transforms=transforms)
+    coco = Path(root) / "coco" if (Path(root) / "coco").is_dir() else Path(root)
+    return CocoCaptions(coco / f"{split}2017", coco / f"annotations/captions_{split}2017.json", transforms=transforms)
+
+
+class Captioned(Dataset):
+    """Items for a captioner: its index, what the captioner looks at, and the numbers of one caption, drawn by chance.
+
+    `encoder` turns images into grids, once each, which are kept in half precision; None leaves the images as they are.
+    """
+
+    def __init__(self, pictures, encoder: nn.Module | None, vocabulary: Vocabulary, *, split: str | None = None):
+        self.pictures, self.encoder, self.vocabulary, self.split = pictures, encoder, vocabulary, split
+        self._grids: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor, list[int]]:
+        self.preload()
+        captions = self.pictures.captions(index)
+        caption = random.choice(captions) if captions else ""
+        return index, self._grids[index].float(), self.vocabulary.encode(caption)
+
+    def preload(self) -> "Captioned":
+        """Encode every picture now; return the data set itself."""
+        if self._grids is None:
+            first = range(0, len(self), 32)
+            bar = tqdm(first, desc="encoding", unit="batch", disable=len(first) < 40)
+            self._grids = torch.cat([self.grids(range(i, min(i + 32, len(self)))).half() for i in bar])
+        return self
+
+    @torch.no_grad()
+    def grids(self, indices: Sequence[int]) -> Float[Tensor, "b features h w"]:
+        """What a captioner looks at for some of the pictures, encoded now."""
+        images = torch.stack([self.pictures[index][0].as_subclass(Tensor) for index in indices])
+        return images if self.encoder is None else self.encoder(images)
+
+    @lru_cache  # noqa: B019 – as long as the data set lives
+    def truth(self, index: int) -> tuple[toycity.Scene, toycity.Picture]:
+        """The scene of a picture and how it was painted; ValueError for pictures that are not of the city."""
+        if self.split is None:
+            raise ValueError("truth: only pictures of the toy city have a scene that sentences can be held against")
+        scene = toycity.sample_scene(toycity.seeds(self.split, len(self))[index])
+        return scene, toycity.render(scene, DETECTION_SIZE)
+
+
+def caption_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
+    """A split as the captioners take it: the features of the city's own trunk, and sentences."""
+    return Captioned(caption_pictures(split, root, size=size), city_encoder(), CITY_WORDS, split=_city(split, root))
+
+
+def caption_pixels(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
+    """The same for a captioner that does without a CNN: images, and sentences."""
+    return Captioned(caption_pictures(split, root, size=size), None, CITY_WORDS, split=_city(split, root))
+
+
+def _city(split: str, root: Path | str | None) -> str | None:
+    return split if root is None else None
+
+
+def collate_captions(items: list[tuple[int, Tensor, list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices (b,), grids (b, features, h, w) and captions (b, t), padded at their end."""
+    indices, grids, captions = zip(*items, strict=True)
+    return torch.tensor(indices), torch.stack(grids), pad(captions)
+
+
+def captioning_loss(dataset: Dataset) -> Callable:
+    """Cross-entropy of the next words; for `training.fit`."""
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        _, z, captions = batch
+        logits, _ = model(z, captions[:, :-1])
+        return caption_loss(logits, captions)
+
+    return loss
+
+
+def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Callable:
+    """The same with the doubly stochastic term, equation (14) of Show, Attend and Tell."""
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        _, z, captions = batch
+        logits, attention = model(z, captions[:, :-1])
+        return caption_loss(logits, captions) + weight * doubly_stochastic(attention, captions[:, 1:] != PAD)
+
+    return loss
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a captioner says about each picture of a data set: freely, and asked for the list of everything.
+
+    `maps` (n, t, h, w): where it looked for each word of the list, the mean over its layers and heads, zeros behind the
+    end; None for a model without attention.
+    """
+
+    free: list[str]
+    lists: list[list[str]]
+    maps: Float[Tensor, "n t h w"] | None
+
+
+def say_all(model: nn.Module, data: Captioned, run: Runtime) -> Said:
+    """Caption every picture of a data set, word by word the likeliest."""
+    prompt = data.vocabulary.encode(LIST)[1:-1]
+
+    def say(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor]:
+        indices, z, _ = batch
+        free, lists = decoding.greedy(model, z), decoding.greedy(model, z, prefix=prompt)
+        maps = rearrange(lists.attention.float(), "b l k t h w -> b (l k) (h w) t").sum(1)
+        looks = _widen(maps).flatten(1)
+        return (torch.cat([indices[:, None], _widen(free.words), _widen(lists.words), looks], dim=1).float(),)
+
+    rows = training.evaluate_batches(model, data, CatMetric(), run=run, predict=say, collate=collate_captions)
+    rows = rows[rows[:, 0].argsort()].cpu()
+    free, lists = rows[:, 1 : 1 + 2 * decoding.LONGEST].long().split(decoding.LONGEST, dim=1)
+    maps = rearrange(rows[:, 1 + 2 * decoding.LONGEST :], "n (h w t) -> n t h w", h=model.grid[0], w=model.grid[1])
+    words = data.vocabulary
+    return Said([words.decode(row) for row in free], [words.spell(row) for row in lists], maps if maps.any() else None)
+
+
+def _widen(columns: Tensor) -> Tensor:
+    """As many columns as the longest caption has words: batches of different lengths are joined."""
+    return F.pad(columns, (0, decoding.LONGEST - columns.shape[-1]), value=PAD)

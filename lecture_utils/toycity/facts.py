@@ -1,0 +1,141 @@
+"""Is it true? Every statement a caption makes about a street, held against the scene it was painted from.
+
+A caption may come from a network, so nothing is expected of its grammar: what can be read as a statement is checked.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from lecture_utils.toycity.describe import HOURS, NUMBERS, PLURALS, middle, phrase, where
+from lecture_utils.toycity.render import Picture, VisibleObject
+from lecture_utils.toycity.scene import Scene
+
+_OBJECT = r"a person in a \w+ coat|a \w+ (?:car|sign|traffic light)"
+_MENTION = re.compile(rf"\b(?:{_OBJECT})\b")
+_RELATION = re.compile(rf"\b({_OBJECT}) is (to the left of|to the right of|behind|in front of) ({_OBJECT})\b")
+_PLACE = re.compile(rf"\b({_OBJECT}) (on the left|in the middle|on the right)\b")
+_KINDS = {name: kind for kind, plural in PLURALS.items() for name in (kind.replace("traffic sign", "sign"), plural)}
+_COUNT = re.compile(rf"\b({'|'.join(NUMBERS[1:])}) ({'|'.join(sorted(_KINDS, key=len, reverse=True))})\b")
+_WEATHER = re.compile(r"\b(clear|cloudy|foggy) street\b")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A statement of a caption, and whether it holds."""
+
+    text: str
+    holds: bool
+
+
+def facts(caption: str, scene: Scene, picture: Picture) -> list[Fact]:
+    """The statements of a caption: objects with their colours, counts, relations, places, weather, hour, trees.
+
+    A caption that lists ("from left to right …") or counts ("two cars and …") claims to leave nothing out, so each
+    object or kind it forgets is a false statement. A caption that states nothing is one false statement.
+    """
+    seen, width = picture.objects, picture.labels.shape[1]
+    found = [
+        *_mentions(caption, seen),
+        *_order(caption, seen),
+        *_counts(caption, seen),
+        *_relations(caption, seen),
+        *_places(caption, seen, width),
+        *_setting(caption, scene, seen),
+    ]
+    return found or [Fact("nothing that can be checked", False)]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An object named in a sentence: the words from `start` up to `stop`, and the places of its colour and its noun."""
+
+    text: str
+    start: int
+    stop: int
+    colour: int
+    noun: int
+
+
+def find_mentions(words: Sequence[str]) -> list[Mention]:
+    """The objects named in a sequence of words, in its order: "a red car", "a person in a blue coat"."""
+    sentence, found = " ".join(words), []
+    for match in _MENTION.finditer(sentence):
+        start, named = sentence[: match.start()].count(" "), match[0].split()
+        person = "person" in named
+        colour, noun = (4, 1) if person else (1, len(named) - 1)
+        found.append(Mention(match[0], start, start + len(named), start + colour, start + noun))
+    return found
+
+
+def _mentions(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
+    """Each object named must be there; in a list, the third red car needs three of them."""
+    there = Counter(map(phrase, seen))
+    lists = caption.startswith("from left to right")
+    said: Counter = Counter()
+    for name in _MENTION.findall(caption):
+        said[name] += 1
+        yield Fact(name, there[name] >= (said[name] if lists else 1))
+    if lists:
+        for name in (there - said).elements():
+            yield Fact(f"leaves out {name}", False)
+
+
+def _order(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
+    """In a list, each object must have the next one somewhere to its right; those that do not exist were counted."""
+    if not caption.startswith("from left to right"):
+        return
+    names = _MENTION.findall(caption)
+    for left, right in pairwise(names):
+        pairs = _pairs(left, right, seen)
+        if pairs:
+            yield Fact(f"{left} before {right}", any(middle(a) <= middle(b) for a, b in pairs))
+
+
+def _counts(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
+    there = Counter(thing.category for thing in seen)
+    said = {_KINDS[kind]: number for number, kind in _COUNT.findall(caption)}
+    for kind, number in said.items():
+        yield Fact(f"{number} {PLURALS[kind]}", NUMBERS.index(number) == there[kind])
+    if said:
+        for kind in there.keys() - said.keys():
+            yield Fact(f"leaves out the {PLURALS[kind]}", False)
+
+
+def _relations(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
+    true = {
+        "to the left of": lambda a, b: middle(a) < middle(b),
+        "to the right of": lambda a, b: middle(a) > middle(b),
+        "behind": lambda a, b: a.thing.z > b.thing.z,
+        "in front of": lambda a, b: a.thing.z < b.thing.z,
+    }
+    for first, relation, second in _RELATION.findall(caption):
+        holds = any(true[relation](a, b) for a, b in _pairs(first, second, seen))
+        yield Fact(f"{first} is {relation} {second}", holds)
+
+
+def _places(caption: str, seen: tuple[VisibleObject, ...], width: int) -> Iterator[Fact]:
+    for name, place in _PLACE.findall(caption):
+        holds = any(phrase(thing) == name and where(thing, width) == place for thing in seen)
+        yield Fact(f"{name} {place}", holds)
+
+
+def _setting(caption: str, scene: Scene, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
+    for weather in _WEATHER.findall(caption):
+        yield Fact(f"{weather} weather", weather == scene.weather)
+    for hour, words in HOURS.items():
+        if words in caption:
+            yield Fact(words, hour == scene.time)
+    trees = any(tree.kind != "bush" for tree in scene.trees)
+    if found := re.search(r"\b(with|without) trees\b", caption):
+        yield Fact(found[0], trees == (found[1] == "with"))
+    if found := re.search(r"\b(an empty street|nobody is out|without people)\b", caption):
+        people = [thing for thing in seen if thing.category == "person"]
+        yield Fact(found[0], not (seen if "street" in found[0] else people))
+
+
+def _pairs(first: str, second: str, seen: tuple[VisibleObject, ...]) -> list[tuple[VisibleObject, VisibleObject]]:
+    """All pairs of two different objects of these names."""
+    return [(a, b) for a in seen for b in seen if a is not b and phrase(a) == first and phrase(b) == second]
