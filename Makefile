@@ -23,7 +23,7 @@ help:
 	@echo "make test          test everything: style, package, notebooks"
 	@echo "make lab           open the notebooks in JupyterLab"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
-	@echo "make checkpoints   train the shipped weights anew"
+	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
 	@echo "make bench         measure speeds"
 	@echo "make clean         remove .venv and everything generated"
 	@echo "Another Python:    make test PYTHON=python3.12"
@@ -60,6 +60,8 @@ notebooks: setup city
 checkpoints: setup
 	@for name in $$($(PY) -c "from lecture_utils.recipes import RECIPES; print(*RECIPES)"); do \
 	  $(PY) -m lecture_utils train $$name --ship || exit 1; done
+	@for name in $$($(PY) -c "from lecture_utils.studies import STUDIES; print(*STUDIES)"); do \
+	  $(PY) -m lecture_utils study $$name || exit 1; done
 
 bench: setup
 	@$(PY) -m pytest tests/benchmarks --benchmark-only

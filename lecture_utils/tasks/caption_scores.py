@@ -26,7 +26,8 @@ def score_captions(model: nn.Module, data: Captioned, run: Runtime) -> dict[str,
     """
     said = say_all(model, data, run)
     references = [data.pictures.captions(index) for index in range(len(data))]
-    scores = {f"bleu_{n}": bleu(said.free, references, n=n) for n in (1, 2, 3, 4)}
+    free = [sentence for sentence, wanted in zip(said.free, references, strict=True) if wanted]  # COCO has some without
+    scores = {f"bleu_{n}": bleu(free, list(filter(None, references)), n=n) for n in (1, 2, 3, 4)}
     if data.split is None:
         return scores
     return scores | score_lists(said, data) | pointing(said, data)
@@ -76,8 +77,9 @@ def pointing(said: Said, data: Captioned) -> dict[str, float]:
             hits["pointing_colour"].append(_highest_in(maps[named.colour], inside))
             hits["pointing_noun"].append(_highest_in(maps[named.noun], inside))
             hits["pointing_chance"].append(inside.float().mean().item())
-            hits["pointing_shuffled"].append(_highest_in(others[phrase_words].sum(0), inside))
-    return {name: sum(each) / len(each) for name, each in hits.items()}
+            if others[phrase_words].any():  # where the other list has ended, nobody looks
+                hits["pointing_shuffled"].append(_highest_in(others[phrase_words].sum(0), inside))
+    return {name: sum(each) / len(each) if each else float("nan") for name, each in hits.items()}
 
 
 def named_objects(words: Sequence[str], seen: Sequence[VisibleObject]) -> Iterator[tuple[Mention, VisibleObject]]:

@@ -47,14 +47,14 @@ def caption_pictures(split: str, root: Path | str | None = None, *, size: int | 
     if root is None:
         return city_captions(split, transforms=photo_transforms(size=size))
     transforms = photo_transforms(size=size or DETECTION_SIZE)  # photographs have all sizes, batches have one
-    if (Path(root) / "captions.txt").exists():
+    if (Path(root) / "captions.txt").exists() or (Path(root) / "Images").is_dir():
         return Flickr8k(root, split, transforms=transforms)
     coco = Path(root) / "coco" if (Path(root) / "coco").is_dir() else Path(root)
     return CocoCaptions(coco / f"{split}2017", coco / f"annotations/captions_{split}2017.json", transforms=transforms)
 
 
 class Captioned(Dataset):
-    """Items for a captioner: its index, what the captioner looks at, and the numbers of one caption, drawn by chance.
+    """Items for a captioner: its index, what the captioner looks at, and the numbers of its captions.
 
     `encoder` turns images into grids, once each, which are kept in half precision; None leaves the images as they are.
     """
@@ -66,11 +66,10 @@ class Captioned(Dataset):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor, list[int]]:
+    def __getitem__(self, index: int) -> tuple[int, Tensor, list[list[int]]]:
         self.preload()
-        captions = self.pictures.captions(index)
-        caption = random.choice(captions) if captions else ""
-        return index, self._grids[index].float(), self.vocabulary.encode(caption)
+        captions = self.pictures.captions(index) or [""]
+        return index, self._grids[index].float(), [self.vocabulary.encode(caption) for caption in captions]
 
     def preload(self) -> "Captioned":
         """Encode every picture now; return the data set itself."""
@@ -86,7 +85,7 @@ class Captioned(Dataset):
         images = torch.stack([self.pictures[index][0].as_subclass(Tensor) for index in indices])
         return images if self.encoder is None else self.encoder(images)
 
-    @lru_cache  # noqa: B019 – as long as the data set lives
+    @lru_cache(maxsize=None)  # noqa: B019 – as long as the data set lives
     def truth(self, index: int) -> tuple[toycity.Scene, toycity.Picture]:
         """The scene of a picture and how it was painted; ValueError for pictures that are not of the city."""
         if self.split is None:
@@ -109,10 +108,15 @@ def _city(split: str, root: Path | str | None) -> str | None:
     return split if root is None else None
 
 
-def collate_captions(items: list[tuple[int, Tensor, list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices (b,), grids (b, features, h, w) and captions (b, t), padded at their end."""
+def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices (b,), grids (b, features, h, w), and for each picture one caption (b, t), padded at its end.
+
+    Chance draws which: the first of each picture, or the second … In the city those are of one kind and of about one
+    length, so a batch holds little padding and is done in half the time.
+    """
     indices, grids, captions = zip(*items, strict=True)
-    return torch.tensor(indices), torch.stack(grids), pad(captions)
+    drawn = random.randrange(max(map(len, captions)))
+    return torch.tensor(indices), torch.stack(grids), pad([of_one[drawn % len(of_one)] for of_one in captions])
 
 
 def captioning_loss(dataset: Dataset) -> Callable:
@@ -141,7 +145,7 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
 class Said:
     """What a captioner says about each picture of a data set: freely, and asked for the list of everything.
 
-    `maps` (n, t, h, w): where it looked for each word of the list, the mean over its layers and heads, zeros behind the
+    `maps` (n, t, h, w): where it looked for each word of the list, summed over its layers and heads, zeros behind the
     end; None for a model without attention.
     """
 
@@ -158,7 +162,7 @@ def say_all(model: nn.Module, data: Captioned, run: Runtime) -> Said:
         indices, z, _ = batch
         free, lists = decoding.greedy(model, z), decoding.greedy(model, z, prefix=prompt)
         maps = rearrange(lists.attention.float(), "b l k t h w -> b (l k) (h w) t").sum(1)
-        looks = _widen(maps).flatten(1)
+        looks = _widen(maps * (lists.words != PAD)[:, None]).flatten(1)
         return (torch.cat([indices[:, None], _widen(free.words), _widen(lists.words), looks], dim=1).float(),)
 
     rows = training.evaluate_batches(model, data, CatMetric(), run=run, predict=say, collate=collate_captions)

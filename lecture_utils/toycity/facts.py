@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from lecture_utils.toycity.describe import HOURS, NUMBERS, PLURALS, middle, phrase, where
 from lecture_utils.toycity.render import Picture, VisibleObject
@@ -37,6 +36,7 @@ def facts(caption: str, scene: Scene, picture: Picture) -> list[Fact]:
     object or kind it forgets is a false statement. A caption that states nothing is one false statement.
     """
     seen, width = picture.objects, picture.labels.shape[1]
+    caption = " ".join(caption.lower().split())
     found = [
         *_mentions(caption, seen),
         *_order(caption, seen),
@@ -84,23 +84,28 @@ def _mentions(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
 
 
 def _order(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
-    """In a list, each object must have the next one somewhere to its right; those that do not exist were counted."""
+    """In a list, each object must stand to the right of the one before it; those that do not exist were counted."""
     if not caption.startswith("from left to right"):
         return
-    names = _MENTION.findall(caption)
-    for left, right in pairwise(names):
-        pairs = _pairs(left, right, seen)
-        if pairs:
-            yield Fact(f"{left} before {right}", any(middle(a) <= middle(b) for a, b in pairs))
+    waiting, before = sorted(seen, key=middle), None
+    for name in _MENTION.findall(caption):
+        same = [thing for thing in waiting if phrase(thing) == name]
+        further = [thing for thing in same if before is None or middle(thing) >= middle(before)]
+        if not same:
+            continue
+        if before is not None:
+            yield Fact(f"{phrase(before)} before {name}", bool(further))
+        before = (further or same)[0]
+        waiting.remove(before)
 
 
 def _counts(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
     there = Counter(thing.category for thing in seen)
-    said = {_KINDS[kind]: number for number, kind in _COUNT.findall(caption)}
-    for kind, number in said.items():
-        yield Fact(f"{number} {PLURALS[kind]}", NUMBERS.index(number) == there[kind])
-    if said:
-        for kind in there.keys() - said.keys():
+    said = _COUNT.findall(caption)
+    for number, noun in said:
+        yield Fact(f"{number} {noun}", NUMBERS.index(number) == there[_KINDS[noun]])
+    for kind in there if said else ():
+        if kind not in {_KINDS[noun] for _, noun in said}:
             yield Fact(f"leaves out the {PLURALS[kind]}", False)
 
 
@@ -129,11 +134,11 @@ def _setting(caption: str, scene: Scene, seen: tuple[VisibleObject, ...]) -> Ite
         if words in caption:
             yield Fact(words, hour == scene.time)
     trees = any(tree.kind != "bush" for tree in scene.trees)
-    if found := re.search(r"\b(with|without) trees\b", caption):
-        yield Fact(found[0], trees == (found[1] == "with"))
-    if found := re.search(r"\b(an empty street|nobody is out|without people)\b", caption):
-        people = [thing for thing in seen if thing.category == "person"]
-        yield Fact(found[0], not (seen if "street" in found[0] else people))
+    for found in re.findall(r"\b(?:with|without) trees\b", caption):
+        yield Fact(found, trees == (found == "with trees"))
+    people = [thing for thing in seen if thing.category == "person"]
+    for found in re.findall(r"\b(?:an empty street|nobody is out|without people)\b", caption):
+        yield Fact(found, not (seen if "street" in found else people))
 
 
 def _pairs(first: str, second: str, seen: tuple[VisibleObject, ...]) -> list[tuple[VisibleObject, VisibleObject]]:
