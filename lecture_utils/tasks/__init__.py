@@ -17,6 +17,7 @@ from lecture_utils.tasks.captioning import (
     captioning_loss,
     collate_captions,
     grid_encoder,
+    reinforcing_loss,
     say_all,
 )
 from lecture_utils.tasks.detection import (
@@ -65,6 +66,7 @@ __all__ = [
     "caption_data",
     "class_weights",
     "collate",
+    "collate_captions",
     "detection_data",
     "detection_loss",
     "filling_loss",
@@ -76,6 +78,7 @@ __all__ = [
     "photo_transforms",
     "pointing",
     "proposal_data",
+    "reinforcing_loss",
     "say_all",
     "score_captions",
     "score_detection",

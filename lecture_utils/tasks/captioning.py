@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lecture_utils import checkpoints, toycity, training
 from lecture_utils.captioning import decoding
-from lecture_utils.captioning.attention import doubly_stochastic
+from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, moved, reinforce_loss
 from lecture_utils.captioning.encoder import TrunkGrid, resnet_grid
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import PAD, Vocabulary, pad
@@ -28,7 +28,7 @@ from lecture_utils.tasks.photos import photo_transforms
 
 CITY_WORDS = Vocabulary(toycity.WORDS)
 LIST = "from left to right"  # the beginning of the one sentence of five that names everything
-LOOK_EVERYWHERE = 0.01  # λ of the doubly stochastic term
+LOOK_EVERYWHERE = 0.001  # λ of the doubly stochastic term
 
 
 def city_encoder() -> TrunkGrid:
@@ -85,7 +85,7 @@ class Captioned(Dataset):
         images = torch.stack([self.pictures[index][0].as_subclass(Tensor) for index in indices])
         return images if self.encoder is None else self.encoder(images)
 
-    @lru_cache(maxsize=None)  # noqa: B019 – as long as the data set lives
+    @cache  # noqa: B019 – as long as the data set lives
     def truth(self, index: int) -> tuple[toycity.Scene, toycity.Picture]:
         """The scene of a picture and how it was painted; ValueError for pictures that are not of the city."""
         if self.split is None:
@@ -137,6 +137,20 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
         _, z, captions = batch
         logits, attention = model(z, captions[:, :-1])
         return caption_loss(logits, captions) + weight * doubly_stochastic(attention, captions[:, 1:] != PAD)
+
+    return loss
+
+
+def reinforcing_loss(dataset: Dataset) -> Callable:
+    """The loss for hard attention, with a baseline that follows the rewards, equations (11) and (12)."""
+    baseline = 0.0
+
+    def loss(model: ShowAttendTell, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        nonlocal baseline
+        _, z, captions = batch
+        value, foretold = reinforce_loss(model, z, captions, baseline=baseline)
+        baseline = moved(baseline, foretold.item())
+        return value
 
     return loss
 

@@ -111,8 +111,9 @@ class GridPositions(nn.Module):
     def __init__(self, dim: int, grid: tuple[int, int]):
         super().__init__()
         require_positive(dim=dim, height=grid[0], width=grid[1])
-        self.rows = nn.Parameter(torch.randn(dim, grid[0], 1) * 0.02)
-        self.columns = nn.Parameter(torch.randn(dim, 1, grid[1]) * 0.02)
+        # Half as large as normalised features: places that start near 0 are noticed late.
+        self.rows = nn.Parameter(torch.randn(dim, grid[0], 1) * 0.5)
+        self.columns = nn.Parameter(torch.randn(dim, 1, grid[1]) * 0.5)
 
     def forward(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         places = self.rows + self.columns
