@@ -71,7 +71,7 @@ def test_the_report_says_what_is_missing():
     every = {number: ["there"] for number in pages.slides()}
     whole = slides.report(every, every)
     assert "| 09 | Max unpooling with remembered positions | `there` | `there` |" in whole
-    assert "slide 02, where captioning" in whole
+    assert "slide 02, where generation" in whole
     assert "lacks" not in whole
     holed = slides.report(
         {**every, "08": ["a", "b"]}, {number: ["t"] for number in every if number not in ("03", "36")}

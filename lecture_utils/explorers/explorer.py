@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from lecture_utils.explorers.page import Frame, as_page
 from lecture_utils.explorers.values import Slider, as_text
@@ -27,10 +28,22 @@ class Explorer:
     page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together about
     150 KB of a notebook unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises
     for a frame comes through.
+
+    With `click=("column", "row")` a click on the picture on a page moves these two sliders: the first follows the place
+    from left to right in the figure's first axes, the second from top to bottom, each frame having an equal share.
     """
 
-    def __init__(self, draw: Callable[..., Figure], *, title: str, alt: str | Callable[..., str], **sliders: Slider):
+    def __init__(
+        self,
+        draw: Callable[..., Figure],
+        *,
+        title: str,
+        alt: str | Callable[..., str],
+        click: tuple[str, str] | None = None,
+        **sliders: Slider,
+    ):
         self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
+        self.click = click
         self._check()
         self._frames = self._draw(self.places, KILOBYTES)
         self._box = None  # made when shown
@@ -85,6 +98,7 @@ class Explorer:
         with closing_figures():
             figures = [self._figure(place) for place in places]
             pngs = encode_pngs(figures, kilobytes=kilobytes)
+            self.area = first_axes(figures[0])
             width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
         frames = [Frame(png, self.describe(place), width) for place, png in zip(places, pngs, strict=True)]
         return dict(zip(map(self.words, places), frames, strict=True))
@@ -107,6 +121,8 @@ class Explorer:
                 raise ValueError(f"{name}: got {type(slider).__name__}, expected a Slider(label, values)")
         if len({slider.label for slider in self.sliders.values()}) < len(self.sliders):
             raise ValueError("sliders: got two of one label, expected them to differ")
+        if self.click is not None and not (len(self.click) == 2 and set(self.click) <= set(self.sliders)):
+            raise ValueError(f"click: got {self.click!r}, expected the names of two of the sliders, across and down")
         frames = math.prod(len(slider.frames) for slider in self.sliders.values())
         if frames > MOST_FRAMES:
             few = "name fewer by Slider(…, frames=…)"
@@ -121,6 +137,12 @@ class Explorer:
             except TypeError as problem:
                 names = ", ".join(self.sliders)
                 raise ValueError(f"{argument}: got a function with {problem}, expected one of {names}") from None
+
+
+def first_axes(figure: Figure) -> tuple[float, float, float, float]:
+    """Where the first axes lie in a drawn figure: left, top, right and bottom, as shares of its width and height."""
+    box = figure.axes[0].get_position() if figure.axes else Bbox.unit()
+    return (box.x0, 1 - box.y1, box.x1, 1 - box.y0)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # A picture's place counts like digits: the last slider runs fastest.
 SCRIPT = """
 for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not([data-alive])')) {
-  const {values, frames, start} = DATA;
+  const {values, frames, start, click} = DATA;
   const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input")];
   const shown = [...figure.querySelectorAll("output")], state = figure.querySelector(".explorer-state");
   const move = () => {
@@ -33,6 +33,19 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
     input.addEventListener("input", move);
     // JupyterLab would take the arrow keys for its own, as it would where it finds no data-lm-suppress-shortcuts.
     input.addEventListener("keydown", event => event.stopPropagation());
+  }
+  if (click) {
+    image.style.cursor = "crosshair";
+    image.addEventListener("click", event => {
+      const {left, top, width, height} = image.getBoundingClientRect(), [x0, y0, x1, y1] = click.area;
+      const across = ((event.clientX - left) / width - x0) / (x1 - x0);
+      const down = ((event.clientY - top) / height - y0) / (y1 - y0);
+      if (Math.min(across, down) < 0 || Math.max(across, down) >= 1) return;
+      [across, down].forEach((share, k) => {
+        inputs[click.sliders[k]].value = Math.floor(share * values[click.sliders[k]].length);
+      });
+      move();
+    });
   }
   frames[start][0] = image.src;
   figure.querySelector(".explorer-controls").style.display = "";
@@ -77,6 +90,9 @@ def as_page(explorer: Explorer) -> str:
         "frames": list(zip(addresses, [frame.alt for frame in frames], states, strict=True)),
         "start": start,
     }
+    if explorer.click:
+        sliders = [list(explorer.sliders).index(name) for name in explorer.click]
+        data["click"] = {"sliders": sliders, "area": [round(side, 4) for side in explorer.area]}
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     key = hashlib.sha256((explorer.title + held + frames[start].address).encode()).hexdigest()[:12]
     longest = max(len(slider.label) for slider in explorer.sliders.values())

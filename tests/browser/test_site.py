@@ -221,3 +221,27 @@ def test_pdf_has_the_text_and_page_numbers(out):
     assert re.search(r"\b1 ?/ ?\d", text)
     assert "Open in Colab" not in text
     assert "Search" not in text
+
+
+def test_a_click_on_the_picture_moves_the_two_sliders_it_is_meant_for(page):
+    def draw(row, column):
+        fig, ax = plt.subplots(figsize=(4, 3))
+        ax.imshow([[row, column]])
+        return fig
+
+    places = {"row": Slider("row", range(3)), "column": Slider("column", range(4))}
+    explorer = Explorer(draw, title="A grid", alt="A grid", click=("column", "row"), **places)
+    page.set_content(f"<html><body>{explorer._repr_mimebundle_()['text/html']}</body></html>")
+    picture, (x0, y0, x1, y1) = page.locator("img"), explorer.area
+    box = picture.bounding_box()
+
+    def click(across, down):
+        x, y = x0 + across * (x1 - x0), y0 + down * (y1 - y0)
+        picture.click(position={"x": x * box["width"], "y": y * box["height"]})
+        return page.locator("output").all_inner_texts()
+
+    assert click(0.1, 0.1) == ["0", "0"]
+    assert click(0.9, 0.5) == ["1", "3"]  # the last column, the middle row
+    assert picture.get_attribute("alt") == "A grid (row 1, column 3)"
+    assert click(0.3, 0.99) == ["2", "1"]
+    assert click(0.5, -0.05) == ["2", "1"]  # above the axes: nothing happens

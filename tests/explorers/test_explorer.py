@@ -158,6 +158,11 @@ def raises(width):
             "sliders: got 16 frames, expected at most 12",
         ),
         ({"width": Slider("size", (1, 2)), "height": Slider("size", (1, 2))}, "sliders: got two of one label"),
+        (
+            {"click": ("width", "depth"), "width": Slider("width", (1, 2))},
+            "click: got .*expected the names of two of the sliders",
+        ),
+        ({"click": ("width",), "width": Slider("width", (1, 2))}, "click: got .*expected the names of two"),
     ],
 )
 def test_a_bad_explorer_is_refused(arguments, message):
@@ -223,6 +228,24 @@ def test_the_page_holds_all_frames_in_order_with_their_words():
     pictures = [picture(address) for address, _, _ in data["frames"] if address] + [picture(image["src"])]
     assert len({image.size for image in pictures}) == 1
     assert len({image.convert("RGB").tobytes() for image in pictures}) == 6
+
+
+def test_a_page_that_can_be_clicked_knows_where_its_axes_are():
+    assert "click" not in held(make())
+
+    def black(row, column):
+        fig, ax = plt.subplots(figsize=(4, 3))
+        ax.imshow([[0, 0]], cmap="gray", aspect="auto")
+        ax.set(xlabel="across", ylabel="down")
+        return fig
+
+    row, column = Slider("row", (1, 2)), Slider("column", (1, 2, 3))
+    explorer = make(black, alt="Black", click=("column", "row"), row=row, column=column)
+    data = held(explorer)["click"]
+    assert data["sliders"] == [1, 0]  # the second slider across, the first down
+    dark = np.asarray(picture(explorer.frame(**explorer.start).address).convert("L")) < 120
+    across, down = (np.flatnonzero(dark.mean(axis) > 0.5) / dark.shape[1 - axis] for axis in (0, 1))
+    assert data["area"] == pytest.approx([across[0], down[0], across[-1], down[-1]], abs=0.02)
 
 
 def test_the_page_needs_nothing_from_outside_and_has_no_ids():

@@ -108,7 +108,7 @@ def test_a_slide_leads_to_each_section_once():
 def test_what_a_slide_lacks_is_said_once_it_is_begun():
     begun = notebook("00", new_code_cell("", metadata={"tags": ["slide-02"]}))
     assert columns(pages.slides_page({}), 2)[1] == "not yet, planned for notebook 00"
-    assert "<br>Still missing: captioning" in columns(pages.slides_page({"00_a": begun}), 2)[1]
+    assert "<br>Still missing: generation" in columns(pages.slides_page({"00_a": begun}), 2)[1]
 
 
 # ---- timing, contents

@@ -6,10 +6,12 @@ import nbformat
 import pytest
 import torch
 
-from lecture_utils import recipes, runtime, tasks, toycity
+from lecture_utils import captioning, recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
+from lecture_utils.tasks.captioning import LIST
+from lecture_utils.toycity.facts import facts
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
 
@@ -71,6 +73,18 @@ def test_every_thing_of_the_scene_is_found_by_the_trained_detector(names):
     assert (overlap.amax(1) >= 0.5).all()
     kinds = [names["kinds"][label - 1] for label in names["labels"][overlap.argmax(1)]]
     assert kinds == [thing.category for thing in picture.objects]
+
+
+@pytest.mark.slide("02", "24")
+def test_the_sentence_comes_from_the_trained_captioner_and_is_mostly_true(names):
+    scene = names["scene"]
+    picture = toycity.render(scene, size=128)
+    image = torch.from_numpy(picture.image).permute(2, 0, 1)
+    z = tasks.grid_encoder()(tasks.photo_transforms()(image)[None])
+    said = captioning.greedy(recipes.load("show_attend_tell"), z, prefix=tasks.CITY_WORDS.encode(LIST)[1:-1])
+    assert names["caption"] == tasks.CITY_WORDS.decode(said.words[0])
+    statements = facts(names["caption"], scene, picture)
+    assert sum(fact.holds for fact in statements) > len(statements) / 2
 
 
 @pytest.mark.slide("03")

@@ -1,0 +1,52 @@
+"""The studies that come with the course, and how they are made."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from lecture_utils import checkpoints, recipes, studies
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_a_study_holds_a_row_for_each_model_and_seed(name):
+    study, stored = studies.STUDIES[name], studies.load(name)
+    assert stored["command"] == f"python -m lecture_utils study {name}"
+    assert stored["scenes"] >= 480
+    assert [(row["model"], row["seed"]) for row in stored["rows"]] == [
+        (model, seed) for model in study.models for seed in study.seeds
+    ]
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_the_shipped_weights_are_one_of_its_seeds(name):
+    for row in studies.load(name)["rows"]:
+        card = checkpoints.card(row["model"])
+        if row["seed"] == card["seed"]:
+            assert {key: row[key] for key in card["metrics"]} == card["metrics"]
+
+
+def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
+    trained, scored = [], []
+
+    def train(name, run, *, checkpoint):
+        trained.append((name, run.seed, checkpoint.parent))
+        return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
+
+    def evaluate(name, model, run):
+        scored.append(all((p.half().float() == p).all() for p in model.parameters()))
+        return 500, {"facts": 0.51234, "by class": {"car": 1.0}}
+
+    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(recipes, "evaluate", evaluate)
+    made = studies.make("bottleneck", runs=tmp_path)
+    assert trained == [(model, seed, tmp_path) for model in studies.STUDIES["bottleneck"].models for seed in (1, 2)]
+    assert scored == [True] * 4
+    assert made["rows"][1] == {"model": "bottleneck_rnn", "seed": 1, "seconds": 12, "facts": 0.5123}
+    json.dumps(made)
+
+
+def test_an_unknown_study_is_refused():
+    for use in (studies.make, studies.load):
+        with pytest.raises(ValueError, match="name: got 'none', expected one of bottleneck"):
+            use("none")
