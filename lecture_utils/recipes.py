@@ -121,7 +121,7 @@ RECIPES = {
     ),
     "only_transformers": Recipe(
         lambda: OnlyTransformers(len(CITY_WORDS), (128, 128), patch=8, encoder_layers=3),
-        steps=4000,
+        steps=3000,
         task=PIXEL_CAPTIONS,
         lr=1e-3,
         batch_size=32,
