@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lecture_utils.arguments import require_one_of, require_positive
 from lecture_utils.captioning.grid import GridInput
-from lecture_utils.captioning.steps import State, teacher_forced
+from lecture_utils.captioning.steps import State, require_captions, teacher_forced
 from lecture_utils.captioning.vocabulary import PAD
 
 
@@ -134,6 +134,7 @@ def reinforce_loss(
 
     Returns the loss and the batch's mean log p(y|s), with which the caller moves its baseline (`moved`, equation 11).
     """
+    require_captions(z, captions)
     state = model.start(z)
     foretold, drawn, spread = (z.new_zeros(len(z)) for _ in range(3))
     for words, following in zip(captions.T[:-1], captions.T[1:], strict=True):

@@ -66,7 +66,7 @@ def _say(model: nn.Module, z: Tensor, choose: Callable, prefix: Sequence[int], l
         logits, attention, state = model.step(state, words)
         scores = _log_probabilities(logits)
         given = place < len(prefix)
-        words = torch.full_like(words, prefix[place]) if given else choose(scores).masked_fill(ended, PAD)
+        words = _given(prefix[place], logits, words) if given else choose(scores).masked_fill(ended, PAD)
         if not given:
             total += scores.gather(1, words[:, None]).squeeze(1).masked_fill(ended, 0.0)
         said.append(words)
@@ -95,6 +95,8 @@ def beam_search(
     prefix = _check(prefix, longest)
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
         raise ValueError(f"width: got {width!r}, expected a whole number of at least 1")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha: got {alpha}, expected a number of at least 0")
     images, rows = len(z), torch.arange(len(z), device=z.device)[:, None]
     state, words = _repeat(model.start(z), width), _first(z).repeat_interleave(width)
     # At first all beams of an image are alike: only one of them may go on.
@@ -108,13 +110,14 @@ def beam_search(
         attention = attention.unflatten(0, (images, width))[:, :, :, :, None]
         if place < len(prefix):
             parent = torch.arange(width, device=z.device).expand(images, width)
-            words = torch.full_like(parent, prefix[place])
+            words = _given(prefix[place], logits, parent)
         else:
             scores = _log_probabilities(logits).unflatten(0, (images, width))
             scores = torch.where(ended[..., None], _only_padding(scores), scores)
             totals = total[..., None] + scores
             lengths = (length + ~ended)[..., None].expand_as(totals)
-            best = (totals / lengths**alpha).flatten(1).topk(width).indices
+            # Stable, so that of equals the first is taken, as argmax does.
+            best = (totals / lengths**alpha).flatten(1).sort(descending=True, stable=True).indices[:, :width]
             parent, words = best // scores.shape[-1], best % scores.shape[-1]
             total, length = totals.flatten(1)[rows, best], lengths.flatten(1)[rows, best]
         ended = ended[rows, parent] | (words == END)
@@ -123,7 +126,7 @@ def beam_search(
         maps = maps[rows, parent]
         state = tuple(part[(rows * width + parent).flatten()] for part in state)
         words = words.flatten()
-        if ended.all():
+        if (ended | total.isneginf()).all():
             break
     best = (total / length.clamp(min=1) ** alpha).argmax(1)
     every = rows.squeeze(1)
@@ -137,6 +140,13 @@ def _check(prefix: Sequence[int], longest: int) -> list[int]:
     if bad := [word for word in prefix if word < 0 or word in (PAD, START, END)]:
         raise ValueError(f"prefix: got {bad}, expected numbers of words, without <start> and <end>")
     return prefix
+
+
+def _given(word: int, logits: Tensor, like: Int64[Tensor, "*b"]) -> Int64[Tensor, "*b"]:
+    """A word of the prefix, for everyone."""
+    if word >= logits.shape[1]:
+        raise ValueError(f"prefix: got {word}, expected numbers of words, below {logits.shape[1]}")
+    return torch.full_like(like, word)
 
 
 def _first(z: Tensor) -> Int64[Tensor, "b"]:

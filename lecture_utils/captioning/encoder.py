@@ -25,6 +25,7 @@ class TrunkGrid(nn.Module):
         super().__init__()
         self.trunk = trunk.requires_grad_(False)
         self.features = trunk.out_channels + 4 * trunk.laterals[0].in_channels
+        self.eval()
 
     def train(self, mode: bool = True) -> "TrunkGrid":
         return super().train(False)  # its normalisation keeps the statistics of its own training
@@ -46,6 +47,7 @@ class ResNetGrid(nn.Module):
         super().__init__()
         self.features = resnet.fc.in_features
         self.body = nn.Sequential(*list(resnet.children())[:-2]).requires_grad_(False)
+        self.eval()
 
     def train(self, mode: bool = True) -> "ResNetGrid":
         return super().train(False)

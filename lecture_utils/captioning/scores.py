@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torchmetrics.functional.text import bleu_score
 
+from lecture_utils.arguments import require_positive
 from lecture_utils.captioning.vocabulary import split_words
 
 
@@ -19,10 +20,15 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4
     """
     if len(said) != len(references):
         raise ValueError(f"references: got {len(references)}, expected a list for each of the {len(said)} captions")
+    if bad := [many for many in references if isinstance(many, str) or not many]:
+        raise ValueError(f"references: got {bad[0]!r}, expected a list of one sentence or more for each caption")
+    require_positive(n=n)
     if not said:
         return float("nan")
     words = lambda caption: " ".join(split_words(caption))  # noqa: E731
-    return bleu_score([words(one) for one in said], [[words(one) for one in many] for many in references], n).item()
+    # Of two references as near in length the shorter one counts, in whatever order they come.
+    wanted = [sorted(map(words, many), key=lambda one: len(one.split())) for many in references]
+    return bleu_score([words(one) for one in said], wanted, n).item()
 
 
 def looked_most(attention: Float[Tensor, "b layers heads t h w"]) -> Int64[Tensor, "b t"]:
@@ -47,5 +53,6 @@ def points_in(
     inside = torch.zeros(rows, columns, dtype=torch.bool)
     top, bottom = int(y0 * rows / height), math.ceil(y1 * rows / height)
     left, right = int(x0 * columns / width), math.ceil(x1 * columns / width)
-    inside[max(0, top - tolerance) : bottom + tolerance, max(0, left - tolerance) : right + tolerance] = True
+    above, before = max(0, top - tolerance), max(0, left - tolerance)
+    inside[above : max(0, bottom + tolerance), before : max(0, right + tolerance)] = True
     return inside

@@ -38,8 +38,10 @@ def caption_loss(logits: Float[Tensor, "b t words"], captions: Int64[Tensor, "b 
 
     `logits` are the model's for `captions[:, :-1]`: those at place t are held against the word at place t + 1.
     """
+    if captions.ndim != 2:
+        raise ValueError(f"captions: got shape {tuple(captions.shape)}, expected (b, t + 1)")
     b, t = captions.shape[0], captions.shape[1] - 1
-    if logits.shape[:2] != (b, t):
+    if logits.ndim != 3 or logits.shape[:2] != (b, t):
         raise ValueError(f"logits: got shape {tuple(logits.shape)}, expected ({b}, {t}, words) for captions[:, :-1]")
     return F.cross_entropy(logits.flatten(0, 1), captions[:, 1:].flatten(), ignore_index=PAD)
 

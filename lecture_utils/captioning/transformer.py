@@ -96,7 +96,11 @@ class OnlyTransformers(CaptionTransformer):
         if size[0] % patch or size[1] % patch:
             raise ValueError(f"patch: got {patch}, expected a divisor of the image's {size[0]} × {size[1]} pixels")
         super().__init__(words, channels * patch * patch, (size[0] // patch, size[1] // patch), **sizes)
+        self.image = (channels, *size)
         self.cut = Rearrange("b c (h p) (w q) -> b (c p q) h w", p=patch, q=patch)
 
     def encode(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b hw d"]:
+        if image.ndim != 4 or image.shape[1:] != self.image:
+            expected = ", ".join(map(str, self.image))
+            raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {expected})")
         return super().encode(self.cut(image))

@@ -1,6 +1,7 @@
 """Words as numbers and back: the vocabulary of a captioner (slide 24)."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +18,7 @@ def split_words(caption: str) -> list[str]:
     """The words of a caption, in lower case; commas count as words, other punctuation is dropped."""
     if not isinstance(caption, str):
         raise ValueError(f"caption: got {caption!r}, expected a str")
-    return _WORD.findall(caption.lower())
+    return _WORD.findall(unicodedata.normalize("NFC", caption.lower()))
 
 
 class Vocabulary:
@@ -27,10 +28,14 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str]):
+        if isinstance(words, str):
+            raise ValueError(f"words: got one str, {words!r}, expected a list of words")
         words = list(words)
         repeated = [word for word, times in Counter([*SPECIAL, *words]).items() if times > 1]
         if repeated:
             raise ValueError(f"words: got {repeated} twice, expected each word once and no special token")
+        if odd := [word for word in words if split_words(word) != [word]]:
+            raise ValueError(f"words: got {odd}, expected words as `split_words` gives them")
         self.words = (*SPECIAL, *words)
         self._number = {word: number for number, word in enumerate(self.words)}
 
@@ -57,8 +62,10 @@ class Vocabulary:
 
     def spell(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> list[str]:
         """The words up to the first `<end>`, without `<start>` and `<pad>`."""
-        words = []
-        for number in torch.as_tensor(numbers).tolist():
+        numbers, words = torch.as_tensor(numbers), []
+        if numbers.ndim != 1 or (len(numbers) and numbers.is_floating_point()):
+            raise ValueError(f"numbers: got {tuple(numbers.shape)} of {numbers.dtype}, expected whole numbers, (t,)")
+        for number in numbers.tolist():
             if not 0 <= number < len(self):
                 raise ValueError(f"numbers: got {number}, expected 0 to {len(self) - 1}")
             if number == END:

@@ -1,7 +1,7 @@
 """Flickr8k as Kaggle has it: photographs in `Images`, sentences in `captions.txt` (Hodosh et al., JAIR 2013)."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -69,15 +69,20 @@ def read_captions(file: Path) -> dict[str, list[str]]:
     """The sentences of each file name, in the file's order."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; expected Flickr8k's Images and captions.txt")
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines)
-        if (header := next(rows, [])) != HEADER:
-            raise ValueError(f"{file}: got the header {','.join(header)!r}, expected {','.join(HEADER)!r}")
-        found: dict[str, list[str]] = {}
-        for row in rows:
-            if not row:
-                continue
-            if len(row) < 2 or not row[0]:
-                raise ValueError(f"{file}: line {rows.line_num}: got {row}, expected image,caption")
-            found.setdefault(row[0], []).append(",".join(row[1:]).strip())  # a comma may stand without quotes
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            return _sentences(csv.reader(lines))
+    except (ValueError, csv.Error) as problem:
+        raise ValueError(f"{file}: {problem}") from problem
+
+
+def _sentences(rows: Iterator[list[str]]) -> dict[str, list[str]]:
+    if (header := next(rows, [])) != HEADER:
+        raise ValueError(f"got the header {','.join(header)!r}, expected {','.join(HEADER)!r}")
+    found: dict[str, list[str]] = {}
+    for row in filter(None, rows):
+        caption = ",".join(row[1:]).strip()  # a comma may stand without quotes
+        if len(row) < 2 or not row[0] or "\n" in caption:  # a quote that does not end swallows the lines behind it
+            raise ValueError(f"line {rows.line_num}: got {str(row)[:80]}, expected image,caption")
+        found.setdefault(row[0], []).append(caption)
     return found

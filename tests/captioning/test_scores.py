@@ -1,0 +1,167 @@
+"""BLEU by hand and by a plain reading of its paper; where a map is highest; which points lie in a box."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lecture_utils.captioning import bleu, looked_most, points_in
+
+
+def plain_bleu(said, references, n):
+    """Papineni et al., section 2, over a whole set: clipped counts, geometric mean, brevity."""
+    right, all_ = [0] * n, [0] * n
+    length = wanted = 0
+    for sentence, others in zip(said, references, strict=True):
+        words, others = sentence.split(), [other.split() for other in others]
+        length += len(words)
+        wanted += min((abs(len(other) - len(words)), len(other)) for other in others)[
+            1
+        ]  # the closest, then the shorter
+        for k in range(1, n + 1):
+            runs = lambda text, k=k: Counter(tuple(text[i : i + k]) for i in range(len(text) - k + 1))  # noqa: E731
+            most = Counter()
+            for other in others:
+                most |= runs(other)
+            right[k - 1] += sum(min(count, most[run]) for run, count in runs(words).items())
+            all_[k - 1] += max(0, len(words) - k + 1)
+    if not all(right):
+        return 0.0
+    brevity = 1.0 if length > wanted else math.exp(1 - wanted / length)
+    return brevity * math.exp(sum(math.log(r / a) for r, a in zip(right, all_, strict=True)) / n)
+
+
+SENTENCE = st.lists(st.sampled_from(["a", "red", "blue", "car", "sign", ","]), min_size=1, max_size=9).map(" ".join)
+
+
+@pytest.mark.slide("25")
+@given(
+    st.lists(st.tuples(SENTENCE, st.lists(SENTENCE, min_size=1, max_size=4)), min_size=1, max_size=6), st.integers(1, 4)
+)
+@settings(max_examples=150)
+def test_bleu_is_the_papers(pairs, n):
+    said, references = zip(*pairs, strict=True)
+    assert bleu(said, references, n=n) == pytest.approx(plain_bleu(said, references, n), abs=1e-5)
+
+
+@pytest.mark.slide("25")
+def test_bleu_by_hand():
+    # The paper's own examples: clipping "the" at two of seven …
+    assert bleu(["the the the the the the the"], [["the cat is on the mat", "there is a cat on the mat"]], n=1) == (
+        pytest.approx(2 / 7)
+    )
+    # … and 17 of 18 words against 8 of 14.
+    references = [
+        "it is a guide to action that ensures that the military will forever heed party commands",
+        "it is the guiding principle which guarantees the military forces always being under the command of the party",
+        "it is the practical guide for the army always to heed the directions of the party",
+    ]
+    first = "it is a guide to action which ensures that the military always obeys the commands of the party"
+    second = "it is to insure the troops forever hearing the activity guidebook that party direct"
+    assert bleu([first], [references], n=1) == pytest.approx(17 / 18)
+    assert bleu([first], [references], n=2) == pytest.approx(math.sqrt(17 / 18 * 10 / 17))
+    assert bleu([second], [references], n=1) == pytest.approx(8 / 14 * math.exp(1 - 16 / 14))
+    # Two of two pairs, but half as long as it should be: e^(1 - 4/2).
+    assert bleu(["a red"], [["a red car drives"]], n=2) == pytest.approx(math.exp(-1))
+
+
+def test_bleu_counts_over_the_whole_set_not_sentence_by_sentence():
+    said, references = ["a b", "c d e f"], [["a b"], ["c x x f"]]
+    assert bleu(said, references, n=1) == pytest.approx(4 / 6)  # not the mean of 1 and 1/2
+    assert bleu(["a b", "c"], [["a b"], ["d"]], n=2) == pytest.approx(math.sqrt(2 / 3))  # one sentence has no pair
+
+
+def test_bleu_of_the_same_is_one_and_of_nothing_right_is_zero():
+    sentences = ["from left to right a red car, a sign and a person", "A Street, at night."]
+    assert bleu(sentences, [[one.upper() + " !"] for one in sentences]) == pytest.approx(
+        1
+    )  # as `split_words` reads them
+    assert bleu(["a b c d"], [["e f g h"]]) == 0
+    assert bleu([""], [["a car"]]) == 0
+    assert bleu(["a b c"], [["a b c"]], n=4) == 0  # no run of four
+
+
+def test_bleu_without_captions_is_no_number():
+    assert math.isnan(bleu([], []))
+
+
+def test_bleu_does_not_depend_on_the_order_of_the_references():
+    """Three words are wanted or five, and four are said: the shorter counts, so four are enough."""
+    references = ["a red car", "a red car at night"]
+    for many in (references, references[::-1]):
+        assert bleu(["a red car at"], [many], n=1) == 1.0
+        assert bleu(["a"], [many], n=1) == pytest.approx(math.exp(1 - 3 / 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "references", "n", "message"),
+    [
+        (["a", "b"], [["a"]], 4, "references: got 1, expected a list for each of the 2 captions"),
+        (["a"], [[]], 4, r"references: got \[\], expected a list"),
+        (["a"], ["a car"], 4, "references: got 'a car', expected a list"),
+        (["a"], [["a"]], 0, "n: got 0"),
+    ],
+)
+def test_bleu_refuses(said, references, n, message):
+    with pytest.raises(ValueError, match=message):
+        bleu(said, references, n=n)
+
+
+@pytest.mark.slide("27")
+@pytest.mark.parametrize("shape", [(2, 1, 1, 4, 3, 5), (1, 2, 3, 5, 4, 2), (0, 1, 1, 2, 3, 3), (3, 2, 2, 1, 1, 6)])
+def test_looked_most_is_the_highest_point_of_all_heads_together(shape):
+    maps = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    found = looked_most(maps)
+    assert found.shape == (shape[0], shape[3])
+    for b in range(shape[0]):
+        for t in range(shape[3]):
+            total = {(i, j): maps[b, :, :, t, i, j].sum().item() for i in range(shape[4]) for j in range(shape[5])}
+            row, column = max(total, key=total.get)
+            assert found[b, t] == row * shape[5] + column
+
+
+def test_looked_most_without_attention():
+    assert looked_most(torch.zeros(2, 0, 0, 3, 4, 5)).tolist() == [[-1] * 3] * 2
+
+
+@pytest.mark.slide("27")
+@given(
+    st.tuples(*[st.integers(-10, 70)] * 4),
+    st.tuples(st.integers(16, 64), st.integers(16, 64)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.integers(0, 2),
+)
+@settings(max_examples=200)
+def test_points_in_a_box_point_by_point(box, size, grid, tolerance):
+    """A point's cell must share some of its area with the box, or be within `tolerance` cells of one that does."""
+    x0, x1, y0, y1 = min(box[0], box[1]), max(box[0], box[1]) + 1, min(box[2], box[3]), max(box[2], box[3]) + 1
+    found = points_in((x0, y0, x1, y1), size, grid, tolerance=tolerance)
+    assert found.shape == grid
+    assert found.dtype == torch.bool
+    # The cells of an endless grid; whole numbers, so that nothing is rounded.
+    touched = [
+        (i, j)
+        for i in range(-30, 40)
+        for j in range(-30, 40)
+        if i * size[0] < y1 * grid[0] and (i + 1) * size[0] > y0 * grid[0]
+        and j * size[1] < x1 * grid[1] and (j + 1) * size[1] > x0 * grid[1]
+    ]  # fmt: skip
+    for row in range(grid[0]):
+        for column in range(grid[1]):
+            near = any(abs(i - row) <= tolerance and abs(j - column) <= tolerance for i, j in touched)
+            assert found[row, column] == near, (row, column)
+
+
+@pytest.mark.slide("27")
+def test_points_in_a_box_by_hand():
+    inside = points_in((8.0, 16.0, 24.0, 32.0), (64, 64), (8, 8), tolerance=0)
+    assert inside.nonzero().tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
+    assert points_in((8.0, 16.0, 24.0, 32.0), (64, 64), (8, 8)).sum() == 16
+    assert points_in((0.0, 0.0, 1.0, 1.0), (128, 64), (4, 2), tolerance=0).nonzero().tolist() == [[0, 0]]
+    assert points_in((60.0, 120.0, 64.0, 128.0), (128, 64), (4, 2), tolerance=0).nonzero().tolist() == [[3, 1]]
+    assert points_in((0.0, 0.0, 64.0, 128.0), (128, 64), (4, 2)).all()
+    for outside in ((-30, -30, -20, -20), (-30, 10, -20, 20), (10, 90, 20, 99)):
+        assert not points_in(outside, (64, 64), (8, 8)).any()
