@@ -30,7 +30,7 @@ class Explorer:
     for a frame comes through.
 
     With `click=("column", "row")` a click on the picture on a page moves these two sliders: the first follows the place
-    from left to right in the figure's first axes, the second from top to bottom, each frame having an equal share.
+    from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
     """
 
     def __init__(

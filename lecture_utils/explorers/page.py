@@ -42,7 +42,8 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
       const down = ((event.clientY - top) / height - y0) / (y1 - y0);
       if (Math.min(across, down) < 0 || Math.max(across, down) >= 1) return;
       [across, down].forEach((share, k) => {
-        inputs[click.sliders[k]].value = Math.floor(share * values[click.sliders[k]].length);
+        const far = click.stops[k].map(stop => Math.abs(stop - share));
+        inputs[click.sliders[k]].value = far.indexOf(Math.min(...far));
       });
       move();
     });
@@ -91,8 +92,14 @@ def as_page(explorer: Explorer) -> str:
         "start": start,
     }
     if explorer.click:
-        sliders = [list(explorer.sliders).index(name) for name in explorer.click]
-        data["click"] = {"sliders": sliders, "area": [round(side, 4) for side in explorer.area]}
+        chosen = [explorer.sliders[name] for name in explorer.click]
+        data["click"] = {
+            "sliders": [list(explorer.sliders).index(name) for name in explorer.click],
+            "stops": [
+                [(slider.values.index(at) + 0.5) / len(slider.values) for at in slider.frames] for slider in chosen
+            ],
+            "area": [round(side, 4) for side in explorer.area],
+        }
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     key = hashlib.sha256((explorer.title + held + frames[start].address).encode()).hexdigest()[:12]
     longest = max(len(slider.label) for slider in explorer.sliders.values())

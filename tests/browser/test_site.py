@@ -229,7 +229,7 @@ def test_a_click_on_the_picture_moves_the_two_sliders_it_is_meant_for(page):
         ax.imshow([[row, column]])
         return fig
 
-    places = {"row": Slider("row", range(3)), "column": Slider("column", range(4))}
+    places = {"row": Slider("row", range(3)), "column": Slider("column", range(8), frames=(0, 2, 3, 7))}
     explorer = Explorer(draw, title="A grid", alt="A grid", click=("column", "row"), **places)
     page.set_content(f"<html><body>{explorer._repr_mimebundle_()['text/html']}</body></html>")
     picture, (x0, y0, x1, y1) = page.locator("img"), explorer.area
@@ -241,7 +241,7 @@ def test_a_click_on_the_picture_moves_the_two_sliders_it_is_meant_for(page):
         return page.locator("output").all_inner_texts()
 
     assert click(0.1, 0.1) == ["0", "0"]
-    assert click(0.9, 0.5) == ["1", "3"]  # the last column, the middle row
-    assert picture.get_attribute("alt") == "A grid (row 1, column 3)"
-    assert click(0.3, 0.99) == ["2", "1"]
-    assert click(0.5, -0.05) == ["2", "1"]  # above the axes: nothing happens
+    assert click(0.9, 0.5) == ["1", "7"]  # the last column, the middle row
+    assert picture.get_attribute("alt") == "A grid (row 1, column 7)"
+    assert click(0.6, 0.99) == ["2", "3"]  # column 4 is not drawn; the nearest that is
+    assert click(0.5, -0.05) == ["2", "3"]  # above the axes: nothing happens

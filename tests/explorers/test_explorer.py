@@ -243,6 +243,7 @@ def test_a_page_that_can_be_clicked_knows_where_its_axes_are():
     explorer = make(black, alt="Black", click=("column", "row"), row=row, column=column)
     data = held(explorer)["click"]
     assert data["sliders"] == [1, 0]  # the second slider across, the first down
+    assert data["stops"] == [pytest.approx([1 / 6, 3 / 6, 5 / 6]), [0.25, 0.75]]
     dark = np.asarray(picture(explorer.frame(**explorer.start).address).convert("L")) < 120
     across, down = (np.flatnonzero(dark.mean(axis) > 0.5) / dark.shape[1 - axis] for axis in (0, 1))
     assert data["area"] == pytest.approx([across[0], down[0], across[-1], down[-1]], abs=0.02)
