@@ -46,7 +46,7 @@ class CaptionTransformer(nn.Module):
         self.predict = nn.Linear(dim, words)
 
     def forward(
-        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"]
+        self, z: Float[Tensor, "b features ..."], captions: Int64[Tensor, "b t"]
     ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b layers heads t h w"]]:
         require_captions(z, captions)
         return self.decode(self.encode(z), captions)
@@ -74,7 +74,7 @@ class CaptionTransformer(nn.Module):
         attention = rearrange(torch.stack(maps, dim=1), "b l k t (h w) -> b l k t h w", h=self.grid[0])
         return self.predict(self.norm(x)), attention
 
-    def start(self, z: Float[Tensor, "b features h w"]) -> State:
+    def start(self, z: Float[Tensor, "b features ..."]) -> State:
         c = self.encode(z)
         return c, torch.zeros(len(c), 0, dtype=torch.int64, device=c.device)
 

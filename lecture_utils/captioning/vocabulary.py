@@ -34,7 +34,7 @@ class Vocabulary:
         repeated = [word for word, times in Counter([*SPECIAL, *words]).items() if times > 1]
         if repeated:
             raise ValueError(f"words: got {repeated} twice, expected each word once and no special token")
-        if odd := [word for word in words if split_words(word) != [word]]:
+        if odd := [word for word in words if not isinstance(word, str) or split_words(word) != [word]]:
             raise ValueError(f"words: got {odd}, expected words as `split_words` gives them")
         self.words = (*SPECIAL, *words)
         self._number = {word: number for number, word in enumerate(self.words)}

@@ -18,6 +18,8 @@ MODULES = {
     "05": "from_one_box_to_many",
     "06": "rcnn_and_fast_rcnn",
     "07": "region_proposals",
+    "08": "show_attend_and_tell",
+    "09": "captioning_with_transformers",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 

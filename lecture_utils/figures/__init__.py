@@ -1,5 +1,6 @@
 """Pictures: overlays, scores and diagrams, in one look."""
 
+from lecture_utils.figures.attention_maps import gallery, over_image, word_strip
 from lecture_utils.figures.boxes import (
     anchors_on,
     class_colour,
@@ -10,6 +11,7 @@ from lecture_utils.figures.boxes import (
     photograph,
     simplified,
 )
+from lecture_utils.figures.captions import over_seeds, teacher_forcing, ticked
 from lecture_utils.figures.grids import (
     TINTS,
     cell_arrow,
@@ -42,6 +44,7 @@ from lecture_utils.figures.proposals import nms_steps, objectness_maps, seconds_
 from lecture_utils.figures.roi import roi_cells
 from lecture_utils.figures.scores import confusion_map, curves
 from lecture_utils.figures.style import picture_axes, show
+from lecture_utils.figures.transformers import layers_by_heads, looking_from, patches_apart, reached, word_by_word
 from lecture_utils.figures.two_boxes import two_boxes
 from lecture_utils.figures.warped_regions import region_answer, warped
 from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, window_answer
@@ -61,11 +64,14 @@ __all__ = [
     "detections",
     "draw_boxes",
     "entry_colours",
+    "gallery",
     "grid_canvas",
     "grid_row",
     "kernel_colours",
     "labelled_so_far",
+    "layers_by_heads",
     "legend",
+    "looking_from",
     "mark",
     "matrix_of_places",
     "matrix_product",
@@ -73,12 +79,16 @@ __all__ = [
     "number_grid",
     "objectness_maps",
     "one_to_many",
+    "over_image",
+    "over_seeds",
     "overlap",
     "overlay",
     "pale",
+    "patches_apart",
     "photograph",
     "picture",
     "picture_axes",
+    "reached",
     "region_answer",
     "remembered_position",
     "roi_cells",
@@ -86,10 +96,14 @@ __all__ = [
     "seconds_an_image",
     "show",
     "simplified",
+    "teacher_forcing",
+    "ticked",
     "training_curve",
     "two_boxes",
     "unet_diagram",
     "warped",
     "window_answer",
     "window_tints",
+    "word_by_word",
+    "word_strip",
 ]

@@ -19,6 +19,7 @@ from lecture_utils.figures.proposals import HEAT
 from lecture_utils.figures.style import INK, VERMILION, WIDTH, bare, course_look, picture_axes
 
 SHADES = 8  # of a map, so that two dozen panels weigh little
+COLOURS = 64  # of the picture beside the maps, enough for coats and signs
 SIZE = 11  # points of a caption
 LINE = 1.5 * SIZE  # points from one of its lines to the next
 
@@ -62,7 +63,7 @@ def word_strip(
     outside = sorted(set(boxes or {}) - set(range(len(words))))
     if outside:
         raise ValueError(f"boxes: got places {outside}, expected 0 to {len(words) - 1}")
-    plain = simplified(image)
+    plain = simplified(image, COLOURS)
     rows, columns = -(-(1 + len(words)) // columns), min(columns, 1 + len(words))
     width = WIDTH * min(1, columns / 5)
     fig, axes = picture_axes(rows, columns, width=width, aspect=plain.shape[1] / plain.shape[0], title=title)
@@ -98,7 +99,7 @@ def gallery(
         raise ValueError(f"images: got {counts}, expected the same number of each, and at least one")
     columns = min(columns, len(images))
     width = width or WIDTH * min(1, max(0.5, columns / 3))
-    plain = [simplified(image) for image in images]
+    plain = [simplified(image, COLOURS) for image in images]
     across = width / columns  # inches for a pair and its caption
     room = 72 * (across - 0.15)
     lines = [broken(caption, room, bold=word) for caption, word in zip(captions, words, strict=True)]

@@ -161,6 +161,27 @@ def test_captions_are_those_of_the_image(folder):
     assert flipped[2][1] == ["Somebody – alone."]
 
 
+@pytest.mark.slide("24")
+def test_captions_alone_need_no_photograph(folder, monkeypatch):
+    data = CocoCaptions(folder[0], folder[1].parent / "captions_train2017.json")
+    expected = [captions for _, captions in data]
+    monkeypatch.setattr(coco, "_photo", None)  # decoding one would be an error
+    assert [data.captions(index) for index in range(3)] == expected
+    data.captions(0).clear()
+    assert data.captions(0) == expected[0]
+    with pytest.raises(IndexError):
+        data.captions(3)
+
+
+def test_captions_alone_go_with_the_photographs_that_can_be_read(folder):
+    whole = CocoCaptions(folder[0], folder[1].parent / "captions_train2017.json")
+    (folder[0] / "000000000005.jpg").write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="skipped 1 of 3"):
+        data = CocoCaptions(whole.images, whole.annotations, on_error="skip")
+    assert [data.captions(index) for index in range(2)] == [[], ["Somebody – alone."]]
+    assert pickle.loads(pickle.dumps(data)).captions(1) == ["Somebody – alone."]
+
+
 def test_a_greyscale_photograph_becomes_rgb(folder):
     grey = np.random.default_rng(0).integers(0, 256, (30, 31), dtype=np.uint8)
     path = folder[0] / "000000000009.jpg"

@@ -7,6 +7,7 @@ import types
 import pytest
 from samples_on_disk import pair_folder
 
+from lecture_utils import toycity
 from lecture_utils.datasets import CityscapesPairs, cityscapes_root, kaggle_pairs, source, toy_city
 
 SCENES = {"train": 4, "val": 2, "test": 3}
@@ -119,6 +120,24 @@ def test_the_objects_of_one_split_are_made_alone(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "city-128").glob("manifest*")) == ["manifest_val.json"]
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
         source.city_instances("dev")
+
+
+@pytest.mark.slide("24")
+def test_the_captions_of_a_split_are_those_of_the_scenes_whose_objects_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path))
+    monkeypatch.setattr(source, "DETECTION_SCENES", {"train": 4, "val": 3, "test": 2})
+    data, objects = source.city_captions("val"), source.city_instances("val")
+    assert len(data) == len(objects) == 3
+    for (image, captions), (photo, _), seed in zip(data, objects, toycity.seeds("val", 3), strict=True):
+        assert (image == photo).all()
+        scene = toycity.sample_scene(seed)
+        assert captions == list(toycity.describe(scene, toycity.render(scene, 128)))
+    assert sorted(path.name for path in (tmp_path / "city-128").glob("manifest*")) == ["manifest_val.json"]
+    half = source.city_captions("val", transforms=lambda image, captions: (image[:, ::2, ::2], captions[:1]))
+    assert half[1][0].shape == (3, 64, 64)
+    assert half[1][1] == data.captions(1)[:1]
+    with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
+        source.city_captions("dev")
 
 
 def test_the_real_exporter_makes_it_and_a_read_only_one_will_do(tmp_path, monkeypatch):

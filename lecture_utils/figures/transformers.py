@@ -1,0 +1,218 @@
+"""Attention between all points or all words as pictures: who sees whom, heads, layers, patches (slides 28 to 30)."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from lecture_utils.figures.attention_maps import over_image
+from lecture_utils.figures.boxes import photograph, simplified
+from lecture_utils.figures.overlays import picture
+from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, picture_axes
+
+DEPTH = LinearSegmentedColormap.from_list("depth", ["#D6E8F4", BLUE])
+NEVER = "#F2F2F2"
+
+
+def looks_from(
+    weights: Float[Tensor, "b heads hw hw"], at: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "b heads h w"]:
+    """Where one point of a grid looks: its row of the weights between all points, set back into the grid.
+
+    `at` is the point's (row, column), `grid` the (height, width) whose points the weights number row after row.
+    """
+    (row, column), (height, width) = at, grid
+    if weights.shape[-2:] != (height * width, height * width):
+        raise ValueError(f"weights: got shape {tuple(weights.shape)}, expected (b, heads, {height * width} twice)")
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(f"at: got {at}, expected a row below {height} and a column below {width}")
+    return weights[..., row * width + column, :].unflatten(-1, grid)
+
+
+@course_look
+def reached(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str = "") -> Figure:
+    """Draw, a panel each, how strongly every point of a grid (h, w) bears on the output at one, `at` (row, column).
+
+    The stronger the darker, on a scale of its own for each panel; points that do not count at all stay grey. Panel
+    titles tell how many points do.
+    """
+    panels = {name: np.asarray(values, dtype=float) for name, values in panels.items()}
+    h, w = next(iter(panels.values())).shape
+    fig, axes = picture_axes(1, len(panels), aspect=w / h, title=title)
+    for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
+        counts = values > 0
+        scaled = 0.15 + 0.85 * np.sqrt(values / max(values.max(), 1e-12))  # the root, so that weak ones show
+        _cells(ax, np.where(counts, scaled, np.nan))
+        ax.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=ORANGE, lw=2.5))
+        ax.set_title(f"{name}: {counts.sum()} of {counts.size} points")
+    return fig
+
+
+def _cells(ax: Axes, values: np.ndarray) -> None:
+    """Cells (h, w) from 0 to 1, the larger the darker, nan left grey; white lines between them."""
+    h, w = values.shape
+    colours = plt.get_cmap(DEPTH).with_extremes(bad=NEVER)
+    ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=Normalize(0, 1), interpolation="nearest")
+    line = {"color": "white", "linewidth": 1 if max(h, w) <= 24 else 0.5}
+    ax.hlines(np.arange(-0.5, h), -0.5, w - 0.5, **line)
+    ax.vlines(np.arange(-0.5, w), -0.5, h - 0.5, **line)
+    ax.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
+
+
+@course_look
+def word_by_word(
+    words: Sequence[str],
+    panels: Mapping[str, ArrayLike],
+    *,
+    rows: str,
+    columns: str,
+    title: str = "",
+    width: float | None = None,
+) -> Figure:
+    """Draw tables of words against words, (t, t) with values from 0 to 1 or truth values, one panel each.
+
+    As a causal mask is drawn: row t says what holds for word t, column s what for word s. Cells that are 0 or False are
+    grey and crossed out. `rows` and `columns` name the axes.
+    """
+    panels = {name: np.asarray(values, dtype=float) for name, values in panels.items()}
+    t = len(words)
+    for name, values in panels.items():
+        if values.shape != (t, t):
+            raise ValueError(f"panels: got shape {values.shape} of {name!r}, expected {(t, t)} for {t} words")
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"panels: got {values.min():.3g} to {values.max():.3g} of {name!r}, expected 0 to 1")
+    width = width or min(WIDTH, (0.42 * t + 0.3) * len(panels) + 1.8)
+    cell = (width - 1.6) / len(panels) / t
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(width, cell * t + 1.25 + (0.35 if title else 0)), sharey=True, squeeze=False
+    )
+    fig.suptitle(title)
+    for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
+        _cells(ax, np.where(values > 0, values, np.nan))
+        for row, column in zip(*np.nonzero(values == 0), strict=True):
+            ax.text(column, row, "×", ha="center", va="center", size=9, color="#B5B5B5")
+        ax.set_xticks(range(t), words, rotation=55, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(t), words)
+        ax.tick_params(length=0, labelleft=ax is axes[0, 0])
+        ax.spines[:].set_visible(False)
+        ax.set(title=name, xlabel=columns, ylabel=rows if ax is axes[0, 0] else "")
+    return fig
+
+
+@course_look
+def layers_by_heads(
+    image: Tensor | np.ndarray,
+    maps: Float[Tensor, "layers heads h w"],
+    *,
+    box: Sequence[float] | None = None,
+    marks: ArrayLike | None = None,
+    title: str = "",
+    width: float | None = None,
+) -> Figure:
+    """Draw where each head of each layer looks: a row of panels a layer, a column a head.
+
+    `box` (x0, y0, x1, y1), in pixels, is outlined in every panel. `marks` (layers, heads) are numbers written below the
+    panels, with two decimals.
+    """
+    layers, heads = maps.shape[:2]
+    if marks is not None and np.shape(marks) != (layers, heads):
+        raise ValueError(f"marks: got shape {np.shape(marks)}, expected {(layers, heads)}")
+    pixels = photograph(image)
+    width = width or min(WIDTH, 2.1 * heads + 0.4)
+    aspect = pixels.shape[1] / pixels.shape[0]
+    fig, axes = picture_axes(layers, heads, width=width, aspect=aspect, title=title)
+    if marks is not None:
+        fig.set_figheight(fig.get_figheight() + 0.25 * layers)
+    for (layer, head), ax in np.ndenumerate(axes):
+        over_image(ax, image, maps[layer, head])
+        if box is not None:
+            _frame(ax, box)
+        if layer == 0:
+            ax.set_title(f"head {head + 1}")
+        if head == 0:
+            ax.set_ylabel(f"layer {layer + 1}")
+        if marks is not None:
+            ax.set_xlabel(f"{np.asarray(marks)[layer, head]:.2f}")
+    return fig
+
+
+@course_look
+def looking_from(
+    image: Tensor | np.ndarray,
+    maps: Float[Tensor, "heads h w"],
+    at: tuple[int, int],
+    *,
+    title: str = "",
+    width: float = WIDTH,
+) -> Figure:
+    """Draw a picture with one point of its grid framed, `at` (row, column), and where each head looks from there."""
+    plain = simplified(image, colours=16)
+    height, across = plain.shape[:2]
+    h, w = maps.shape[1:]
+    fig, axes = picture_axes(1, 1 + len(maps), width=width, aspect=across / height, title=title)
+    picture(axes[0, 0], plain)
+    axes[0, 0].set_title("the point")
+    for number, (ax, map_) in enumerate(zip(axes[0, 1:], maps, strict=True), 1):
+        over_image(ax, image, map_)
+        ax.set_title(f"head {number}")
+    x, y = at[1] * across / w, at[0] * height / h
+    for ax in axes.flat:
+        _frame(ax, (x, y, x + across / w, y + height / h), ORANGE if ax is axes[0, 0] else INK)
+    return fig
+
+
+def _frame(ax: Axes, box: Sequence[float], colour: str = INK) -> None:
+    """Outline a box (x0, y0, x1, y1) in pixels; `draw_boxes` would lay out the whole figure for each panel."""
+    x0, y0, x1, y1 = (float(side) - 0.5 for side in box)
+    frame = ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.6))
+    frame.set_path_effects([withStroke(linewidth=3.2, foreground="white" if colour == INK else INK)])
+
+
+@course_look
+def patches_apart(
+    image: Tensor | np.ndarray, patch: int, *, row: int | None = None, title: str = "", width: float = 7.0
+) -> Figure:
+    """Draw a picture cut into patches of `patch` × `patch` pixels with gaps between them, and one row as a sequence.
+
+    The picture is (3, H, W) or (H, W, 3), uint8; `row` is the row of patches drawn below, by default the middle one.
+    """
+    pixels = photograph(image)
+    height, across = pixels.shape[:2]
+    if patch < 1 or height % patch or across % patch:
+        raise ValueError(f"patch: got {patch}, expected a divisor of the image's {height} × {across} pixels")
+    rows, columns = height // patch, across // patch
+    row = rows // 2 if row is None else row
+    if not 0 <= row < rows:
+        raise ValueError(f"row: got {row}, expected 0 to {rows - 1}")
+    cut = pixels.reshape(rows, patch, columns, patch, 3).swapaxes(1, 2)
+    gap = max(1, patch // 8)
+    whole, line = _spread(cut, gap), _spread(cut[row : row + 1], gap)
+    fig, (top, below) = plt.subplots(
+        2, 1, figsize=(width, width * (rows / columns + 1 / columns) + 1.0), height_ratios=[rows, 1.3]
+    )
+    fig.suptitle(title)
+    for ax, shown in ((top, whole), (below, line)):
+        picture(ax, shown)
+    step, first = patch + gap, row * (patch + gap)
+    top.add_patch(Rectangle((-0.5, first - 0.5), columns * step - gap, patch, fill=False, ec=ORANGE, lw=2))
+    top.set_title(f"{rows} × {columns} patches of {patch} × {patch} pixels")
+    below.set_title(
+        f"row {row + 1} of them: words {row * columns + 1} to {(row + 1) * columns} of the sequence", color=INK
+    )
+    return fig
+
+
+def _spread(cut: np.ndarray, gap: int) -> np.ndarray:
+    """Patches (rows, columns, p, q, 3) as one picture with `gap` white pixels between them."""
+    rows, columns, p, q, _ = cut.shape
+    canvas = np.full((rows, p + gap, columns, q + gap, 3), 255, np.uint8)
+    canvas[:, :p, :, :q] = cut.swapaxes(1, 2)
+    return canvas.reshape(rows * (p + gap), columns * (q + gap), 3)[:-gap, :-gap]

@@ -1,0 +1,61 @@
+"""Checks of arguments: what passes, and what is refused with a sentence that names it."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from lecture_utils.arguments import pair, require_channels, require_one_of, require_positive
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (0, 3, 1, 1), (7, 3, 2, 9)])
+def test_an_image_with_its_channels_passes(shape):
+    require_channels(torch.zeros(shape), 3)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 3), (1, 3, 0, 5), (1, 3, 4, 0), (1, 1, 3, 4, 5), (3,)])
+def test_another_shape_is_refused(shape):
+    message = f"image: got shape {shape}, expected (batch, 3, height, width)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        require_channels(torch.zeros(shape), 3)
+
+
+def test_counts_from_one_on_pass():
+    require_positive(layers=1, words=99)
+    require_positive()
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_count_below_one_is_refused_by_its_name(number):
+    with pytest.raises(ValueError, match=f"words: got {number}, expected at least 1"):
+        require_positive(layers=4, words=number)
+
+
+def test_one_of_the_choices_passes_and_nothing_else():
+    require_one_of("kind", "soft", ("soft", "hard"))
+    for value in ("Soft", None, 3):
+        with pytest.raises(ValueError, match=f"kind: got {value!r}, expected one of 'soft', 'hard'"):
+            require_one_of("kind", value, ("soft", "hard"))
+
+
+@pytest.mark.parametrize(
+    ("value", "both"),
+    [(3, (3, 3)), ((1, 2), (1, 2)), ([2, 5], (2, 5)), (np.int64(4), (4, 4)), ((np.int8(1), 2), (1, 2))],
+)
+def test_one_number_counts_for_both_axes(value, both):
+    result = pair("stride", value, least=1)
+    assert result == both
+    assert all(type(number) is int for number in result)
+
+
+@pytest.mark.parametrize("value", [0, (1, 0), (1,), (1, 2, 3), 1.5, (1, 2.0), (), "ab", None])
+def test_what_is_no_pair_is_refused(value):
+    with pytest.raises(ValueError, match=r"stride: got .*expected a whole number of at least 1, or two"):
+        pair("stride", value, least=1)
+
+
+def test_the_least_may_be_zero():
+    assert pair("padding", 0, least=0) == (0, 0)
+    with pytest.raises(ValueError, match="padding: got -1, expected a whole number of at least 0"):
+        pair("padding", -1, least=0)
