@@ -250,6 +250,20 @@ def test_the_entropy_of_the_looks_is_rewarded(monkeypatch):
 
 
 @pytest.mark.slide("27")
+def test_the_reward_weighs_the_choice_of_points_alone(monkeypatch):
+    model, z = tiny()
+
+    def loss(reward):
+        look_at(monkeypatch, repeat(2))
+        return reinforce_loss(model, z, CAPTION, reward=reward, baseline=-2.0, entropy=0.0)
+
+    (without, foretold), (once, _), (twice, _) = map(loss, (0.0, 1.0, 2.0))
+    torch.testing.assert_close(without, -foretold / 3)
+    torch.testing.assert_close(twice - once, once - without)
+    assert not torch.isclose(once, without)
+
+
+@pytest.mark.slide("27")
 def test_padding_and_company_change_nothing_in_reinforce(monkeypatch):
     """Two captions of different lengths together are the two alone, weighted by their words."""
     model, _ = tiny()

@@ -13,12 +13,20 @@ from safetensors.torch import save_file
 
 from lecture_utils import recipes, runtime, tasks, toycity
 from lecture_utils.__main__ import main
-from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, greedy
+from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, greedy, reinforce_loss
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 from lecture_utils.datasets import source
 from lecture_utils.tasks import caption_scores, captioning
 from lecture_utils.tasks.caption_scores import named_objects, pointing, score_captions
-from lecture_utils.tasks.captioning import CITY_WORDS, LIST, Captioned, Said, caption_pictures, say_all
+from lecture_utils.tasks.captioning import (
+    CITY_WORDS,
+    LIST,
+    LOOK_EVERYWHERE,
+    Captioned,
+    Said,
+    caption_pictures,
+    say_all,
+)
 
 SCENES = {"train": 6, "val": 3, "test": 5}
 CAPTIONERS = ("bottleneck_rnn", "show_attend_tell", "caption_transformer", "only_transformers")
@@ -43,9 +51,9 @@ def run():
     return replace(runtime.setup(quiet=True), device="cpu", precision="fp32")
 
 
-def untrained(kind, words, **settings):
+def untrained(captioner, words, **settings):
     torch.manual_seed(0)
-    return kind(words, 256, (16, 16), dim=16, **settings).eval()
+    return captioner(words, 256, (16, 16), dim=16, **settings).eval()
 
 
 @pytest.mark.slide("24")
@@ -113,7 +121,7 @@ def test_a_batch_holds_one_caption_a_picture_of_one_kind_padded_behind_its_end()
 
 
 @pytest.mark.slide("27")
-def test_the_losses_are_cross_entropy_and_a_hundredth_of_the_doubly_stochastic_term():
+def test_the_losses_are_cross_entropy_and_a_little_of_the_doubly_stochastic_term():
     model = untrained(ShowAttendTell, 20).train()
     torch.manual_seed(1)
     z, captions = torch.randn(3, 256, 16, 16), torch.randint(4, 20, (3, 6))
@@ -128,7 +136,22 @@ def test_the_losses_are_cross_entropy_and_a_hundredth_of_the_doubly_stochastic_t
     plain = torch.stack(terms).mean()
     twice = ((1 - looks) ** 2).sum(1).mean()
     torch.testing.assert_close(tasks.captioning_loss(None)(model, batch), plain)
-    torch.testing.assert_close(tasks.attending_loss(None)(model, batch), plain + 0.01 * twice)
+    torch.testing.assert_close(tasks.attending_loss(None)(model, batch), plain + LOOK_EVERYWHERE * twice)
+
+
+@pytest.mark.slide("27")
+def test_the_loss_of_hard_attention_follows_the_rewards_with_its_baseline():
+    model = untrained(ShowAttendTell, 20, kind="hard")
+    batch = (torch.arange(2), torch.randn(2, 256, 16, 16), torch.tensor([[START, 5, 6, END], [START, 7, END, PAD]]))
+    loss, baseline = tasks.reinforcing_loss(None), 0.0
+    for seed in range(3):
+        torch.manual_seed(seed)
+        value = loss(model, batch)
+        torch.manual_seed(seed)
+        expected, foretold = reinforce_loss(model, *batch[1:], baseline=baseline)
+        torch.testing.assert_close(value, expected)
+        baseline = 0.9 * baseline + 0.1 * foretold.item()
+    assert baseline < -0.5
 
 
 @pytest.mark.parametrize("kind", [BottleneckRNN, ShowAttendTell, CaptionTransformer])
@@ -331,9 +354,8 @@ def write_untrained(name, file):
     save_file({f"model.{key}": value for key, value in state.items()}, file)
 
 
-def test_evaluate_on_photographs_gives_bleu_alone(flickr, coco, tmp_path, capsys):
-    write_untrained("show_attend_tell", tmp_path / "w.safetensors")
-    given = ["evaluate", "show_attend_tell", "--checkpoint", str(tmp_path / "w.safetensors"), "--json", "--root"]
+def test_evaluate_on_photographs_gives_bleu_alone(flickr, coco, capsys):
+    given = ["evaluate", "show_attend_tell", "--json", "--root"]
     expected = len(caption_pictures("test", flickr))
     assert main([*given, str(flickr)]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
