@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-ROOT = "a folder of Cityscapes pairs, or in COCO's layout for a detector; the toy city by default"
+ROOT = "a folder of Cityscapes pairs, or in the layout of COCO or (captions) Flickr8k; the toy city by default"
 
 
 def main(arguments: list[str] | None = None) -> int:
