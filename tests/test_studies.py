@@ -50,3 +50,15 @@ def test_an_unknown_study_is_refused():
     for use in (studies.make, studies.load):
         with pytest.raises(ValueError, match="name: got 'none', expected one of bottleneck"):
             use("none")
+
+
+@pytest.mark.slide("26")
+def test_one_vector_is_behind_attention_at_every_number_of_things():
+    rows = studies.load("bottleneck")["rows"]
+    for group in ("1_2", "3_4", "5_more"):
+        for metric in ("facts", "bleu_4"):
+            of = {
+                m: [row[f"{metric}_{group}"] for row in rows if row["model"] == m]
+                for m in ("bottleneck_rnn", "show_attend_tell")
+            }
+            assert max(of["bottleneck_rnn"]) + 0.15 < min(of["show_attend_tell"]), (metric, group)
