@@ -110,10 +110,12 @@ def over_seeds(
     *,
     xlabel: str,
     title: str = "",
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Draw the mean over several trainings with a bar from the least to the most, a panel for each y label.
 
     `panels` are y label → name → one row of values over `x` for each training; the trainings are dots beside the line.
+    `limits` are the y range of a panel.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(min(WIDTH, 1.5 + 3.75 * len(panels)), 3.6), squeeze=False)
     fig.suptitle(title)
@@ -130,6 +132,8 @@ def over_seeds(
             ax.scatter(np.tile(at, len(runs)), runs.ravel(), s=14, color=colour, alpha=0.6)
         ax.set_xticks(places, x)
         ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.4, len(x) - 0.6))
+        if limits and ylabel in limits:
+            ax.set_ylim(limits[ylabel])
         ax.grid(axis="y")
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))

@@ -81,7 +81,8 @@ def test_without_a_caption_there_is_nothing_to_tick():
 def test_means_and_extremes_of_the_seeds_are_drawn():
     rng = np.random.default_rng(0)
     runs = {"one": rng.random((3, 4)), "two": rng.random((5, 4))}
-    (ax,) = over_seeds("abcd", {"score": runs}, xlabel="group", title="Seeds").axes
+    (ax,) = over_seeds("abcd", {"score": runs}, xlabel="group", title="Seeds", limits={"score": (-1, 2)}).axes
+    assert ax.get_ylim() == (-1, 2)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("group", "score")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == list("abcd")
     for drawn, values in zip(ax.containers, runs.values(), strict=True):
