@@ -73,7 +73,7 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
     a `sleep` for instance, is left behind in its thread and its results are ignored.
     """
     calls: list[Call] = []
-    printed, watch = _Printed(), _Watch()
+    printed, watch, limit = _Printed(), _Watch(), sys.getrecursionlimit()
 
     def work() -> None:
         for number, case in enumerate(cases):
@@ -88,6 +88,8 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
             worker.join(seconds)
         finally:  # also when the student interrupts the kernel
             _stop(worker, watch)
+            if not worker.is_alive():  # Python ends where the limit falls far below the depth of a running thread
+                sys.setrecursionlimit(limit)
     done = calls[: len(cases)]
     missing = len(cases) - len(done)
     return done + [Call(error=OutOfTime(), printed=printed.take() if not i else "") for i in range(missing)]
@@ -151,7 +153,7 @@ def answers(function: Callable, cases: Sequence[Case]) -> list[Call]:
 def _left_as_found() -> Iterator[None]:
     """Put back the global state that a student's function may change."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    limit, dtype = sys.getrecursionlimit(), torch.get_default_dtype()
+    dtype = torch.get_default_dtype()
     try:
         with torch.random.fork_rng(devices=()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -159,5 +161,4 @@ def _left_as_found() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-        sys.setrecursionlimit(limit)
         torch.set_default_dtype(dtype)
