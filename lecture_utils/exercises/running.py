@@ -20,6 +20,7 @@ import torch
 from lecture_utils.exercises import values
 from lecture_utils.exercises.definitions import Case
 
+PATIENCE = 5.0  # seconds in which a deep recursion can return from all its calls
 GRACE = 1.0  # seconds in which a function out of time is asked to stop before it is left behind
 PRINTED = 400  # characters kept of what a function prints
 
@@ -88,8 +89,7 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
             worker.join(seconds)
         finally:  # also when the student interrupts the kernel
             _stop(worker, watch)
-            if not worker.is_alive():  # Python ends where the limit falls far below the depth of a running thread
-                sys.setrecursionlimit(limit)
+            _put_back(limit, worker)
     done = calls[: len(cases)]
     missing = len(cases) - len(done)
     return done + [Call(error=OutOfTime(), printed=printed.take() if not i else "") for i in range(missing)]
@@ -141,6 +141,14 @@ def _stop(worker: threading.Thread, watch: _Watch) -> None:
             time.sleep(1e-4)
     finally:
         sys.setswitchinterval(interval)
+
+
+def _put_back(limit: int, worker: threading.Thread) -> None:
+    """Put back the recursion limit; but Python ends where it falls far below the depth of a thread that still calls."""
+    if sys.getrecursionlimit() > limit:
+        worker.join(PATIENCE)
+    if not worker.is_alive():
+        sys.setrecursionlimit(limit)
 
 
 def answers(function: Callable, cases: Sequence[Case]) -> list[Call]:
