@@ -145,10 +145,18 @@ def _stop(worker: threading.Thread, watch: _Watch) -> None:
 
 def _put_back(limit: int, worker: threading.Thread) -> None:
     """Put back the recursion limit; but Python ends where it falls far below the depth of a thread that still calls."""
-    if sys.getrecursionlimit() > limit:
-        worker.join(PATIENCE)
-    if not worker.is_alive():
+    if sys.getrecursionlimit() == limit:
+        return
+    worker.join(PATIENCE)
+    if worker.is_alive():
+        threading.Thread(target=_put_back_later, args=(limit, worker), daemon=True).start()
+    else:
         sys.setrecursionlimit(limit)
+
+
+def _put_back_later(limit: int, worker: threading.Thread) -> None:
+    worker.join()
+    sys.setrecursionlimit(limit)
 
 
 def answers(function: Callable, cases: Sequence[Case]) -> list[Call]:
