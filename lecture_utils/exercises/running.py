@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,17 +131,26 @@ def _line(error: BaseException, function: Callable) -> str:
 def _stop(worker: threading.Thread, watch: _Watch) -> None:
     """Raise OutOfTime in a thread until it ends, or for as long as GRACE."""
     watch.time_is_up = True
-    interval = sys.getswitchinterval()
+    interval, complain = sys.getswitchinterval(), sys.unraisablehook
     end = time.perf_counter() + GRACE
     try:
+        # The exception also arrives where none can be passed on, in a callback of the garbage collector for instance.
+        # That is no news; what takes it must not be Python, where the next one would arrive.
+        sys.unraisablehook = deque(maxlen=0).append
         # Threads take turns often, so that the exception also arrives in the handler of a loop that catches it.
         sys.setswitchinterval(1e-5)
         while worker.is_alive() and time.perf_counter() < end:
             if watch.inside:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(OutOfTime))
+                _throw(worker, ctypes.py_object(OutOfTime))
             time.sleep(1e-4)
     finally:
         sys.setswitchinterval(interval)
+        _throw(worker, None)  # takes back one that has not arrived
+        sys.unraisablehook = complain
+
+
+def _throw(worker: threading.Thread, error: ctypes.py_object | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), error)
 
 
 def _put_back(limit: int, worker: threading.Thread) -> None:

@@ -1,6 +1,7 @@
 """The engine: what a student's function may do without hurting the notebook, and what is said about it."""
 
 import dataclasses
+import gc
 import random
 import sys
 import threading
@@ -171,6 +172,30 @@ def fails_without_words(x, factor=2):
 )
 def test_a_function_that_raises_is_quoted(function, says):
     assert says in said(function)
+
+
+def test_what_stops_a_function_is_not_reported_where_it_cannot_be_passed_on(monkeypatch):
+    """As in a callback of the garbage collector, such as hypothesis has."""
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    hook = sys.unraisablehook
+
+    def long(phase, info):
+        for _ in range(10_000):
+            pass
+
+    def collects(x, factor=2):
+        while True:
+            gc.collect(0)
+            long(None, None)
+
+    gc.callbacks.append(long)
+    try:
+        assert "not done in 0.5 seconds" in said(collects)
+    finally:
+        gc.callbacks.remove(long)
+    assert [str(one.exc_value) for one in reported] == []
+    assert sys.unraisablehook is hook
 
 
 def test_endless_recursion_without_a_limit_leaves_the_limit_as_it_was():
