@@ -7,7 +7,7 @@ from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic
 from lecture_utils.captioning.decoding import Captions, beam_search, greedy, sample
 from lecture_utils.captioning.encoder import ResNetGrid, TrunkGrid, resnet_grid
 from lecture_utils.captioning.rnn import BottleneckRNN
-from lecture_utils.captioning.scores import bleu, looked_most, points_in
+from lecture_utils.captioning.scores import bleu, points_in
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.transformer import CaptionTransformer, OnlyTransformers
 from lecture_utils.captioning.vocabulary import Vocabulary, pad, split_words
@@ -26,7 +26,6 @@ __all__ = [
     "caption_loss",
     "doubly_stochastic",
     "greedy",
-    "looked_most",
     "pad",
     "points_in",
     "reinforce_loss",

@@ -10,7 +10,7 @@ from lecture_utils.arguments import require_channels
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.downloads import load_downloaded
 
-RESNETS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
 class TrunkGrid(nn.Module):
@@ -69,4 +69,4 @@ def resnet_grid(name: str = "resnet50", *, trained: bool = True, progress: bool 
     resnet = models.get_model(name, weights=None)
     if trained:
         load_downloaded(resnet, models.get_model_weights(name).DEFAULT, progress=progress)
-    return ResNetGrid(resnet).eval()
+    return ResNetGrid(resnet)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool
 from torch import Tensor
 from torchmetrics.functional.text import bleu_score
 
@@ -29,16 +29,6 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4
     # Of two references as near in length the shorter one counts, in whatever order they come.
     wanted = [sorted(map(words, many), key=lambda one: len(one.split())) for many in references]
     return bleu_score([words(one) for one in said], wanted, n).item()
-
-
-def looked_most(attention: Float[Tensor, "b layers heads t h w"]) -> Int64[Tensor, "b t"]:
-    """The point of the grid, row · width + column, that each word looked at most, over all layers and heads.
-
-    -1 for a model without attention.
-    """
-    if attention.shape[1] == 0:
-        return attention.new_full((len(attention), attention.shape[3]), -1, dtype=torch.int64)
-    return attention.sum((1, 2)).flatten(2).argmax(2)
 
 
 def points_in(

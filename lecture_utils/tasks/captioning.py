@@ -25,16 +25,16 @@ from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.toycity.describe import LIST
 
 CITY_WORDS = Vocabulary(toycity.WORDS)
-LIST = "from left to right"  # the beginning of the one sentence of five that names everything
 LOOK_EVERYWHERE = 0.001  # λ of the doubly stochastic term
 
 
 def city_encoder() -> TrunkGrid:
     """The trunk of the shipped Faster R-CNN as an encoder: 256 features at 16 × 16 points of a 128 × 128 picture."""
     trunk = Trunk(base_channels=24, out_channels=64)
-    return TrunkGrid(checkpoints.load_part(trunk, "faster_rcnn", "trunk.")).eval()
+    return TrunkGrid(checkpoints.load_part(trunk, "faster_rcnn", "trunk."))
 
 
 def grid_encoder(name: str = "city") -> nn.Module:
@@ -96,16 +96,17 @@ class Captioned(Dataset):
 
 def caption_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
     """A split as the captioners take it: the features of the city's own trunk, and sentences."""
-    return Captioned(caption_pictures(split, root, size=size), city_encoder(), CITY_WORDS, split=_city(split, root))
+    return _captioned(split, root, size, city_encoder())
 
 
 def caption_pixels(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
     """The same for a captioner that does without a CNN: images, and sentences."""
-    return Captioned(caption_pictures(split, root, size=size), None, CITY_WORDS, split=_city(split, root))
+    return _captioned(split, root, size, None)
 
 
-def _city(split: str, root: Path | str | None) -> str | None:
-    return split if root is None else None
+def _captioned(split: str, root: Path | str | None, size: int | None, encoder: nn.Module | None) -> Captioned:
+    pictures = caption_pictures(split, root, size=size)
+    return Captioned(pictures, encoder, CITY_WORDS, split=split if root is None else None)
 
 
 def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from lecture_utils.toycity.scene import Scene
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 PLURALS = {"car": "cars", "person": "people", "traffic sign": "signs", "traffic light": "traffic lights"}
 HOURS = {"day": "in the daytime", "sunset": "at sunset", "night": "at night"}
+LIST = "from left to right"  # the beginning of the one sentence that names everything
 # Every word that `describe` can use.
 _WORDS = (
     ", a an and at behind black blue car cars clear cloudy coat daytime eight empty five foggy four from front green "
@@ -40,7 +41,7 @@ def describe(scene: Scene, picture: Picture) -> list[str]:
     biggest = max(seen, key=lambda thing: thing.area)
     return [
         f"{counted(seen)} on a street {HOURS[scene.time]}",
-        f"from left to right {listed([phrase(thing) for thing in sorted(seen, key=middle)])}",
+        f"{LIST} {listed([phrase(thing) for thing in sorted(seen, key=middle)])}",
         beside(seen, width, dice) or f"{phrase(biggest)} {where(biggest, width)}",
         behind(seen, dice) or f"{phrase(biggest)} on a {scene.weather} street {HOURS[scene.time]}",
         f"{setting(scene)} and {phrase(biggest)} {where(biggest, width)}",

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lecture_utils.toycity.describe import HOURS, NUMBERS, PLURALS, middle, phrase, where
+from lecture_utils.toycity.describe import HOURS, LIST, NUMBERS, PLURALS, middle, phrase, where
 from lecture_utils.toycity.render import Picture, VisibleObject
 from lecture_utils.toycity.scene import Scene
 
@@ -73,7 +73,7 @@ def find_mentions(words: Sequence[str]) -> list[Mention]:
 def _mentions(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
     """Each object named must be there; in a list, the third red car needs three of them."""
     there = Counter(map(phrase, seen))
-    lists = caption.startswith("from left to right")
+    lists = caption.startswith(LIST)
     said: Counter = Counter()
     for name in _MENTION.findall(caption):
         said[name] += 1
@@ -85,7 +85,7 @@ def _mentions(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
 
 def _order(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
     """In a list, each object must stand to the right of the one before it; those that do not exist were counted."""
-    if not caption.startswith("from left to right"):
+    if not caption.startswith(LIST):
         return
     waiting, before = sorted(seen, key=middle), None
     for name in _MENTION.findall(caption):

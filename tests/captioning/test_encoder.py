@@ -1,7 +1,5 @@
 """The grids of features: the trunk's, which stays as it is, and torchvision's ResNets."""
 
-import urllib.error
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,18 +10,6 @@ from lecture_utils.captioning import ResNetGrid, TrunkGrid, resnet_grid
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.downloads import downloaded_file
 from lecture_utils.tasks import grid_encoder
-
-
-@pytest.fixture
-def no_network(monkeypatch, tmp_path):
-    """An empty cache of torch's, and an error for every download."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub._hub_dir", None)
-    monkeypatch.setattr("torch.hub.urlopen", refuse)
 
 
 def small_trunk(seed=0):

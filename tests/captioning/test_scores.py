@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecture_utils.captioning import bleu, looked_most, points_in
+from lecture_utils.captioning import bleu, points_in
 
 
 def plain_bleu(said, references, n):
@@ -108,23 +108,6 @@ def test_bleu_does_not_depend_on_the_order_of_the_references():
 def test_bleu_refuses(said, references, n, message):
     with pytest.raises(ValueError, match=message):
         bleu(said, references, n=n)
-
-
-@pytest.mark.slide("27")
-@pytest.mark.parametrize("shape", [(2, 1, 1, 4, 3, 5), (1, 2, 3, 5, 4, 2), (0, 1, 1, 2, 3, 3), (3, 2, 2, 1, 1, 6)])
-def test_looked_most_is_the_highest_point_of_all_heads_together(shape):
-    maps = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    found = looked_most(maps)
-    assert found.shape == (shape[0], shape[3])
-    for b in range(shape[0]):
-        for t in range(shape[3]):
-            total = {(i, j): maps[b, :, :, t, i, j].sum().item() for i in range(shape[4]) for j in range(shape[5])}
-            row, column = max(total, key=total.get)
-            assert found[b, t] == row * shape[5] + column
-
-
-def test_looked_most_without_attention():
-    assert looked_most(torch.zeros(2, 0, 0, 3, 4, 5)).tolist() == [[-1] * 3] * 2
 
 
 @pytest.mark.slide("27")

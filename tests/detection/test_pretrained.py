@@ -1,7 +1,5 @@
 """Torchvision's pretrained detector through our adapter: parameters, answers, and what is said without a file."""
 
-import urllib.error
-
 import pytest
 import torch
 from torchvision.models import detection
@@ -16,18 +14,6 @@ WEIGHTS = {
     2: detection.FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
 }
 FAST = {"min_size": 64, "max_size": 96, "box_score_thresh": 0.0, "box_detections_per_img": 20}
-
-
-@pytest.fixture
-def no_network(monkeypatch, tmp_path):
-    """An empty cache of torch's, and an error for every download."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub._hub_dir", None)
-    monkeypatch.setattr("torch.hub.urlopen", refuse)
 
 
 @pytest.mark.parametrize(("version", "parameters"), [(1, 41_755_286), (2, 43_712_278)])
