@@ -20,16 +20,20 @@ def attention(
     mask: Bool[Tensor, "#*b #q k"] | None = None,
     *,
     scale: float | None = None,
+    bias: Float[Tensor, "#*b q k"] | None = None,
 ) -> tuple[Float[Tensor, "*b q v"], Float[Tensor, "*b q k"]]:
     """Scaled dot-product attention (section 3.2.1): for each query a weighted mean of the values, and the weights.
 
-    The weights softmax(queries · keysᵀ · scale) of a query are ≥ 0 and sum to 1 over the keys; `scale` is 1/√d unless
-    given. Where `mask` is False, a query must not look: the weight is 0. A query that may look nowhere gets zeros.
+    The weights softmax(queries · keysᵀ · scale + bias) of a query are ≥ 0 and sum to 1 over the keys; `scale` is 1/√d
+    unless given, `bias` 0. Where `mask` is False, a query must not look: the weight is 0. A query that may look nowhere
+    gets zeros.
     """
     if queries.shape[-1] != keys.shape[-1] or keys.shape[-2] != values.shape[-2]:
         shapes = ", ".join(str(tuple(part.shape)) for part in (queries, keys, values))
         raise ValueError(f"queries, keys, values: got {shapes}, expected (…, q, d), (…, k, d), (…, k, v)")
     scores = queries @ keys.transpose(-1, -2) * (queries.shape[-1] ** -0.5 if scale is None else scale)
+    if bias is not None:
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     weights = scores.softmax(-1)
@@ -44,43 +48,72 @@ def causal_mask(length: int, device: torch.device | str | None = None) -> Bool[T
 
 
 class MultiHeadAttention(nn.Module):
-    """Several attentions side by side, each on its own projections of `dim / heads` numbers (section 3.2.2)."""
+    """Several attentions side by side, each on its own projections of `dim / heads` numbers (section 3.2.2).
 
-    def __init__(self, dim: int, heads: int):
+    `key_bias=False` leaves out the bias of the keys, which moves all scores of a query alike and so changes nothing.
+    """
+
+    def __init__(self, dim: int, heads: int, *, key_bias: bool = True):
         super().__init__()
         require_positive(dim=dim, heads=heads)
         if dim % heads:
             raise ValueError(f"heads: got {heads}, expected a divisor of dim, {dim}")
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=key_bias)
+        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def forward(
         self,
         x: Float[Tensor, "b q d"],
         memory: Float[Tensor, "b k d"] | None = None,
         mask: Bool[Tensor, "#b #q k"] | None = None,
+        *,
+        keys: Float[Tensor, "b k d"] | None = None,
+        bias: Float[Tensor, "#b heads q k"] | None = None,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b heads q k"]]:
-        """Let `x` look at `memory`, or at itself; `mask` is False where it must not. Returns the weights as well."""
+        """Let `x` look at `memory`, or at itself; `mask` is False where it must not. Returns the weights as well.
+
+        `keys`, where given, is what the keys are made of in place of `memory`: DETR adds the places to them alone.
+        """
         memory = x if memory is None else memory
+        keys = memory if keys is None else keys
         split = lambda y: rearrange(y, "b n (heads c) -> b heads n c", heads=self.heads)  # noqa: E731
-        parts = split(self.query(x)), split(self.key(memory)), split(self.value(memory))
-        mixed, weights = attention(*parts, None if mask is None else mask[:, None])
+        parts = split(self.query(x)), split(self.key(keys)), split(self.value(memory))
+        mixed, weights = attention(*parts, None if mask is None else mask[:, None], bias=bias)
         return self.out(rearrange(mixed, "b heads n c -> b n (heads c)")), weights
 
 
 class Block(nn.Module):
     """One layer of a transformer: look at yourself, then at the memory if there is one, then think for yourself.
 
-    Normalised before each part, as in ViT ("pre-norm"), not after it as in 2017: it trains without a warm-up.
+    Normalised before each part, as in ViT ("pre-norm"), not after it as in 2017: it trains without a warm-up. With
+    `layer_scale`, what a part adds is multiplied by one learned number for each feature, which begins there (Touvron
+    et al., "Going deeper with image transformers", ICCV 2021, section 2).
     """
 
-    def __init__(self, dim: int, heads: int, *, hidden: int | None = None, cross: bool = False, dropout: float = 0.0):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        hidden: int | None = None,
+        cross: bool = False,
+        dropout: float = 0.0,
+        key_bias: bool = True,
+        layer_scale: float | None = None,
+    ):
         super().__init__()
-        self.norm_self, self.attend = nn.LayerNorm(dim, eps=1e-6), MultiHeadAttention(dim, heads)
+        self.norm_self, self.attend = nn.LayerNorm(dim, eps=1e-6), MultiHeadAttention(dim, heads, key_bias=key_bias)
         if cross:
-            self.norm_cross, self.attend_memory = nn.LayerNorm(dim, eps=1e-6), MultiHeadAttention(dim, heads)
+            self.norm_cross = nn.LayerNorm(dim, eps=1e-6)
+            self.attend_memory = MultiHeadAttention(dim, heads, key_bias=key_bias)
         self.norm_mlp, self.mlp = nn.LayerNorm(dim, eps=1e-6), mlp(dim, hidden or 4 * dim, dropout)
         self.cross, self.dropout = cross, nn.Dropout(dropout)
+        parts = 3 if cross else 2
+        scales = [1.0] * parts
+        if layer_scale is not None:
+            scales = nn.ParameterList(nn.Parameter(torch.full((dim,), layer_scale)) for _ in range(parts))
+        self.scales = scales
 
     def forward(
         self,
@@ -88,21 +121,25 @@ class Block(nn.Module):
         memory: Float[Tensor, "b k d"] | None = None,
         *,
         mask: Bool[Tensor, "#b #n n"] | None = None,
+        bias: Float[Tensor, "#b heads n n"] | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b heads n k"]]:
-        """The new `x`, and the weights with which it looked at the memory, or at itself where there is none."""
+        """The new `x`, and the weights with which it looked at the memory, or at itself where there is none.
+
+        `mask` and `bias` are those of its look at itself.
+        """
         if self.cross != (memory is not None):
             raise ValueError(f"memory: expected one {'for' if self.cross else 'only for'} a block with cross=True")
-        looked, weights = self.attend(self.norm_self(x), mask=mask)
-        x = x + self.dropout(looked)
+        looked, weights = self.attend(self.norm_self(x), mask=mask, bias=bias)
+        x = x + self.dropout(self.scales[0] * looked)
         if memory is not None:
             looked, weights = self.attend_memory(self.norm_cross(x), memory)
-            x = x + self.dropout(looked)
-        return x + self.dropout(self.mlp(self.norm_mlp(x))), weights
+            x = x + self.dropout(self.scales[1] * looked)
+        return x + self.dropout(self.scales[-1] * self.mlp(self.norm_mlp(x))), weights
 
 
-def mlp(dim: int, hidden: int, dropout: float = 0.0) -> nn.Sequential:
+def mlp(dim: int, hidden: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
     """The two layers that each token goes through alone."""
-    return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+    return nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
 
 
 class GridPositions(nn.Module):

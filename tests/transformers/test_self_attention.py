@@ -39,16 +39,20 @@ def cases(draw):
         "causal": torch.ones(q, k, dtype=torch.bool).tril(),
         "nothing": torch.zeros(q, k, dtype=torch.bool),
     }[masked]
-    return (*parts, mask, draw(st.sampled_from([None, 1.0, 0.3])))
+    bias = random(*lead, q, k, seed=seed + 9) if draw(st.booleans()) else None
+    return (*parts, mask, draw(st.sampled_from([None, 1.0, 0.3])), bias)
 
 
 @pytest.mark.slide("28", "29")
 @given(cases())
 @settings(max_examples=300)
 def test_attention_is_torchs(case):
-    *parts, mask, scale = case
-    mixed, weights = attention(*parts, mask, scale=scale)
-    reference = F.scaled_dot_product_attention(*parts, attn_mask=mask, scale=scale)
+    *parts, mask, scale, bias = case
+    mixed, weights = attention(*parts, mask, scale=scale, bias=bias)
+    added = mask
+    if bias is not None:  # torch takes either a mask of truth values or numbers to add
+        added = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    reference = F.scaled_dot_product_attention(*parts, attn_mask=added, scale=scale)
     torch.testing.assert_close(mixed, reference)
     torch.testing.assert_close(weights @ parts[2], reference)
     assert (weights >= 0).all()
@@ -141,6 +145,41 @@ def test_heads_look_at_a_memory_of_another_length():
     mixed, own = ours(x, memory, mask)
     torch.testing.assert_close(mixed, expected)
     torch.testing.assert_close(own, weights)
+
+
+@pytest.mark.slide("33")
+def test_keys_may_be_made_of_something_else_than_values():
+    ours, theirs = MultiHeadAttention(8, 2).double(), nn.MultiheadAttention(8, 2, batch_first=True).double()
+    load(theirs, ours)
+    x, memory, keys = random(3, 4, 8), random(3, 7, 8, seed=1), random(3, 7, 8, seed=2)
+    expected, weights = theirs(x, keys, memory, average_attn_weights=False)
+    mixed, own = ours(x, memory, keys=keys)
+    torch.testing.assert_close(mixed, expected)
+    torch.testing.assert_close(own, weights)
+
+
+@pytest.mark.slide("34")
+def test_a_bias_of_the_keys_changes_nothing():
+    with_bias, without = MultiHeadAttention(8, 2).double(), MultiHeadAttention(8, 2, key_bias=False).double()
+    assert without.key.bias is None
+    without.load_state_dict({k: v for k, v in with_bias.state_dict().items() if k != "key.bias"})
+    x, bias = random(3, 5, 8), random(1, 2, 5, 5, seed=1)
+    for a, b in zip(with_bias(x, bias=bias), without(x, bias=bias), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.slide("34")
+@pytest.mark.parametrize("cross", [False, True])
+def test_layer_scale_multiplies_what_each_part_adds(cross):
+    torch.manual_seed(0)
+    plain, scaled = (Block(8, 2, cross=cross, layer_scale=scale).double() for scale in (None, 1.0))
+    scaled.load_state_dict(plain.state_dict(), strict=False)
+    x, memory = random(3, 5, 8), random(3, 7, 8, seed=1) if cross else None
+    torch.testing.assert_close(plain(x, memory)[0], scaled(x, memory)[0])
+    for scale in scaled.scales:
+        torch.nn.init.zeros_(scale)
+    torch.testing.assert_close(scaled(x, memory)[0], x)
+    assert len(list(scaled.scales)) == (3 if cross else 2)
 
 
 def test_a_query_that_may_look_nowhere_gets_the_bias_alone():
