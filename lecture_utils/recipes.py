@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
+from torch.utils.data import Subset
 
 from lecture_utils import checkpoints, training
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
@@ -151,8 +152,21 @@ def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
     return model.eval()
 
 
-def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int | None = None, **changes) -> tuple:
-    """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own."""
+def train(
+    name: str,
+    run: Runtime,
+    *,
+    root: Path | str | None = None,
+    size: int | None = None,
+    share: float = 1.0,
+    **changes,
+) -> tuple:
+    """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
+
+    With `share`, it learns from the first items of the training set only, as many as this share of them.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share: got {share!r}, expected a share of the training set, above 0 and at most 1")
     chosen = recipe(name)
     task = chosen.task
     model = chosen.build()
@@ -160,7 +174,10 @@ def train(name: str, run: Runtime, *, root: Path | str | None = None, size: int 
         start_from(model, load(chosen.start))
     settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
     data = task.data("train", root, size=size).preload()
-    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **settings)
+    loss = task.loss(data)
+    if share < 1:
+        data = Subset(data, range(max(1, round(share * len(data)))))
+    return model, training.fit(model, data, loss=loss, run=run, collate=task.collate, **settings)
 
 
 def evaluate(

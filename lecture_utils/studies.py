@@ -6,6 +6,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from lecture_utils import checkpoints, recipes, runtime
@@ -13,10 +14,14 @@ from lecture_utils import checkpoints, recipes, runtime
 
 @dataclass(frozen=True)
 class Study:
-    """Models that are trained by their recipes with several seeds and scored on the same unseen scenes."""
+    """Models that are trained by their recipes with several seeds and scored on the same unseen scenes.
+
+    With several `shares`, each is trained on the first items of its training set, as many as each share of them.
+    """
 
     models: Sequence[str]
     seeds: Sequence[int] = (0, 1, 2)
+    shares: Sequence[float] = (1.0,)
 
 
 STUDIES = {
@@ -26,16 +31,16 @@ STUDIES = {
 
 
 def make(name: str, *, runs: Path | str = "runs") -> dict:
-    """Run a study: {"name", "scenes", "rows"}, with a row of metrics for each model and seed.
+    """Run a study: {"name", "scenes", "rows"}, with a row of metrics for each model, share and seed.
 
-    The shipped checkpoints are the trainings with the seed on their cards; the others are trained here, and go on from
-    what `runs` holds of them.
+    The shipped checkpoints are the trainings on the whole set with the seed on their cards; the others are trained
+    here, and go on from what `runs` holds of them.
     """
     study, rows, scenes = _study(name), [], 0
-    for model_name in study.models:
-        for seed in study.seeds:
-            scenes, row = _trained(model_name, seed, Path(runs))
-            rows.append(row)
+    for model_name, share, seed in product(study.models, study.shares, study.seeds):
+        scenes, scores = _trained(model_name, share, seed, Path(runs))
+        shown = {"share": share} if len(study.shares) > 1 else {}
+        rows.append({"model": model_name, **shown, "seed": seed, **scores})
     return {"name": name, "scenes": scenes, "rows": rows}
 
 
@@ -51,12 +56,13 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, seed: int, runs: Path) -> tuple[int, dict]:
-    """One model with one seed: the number of scenes, and its row."""
+def _trained(name: str, share: float, seed: int, runs: Path) -> tuple[int, dict]:
+    """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
     card = checkpoints.card(name)
-    if seed == card["seed"]:
-        return card["scenes"], {"model": name, "seed": seed, "seconds": card["seconds"], **card["metrics"]}
+    if share == 1 and seed == card["seed"]:
+        return card["scenes"], {"seconds": card["seconds"], **card["metrics"]}
     run = runtime.setup(seed, quiet=True)
-    model, history = recipes.train(name, run, checkpoint=runs / f"{name}-seed{seed}.safetensors")
+    part = "" if share == 1 else f"-{share:g}"
+    model, history = recipes.train(name, run, share=share, checkpoint=runs / f"{name}{part}-seed{seed}.safetensors")
     scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)
-    return scenes, {"model": name, "seed": seed, "seconds": round(history.seconds), **recipes.metrics(scores)}
+    return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}

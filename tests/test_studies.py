@@ -1,6 +1,7 @@
 """The studies that come with the course, and how they are made."""
 
 import json
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -13,23 +14,24 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
     study, stored = studies.STUDIES[name], studies.load(name)
     assert stored["command"] == f"python -m lecture_utils study {name}"
     assert stored["scenes"] >= 480
-    assert [(row["model"], row["seed"]) for row in stored["rows"]] == [
-        (model, seed) for model in study.models for seed in study.seeds
-    ]
+    assert [(row["model"], row.get("share", 1), row["seed"]) for row in stored["rows"]] == list(
+        product(study.models, study.shares, study.seeds)
+    )
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_the_shipped_weights_are_one_of_its_seeds(name):
     for row in studies.load(name)["rows"]:
         card = checkpoints.card(row["model"])
-        if row["seed"] == card["seed"]:
+        if row.get("share", 1) == 1 and row["seed"] == card["seed"]:
             assert {key: row[key] for key in card["metrics"]} == card["metrics"]
 
 
 def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
     trained, scored = [], []
 
-    def train(name, run, *, checkpoint):
+    def train(name, run, *, share, checkpoint):
+        assert share == 1
         trained.append((name, run.seed, checkpoint.parent))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
 
@@ -44,6 +46,25 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
     assert scored == [True] * 4
     assert made["rows"][1] == {"model": "bottleneck_rnn", "seed": 1, "seconds": 12, "facts": 0.5123}
     json.dumps(made)
+
+
+def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
+    trained = []
+
+    def train(name, run, *, share, checkpoint):
+        trained.append((name, share, run.seed, checkpoint.name))
+        return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
+
+    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
+    monkeypatch.setitem(studies.STUDIES, "few", studies.Study(("unet",), seeds=(0, 1), shares=(0.01, 1)))
+    rows = studies.make("few", runs=tmp_path)["rows"]
+    assert trained == [
+        ("unet", 0.01, 0, "unet-0.01-seed0.safetensors"),
+        ("unet", 0.01, 1, "unet-0.01-seed1.safetensors"),
+        ("unet", 1, 1, "unet-seed1.safetensors"),
+    ]
+    assert [(row["share"], row["seed"]) for row in rows] == [(0.01, 0), (0.01, 1), (1, 0), (1, 1)]
 
 
 def test_an_unknown_study_is_refused():
