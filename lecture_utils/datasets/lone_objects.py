@@ -1,15 +1,18 @@
 """Streets of the toy city on which one thing stands: what a network that gives one class and one box can learn from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from tqdm import tqdm
 
 from lecture_utils import toycity
 from lecture_utils.datasets.reading import to_tensor
+from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.toycity.scene import Scene
 
@@ -27,14 +30,9 @@ class LoneObjects(Dataset):
     def __init__(
         self, split: str, scenes: int, *, size: int = 128, transforms: Callable | None = None, quiet: bool = True
     ):
-        self.transforms, self.items = transforms, []
-        for seed in tqdm(toycity.seeds(split, scenes), desc="lone objects", unit=" scenes", disable=quiet):
-            scene = toycity.sample_scene(seed)
-            if not scene.things:
-                continue
-            item = item_of(keep(scene, [seed % len(scene.things)]), size)
-            if len(item[1]["boxes"]):
-                self.items.append(item)
+        self.transforms = transforms
+        self.items = [item_of(scene, size) for scene in lone_scenes(split, scenes, quiet=quiet)]
+        self.items = [item for item in self.items if len(item[1]["boxes"])]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -47,6 +45,54 @@ class LoneObjects(Dataset):
     def preload(self) -> "LoneObjects":
         """Nothing to do, they are in memory; for what expects it of a data set."""
         return self
+
+
+class LoneNames(Dataset):
+    """The same streets, named: items are `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
+
+    `classes` are the phrases for a thing with its colour, as "a red car" or "a person in a blue coat".
+    """
+
+    classes = tuple(toycity.PHRASES.values())
+
+    def __init__(
+        self, split: str, scenes: int, *, size: int = 64, transforms: Callable | None = None, quiet: bool = True
+    ):
+        self.transforms = transforms
+        self.images, self.labels = _named(split, scenes, size, quiet)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, int]:
+        image = tv_tensors.Image(self.images[index].clone())
+        return image if self.transforms is None else self.transforms(image), self.labels[index]
+
+    def preload(self) -> "LoneNames":
+        """Nothing to do, they are in memory; for what expects it of a data set."""
+        return self
+
+
+@lru_cache(maxsize=4)  # one training after the other asks for the same pictures
+def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int]]:
+    images, labels = [], []
+    for scene in lone_scenes(split, scenes, quiet=quiet):
+        picture = toycity.render(scene, size)
+        for thing in picture.objects:  # one, or none where it is hidden
+            images.append(to_tensor(picture.image))
+            labels.append(LoneNames.classes.index(phrase(thing)))
+    return torch.stack(images), labels
+
+
+def lone_scenes(split: str, scenes: int, *, quiet: bool = True) -> Iterator[Scene]:
+    """The first `scenes` streets of a split, each cleared of all its things but one; which stays follows from the seed.
+
+    Streets without things are left out. The one thing may still be hidden behind a tree.
+    """
+    for seed in tqdm(toycity.seeds(split, scenes), desc="lone objects", unit=" scenes", disable=quiet):
+        scene = toycity.sample_scene(seed)
+        if scene.things:
+            yield keep(scene, [seed % len(scene.things)])
 
 
 def keep(scene: Scene, places: list[int]) -> Scene:

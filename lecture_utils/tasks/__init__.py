@@ -20,6 +20,14 @@ from lecture_utils.tasks.captioning import (
     reinforcing_loss,
     say_all,
 )
+from lecture_utils.tasks.classification import (
+    NAMED_SCENES,
+    NAMED_SIZE,
+    name_scores,
+    named_data,
+    naming_loss,
+    score_names,
+)
 from lecture_utils.tasks.detection import (
     collate,
     detection_data,
@@ -29,6 +37,7 @@ from lecture_utils.tasks.detection import (
     score_proposals,
     searched,
 )
+from lecture_utils.tasks.masked_images import PICTURES, learn_codebook, masked_data, masked_loss, score_masked
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms
 from lecture_utils.tasks.segmentation import (
     balanced_loss,
@@ -52,10 +61,13 @@ __all__ = [
     "ATTENDING",
     "CAPTIONS",
     "CITY_WORDS",
+    "CLASSIFICATION",
     "DETECTION",
     "LONE",
     "LONE_SCENES",
+    "MASKED_IMAGES",
     "MEAN",
+    "NAMED_SCENES",
     "PIXEL_CAPTIONS",
     "PROPOSALS",
     "SEARCHED",
@@ -75,6 +87,11 @@ __all__ = [
     "lone_data",
     "lone_loss",
     "lone_truth",
+    "masked_data",
+    "masked_loss",
+    "name_scores",
+    "named_data",
+    "naming_loss",
     "photo_transforms",
     "pointing",
     "proposal_data",
@@ -83,6 +100,8 @@ __all__ = [
     "score_captions",
     "score_detection",
     "score_lone",
+    "score_masked",
+    "score_names",
     "score_proposals",
     "score_segmentation",
     "score_slots",
@@ -101,6 +120,7 @@ class Task:
     score: Callable[[nn.Module, Dataset, Runtime], dict]
     about: str  # the data, in words for the cards
     collate: Callable[[list], object] | None = None
+    prepare: Callable[[nn.Module, Dataset], None] | None = None  # what a new model needs of its data beforehand
 
 
 PAIRS = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, read from their JPEG pairs"
@@ -137,4 +157,17 @@ CAPTIONS = Task(
 )
 ATTENDING = replace(CAPTIONS, loss=attending_loss)
 PIXEL_CAPTIONS = replace(CAPTIONS, data=caption_pixels)  # no CNN: the captioner sees the image itself
+CLASSIFICATION = Task(
+    named_data,
+    naming_loss,
+    score_names,
+    about=f"toy city: {NAMED_SCENES['train']:,} training scenes with one named thing, at {NAMED_SIZE} × {NAMED_SIZE}",
+)
+MASKED_IMAGES = Task(
+    masked_data,
+    masked_loss,
+    score_masked,
+    about=f"toy city: {PICTURES:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, without their labels",
+    prepare=learn_codebook,
+)
 SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)

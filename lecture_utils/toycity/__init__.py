@@ -4,13 +4,14 @@ Knows numpy and Pillow only, no torch. `sample.py` draws a scene from a seed, `r
 speaks of it, `export.py` writes it in the layouts of real data sets.
 """
 
-from lecture_utils.toycity.describe import WORDS, describe
+from lecture_utils.toycity.describe import PHRASES, WORDS, describe
 from lecture_utils.toycity.export import export, refuse_in_a_starting_worker, seeds, verify
 from lecture_utils.toycity.render import Picture, VisibleObject, render
 from lecture_utils.toycity.sample import sample_scene
 from lecture_utils.toycity.scene import Scene
 
 __all__ = [
+    "PHRASES",
     "WORDS",
     "Picture",
     "Scene",

@@ -8,6 +8,7 @@ import random
 from itertools import permutations
 
 from lecture_utils.toycity.render import Picture, VisibleObject
+from lecture_utils.toycity.sample import CAR_COLOURS, COAT_COLOURS, LIGHT_COLOURS, SIGN_COLOURS
 from lecture_utils.toycity.scene import Scene
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -21,6 +22,13 @@ _WORDS = (
     "street sunset the three to traffic trees two white with without yellow"
 )
 WORDS = tuple(_WORDS.split())
+# (category, colour) → what one says of it, for every thing that there can be.
+PHRASES = (
+    {("car", colour): f"a {colour} car" for colour in CAR_COLOURS}
+    | {("person", colour): f"a person in a {colour} coat" for colour in COAT_COLOURS}
+    | {("traffic sign", colour): f"a {colour} sign" for colour in SIGN_COLOURS}
+    | {("traffic light", colour): f"a {colour} traffic light" for colour in LIGHT_COLOURS}
+)
 ASIDE, BEYOND = 0.08, 3.0  # how far apart two objects must be: in picture widths, and in metres of depth
 
 
@@ -50,9 +58,7 @@ def describe(scene: Scene, picture: Picture) -> list[str]:
 
 def phrase(thing: VisibleObject) -> str:
     """An object with its colour: "a red car", "a person in a blue coat", "a green traffic light"."""
-    if thing.category == "person":
-        return f"a person in a {thing.colour} coat"
-    return f"a {thing.colour} {thing.category.replace('traffic sign', 'sign')}"
+    return PHRASES[thing.category, thing.colour]
 
 
 def counted(seen: tuple[VisibleObject, ...]) -> str:

@@ -38,6 +38,7 @@ SIGN_COLOURS = {
     "green": (40, 112, 62),
     "yellow": (232, 184, 40),
 }
+LIGHT_COLOURS = ("red", "yellow", "green")  # of the lamp that is on
 SIGNS = (
     ("octagon", "red"), ("round", "red"), ("round", "blue"), ("triangle", "red"), ("square", "blue"),
     ("square", "green"), ("triangle", "yellow"), ("square", "yellow"),
@@ -231,7 +232,7 @@ def _sign(dice: _Dice, street: Street) -> Sign:
 
 
 def _light(dice: _Dice, street: Street) -> Light:
-    colour = dice.choice(("red", "yellow", "green"), weights=(45, 15, 40))
+    colour = dice.choice(LIGHT_COLOURS, weights=(45, 15, 40))
     return Light(
         _kerbside(dice, street), dice.near_depth(6.5, 15), dice.uniform(2.3, 3.0), dice.uniform(1.3, 1.6), colour
     )

@@ -1,5 +1,9 @@
 """Transformers in vision (slides 28 to 35)."""
 
+from lecture_utils.transformers.beit import BEiT, BEiTClassifier, BEiTSegmenter, MaskedImageModel, masked_token_loss
+from lecture_utils.transformers.masking import blockwise_mask
+from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index
+from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.self_attention import (
     Block,
     GridPositions,
@@ -8,5 +12,27 @@ from lecture_utils.transformers.self_attention import (
     attention,
     causal_mask,
 )
+from lecture_utils.transformers.visual_tokens import VisualTokens
+from lecture_utils.transformers.vit import ViT, resize_positions, rollout
 
-__all__ = ["Block", "GridPositions", "GridSelfAttention", "MultiHeadAttention", "attention", "causal_mask"]
+__all__ = [
+    "BEiT",
+    "BEiTClassifier",
+    "BEiTSegmenter",
+    "Block",
+    "GridPositions",
+    "GridSelfAttention",
+    "MaskedImageModel",
+    "MultiHeadAttention",
+    "RelativePositionBias",
+    "ResNet",
+    "ViT",
+    "VisualTokens",
+    "attention",
+    "blockwise_mask",
+    "causal_mask",
+    "masked_token_loss",
+    "relative_position_index",
+    "resize_positions",
+    "rollout",
+]

@@ -4,8 +4,9 @@ import torch
 from torchvision import tv_tensors
 
 from lecture_utils import tasks, toycity
-from lecture_utils.datasets import LoneObjects
+from lecture_utils.datasets import LoneNames, LoneObjects
 from lecture_utils.datasets.lone_objects import item_of, keep
+from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 
 
@@ -64,3 +65,28 @@ def test_a_flip_moves_street_and_box_together():
         expected = [128 - x1, 128 - x0] if flipped else [x0, x1]
         assert target["boxes"][0, [0, 2]].tolist() == expected
     assert seen == {True, False}
+
+
+def test_named_things_are_the_lone_objects_with_their_phrase():
+    named, lone = LoneNames("val", 40, size=96), LoneObjects("val", 40, size=96)
+    assert len(named) == len(lone)
+    for (image, label), (same, target) in zip(named, lone, strict=True):
+        assert torch.equal(image, same)
+        scene = toycity.sample_scene(target["image_id"])
+        assert named.classes[label] == phrase(scene.things[target["image_id"] % len(scene.things)])
+
+
+def test_every_class_occurs_and_no_other():
+    assert len(LoneNames.classes) == len(set(LoneNames.classes)) == 20
+    things = [thing for seed in toycity.seeds("val", 300) for thing in toycity.sample_scene(seed).things]
+    assert set(map(phrase, things)) == set(LoneNames.classes)
+
+
+def test_named_pictures_are_painted_once_and_stay_as_they_are():
+    first, second = LoneNames("val", 5), LoneNames("val", 5)
+    image, _ = first[0]
+    before = image.clone()
+    image.zero_()
+    assert torch.equal(second[0][0], before)
+    assert second.images is first.images
+    assert second.preload() is second

@@ -1,0 +1,190 @@
+"""The vision transformer: Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021 (slide 31).
+
+The paper's model exactly. Torchvision's weights, made with it, load into it and give torchvision's outputs.
+"""
+
+import re
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer, WeightsEnum, get_model
+
+from lecture_utils.arguments import Pair, pair, require_channels, require_one_of, require_positive
+from lecture_utils.downloads import load_downloaded
+from lecture_utils.transformers.self_attention import Block
+
+# Table 1 of the paper; the number after the slash is the side of a patch in pixels.
+PAPER = {
+    "B/16": {"patch": 16, "dim": 768, "layers": 12, "heads": 12},
+    "B/32": {"patch": 32, "dim": 768, "layers": 12, "heads": 12},
+    "L/16": {"patch": 16, "dim": 1024, "layers": 24, "heads": 16},
+    "L/32": {"patch": 32, "dim": 1024, "layers": 24, "heads": 16},
+    "H/14": {"patch": 14, "dim": 1280, "layers": 32, "heads": 16},
+}
+
+
+class ViT(nn.Module):
+    """Patches as words, one more word to answer with, and a transformer encoder (figure 1 of the paper).
+
+    `size` is the (height, width) in pixels of the images it is made for, or one number for both; `hidden` the width of
+    the MLPs, 4 · dim unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        size: Pair,
+        patch: int,
+        dim: int,
+        layers: int,
+        heads: int,
+        hidden: int | None = None,
+        channels: int = 3,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        require_positive(classes=classes, patch=patch, layers=layers, channels=channels)
+        self.patch, self.channels = patch, channels
+        self.grid = self._grid_of(*pair("size", size, least=patch))
+        self.project = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = nn.Parameter(torch.randn(1, 1 + self.grid[0] * self.grid[1], dim) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(dim, heads, hidden=hidden, dropout=dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Linear(dim, classes)
+
+    @classmethod
+    def paper(cls, name: str, *, classes: int = 1000, size: Pair = 224, **changes) -> "ViT":
+        """One of the paper's models, "B/16", "B/32", "L/16", "L/32" or "H/14" (table 1), with random weights."""
+        require_one_of("name", name, tuple(PAPER))
+        return cls(classes=classes, size=size, **PAPER[name] | changes)
+
+    @classmethod
+    def from_torchvision(cls, source: VisionTransformer | WeightsEnum, *, progress: bool = True) -> "ViT":
+        """Torchvision's model as one of these, with its weights, in evaluation mode.
+
+        `source` is such a model, or weights as `ViT_B_16_Weights.IMAGENET1K_V1`, which torch downloads at the first
+        call and keeps (330 MB). FileNotFoundError without a network names the file and its place. ValueError for a
+        model with parts that the paper's has not: convolutions as its stem, or two layers as its head.
+        """
+        if isinstance(source, WeightsEnum):
+            # From vit_b_16's weights to "vit_b_16"; those at 384 or 512 pixels say so.
+            name = type(source).__name__.removesuffix("_Weights").lower()
+            size = source.meta["min_size"][0]
+            weights, source = source, get_model(name, weights=None, image_size=size)
+            load_downloaded(source, weights, progress=progress)
+        return _from_torchvision(cls, source)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
+        """Scores (logits) of the classes, read from the class token alone (equation 4)."""
+        tokens, _ = self.encode(image)
+        return self.head(tokens[:, 0])
+
+    def encode(
+        self, image: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b 1+hw d"], list[Float[Tensor, "b heads 1+hw 1+hw"]]]:
+        """What became of each word, the class token first and then the patches row by row; each layer's attention.
+
+        The image's sides must be multiples of the patch. Where it has another grid than the model was made for, the
+        positions are resized.
+        """
+        x = self.embed(image)
+        maps = []
+        for block in self.blocks:
+            x, weights = block(x)
+            maps.append(weights)
+        return self.norm(x), maps
+
+    def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1+hw d"]:
+        """Image → words: projected patches, the class token before them, positions added (equation 1)."""
+        require_channels(image, self.channels)
+        grid = self._grid_of(*image.shape[2:])
+        patches = rearrange(self.project(image), "b d h w -> b (h w) d")
+        tokens = torch.cat([self.class_token.expand(len(image), -1, -1), patches], dim=1)
+        return self.dropout(tokens + resize_positions(self.positions, self.grid, grid))
+
+    @torch.no_grad()
+    def attention_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b layers heads 1+hw 1+hw"]:
+        """From each word (row) to each word (column) the weights of every head of every layer; rows sum to 1."""
+        return torch.stack(self.encode(image)[1], dim=1)
+
+    def _grid_of(self, height: int, width: int) -> tuple[int, int]:
+        if height % self.patch or width % self.patch:
+            raise ValueError(f"image: got {height} × {width} pixels, expected multiples of the patch, {self.patch}")
+        return height // self.patch, width // self.patch
+
+
+def resize_positions(
+    positions: Float[Tensor, "1 1+n d"], before: tuple[int, int], after: tuple[int, int]
+) -> Float[Tensor, "1 1+m d"]:
+    """Position embeddings of a grid, (height, width) in patches, for a finer or coarser one (section 3.2).
+
+    The class token has no place in the grid and keeps its own; the others are interpolated, bicubic with the corners
+    kept, as torchvision does it.
+    """
+    if positions.ndim != 3 or positions.shape[1] != 1 + before[0] * before[1]:
+        raise ValueError(f"positions: got {tuple(positions.shape)}, expected (1, 1 + {before[0]} · {before[1]}, d)")
+    if before == tuple(after):
+        return positions
+    first, places = positions[:, :1], positions[:, 1:]
+    places = rearrange(places, "b (h w) d -> b d h w", h=before[0])
+    places = F.interpolate(places, size=tuple(after), mode="bicubic", align_corners=True)
+    return torch.cat([first, rearrange(places, "b d h w -> b (h w) d")], dim=1)
+
+
+def rollout(maps: Float[Tensor, "b layers heads n n"]) -> Float[Tensor, "b n n"]:
+    """How much of each word (column) has reached each word of the last layer (row); rows sum to 1.
+
+    Abnar and Zuidema, "Quantifying attention flow in transformers", ACL 2020, section 3: heads are averaged, half of a
+    word is what the residual connection kept of itself, and the layers are multiplied.
+    """
+    if maps.ndim != 5 or maps.shape[-1] != maps.shape[-2] or not maps.shape[1]:
+        raise ValueError(f"maps: got {tuple(maps.shape)}, expected (b, layers, heads, n, n), at least one layer")
+    kept = torch.eye(maps.shape[-1], dtype=maps.dtype, device=maps.device)
+    flow = kept.expand(len(maps), -1, -1)
+    for weights in maps.mean(2).unbind(1):
+        flow = (0.5 * weights + 0.5 * kept) @ flow
+    return flow
+
+
+def _from_torchvision(cls: type[ViT], source: VisionTransformer) -> ViT:
+    if not isinstance(source, VisionTransformer):
+        raise ValueError(f"source: got {type(source).__name__}, expected torchvision's VisionTransformer or weights")
+    if not isinstance(source.conv_proj, nn.Conv2d) or source.representation_size is not None:
+        raise ValueError("source: got a convolutional stem or a representation_size, expected the paper's model")
+    layers = source.encoder.layers
+    model = cls(
+        classes=source.num_classes, size=source.image_size, patch=source.patch_size, dim=source.hidden_dim,
+        layers=len(layers), heads=layers[0].num_heads, hidden=source.mlp_dim, channels=source.conv_proj.in_channels,
+        dropout=source.dropout,
+    )  # fmt: skip
+    weights = {}
+    for theirs, value in source.state_dict().items():
+        ours = theirs
+        for pattern, name in _NAMES.items():
+            ours = re.sub(pattern, name, ours)
+        if ".in_proj_" in ours:  # one matrix for queries, keys and values
+            for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                weights[ours.replace("in_proj_", f"{part}.")] = third
+        else:
+            weights[ours] = value
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+_NAMES = {  # torchvision's names of parameters → ours
+    r"^conv_proj": "project",
+    r"^encoder\.pos_embedding": "positions",
+    r"^encoder\.ln": "norm",
+    r"^encoder\.layers\.encoder_layer_(\d+)": r"blocks.\1",
+    r"\.ln_1": ".norm_self",
+    r"\.ln_2": ".norm_mlp",
+    r"\.self_attention\.out_proj": ".attend.out",
+    r"\.self_attention": ".attend",
+    r"^heads\.head": "head",
+}
