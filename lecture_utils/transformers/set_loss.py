@@ -1,0 +1,58 @@
+"""The loss of set prediction: match, then ask each query for its object, or for nothing (slide 33; DETR, section 3.1).
+
+It takes predictions and targets and knows no model.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from lecture_utils.detection.boxes import giou, to_corners
+from lecture_utils.transformers.matcher import CLASS, GIOU, L1, match
+
+NO_OBJECT = 0  # its class; the other detectors call it the background
+NO_OBJECT_WEIGHT = 0.1  # most queries are empty, and must not outvote the others
+WEIGHTS = {"class": CLASS, "L1": L1, "GIoU": GIOU}
+
+
+def set_losses(
+    logits: Float[Tensor, "b queries classes"],
+    boxes: Float[Tensor, "b queries 4"],
+    targets: list[dict],
+    *,
+    no_object_weight: float = NO_OBJECT_WEIGHT,
+) -> dict[str, Float[Tensor, ""]]:
+    """The three losses of one decoder layer, unweighted: `class`, `L1` and `GIoU`.
+
+    Cross-entropy over all queries, the unmatched ones being of class 0 with a small weight; L1 and 1 − GIoU of the
+    matched boxes, summed and divided by the number of objects in the batch. `targets` hold `labels` (n,), from 1 on,
+    and `boxes` (n, 4) as (x, y, w, h) in shares of the picture; n may be 0.
+    """
+    pairs = match(logits, boxes, targets)
+    wanted = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
+    for row, (queries, objects), target in zip(wanted, pairs, targets, strict=True):
+        row[queries] = target["labels"][objects]
+    weights = torch.ones(logits.shape[-1], device=logits.device)
+    weights[NO_OBJECT] = no_object_weight
+    given = torch.cat([its[queries] for its, (queries, _) in zip(boxes, pairs, strict=True)])
+    truth = torch.cat([target["boxes"][objects] for (_, objects), target in zip(pairs, targets, strict=True)])
+    number = max(1, sum(len(target["labels"]) for target in targets))
+    return {
+        "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),
+        "L1": (given - truth).abs().sum() / number,
+        "GIoU": (1 - giou(to_corners(given), to_corners(truth)).diagonal()).sum() / number,
+    }
+
+
+def set_loss(
+    logits: Float[Tensor, "layers b queries classes"],
+    boxes: Float[Tensor, "layers b queries 4"],
+    targets: list[dict],
+) -> Float[Tensor, ""]:
+    """What is trained: class + 5 · L1 + 2 · GIoU, summed over the decoder's layers, each matched anew.
+
+    The losses of all layers but the last are the paper's "auxiliary decoding losses".
+    """
+    layers = [set_losses(*layer, targets) for layer in zip(logits, boxes, strict=True)]
+    return sum(WEIGHTS[name] * loss for losses in layers for name, loss in losses.items())
