@@ -1,8 +1,9 @@
 """Streets of the toy city on which one thing stands: what a network that gives one class and one box can learn from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from random import Random
 
 import torch
 from torch import Tensor
@@ -48,15 +49,17 @@ class LoneObjects(Dataset):
 
 
 class LoneNames(Dataset):
-    """The same streets, named: items are `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
+    """The same things, seen closer and named: `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
 
-    `classes` are the phrases for a thing with its colour, as "a red car" or "a person in a blue coat".
+    A street is painted at 128 × 128 and cut to a window of `size` pixels in which its thing stands, anywhere; where
+    follows from the seed. `classes` are the phrases for a thing with its colour, as "a red car" or "a person in a blue
+    coat".
     """
 
     classes = tuple(toycity.PHRASES.values())
 
     def __init__(
-        self, split: str, scenes: int, *, size: int = 64, transforms: Callable | None = None, quiet: bool = True
+        self, split: str, scenes: int, *, size: int = 48, transforms: Callable | None = None, quiet: bool = True
     ):
         self.transforms = transforms
         self.images, self.labels = _named(split, scenes, size, quiet)
@@ -77,11 +80,25 @@ class LoneNames(Dataset):
 def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int]]:
     images, labels = [], []
     for scene in lone_scenes(split, scenes, quiet=quiet):
-        picture = toycity.render(scene, size)
+        picture = toycity.render(scene)
         for thing in picture.objects:  # one, or none where it is hidden
-            images.append(to_tensor(picture.image))
+            rows, columns = window(thing.box, size, len(picture.image), Random(scene.seed))
+            images.append(to_tensor(picture.image[rows, columns]))
             labels.append(LoneNames.classes.index(phrase(thing)))
     return torch.stack(images), labels
+
+
+def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[slice, slice]:
+    """Rows and columns of a window of `size` pixels that holds a box (x0, y0, x1, y1) of a picture `whole` pixels wide.
+
+    Where in the window the box lies is drawn evenly. A box that is too large for it fills it.
+    """
+    starts = []
+    for first, last in ((box[1], box[3]), (box[0], box[2])):
+        low, high = sorted((first, last - size))
+        low, high = max(0, low), min(high, whole - size)
+        starts.append(int(low + dice.random() * (high - low + 1)))
+    return tuple(slice(start, start + size) for start in starts)
 
 
 def lone_scenes(split: str, scenes: int, *, quiet: bool = True) -> Iterator[Scene]:

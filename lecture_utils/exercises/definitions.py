@@ -20,6 +20,7 @@ MODULES = {
     "07": "region_proposals",
     "08": "show_attend_and_tell",
     "09": "captioning_with_transformers",
+    "10": "vision_transformer",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 

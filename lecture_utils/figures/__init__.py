@@ -46,6 +46,13 @@ from lecture_utils.figures.scores import confusion_map, curves
 from lecture_utils.figures.style import picture_axes, show
 from lecture_utils.figures.transformers import layers_by_heads, looking_from, patches_apart, reached, word_by_word
 from lecture_utils.figures.two_boxes import two_boxes
+from lecture_utils.figures.vit import (
+    of_the_class_token,
+    one_similarity,
+    position_similarity,
+    seen_in,
+    similarity_grid,
+)
 from lecture_utils.figures.warped_regions import region_answer, warped
 from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, window_answer
 
@@ -78,6 +85,8 @@ __all__ = [
     "nms_steps",
     "number_grid",
     "objectness_maps",
+    "of_the_class_token",
+    "one_similarity",
     "one_to_many",
     "over_image",
     "over_seeds",
@@ -88,13 +97,16 @@ __all__ = [
     "photograph",
     "picture",
     "picture_axes",
+    "position_similarity",
     "reached",
     "region_answer",
     "remembered_position",
     "roi_cells",
     "same_colour",
     "seconds_an_image",
+    "seen_in",
     "show",
+    "similarity_grid",
     "simplified",
     "teacher_forcing",
     "ticked",

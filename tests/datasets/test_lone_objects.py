@@ -1,11 +1,15 @@
 """Streets with one thing: the same street, one object, the box that the renderer saw."""
 
+from random import Random
+
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from lecture_utils import tasks, toycity
 from lecture_utils.datasets import LoneNames, LoneObjects
-from lecture_utils.datasets.lone_objects import item_of, keep
+from lecture_utils.datasets.lone_objects import item_of, keep, window
 from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 
@@ -67,13 +71,36 @@ def test_a_flip_moves_street_and_box_together():
     assert seen == {True, False}
 
 
-def test_named_things_are_the_lone_objects_with_their_phrase():
-    named, lone = LoneNames("val", 40, size=96), LoneObjects("val", 40, size=96)
+def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
+    named, lone = LoneNames("val", 40, size=40), LoneObjects("val", 40)
     assert len(named) == len(lone)
-    for (image, label), (same, target) in zip(named, lone, strict=True):
-        assert torch.equal(image, same)
+    for (image, label), (street, target) in zip(named, lone, strict=True):
         scene = toycity.sample_scene(target["image_id"])
         assert named.classes[label] == phrase(scene.things[target["image_id"] % len(scene.things)])
+        x0, y0, x1, y1 = target["boxes"][0].int().tolist()
+        windows = [
+            (row, column) for row in range(89) for column in range(89)
+            if torch.equal(street[:, row : row + 40, column : column + 40], image)
+        ]  # fmt: skip
+        ((row, column),) = windows
+        for start, first, last in ((row, y0, y1), (column, x0, x1)):
+            assert start <= first < last <= start + 40 or first <= start < start + 40 <= last
+
+
+@given(*(st.integers(0, 100) for _ in range(2)), *(st.integers(1, 100) for _ in range(2)), st.integers(0, 1000))
+def test_a_window_holds_its_box_or_is_filled_by_it(x0, y0, width, height, seed):
+    x1, y1 = min(x0 + width, 101), min(y0 + height, 101)
+    rows, columns = window((x0, y0, x1, y1), 30, 101, Random(seed))
+    for part, first, last in ((rows, y0, y1), (columns, x0, x1)):
+        assert part.stop - part.start == 30
+        assert 0 <= part.start <= 71
+        assert (part.start <= first and last <= part.stop) or (first <= part.start and part.stop <= last)
+
+
+def test_windows_are_spread_evenly():
+    starts = [window((50, 60, 60, 64), 20, 128, Random(seed)) for seed in range(400)]
+    assert {rows.start for rows, _ in starts} == set(range(44, 61))
+    assert {columns.start for _, columns in starts} == set(range(40, 51))
 
 
 def test_every_class_occurs_and_no_other():

@@ -19,6 +19,7 @@ from lecture_utils.exercises.definitions import Exercise
 MODULES = [name for name in definitions.MODULES.values() if (Path(__file__).parent / f"test_{name}.py").exists()]
 LEAST = {"RIGHT": 2, "WRONG": 5}  # answers of each kind to a function; predictions are values and have fewer
 SPECIFIC_SHARE = 0.8
+SQUARE_BY_NATURE = {"10.rollout"}  # weights from each word to each
 
 
 @cache
@@ -118,7 +119,7 @@ def test_inputs_are_not_only_square_even_and_single(name):
     assert len(cases) >= 3
     arrays = [arg for case in cases for arg in (*case.args, *case.kwargs.values()) if values.is_array(arg)]
     images = [x for x in arrays if x.ndim >= 2]
-    if not images:
+    if not images or name in SQUARE_BY_NATURE:
         return
     sizes = [x.shape[:2] if isinstance(x, np.ndarray) and x.ndim == 3 else x.shape[-2:] for x in images]
     assert any(h != w for h, w in sizes), "no input with height ≠ width"

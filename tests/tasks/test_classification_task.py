@@ -65,8 +65,8 @@ def test_named_data_is_painted_for_each_split(monkeypatch):
     data = tasks.named_data("val")
     assert isinstance(data, LoneNames)
     assert data[0][0].dtype == torch.float32
-    assert data[0][0].shape == (3, 64, 64)
-    assert tasks.named_data("test", size=80)[0][0].shape == (3, 80, 80)
+    assert data[0][0].shape == (3, 48, 48)
+    assert tasks.named_data("test", size=64)[0][0].shape == (3, 64, 64)
     with pytest.raises(ValueError, match="root: got x, expected none"):
         tasks.named_data("val", "x")
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
