@@ -21,6 +21,7 @@ MODULES = {
     "08": "show_attend_and_tell",
     "09": "captioning_with_transformers",
     "10": "vision_transformer",
+    "11": "detr",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 

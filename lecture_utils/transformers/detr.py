@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from lecture_utils.arguments import require_channels, require_positive
-from lecture_utils.detection.boxes import clip, to_corners
+from lecture_utils.detection.boxes import clip
+from lecture_utils.detection.single_object import from_shares
 from lecture_utils.transformers.self_attention import MultiHeadAttention, mlp
 
 
@@ -175,10 +176,8 @@ def detections(predictions: Predictions, image_size: tuple[int, int], *, layer: 
     An empty query is given its likeliest class of object, with that class's low score; what is counted as found is
     for a threshold to decide (section 4.1, "we override the prediction of these slots"). Nothing is suppressed.
     """
-    height, width = image_size
     scores, labels = predictions.logits[layer].softmax(-1)[..., 1:].max(-1)
-    boxes = to_corners(predictions.boxes[layer]) * scores.new_tensor([width, height, width, height])
-    boxes = clip(boxes, height, width)
+    boxes = clip(from_shares(predictions.boxes[layer], *image_size), *image_size)
     return [
         {"boxes": box, "labels": label + 1, "scores": score}
         for box, label, score in zip(boxes, labels, scores, strict=True)
