@@ -22,6 +22,7 @@ MODULES = {
     "09": "captioning_with_transformers",
     "10": "vision_transformer",
     "11": "detr",
+    "12": "beit",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 
