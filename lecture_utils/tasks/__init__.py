@@ -46,6 +46,7 @@ from lecture_utils.tasks.segmentation import (
     segmentation_data,
     segmentation_loss,
 )
+from lecture_utils.tasks.set_prediction import gridded_data, in_shares, score_sets, set_prediction_loss
 from lecture_utils.tasks.single_object import (
     LONE_SCENES,
     filling_loss,
@@ -72,6 +73,7 @@ __all__ = [
     "PROPOSALS",
     "SEARCHED",
     "SEGMENTATION",
+    "SETS",
     "SLOTS",
     "STD",
     "Task",
@@ -83,6 +85,8 @@ __all__ = [
     "detection_loss",
     "filling_loss",
     "grid_encoder",
+    "gridded_data",
+    "in_shares",
     "in_slots",
     "lone_data",
     "lone_loss",
@@ -104,10 +108,12 @@ __all__ = [
     "score_names",
     "score_proposals",
     "score_segmentation",
+    "score_sets",
     "score_slots",
     "searched",
     "segmentation_data",
     "segmentation_loss",
+    "set_prediction_loss",
 ]
 
 
@@ -169,5 +175,12 @@ MASKED_IMAGES = Task(
     score_masked,
     about=f"toy city: {PICTURES:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, without their labels",
     prepare=learn_codebook,
+)
+SETS = Task(
+    gridded_data,
+    set_prediction_loss,
+    score_sets,
+    about=f"toy city: {COCO}, as features of faster_rcnn's trunk, and their mirror images",
+    collate=collate,
 )
 SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)
