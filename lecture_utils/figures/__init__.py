@@ -43,6 +43,7 @@ from lecture_utils.figures.overlays import (
 from lecture_utils.figures.proposals import nms_steps, objectness_maps, seconds_an_image
 from lecture_utils.figures.roi import roi_cells
 from lecture_utils.figures.scores import confusion_map, curves
+from lecture_utils.figures.sets import cost_matrix, found_by_query
 from lecture_utils.figures.style import picture_axes, show
 from lecture_utils.figures.transformers import layers_by_heads, looking_from, patches_apart, reached, word_by_word
 from lecture_utils.figures.two_boxes import two_boxes
@@ -66,11 +67,13 @@ __all__ = [
     "compare",
     "confusion_map",
     "corrected",
+    "cost_matrix",
     "count_colours",
     "curves",
     "detections",
     "draw_boxes",
     "entry_colours",
+    "found_by_query",
     "gallery",
     "grid_canvas",
     "grid_row",

@@ -1,0 +1,85 @@
+"""A set of objects as pictures: what each query would cost for each object, and what each query finds (slide 33)."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from lecture_utils.figures.grids import ink_on
+from lecture_utils.figures.style import BLUE, FAINT, GREEN, ORANGE, VERMILION, WIDTH, course_look, picture_axes
+from lecture_utils.figures.transformers import DEPTH
+
+SMALL = 0.02  # of a picture's area; below that a box is called small
+SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure 7 has the same three kinds
+
+
+@course_look
+def cost_matrix(
+    cost: Float[Tensor, "queries objects"],
+    pairs: tuple[Sequence[int], Sequence[int]],
+    objects: Sequence[str],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw what each query would cost for each object, the cheaper the darker, and frame the matching.
+
+    `pairs` are the matched queries and their objects, as `assign` gives them; `objects` are named. Queries that answer
+    for no object stay without a frame. A row for each object, because there are more queries.
+    """
+    table = np.asarray(cost.detach().cpu() if isinstance(cost, Tensor) else cost, dtype=float).T
+    if table.ndim != 2 or len(table) != len(objects) or not table.size:
+        raise ValueError(f"cost: got shape {table.T.shape}, expected (queries, {len(objects)}), one column an object")
+    rows, columns = table.shape
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * rows + (0.3 if title else 0)))
+    shades = (table.max() - table) / max(table.max() - table.min(), 1e-12)
+    drawn = ax.imshow(shades, cmap=DEPTH, vmin=0, vmax=1, aspect="auto")
+    size = 10 if columns <= 20 else 8
+    for (row, column), value in np.ndenumerate(table):
+        colour = ink_on(drawn.to_rgba(shades[row, column])[:3])
+        ax.text(column, row, f"{value:.1f}", ha="center", va="center", size=size, color=colour)
+    for query, thing in zip(*pairs, strict=True):
+        ax.add_patch(Rectangle((int(query) - 0.5, int(thing) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
+    ax.set_xticks(range(columns), range(columns))
+    ax.set_yticks(range(rows), objects)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(title=title, xlabel="query (framed: matched with this object)")
+    return fig
+
+
+@course_look
+def found_by_query(
+    boxes: Sequence[ArrayLike], *, columns: int = 7, names: Sequence[str] | None = None, title: str = ""
+) -> Figure:
+    """Draw for each query the centres of the boxes it gave over many pictures, coloured by their shape.
+
+    `boxes` are one (n, 4) a query, as (x, y, w, h) in shares of the picture, n may be 0. As the paper's figure 7:
+    green for small boxes, red for large ones wider than high, blue for the other large ones. `names` stand over the
+    panels, by default the query's number and how many boxes it gave.
+    """
+    boxes = [np.asarray(part, dtype=float).reshape(-1, 4) for part in boxes]
+    names = [f"{query}: {len(part)}" for query, part in enumerate(boxes)] if names is None else names
+    if not boxes or len(names) != len(boxes):
+        raise ValueError(f"boxes: got {len(boxes)} queries and {len(names)} names, expected as many, at least one")
+    columns = min(columns, len(boxes))
+    rows = -(-len(boxes) // columns)
+    fig, axes = picture_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
+    fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
+    for ax, part, name in zip(axes.flat, boxes, names, strict=False):
+        x, y, w, h = part.T
+        kinds = {"small": w * h < SMALL, "wide": (w * h >= SMALL) & (w >= h), "tall": (w * h >= SMALL) & (w < h)}
+        for kind, chosen in kinds.items():
+            ax.scatter(x[chosen], y[chosen], s=7, color=SHAPES[kind], linewidths=0, alpha=0.7)
+        ax.add_patch(Rectangle((0, 0), 1, 1, fill=False, ec=FAINT, lw=1))
+        ax.set(xlim=(-0.02, 1.02), ylim=(1.02, -0.02), aspect="equal")
+        ax.set_title(name, size=11)
+    for ax in axes.flat[len(boxes) :]:
+        ax.set_visible(False)
+    dots = [plt.Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in SHAPES.items()]
+    fig.legend(handles=dots, loc="outside lower center", ncols=len(dots))
+    return fig
