@@ -1,6 +1,7 @@
 """Pictures: overlays, scores and diagrams, in one look."""
 
 from lecture_utils.figures.attention_maps import gallery, over_image, word_strip
+from lecture_utils.figures.beit import as_words, bias_by_step, bias_maps, codebook, covered, published
 from lecture_utils.figures.boxes import (
     anchors_on,
     class_colour,
@@ -60,15 +61,20 @@ from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, wi
 __all__ = [
     "TINTS",
     "anchors_on",
+    "as_words",
+    "bias_by_step",
+    "bias_maps",
     "boundaries_magnified",
     "cell_arrow",
     "class_colour",
     "class_iou_bars",
+    "codebook",
     "compare",
     "confusion_map",
     "corrected",
     "cost_matrix",
     "count_colours",
+    "covered",
     "curves",
     "detections",
     "draw_boxes",
@@ -101,6 +107,7 @@ __all__ = [
     "picture",
     "picture_axes",
     "position_similarity",
+    "published",
     "reached",
     "region_answer",
     "remembered_position",
