@@ -48,29 +48,29 @@ class FoldedTrunk(nn.Module):
 class Gridded(Dataset):
     """Maps of features in place of images, with targets in pixels: `boxes` and `labels`.
 
-    `encoder` turns each picture into its map once, and with `mirror` its mirror image too; chance then draws one of
-    the two. They are kept in half precision: 0.13 MB for each of the city's, so 1 GB for 4,000 scenes and their mirror
-    images. `size` is that of the pictures, (height, width).
+    `encoder` turns each picture into its map once, when it is first asked for, and with `mirror` its mirror image too;
+    chance then draws one of the two. They are kept in half precision: 0.13 MB for each of the city's, so 1 GB for 4,000
+    scenes and their mirror images. `size` is that of the pictures, (height, width).
     """
 
     def __init__(self, pictures: CocoInstances, encoder: nn.Module, *, mirror: bool = False):
         self.pictures, self.encoder, self.mirror = pictures, encoder, mirror
         self.categories, self.size = pictures.categories, tuple(pictures[0][0].shape[-2:])
-        self._kept: list[list[tuple[Tensor, dict]]] | None = None
+        self._kept: dict[int, list[tuple[Tensor, dict]]] = {}
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict]:
-        self.preload()
+        if index not in self._kept:
+            self._kept[index] = self._encode(*self.pictures[index])
         z, target = self._kept[index][int(torch.randint(1 + self.mirror, ()))]
         return z.float(), target
 
     def preload(self) -> "Gridded":
         """Encode every picture now; return the data set itself."""
-        if self._kept is None:
-            bar = tqdm(range(len(self)), desc="encoding", unit="picture", disable=len(self) < 1000)
-            self._kept = [self._encode(*self.pictures[index]) for index in bar]
+        for index in tqdm(range(len(self)), desc="encoding", unit="picture", disable=len(self) < 1000):
+            self[index]
         return self
 
     @torch.no_grad()

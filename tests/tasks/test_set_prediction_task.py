@@ -1,0 +1,145 @@
+"""Set prediction in the city: features instead of pictures, both ways round, their boxes, a perfect and a new DETR."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+
+from lecture_utils import recipes, runtime, tasks, training
+from lecture_utils.__main__ import main
+from lecture_utils.detection.trunk import Trunk
+from lecture_utils.tasks.detection import collate
+from lecture_utils.tasks.set_prediction import FoldedTrunk, Gridded
+from lecture_utils.toycity import export
+from lecture_utils.transformers.detr import Predictions
+
+pytestmark = [pytest.mark.slide("33"), pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")]
+
+
+@pytest.fixture
+def city(tmp_path):
+    for split, scenes in (("train", 4), ("val", 2), ("test", 3)):
+        export(tmp_path, split=split, scenes=scenes, size=64, quiet=True)
+    return tmp_path
+
+
+@pytest.fixture
+def run():
+    return runtime.setup(quiet=True)
+
+
+class Counting(torch.nn.Module):
+    """Gives the picture itself, made coarse, and counts how many it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def forward(self, images):
+        self.asked += len(images)
+        return F.max_pool2d(images, 4)
+
+
+def test_folding_keeps_every_feature():
+    torch.manual_seed(0)
+    trunk = Trunk(base_channels=4, out_channels=6)
+    folded, images = FoldedTrunk(trunk), torch.randn(2, 3, 32, 48)
+    z = folded(images)
+    assert z.shape == (2, 24, 4, 6)
+    assert folded.features == 24
+    assert not folded.train().training  # its normalisation must not move
+    assert not any(p.requires_grad for p in folded.parameters())
+    torch.testing.assert_close(F.pixel_shuffle(z, 2), trunk.eval()(images))
+
+
+def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
+    pictures = tasks.gridded_data("val", city).pictures  # whose transforms draw nothing
+    data = Gridded(pictures, Counting(), mirror=True)
+    torch.manual_seed(0)
+    seen = [data[0] for _ in range(30)]
+    assert data.encoder.asked == 2
+    image, plain = pictures[0]
+    straight = F.max_pool2d(image.as_subclass(torch.Tensor), 4).half().float()
+    mirrored = 0
+    for z, target in seen:
+        turned = torch.equal(z, straight.flip(-1))
+        mirrored += turned
+        assert turned or torch.equal(z, straight)
+        x0, y0, x1, y1 = plain["boxes"].as_subclass(torch.Tensor).T
+        expected = torch.stack([64 - x1, y0, 64 - x0, y1] if turned else [x0, y0, x1, y1], dim=1)
+        assert torch.equal(target["boxes"].as_subclass(torch.Tensor), expected)
+        assert torch.equal(target["labels"], plain["labels"])
+    assert 5 < mirrored < 25
+    assert torch.equal(plain["boxes"], pictures[0][1]["boxes"])  # nothing was turned in place
+
+
+def test_only_training_is_mirrored_and_the_shipped_trunk_encodes(city):
+    train, test = tasks.gridded_data("train", city), tasks.gridded_data("test", city)
+    assert train.mirror
+    assert not test.mirror
+    assert test.size == (64, 64)
+    assert test.categories == recipes.recipe("faster_rcnn").task.data("test", city).categories
+    z, target = test.preload()[1]
+    assert z.shape == (256, 8, 8)
+    assert z.dtype == torch.float32
+    faster = recipes.load("faster_rcnn")
+    image = test.pictures[1][0].as_subclass(torch.Tensor)
+    with torch.no_grad():
+        expected = F.pixel_unshuffle(faster.trunk(image[None]), 2)[0]
+    torch.testing.assert_close(z, expected, atol=0.01, rtol=0.01)  # kept in half precision
+    assert {"boxes", "labels"} <= set(target)
+
+
+class Perfect(torch.nn.Module):
+    """Answers with the targets themselves; `z` holds their indices."""
+
+    def __init__(self, targets, queries=9):
+        super().__init__()
+        self.targets, self.queries = targets, queries
+
+    def forward(self, z):
+        logits, boxes = torch.zeros(1, len(z), self.queries, 5), torch.full((1, len(z), self.queries, 4), 0.5)
+        logits[..., 0] = 9
+        for row, target in enumerate(self.targets[int(index)] for index in z[:, 0, 0, 0]):
+            n = len(target["labels"])
+            boxes[0, row, :n] = target["boxes"]
+            logits[0, row, :n] = 20 * F.one_hot(target["labels"], 5)
+        return Predictions(logits, boxes, torch.zeros(len(z), 1, 1, self.queries, 1, 1))
+
+
+def test_a_perfect_answer_scores_1_and_costs_nothing(city, run):
+    data = tasks.gridded_data("test", city).preload()
+    for index in range(len(data)):
+        z, target = data._kept[index][0]
+        data._kept[index] = [(torch.full_like(z, index), target)]
+    perfect = Perfect([tasks.in_shares([data[i][1]], data.size)[0] for i in range(len(data))])
+    scores = tasks.score_sets(perfect, data, run)
+    assert scores["map"] == pytest.approx(1)
+    assert scores["map_50"] == pytest.approx(1)
+    (batch,) = DataLoader(data, batch_size=len(data), collate_fn=collate)
+    assert tasks.set_prediction_loss(data)(perfect, batch).item() == pytest.approx(0, abs=1e-3)
+
+
+def test_boxes_in_shares_are_centre_and_size():
+    (target,) = tasks.in_shares(
+        [{"labels": torch.tensor([2]), "boxes": torch.tensor([[10.0, 20, 30, 60]])}], (100, 200)
+    )
+    torch.testing.assert_close(target["boxes"], torch.tensor([[0.1, 0.4, 0.1, 0.4]]))
+    assert target["labels"].tolist() == [2]
+
+
+def test_a_new_detr_learns_three_scenes(city, run):
+    data = tasks.gridded_data("test", city).preload()
+    torch.manual_seed(0)
+    model = recipes.recipe("detr").build()
+    settings = {"loss": tasks.set_prediction_loss(data), "collate": collate, "quiet": True}
+    history = training.fit(model, data, run=run, steps=30, batch_size=3, lr=1e-3, **settings)
+    assert history.losses[-1] < 0.6 * history.losses[0]
+
+
+def test_an_untrained_detr_is_trained_and_scored_by_its_commands(city, tmp_path, capsys):
+    checkpoint = tmp_path / "detr.safetensors"
+    kind = ["--root", str(city), "--checkpoint", str(checkpoint)]
+    assert main(["train", "detr", "--steps", "2", "--batch-size", "2", *kind]) == 0
+    assert main(["evaluate", "detr", "--json", *kind]) == 0
+    assert '"map_50"' in capsys.readouterr().out
