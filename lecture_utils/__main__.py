@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=run_evaluate)
 
     study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
-    study.add_argument("name", help="bottleneck")
+    study.add_argument("name", help="bottleneck, … one of those in data/README.md")
     study.set_defaults(run=run_study)
     return top
 

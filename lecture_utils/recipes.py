@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from lecture_utils import checkpoints, training
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
 from lecture_utils.cityscapes import CLASSES
+from lecture_utils.datasets import QUICK_SIZE, LoneNames
 from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
 from lecture_utils.runtime import Runtime
@@ -23,16 +24,25 @@ from lecture_utils.tasks import (
     ATTENDING,
     CAPTIONS,
     CITY_WORDS,
+    CLASSIFICATION,
     DETECTION,
     LONE,
+    MASKED_IMAGES,
+    NAMED_SIZE,
     PIXEL_CAPTIONS,
     PROPOSALS,
     SEARCHED,
     SEGMENTATION,
+    SETS,
     SLOTS,
     Task,
 )
 from lecture_utils.toycity.export import CATEGORIES
+from lecture_utils.transformers.beit import BEiT, BEiTSegmenter, MaskedImageModel, start_from_pretrained
+from lecture_utils.transformers.detr import DETR
+from lecture_utils.transformers.resnet import ResNet
+from lecture_utils.transformers.visual_tokens import VisualTokens
+from lecture_utils.transformers.vit import ViT
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Recipe:
     lr: float = 1e-2
     batch_size: int = 8
     start: str | None = None  # the shipped model whose weights the training begins with
+    take_over: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
 
 
 def patch_recipe(patch: int, *, depth: int) -> Recipe:
@@ -78,6 +89,27 @@ def proposal_recipe(sizes: Sequence[float], ratios: Sequence[float]) -> Recipe:
 
 # Captioners look at 16 × 16 points: the features of the city's own trunk, or patches of 8 × 8 pixels.
 GRID = {"words": len(CITY_WORDS), "features": 256, "grid": (16, 16)}
+
+
+def detr() -> DETR:
+    """Twenty queries for at most eight things, on standardised features: a CNN's differ in scale a hundredfold."""
+    sizes = {"queries": 20, "dim": 112, "heads": 4, "hidden": 224, "encoder_layers": 1, "decoder_layers": 3}
+    return DETR(256, 1 + len(CATEGORIES), backbone=nn.BatchNorm2d(256, affine=False), **sizes, dropout=0.0)
+
+
+def vit() -> ViT:
+    """64 patches of 6 × 6 pixels, in three layers."""
+    return ViT(classes=len(LoneNames.classes), size=NAMED_SIZE, patch=6, dim=64, layers=3, heads=4, hidden=128)
+
+
+def beit() -> BEiT:
+    """144 patches of 8 × 8 pixels; small enough that a study of two dozen trainings takes half an hour."""
+    return BEiT((QUICK_SIZE, QUICK_SIZE), patch=8, dim=80, layers=4, heads=4, hidden=160)
+
+
+def beit_segmenter() -> BEiTSegmenter:
+    return BEiTSegmenter(beit(), len(CLASSES), width=24)
+
 
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
 RECIPES = {
@@ -128,6 +160,23 @@ RECIPES = {
         lr=1e-3,
         batch_size=32,
     ),
+    # Slide 32: equal operations, within a percent, about as many parameters, the same steps; each its best rate.
+    "vit": Recipe(vit, steps=1200, task=CLASSIFICATION, lr=2e-3, batch_size=64),
+    "resnet": Recipe(
+        lambda: ResNet(classes=len(LoneNames.classes), widths=(12, 24, 48), depth=2),
+        steps=1200,
+        task=CLASSIFICATION,
+        lr=1e-2,
+        batch_size=64,
+    ),
+    # Slide 33: no anchors, no suppression. The paper's took 300 passes through 118,000 photographs.
+    "detr": Recipe(detr, steps=12000, task=SETS, lr=1e-3, batch_size=16),
+    # Slide 34: hidden patches foretold, then fine-tuned on labels; and the same net on the labels alone.
+    "beit": Recipe(
+        lambda: MaskedImageModel(beit(), VisualTokens(256, 8)), steps=5000, task=MASKED_IMAGES, lr=3e-3, batch_size=32
+    ),
+    "beit_segmentation": Recipe(beit_segmenter, steps=500, lr=1e-3, start="beit", take_over=start_from_pretrained),
+    "beit_from_scratch": Recipe(beit_segmenter, steps=500, lr=1e-3),
 }
 
 
@@ -171,9 +220,11 @@ def train(
     task = chosen.task
     model = chosen.build()
     if chosen.start:
-        start_from(model, load(chosen.start))
+        chosen.take_over(model, load(chosen.start))
     settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
     data = task.data("train", root, size=size).preload()
+    if task.prepare:
+        task.prepare(model, data)
     loss = task.loss(data)
     if share < 1:
         data = Subset(data, range(max(1, round(share * len(data)))))

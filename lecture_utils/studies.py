@@ -27,6 +27,8 @@ class Study:
 STUDIES = {
     # Slide 26: one vector for the whole picture against a new look for every word, by the number of objects.
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
+    # Slide 32: more and more of the pictures, equal compute.
+    "vit_against_resnet": Study(("vit", "resnet"), shares=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
 }
 
 

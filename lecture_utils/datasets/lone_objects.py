@@ -53,7 +53,7 @@ class LoneNames(Dataset):
 
     A street is painted at 128 × 128 and cut to a window of `size` pixels in which its thing stands, anywhere; where
     follows from the seed. `classes` are the phrases for a thing with its colour, as "a red car" or "a person in a blue
-    coat".
+    coat". `boxes` (n, 4) tell where in the windows the things lie, for those who ask where a network looks.
     """
 
     classes = tuple(toycity.PHRASES.values())
@@ -62,7 +62,7 @@ class LoneNames(Dataset):
         self, split: str, scenes: int, *, size: int = 48, transforms: Callable | None = None, quiet: bool = True
     ):
         self.transforms = transforms
-        self.images, self.labels = _named(split, scenes, size, quiet)
+        self.images, self.labels, self.boxes = _named(split, scenes, size, quiet)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,15 +77,16 @@ class LoneNames(Dataset):
 
 
 @lru_cache(maxsize=4)  # one training after the other asks for the same pictures
-def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int]]:
-    images, labels = [], []
+def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
+    images, labels, boxes = [], [], []
     for scene in lone_scenes(split, scenes, quiet=quiet):
         picture = toycity.render(scene)
         for thing in picture.objects:  # one, or none where it is hidden
             rows, columns = window(thing.box, size, len(picture.image), Random(scene.seed))
             images.append(to_tensor(picture.image[rows, columns]))
             labels.append(LoneNames.classes.index(phrase(thing)))
-    return torch.stack(images), labels
+            boxes.append(torch.tensor(thing.box) - torch.tensor([columns.start, rows.start] * 2))
+    return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
 
 
 def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[slice, slice]:

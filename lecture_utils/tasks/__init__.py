@@ -69,6 +69,7 @@ __all__ = [
     "MASKED_IMAGES",
     "MEAN",
     "NAMED_SCENES",
+    "NAMED_SIZE",
     "PIXEL_CAPTIONS",
     "PROPOSALS",
     "SEARCHED",

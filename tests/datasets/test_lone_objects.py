@@ -74,7 +74,7 @@ def test_a_flip_moves_street_and_box_together():
 def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
     named, lone = LoneNames("val", 40, size=40), LoneObjects("val", 40)
     assert len(named) == len(lone)
-    for (image, label), (street, target) in zip(named, lone, strict=True):
+    for (image, label), box, (street, target) in zip(named, named.boxes, lone, strict=True):
         scene = toycity.sample_scene(target["image_id"])
         assert named.classes[label] == phrase(scene.things[target["image_id"] % len(scene.things)])
         x0, y0, x1, y1 = target["boxes"][0].int().tolist()
@@ -85,6 +85,8 @@ def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
         ((row, column),) = windows
         for start, first, last in ((row, y0, y1), (column, x0, x1)):
             assert start <= first < last <= start + 40 or first <= start < start + 40 <= last
+        shifted = torch.tensor([x0 - column, y0 - row, x1 - column, y1 - row]).clamp(0, 40)
+        assert torch.equal(box, shifted.float())
 
 
 @given(*(st.integers(0, 100) for _ in range(2)), *(st.integers(1, 100) for _ in range(2)), st.integers(0, 1000))
