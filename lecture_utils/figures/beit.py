@@ -12,8 +12,10 @@ from torch import Tensor
 from lecture_utils.figures.boxes import photograph
 from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, PURPLE, WIDTH, course_look, picture_axes
 from lecture_utils.transformers.beit_results import CORRECTED
+
+COVER = PURPLE  # no street is, and no map of attention
 
 
 def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -24,7 +26,7 @@ def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.n
     if height % rows or width % columns:
         raise ValueError(f"mask: got shape {tuple(mask.shape)}, expected a divisor of {height} × {width} pixels")
     hidden = mask.repeat_interleave(height // rows, 0).repeat_interleave(width // columns, 1).numpy()
-    return np.where(hidden[..., None], np.rint(255 * np.array(to_rgb(ORANGE))), pixels).astype(np.uint8)
+    return np.where(hidden[..., None], np.rint(255 * np.array(to_rgb(COVER))), pixels).astype(np.uint8)
 
 
 @course_look
@@ -108,7 +110,7 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
     """
     most = float(maps.abs().max()) if most is None else most
     down, across = maps.shape[1] // 2, maps.shape[2] // 2
-    fig, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 2.5 + (0.35 if title else 0)), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 2.3 + (0.35 if title else 0)), squeeze=False, sharey=True)
     fig.suptitle(title)
     for head, (ax, map_) in enumerate(zip(axes[0], maps, strict=True), 1):
         shown = ax.imshow(
@@ -121,7 +123,8 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
         ax.plot(0, 0, marker="+", color=INK, markersize=8)
         ax.set(title=f"head {head}", xlabel="columns away", xticks=(-across, 0, across), yticks=(-down, 0, down))
     axes[0, 0].set_ylabel("rows away")
-    fig.colorbar(shown, ax=axes, shrink=0.75, label="added to the score")
+    end = int(most) or most
+    fig.colorbar(shown, ax=axes, shrink=0.75, label="added to the score", ticks=(-end, 0, end))
     return fig
 
 

@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import to_rgb, to_rgba
 
 from lecture_utils.figures.beit import as_words, bias_by_step, bias_maps, codebook, covered, published
-from lecture_utils.figures.style import ORANGE
+from lecture_utils.figures.style import ORANGE, PURPLE
 from lecture_utils.transformers import RelativePositionBias
 from lecture_utils.transformers.beit_results import ADE20K, IMAGENET
 
@@ -24,7 +24,7 @@ def test_hidden_patches_are_covered_and_the_others_stay():
             patch = shown[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
             before = IMAGE[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].permute(1, 2, 0).numpy()
             expected = (
-                np.broadcast_to(np.rint(np.multiply(255, to_rgb(ORANGE))), patch.shape) if mask[row, column] else before
+                np.broadcast_to(np.rint(np.multiply(255, to_rgb(PURPLE))), patch.shape) if mask[row, column] else before
             )
             assert np.array_equal(patch, expected)
     assert np.array_equal(covered(IMAGE.permute(1, 2, 0).numpy(), mask), shown)
