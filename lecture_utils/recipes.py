@@ -161,10 +161,10 @@ RECIPES = {
         batch_size=32,
     ),
     # Slide 32: equal operations, within a percent, about as many parameters, the same steps; each its best rate.
-    "vit": Recipe(vit, steps=1200, task=CLASSIFICATION, lr=2e-3, batch_size=64),
+    "vit": Recipe(vit, steps=800, task=CLASSIFICATION, lr=2e-3, batch_size=64),
     "resnet": Recipe(
         lambda: ResNet(classes=len(LoneNames.classes), widths=(12, 24, 48), depth=2),
-        steps=1200,
+        steps=800,
         task=CLASSIFICATION,
         lr=1e-2,
         batch_size=64,
