@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
+from torchvision.ops import batched_nms
 
 from lecture_utils.detection.boxes import iou
 
@@ -71,6 +72,26 @@ class Recall(Metric):
     def compute(self) -> dict[int, float]:
         shares = (self.reached / self.objects).tolist() if self.objects else [float("nan")] * len(self.numbers)
         return dict(zip(self.numbers, shares, strict=True))
+
+
+def doubles(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> int:
+    """How often a thing is found twice: pairs of boxes in one image, of one class and with an IoU above `overlap`.
+
+    Only detections with a score of at least `score` count.
+    """
+    pairs = 0
+    for one in found:
+        sure = one["scores"] >= score
+        boxes, labels = one["boxes"][sure], one["labels"][sure]
+        alike = (iou(boxes, boxes) > overlap) & (labels[:, None] == labels)
+        pairs += int(alike.triu(1).sum())
+    return pairs
+
+
+def without_doubles(found: list[dict], *, overlap: float = 0.5) -> list[dict]:
+    """The same detections after non-maximum suppression within each class, best first."""
+    kept = [batched_nms(one["boxes"], one["scores"], one["labels"], overlap) for one in found]
+    return [{key: values[keep] for key, values in one.items()} for one, keep in zip(found, kept, strict=True)]
 
 
 def _known(value: float) -> float:

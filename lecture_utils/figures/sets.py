@@ -41,7 +41,8 @@ def cost_matrix(
     size = 10 if columns <= 20 else 8
     for (row, column), value in np.ndenumerate(table):
         colour = ink_on(drawn.to_rgba(shades[row, column])[:3])
-        ax.text(column, row, f"{value:.1f}", ha="center", va="center", size=size, color=colour)
+        text = f"{round(value, 1) + 0.0:.1f}".replace("-", "−")  # + 0: no −0.0
+        ax.text(column, row, text, ha="center", va="center", size=size, color=colour)
     for query, thing in zip(*pairs, strict=True):
         ax.add_patch(Rectangle((int(query) - 0.5, int(thing) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
     ax.set_xticks(range(columns), range(columns))

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.scores import KEYS, CocoScores, Recall
+from lecture_utils.detection.scores import KEYS, CocoScores, Recall, doubles, without_doubles
 
 NAMES = ("background", "person", "car", "boat")
 
@@ -124,3 +124,30 @@ def test_the_recall_of_no_object_is_nan():
     recall = Recall((10,))
     recall.update([torch.zeros(3, 4)], [{"boxes": torch.zeros(0, 4)}])
     assert math.isnan(recall.compute()[10])
+
+
+def three_boxes(**changes):
+    """Two boxes of one class that overlap, IoU 0.6, and one far away."""
+    boxes = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 8 * 0.6], [50, 50, 60, 60]])
+    return {"boxes": boxes, "labels": torch.tensor([1, 1, 1]), "scores": torch.tensor([0.9, 0.6, 0.8])} | changes
+
+
+@pytest.mark.slide("33")
+def test_doubles_are_pairs_of_sure_boxes_of_one_class():
+    assert doubles([three_boxes()]) == 1
+    assert doubles([three_boxes(), three_boxes()]) == 2  # never across images
+    assert doubles([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
+    assert doubles([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
+    assert doubles([three_boxes()], overlap=0.65) == 0
+    same = three_boxes(boxes=torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1))
+    assert doubles([same]) == 3
+    assert doubles([]) == doubles([{key: values[:0] for key, values in same.items()}]) == 0
+
+
+@pytest.mark.slide("33")
+def test_without_doubles_the_best_of_a_class_stays():
+    (kept,) = without_doubles([three_boxes()])
+    torch.testing.assert_close(kept["scores"], torch.tensor([0.9, 0.8]))
+    assert doubles([kept]) == 0
+    (kept,) = without_doubles([three_boxes(labels=torch.tensor([1, 2, 1]))])
+    assert len(kept["boxes"]) == 3

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slide("33")
 
 
 def test_every_cost_stands_in_its_cell_and_pairs_are_framed():
-    cost = torch.tensor([[0.5, -1.0], [2.0, 3.0], [-0.25, 4.0]])
+    cost = torch.tensor([[0.5, -1.0], [2.0, 3.0], [-0.26, -0.04]])
     fig = cost_matrix(cost, (torch.tensor([0, 2]), torch.tensor([1, 0])), ["car", "person"], title="costs")
     (ax,) = fig.axes
     written = {tuple(int(x) for x in text.get_position()): text.get_text() for text in ax.texts}
-    assert written == {(0, 0): "0.5", (1, 0): "2.0", (2, 0): "-0.2", (0, 1): "-1.0", (1, 1): "3.0", (2, 1): "4.0"}
+    assert written == {(0, 0): "0.5", (1, 0): "2.0", (2, 0): "−0.3", (0, 1): "−1.0", (1, 1): "3.0", (2, 1): "0.0"}
     frames = {tuple(patch.get_xy()) for patch in ax.patches if isinstance(patch, Rectangle)}
     assert frames == {(-0.5, 0.5), (1.5, -0.5)}
     assert [label.get_text() for label in ax.get_yticklabels()] == ["car", "person"]
