@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lecture_utils.figures.attention_maps import over_image
-from lecture_utils.figures.boxes import simplified
+from lecture_utils.figures.boxes import photograph
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import INK, ORANGE, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes
 
 SIMILAR = "cividis"  # even in lightness, for every kind of colour blindness
 
@@ -42,8 +42,8 @@ def similarity_grid(
     tiles[:, :h, :, :w] = similarity.numpy().transpose(0, 2, 1, 3)
     mosaic = tiles.reshape(h * (h + 1), w * (w + 1))[:-1, :-1]
     fig, axes = picture_axes(1, 1, width=width, aspect=w / h, title=title)
-    fig.set_figheight(fig.get_figheight() - 0.4)
     ax = axes[0, 0]
+    _make_room(fig, w / h, title)
     shown = ax.imshow(mosaic, cmap=SIMILAR, vmin=min(0, np.nanmin(mosaic)), vmax=1, interpolation="nearest")
     ax.set_xticks((w + 1) * np.arange(w) + (w - 1) / 2, range(w))
     ax.set_yticks((h + 1) * np.arange(h) + (h - 1) / 2, range(h))
@@ -51,7 +51,7 @@ def similarity_grid(
     ax.set(xlabel="column of the patch", ylabel="row of the patch")
     if framed is not None:
         corner = (w + 1) * framed[1] - 1, (h + 1) * framed[0] - 1
-        ax.add_patch(Rectangle(corner, w + 1, h + 1, fill=False, ec=ORANGE, lw=3))
+        ax.add_patch(Rectangle(corner, w + 1, h + 1, fill=False, ec=VERMILION, lw=3))
     fig.colorbar(shown, ax=ax, shrink=0.8, label="cosine similarity of the positions")
     return fig
 
@@ -64,15 +64,21 @@ def one_similarity(
     h, w = similarity.shape[:2]
     fig, axes = picture_axes(1, 1, width=width, aspect=w / h, title=title)
     ax = axes[0, 0]
+    _make_room(fig, w / h, title)
     low = min(0.0, similarity.min().item())
     shown = ax.imshow(similarity[at].numpy(), cmap=SIMILAR, vmin=low, vmax=1, interpolation="nearest")
-    ax.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
+    ax.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=VERMILION, lw=3))
     ax.set_xticks(range(w))
     ax.set_yticks(range(h))
     ax.tick_params(length=0)
     ax.set(xlabel="column of the patch", ylabel="row of the patch")
     fig.colorbar(shown, ax=ax, shrink=0.8, label="cosine similarity")
     return fig
+
+
+def _make_room(fig: Figure, aspect: float, title: str) -> None:
+    """A height that fits a picture with the names of its axes and a colour bar beside it."""
+    fig.set_figheight((fig.get_figwidth() - 1.75) / aspect + 0.7 + (0.4 if title else 0))
 
 
 @course_look
@@ -89,11 +95,11 @@ def seen_in(
         counts = f"{len(images)} images, {len(maps)} maps and {len(names)} names"
         raise ValueError(f"images: got {counts}, expected as many of each, and at least one")
     fig, axes = picture_axes(2, len(images), width=width, title=title)
-    fig.set_figheight(fig.get_figheight() + 0.45)
+    fig.set_figheight(fig.get_figheight() - (0.05 if title else 0))
     for (above, below), image, map_, name in zip(axes.T, images, maps, names, strict=True):
-        picture(above, simplified(image, 64))
+        picture(above, photograph(image))
         over_image(below, image, map_)
-        above.set_title(name, size=11, color=INK)
+        above.set_title(name, size=10, color=INK, pad=3)
     return fig
 
 
