@@ -6,6 +6,9 @@ from shipped import check_card, shipped_scores
 
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.costs import costs
+from lecture_utils.datasets import LoneNames
+from lecture_utils.figures.vit import of_the_class_token
+from lecture_utils.transformers import rollout
 
 # Rounding on another processor flips a picture here and there.
 TOLERANCE = 0.005
@@ -41,6 +44,24 @@ def test_the_fight_is_fair():
     first, second = (costs(recipe.build(), image) for recipe in (vit, resnet))
     assert first.flops == pytest.approx(second.flops, rel=0.05)
     assert first.parameters == pytest.approx(second.parameters, rel=0.2)
+
+
+@pytest.mark.slide("31")
+def test_rollout_falls_on_the_thing():
+    """In most pictures the darkest patch touches its box, far more often than a map of another picture does."""
+    seen = LoneNames("val", 200, transforms=tasks.photo_transforms())
+    vit = recipes.load("vit")
+    images = torch.stack([image for image, _ in seen])
+    maps = of_the_class_token(rollout(vit.attention_maps(images)), vit.grid)
+
+    def touching(maps):
+        best = maps.flatten(1).argmax(1)
+        y, x = vit.patch * (best // maps.shape[2]), vit.patch * (best % maps.shape[2])
+        x0, y0, x1, y1 = seen.boxes.unbind(1)
+        return ((x < x1) & (x + vit.patch > x0) & (y < y1) & (y + vit.patch > y0)).float().mean()
+
+    assert touching(maps) >= 0.6
+    assert touching(maps) >= 2 * touching(maps.roll(1, 0))
 
 
 def test_their_weights_are_small():
