@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -30,12 +29,10 @@ def position_similarity(positions: Float[Tensor, "1 1+hw d"], grid: tuple[int, i
 
 
 @course_look
-def similarity_grid(
-    similarity: Float[Tensor, "h w h w"], *, framed: tuple[int, int] | None = None, title: str = "", width: float = 6.5
-) -> Figure:
+def similarity_grid(similarity: Float[Tensor, "h w h w"], *, title: str = "", width: float = 6.5) -> Figure:
     """Draw a small map for each patch, at its place: how much its position is like that of each other patch.
 
-    As figure 7 of the paper of ViT. `framed` (row, column) gets a frame.
+    As figure 7 of the paper of ViT.
     """
     h, w = similarity.shape[:2]
     tiles = np.full((h, h + 1, w, w + 1), np.nan)
@@ -49,9 +46,6 @@ def similarity_grid(
     ax.set_yticks((h + 1) * np.arange(h) + (h - 1) / 2, range(h))
     ax.tick_params(length=0)
     ax.set(xlabel="column of the patch", ylabel="row of the patch")
-    if framed is not None:
-        corner = (w + 1) * framed[1] - 1, (h + 1) * framed[0] - 1
-        ax.add_patch(Rectangle(corner, w + 1, h + 1, fill=False, ec=VERMILION, lw=3))
     fig.colorbar(shown, ax=ax, shrink=0.8, label="cosine similarity of the positions")
     return fig
 
@@ -95,7 +89,6 @@ def seen_in(
         counts = f"{len(images)} images, {len(maps)} maps and {len(names)} names"
         raise ValueError(f"images: got {counts}, expected as many of each, and at least one")
     fig, axes = picture_axes(2, len(images), width=width, title=title)
-    fig.set_figheight(fig.get_figheight() - (0.05 if title else 0))
     for (above, below), image, map_, name in zip(axes.T, images, maps, names, strict=True):
         picture(above, photograph(image))
         over_image(below, image, map_)
@@ -105,4 +98,4 @@ def seen_in(
 
 def of_the_class_token(flow: Float[Tensor, "b 1+hw 1+hw"], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:
     """How much of each patch is in the class token, as maps: the first row of a rollout, or of attention weights."""
-    return torch.as_tensor(flow)[:, 0, 1:].unflatten(-1, grid)
+    return flow[:, 0, 1:].unflatten(-1, grid)
