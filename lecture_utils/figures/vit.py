@@ -17,7 +17,7 @@ from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, pict
 SIMILAR = "cividis"  # even in lightness, for every kind of colour blindness
 
 
-def position_similarity(positions: Float[Tensor, "1 1+hw d"], grid: tuple[int, int]) -> Float[Tensor, "h w h w"]:
+def position_similarity(positions: Float[Tensor, "1 n d"], grid: tuple[int, int]) -> Float[Tensor, "h w h w"]:
     """Cosine of the angle between the positions of any two patches; the class token's is left out.
 
     `grid` is the (height, width) whose patches the positions number row after row.
@@ -96,6 +96,6 @@ def seen_in(
     return fig
 
 
-def of_the_class_token(flow: Float[Tensor, "b 1+hw 1+hw"], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:
+def of_the_class_token(flow: Float[Tensor, "b n n"], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:
     """How much of each patch is in the class token, as maps: the first row of a rollout, or of attention weights."""
     return flow[:, 0, 1:].unflatten(-1, grid)

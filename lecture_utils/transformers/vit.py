@@ -87,7 +87,7 @@ class ViT(nn.Module):
 
     def encode(
         self, image: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b 1+hw d"], list[Float[Tensor, "b heads 1+hw 1+hw"]]]:
+    ) -> tuple[Float[Tensor, "b n d"], list[Float[Tensor, "b heads n n"]]]:
         """What became of each word, the class token first and then the patches row by row; each layer's attention.
 
         The image's sides must be multiples of the patch. Where it has another grid than the model was made for, the
@@ -100,7 +100,7 @@ class ViT(nn.Module):
             maps.append(weights)
         return self.norm(x), maps
 
-    def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1+hw d"]:
+    def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
         """Image → words: projected patches, the class token before them, positions added (equation 1)."""
         require_channels(image, self.channels)
         grid = self._grid_of(*image.shape[2:])
@@ -109,7 +109,7 @@ class ViT(nn.Module):
         return self.dropout(tokens + resize_positions(self.positions, self.grid, grid))
 
     @torch.no_grad()
-    def attention_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b layers heads 1+hw 1+hw"]:
+    def attention_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b layers heads n n"]:
         """From each word (row) to each word (column) the weights of every head of every layer; rows sum to 1."""
         return torch.stack(self.encode(image)[1], dim=1)
 
@@ -120,8 +120,8 @@ class ViT(nn.Module):
 
 
 def resize_positions(
-    positions: Float[Tensor, "1 1+n d"], before: tuple[int, int], after: tuple[int, int]
-) -> Float[Tensor, "1 1+m d"]:
+    positions: Float[Tensor, "1 n d"], before: tuple[int, int], after: tuple[int, int]
+) -> Float[Tensor, "1 m d"]:
     """Position embeddings of a grid, (height, width) in patches, for a finer or coarser one (section 3.2).
 
     The class token has no place in the grid and keeps its own; the others are interpolated, bicubic with the corners
