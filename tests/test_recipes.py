@@ -62,7 +62,7 @@ def test_a_model_that_continues_another_is_made_after_it():
     """`make checkpoints` trains them in the order of the recipes."""
     order = list(recipes.RECIPES)
     starts = {name: recipe.start for name, recipe in recipes.RECIPES.items() if recipe.start}
-    assert starts == {"fcn16s": "fcn", "fcn8s": "fcn16s"}
+    assert starts == {"fcn16s": "fcn", "fcn8s": "fcn16s", "beit_segmentation": "beit"}
     assert all(order.index(start) < order.index(name) for name, start in starts.items())
 
 
@@ -77,6 +77,20 @@ def test_training_begins_with_the_weights_it_starts_from(monkeypatch):
     learnt, own = recipes.load("fcn16s").state_dict(), model.state_dict()
     assert all(torch.equal(own[name], learnt[name]) for name in learnt if name != "enlarge.weight")
     assert own["skips.1.weight"].count_nonzero() == 0
+
+
+def test_a_new_model_is_prepared_before_its_training(monkeypatch):
+    """BEiT needs its words, which it finds in the pictures to learn from, before a loss can be counted."""
+    done = []
+    task = replace(
+        tasks.SEGMENTATION,
+        data=lambda split, root, size: tasks.segmentation_data("val", root, size=size),
+        prepare=lambda model, data: done.append(("prepare", type(model).__name__, len(data))),
+    )
+    monkeypatch.setitem(recipes.RECIPES, "pixel", replace(recipes.RECIPES["pixel"], task=task))
+    monkeypatch.setattr(training, "fit", lambda model, data, **settings: done.append("fit"))
+    recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"))
+    assert done == [("prepare", "PixelClassifier", 32), "fit"]
 
 
 def test_a_share_is_the_first_items_of_the_training_set(monkeypatch):
