@@ -174,7 +174,7 @@ def detections(predictions: Predictions, image_size: tuple[int, int], *, layer: 
     """Boxes in pixels (x0, y0, x1, y1), `labels` and `scores`, one a query and in their order, for each image.
 
     An empty query is given its likeliest class of object, with that class's low score; what is counted as found is
-    for a threshold to decide (section 4.1, "we override the prediction of these slots"). Nothing is suppressed.
+    for a threshold to decide (section 4, technical details). Nothing is suppressed.
     """
     scores, labels = predictions.logits[layer].softmax(-1)[..., 1:].max(-1)
     boxes = clip(from_shares(predictions.boxes[layer], *image_size), *image_size)
