@@ -83,3 +83,22 @@ def test_one_vector_is_behind_attention_at_every_number_of_things():
                 for m in ("bottleneck_rnn", "show_attend_tell")
             }
             assert max(of["bottleneck_rnn"]) + 0.15 < min(of["show_attend_tell"]), (metric, group)
+
+
+@pytest.mark.slide("32")
+def test_resnet_leads_at_equal_compute_and_less_so_with_more_data():
+    """What the notebook says of it: the curves approach one another, and with up to 8,000 streets they do not cross."""
+    study = studies.STUDIES["vit_against_resnet"]
+    rows = studies.load("vit_against_resnet")["rows"]
+    leads = []
+    for share in study.shares:
+        vit, resnet = (
+            [row["accuracy"] for row in rows if (row["model"], row["share"]) == (model, share)]
+            for model in study.models
+        )
+        assert len(vit) == len(resnet) == 3
+        assert max(vit) < min(resnet), share
+        leads.append(sum(resnet) / 3 - sum(vit) / 3)
+    assert len(leads) >= 5
+    assert leads == sorted(leads, reverse=True)
+    assert leads[-1] < leads[0] / 2
