@@ -44,7 +44,7 @@ from lecture_utils.figures.overlays import (
 from lecture_utils.figures.proposals import nms_steps, objectness_maps, seconds_an_image
 from lecture_utils.figures.roi import roi_cells
 from lecture_utils.figures.scores import confusion_map, curves
-from lecture_utils.figures.sets import cost_matrix, found_by_query
+from lecture_utils.figures.sets import centres, cost_matrix, found_by_query
 from lecture_utils.figures.style import picture_axes, show
 from lecture_utils.figures.transformers import layers_by_heads, looking_from, patches_apart, reached, word_by_word
 from lecture_utils.figures.two_boxes import two_boxes
@@ -66,6 +66,7 @@ __all__ = [
     "bias_maps",
     "boundaries_magnified",
     "cell_arrow",
+    "centres",
     "class_colour",
     "class_iou_bars",
     "codebook",

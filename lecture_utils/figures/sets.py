@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
@@ -72,15 +73,23 @@ def found_by_query(
     fig, axes = picture_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
     for ax, part, name in zip(axes.flat, boxes, names, strict=False):
-        x, y, w, h = part.T
-        kinds = {"small": w * h < SMALL, "wide": (w * h >= SMALL) & (w >= h), "tall": (w * h >= SMALL) & (w < h)}
-        for kind, chosen in kinds.items():
-            ax.scatter(x[chosen], y[chosen], s=7, color=SHAPES[kind], linewidths=0, alpha=0.7)
-        ax.add_patch(Rectangle((0, 0), 1, 1, fill=False, ec=FAINT, lw=1))
-        ax.set(xlim=(-0.02, 1.02), ylim=(1.02, -0.02), aspect="equal")
+        centres(ax, part)
         ax.set_title(name, size=11)
     for ax in axes.flat[len(boxes) :]:
         ax.set_visible(False)
     dots = [plt.Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in SHAPES.items()]
     fig.legend(handles=dots, loc="outside lower center", ncols=len(dots))
     return fig
+
+
+def centres(ax: Axes, boxes: ArrayLike, *, size: float = 7) -> None:
+    """Draw the centres of boxes (n, 4), as (x, y, w, h) in shares of a picture, and a frame that is the picture.
+
+    `size` is the area of a dot, in square points; colours are those of `found_by_query`.
+    """
+    x, y, w, h = np.asarray(boxes, dtype=float).reshape(-1, 4).T
+    kinds = {"small": w * h < SMALL, "wide": (w * h >= SMALL) & (w >= h), "tall": (w * h >= SMALL) & (w < h)}
+    for kind, chosen in kinds.items():
+        ax.scatter(x[chosen], y[chosen], s=size, color=SHAPES[kind], linewidths=0, alpha=0.7)
+    ax.add_patch(Rectangle((0, 0), 1, 1, fill=False, ec=FAINT, lw=1))
+    ax.set(xlim=(-0.02, 1.02), ylim=(1.02, -0.02), aspect="equal")
