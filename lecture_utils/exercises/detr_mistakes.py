@@ -94,7 +94,7 @@ def costing(
     chance: Callable[[Tensor], Tensor] = lambda logits: logits.softmax(-1),
     apart: Callable[[Tensor], Tensor] = lambda differences: differences.abs().sum(-1),
     corners: Callable[[Tensor], Tensor] = to_corners,
-    weights: tuple[float, float, float] = (-1, 5, -2),
+    weights: tuple[int, int, int] = (-1, 5, -2),
 ) -> Callable[..., Tensor]:
     """The matching cost with another probability, another distance, other corners or other weights."""
 

@@ -22,7 +22,7 @@ SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure
 @course_look
 def cost_matrix(
     cost: Float[Tensor, "queries objects"],
-    pairs: tuple[Sequence[int], Sequence[int]],
+    pairs: tuple[Sequence[int] | Tensor, Sequence[int] | Tensor],
     objects: Sequence[str],
     *,
     title: str = "",
@@ -82,7 +82,7 @@ def found_by_query(
     return fig
 
 
-def centres(ax: Axes, boxes: ArrayLike, *, size: float = 7) -> None:
+def centres(ax: Axes, boxes: ArrayLike, *, size: int | float = 7) -> None:
     """Draw the centres of boxes (n, 4), as (x, y, w, h) in shares of a picture, and a frame that is the picture.
 
     `size` is the area of a dot, in square points; colours are those of `found_by_query`.

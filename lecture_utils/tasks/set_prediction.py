@@ -20,7 +20,7 @@ from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.captioning import city_encoder
 from lecture_utils.tasks.detection import WIDTH, collate, detection_data
 from lecture_utils.tasks.photos import photo_transforms
-from lecture_utils.transformers.detr import DETR, detections
+from lecture_utils.transformers.detr import detections
 from lecture_utils.transformers.set_loss import set_loss
 
 
@@ -98,7 +98,7 @@ def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
 def set_prediction_loss(dataset: Gridded) -> Callable:
     """The set loss of all decoder layers; for `training.fit`."""
 
-    def loss(model: DETR, batch: tuple[Tensor, list[dict]]) -> Tensor:
+    def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         z, targets = batch
         found = model(z)
         return set_loss(found.logits, found.boxes, in_shares(targets, dataset.size))
@@ -106,7 +106,7 @@ def set_prediction_loss(dataset: Gridded) -> Callable:
     return loss
 
 
-def score_sets(model: DETR, dataset: Gridded, run: Runtime) -> dict:
+def score_sets(model: nn.Module, dataset: Gridded, run: Runtime) -> dict:
     """COCO's mean average precision of what the last layer says, nothing suppressed; by size and by class."""
     predict = lambda model, batch: (detections(model(batch[0]), dataset.size), batch[1])  # noqa: E731
     metric = CocoScores(dataset.categories, enlarge=WIDTH / dataset.size[1])
