@@ -100,14 +100,12 @@ def city_trunk(base_channels: int = 16) -> nn.Sequential:
     )  # fmt: skip
 
 
-def to_shares(boxes: Float[Tensor, "*n 4"], height: int | float, width: int | float) -> Float[Tensor, "*n 4"]:
+def to_shares(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
     """Corners in pixels as (x, y, w, h), centre and size, in shares of a picture of `height` × `width` pixels."""
     return to_centre(boxes / boxes.new_tensor([width, height, width, height]))
 
 
-def from_shares(
-    shares: Float[Tensor, "*n 4"], height: int | float = 1, width: int | float = 1
-) -> Float[Tensor, "*n 4"]:
+def from_shares(shares: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
     """The inverse of `to_shares`. A network may give a negative width or height; it counts as 0."""
     shares = torch.cat([shares[..., :2], shares[..., 2:].clamp(min=0)], dim=-1)
     return to_corners(shares) * shares.new_tensor([width, height, width, height])
