@@ -29,6 +29,8 @@ STUDIES = {
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
     # Slide 32: more and more of the pictures, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), shares=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
+    # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
+    "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), shares=(0.01, 0.05, 0.1, 1.0)),
 }
 
 
