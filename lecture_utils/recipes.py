@@ -213,7 +213,8 @@ def train(
 ) -> tuple:
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
 
-    With `share`, it learns from the first items of the training set only, as many as this share of them.
+    With `share`, it learns from the first items of the training set only, as many as this share of them; what needs no
+    labels, as a vocabulary of patches, is prepared on all.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: got {share!r}, expected a share of the training set, above 0 and at most 1")
@@ -226,10 +227,9 @@ def train(
     data = task.data("train", root, size=size).preload()
     if task.prepare:
         task.prepare(model, data)
-    loss = task.loss(data)
     if share < 1:
         data = Subset(data, range(max(1, round(share * len(data)))))
-    return model, training.fit(model, data, loss=loss, run=run, collate=task.collate, **settings)
+    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **settings)
 
 
 def evaluate(

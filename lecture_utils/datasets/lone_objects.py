@@ -17,6 +17,8 @@ from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.toycity.scene import Scene
 
+STREET = 128  # pixels a side of a whole street
+
 
 class LoneObjects(Dataset):
     """The first `scenes` streets of a split, each cleared of all its things but one; painted here, kept in memory.
@@ -61,8 +63,11 @@ class LoneNames(Dataset):
     def __init__(
         self, split: str, scenes: int, *, size: int = 48, transforms: Callable | None = None, quiet: bool = True
     ):
+        if not 1 <= size <= STREET:
+            raise ValueError(f"size: got {size}, expected 1 to {STREET}, the pixels of a street")
         self.transforms = transforms
-        self.images, self.labels, self.boxes = _named(split, scenes, size, quiet)
+        self.images, labels, self.boxes = _named(split, scenes, size, quiet)
+        self.labels = list(labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,7 +85,7 @@ class LoneNames(Dataset):
 def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
     images, labels, boxes = [], [], []
     for scene in lone_scenes(split, scenes, quiet=quiet):
-        picture = toycity.render(scene)
+        picture = toycity.render(scene, STREET)
         for thing in picture.objects:  # one, or none where it is hidden
             rows, columns = window(thing.box, size, len(picture.image), Random(scene.seed))
             images.append(to_tensor(picture.image[rows, columns]))

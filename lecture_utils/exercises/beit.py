@@ -29,6 +29,7 @@ def blocks(rng: Generator) -> list[Case]:
         case(36.0, 4.0, (14, 14), "36 patches, four times as high as wide"),
         case(36.0, 0.25, (14, 14), "36 patches, four times as wide as high"),
         case(40.0, 0.6, (14, 14), "sides that are no whole numbers"),
+        case(16.0, 0.3, (14, 14), "16 patches, wide"),
         case(75.0, 3.2, (14, 14), "higher than the grid"),
         case(60.0, 0.3, (12, 10), "wider than a grid that is not square"),
         case(0.1, 1.0, (5, 7), "less than one patch"),

@@ -29,7 +29,15 @@ def right_sides(area: float, aspect: float) -> Sides:
     return math.sqrt(area * aspect), math.sqrt(area / aspect)
 
 
+def width_of_the_rounded_height(area: float, aspect: float, grid: tuple[int, int]) -> tuple[int, int]:
+    height = min(max(round(math.sqrt(area * aspect)), 1), grid[0])
+    return height, min(max(round(area / height), 1), grid[1])
+
+
 BLOCKS = (
+    Mistake(
+        "The width comes from the height that was rounded already: round both at the end.", width_of_the_rounded_height
+    ),
     Mistake(
         "Height and width are exchanged: the aspect is height / width, and the height comes first.",
         block_of(lambda area, aspect: right_sides(area, aspect)[::-1]),

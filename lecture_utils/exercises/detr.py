@@ -61,6 +61,7 @@ def boxes_in_shares(rng: Generator) -> list[Case]:
         Case((torch.tensor([[0.25, 0.75, 0.125, 0.5]]), 64, 64), note="a square picture"),
         Case((some_shares(rng, 3), 480, 640), note="three boxes"),
         Case((some_shares(rng, 5), 640, 427), note="a tall picture"),
+        Case((torch.tensor([[0.125, 0.5, 0.5, 0.25]]), 64, 128), note="a box that reaches beyond the picture"),
         Case((torch.zeros(0, 4), 48, 64), note="no box at all"),
     ]
 
@@ -244,7 +245,7 @@ EXERCISES = (
         },
         hints=(
             "Each of the 100 queries gives one row of logits and one box.",
-            "91 classes of things, and one more for “no object”.",
+            "A logit for each of the 91 numbers of classes, and one more for “no object”.",
         ),
         because="However many things there are, the answer has this size. Faster R-CNN's grows with its proposals.",
     ),

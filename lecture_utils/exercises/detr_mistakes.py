@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lecture_utils.detection.boxes import area, giou, iou, to_corners
+from lecture_utils.detection.boxes import area, clip, giou, iou, to_corners
 from lecture_utils.exercises.definitions import Mistake
 from lecture_utils.transformers.matcher import assign
 
@@ -33,6 +33,10 @@ PIXELS = (
     Mistake(
         "Height and width are exchanged: x counts along the width.",
         lambda boxes, height, width: to_corners(boxes) * scale(width, height),
+    ),
+    Mistake(
+        "The box is cut to the picture; that is another step, and a box may reach beyond.",
+        lambda boxes, height, width: clip(to_corners(boxes) * scale(height, width), height, width),
     ),
     Mistake("The corners are still shares; make them pixels.", lambda boxes, height, width: to_corners(boxes)),
     Mistake(

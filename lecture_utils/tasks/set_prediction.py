@@ -64,7 +64,8 @@ class Gridded(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, dict]:
         if index not in self._kept:
             self._kept[index] = self._encode(*self.pictures[index])
-        z, target = self._kept[index][int(torch.randint(1 + self.mirror, ()))]
+        side = int(torch.randint(2, ())) if self.mirror else 0
+        z, target = self._kept[index][side]
         return z.float(), target
 
     def preload(self) -> "Gridded":
@@ -97,11 +98,12 @@ def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
 
 def set_prediction_loss(dataset: Gridded) -> Callable:
     """The set loss of all decoder layers; for `training.fit`."""
+    size = getattr(dataset, "dataset", dataset).size  # also where it is a `Subset`
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         z, targets = batch
         found = model(z)
-        return set_loss(found.logits, found.boxes, in_shares(targets, dataset.size))
+        return set_loss(found.logits, found.boxes, in_shares(targets, size))
 
     return loss
 

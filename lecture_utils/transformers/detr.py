@@ -4,6 +4,7 @@ Carion et al., "End-to-end object detection with transformers", ECCV 2020.
 """
 
 import math
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -78,7 +79,8 @@ class DETR(nn.Module):
     """Backbone, encoder, decoder with object queries; a class and a box from each query (the paper's figure 10).
 
     `backbone` maps images to maps of `features` channels; without one, the model takes such maps. `num_classes` counts
-    class 0, "no object", which the authors' own weights have last.
+    class 0, "no object", which the authors' own weights have last. Their code also drops some of the attention weights
+    in training, and pads pictures of different sizes; here the pictures of a batch have one size.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class DETR(nn.Module):
     ):
         super().__init__()
         require_positive(features=features, num_classes=num_classes, queries=queries, decoder_layers=decoder_layers)
+        if encoder_layers < 0:
+            raise ValueError(f"encoder_layers: got {encoder_layers}, expected at least 0")
         if dim % 4:
             raise ValueError(f"dim: got {dim}, expected a multiple of 4, half of it for rows and half for columns")
         self.features, self.dim = features, dim
@@ -130,8 +134,9 @@ class DETR(nn.Module):
             states.append(self.norm(x))
             maps.append(weights)
         attention = rearrange(torch.stack(maps, dim=1), "b l k q (h w) -> b l k q h w", h=height)
-        with torch.autocast(images.device.type, enabled=False):  # in half precision a box would jump by half a pixel
-            x = torch.stack(states).float()  # layers b q d
+        x = torch.stack(states)  # layers b q d
+        with full_precision(x):  # in half precision a box would jump by half a pixel
+            x = x.to(self.queries.dtype)
             return Predictions(self.classes(x), self.box(x).sigmoid(), attention)
 
     def encode(
@@ -142,10 +147,16 @@ class DETR(nn.Module):
         require_channels(z, self.features)
         height, width = z.shape[-2:]
         places = rearrange(sine_positions(height, width, self.dim, device=z.device), "d h w -> (h w) d")
+        places = places.to(self.queries.dtype)
         x = rearrange(self.project(z), "b d h w -> b (h w) d")
         for layer in self.encoder:
             x, _ = layer(x, places)
         return x, places, (height, width)
+
+
+def full_precision(x: Tensor) -> torch.autocast | nullcontext:
+    """Autocast switched off where there is one: a tensor on "meta" has none."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def sine_positions(
@@ -187,7 +198,8 @@ def detections(predictions: Predictions, image_size: tuple[int, int], *, layer: 
 def resnet50() -> nn.Sequential:
     """ResNet-50 up to its last map, 2048 channels at a 32nd of the size, as DETR trains it: random weights.
 
-    Its normalisation keeps ImageNet's statistics and scales, and the stem and the first stage learn nothing.
+    Made to be loaded with ImageNet's weights: its normalisation keeps their statistics and scales, and the stem and the
+    first stage learn nothing.
     """
     net = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
     body = nn.Sequential(*list(net.children())[:-2])

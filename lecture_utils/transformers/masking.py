@@ -22,10 +22,11 @@ def blockwise_mask(
 ) -> Bool[Tensor, "h w"]:
     """Hide blocks of a grid of patches, one upon the other, until `most` patches are hidden or hardly fewer.
 
-    A block has from `least_block` patches to `most_block`, by default as many as may still be hidden, and is from
-    `aspect` to 1 / `aspect` times as high as wide. The paper hides about 40 % of 14 × 14 patches; its published code
-    says `most=75`, which is 38 %. As there, a block that hides nothing new or more than may still be hidden is refused,
-    so that `most` is never passed. Single patches are blocks of `least_block=most_block=1` and `aspect=1`.
+    A block has about `least_block` patches to `most_block`, by default as many as may still be hidden, and is about
+    `aspect` to 1 / `aspect` times as high as wide: sides are whole numbers, and the grid cuts what is larger, where the
+    published code draws again. The paper hides about 40 % of 14 × 14 patches; its code says `most=75`, which is 38 %.
+    As there, a block that hides nothing new or more than may still be hidden is refused, so `most` is never passed, and
+    not always reached. Single patches are blocks of `least_block=most_block=1` and `aspect=1`.
     """
     require_positive(height=grid[0], width=grid[1], least_block=least_block)
     if not 0 <= most <= grid[0] * grid[1]:

@@ -39,7 +39,7 @@ def assign(cost: Float[Tensor, "queries objects"]) -> tuple[Int64[Tensor, "pairs
     """
     if cost.ndim != 2 or not torch.isfinite(cost).all():
         raise ValueError(f"cost: got shape {tuple(cost.shape)}, expected (queries, objects) and finite numbers")
-    queries, objects = linear_sum_assignment(cost.detach().float().cpu().numpy())
+    queries, objects = linear_sum_assignment(cost.detach().double().cpu().numpy())
     return torch.from_numpy(queries).to(cost.device), torch.from_numpy(objects).to(cost.device)
 
 
@@ -48,5 +48,6 @@ def match(
     logits: Float[Tensor, "b queries classes"], boxes: Float[Tensor, "b queries 4"], targets: list[dict]
 ) -> list[tuple[Int64[Tensor, "pairs"], Int64[Tensor, "pairs"]]]:
     """For each image the matched queries and their objects; `targets` hold `labels` (n,) and `boxes` (n, 4), shares."""
-    each = zip(logits.float(), boxes.float(), targets, strict=True)
-    return [assign(matching_cost(one, its, target["labels"], target["boxes"])) for one, its, target in each]
+    precise = torch.promote_types(boxes.dtype, torch.float32)  # in half precision, costs that differ would be equal
+    each = zip(logits.to(precise), boxes.to(precise), targets, strict=True)
+    return [assign(matching_cost(one, its, t["labels"], t["boxes"].to(precise))) for one, its, t in each]

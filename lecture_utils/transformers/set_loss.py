@@ -29,14 +29,17 @@ def set_losses(
     matched boxes, summed and divided by the number of objects in the batch. `targets` hold `labels` (n,), from 1 on,
     and `boxes` (n, 4) as (x, y, w, h) in shares of the picture; n may be 0.
     """
+    for target in targets:
+        if not ((target["labels"] > NO_OBJECT) & (target["labels"] < logits.shape[-1])).all():
+            raise ValueError(f"targets: got labels {target['labels'].tolist()}, expected 1 to {logits.shape[-1] - 1}")
     pairs = match(logits, boxes, targets)
     wanted = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
     for row, (queries, objects), target in zip(wanted, pairs, targets, strict=True):
         row[queries] = target["labels"][objects]
-    weights = torch.ones(logits.shape[-1], device=logits.device)
+    weights = logits.new_ones(logits.shape[-1])
     weights[NO_OBJECT] = no_object_weight
     given = torch.cat([its[queries] for its, (queries, _) in zip(boxes, pairs, strict=True)])
-    truth = torch.cat([target["boxes"][objects] for (_, objects), target in zip(pairs, targets, strict=True)])
+    truth = torch.cat([target["boxes"][objects] for (_, objects), target in zip(pairs, targets, strict=True)]).to(given)
     number = max(1, sum(len(target["labels"]) for target in targets))
     return {
         "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),

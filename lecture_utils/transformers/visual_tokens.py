@@ -8,7 +8,7 @@ patches of the city: one sees what each word means, and no second network has to
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lecture_utils.arguments import require_positive
@@ -56,10 +56,3 @@ def nearest_code(patches: Float[Tensor, "*b d"], codebook: Float[Tensor, "words 
     """For each patch the number of the code with the least squared distance: |x|² − 2x·c + |c|², and |x|² is the same
     for all codes."""
     return (codebook.square().sum(-1) - 2 * patches @ codebook.T).argmin(-1)
-
-
-def masked_accuracy(
-    words: Int64[Tensor, "b n"], truth: Int64[Tensor, "b n"], mask: Bool[Tensor, "b n"]
-) -> Float[Tensor, ""]:
-    """The share of hidden patches whose word is right."""
-    return (words == truth)[mask].float().mean()

@@ -75,6 +75,8 @@ class ViT(nn.Module):
         if isinstance(source, WeightsEnum):
             # From vit_b_16's weights to "vit_b_16"; those at 384 or 512 pixels say so.
             name = type(source).__name__.removesuffix("_Weights").lower()
+            if not name.startswith("vit_"):
+                raise ValueError(f"source: got {source}, expected weights of torchvision's VisionTransformer")
             size = source.meta["min_size"][0]
             weights, source = source, get_model(name, weights=None, image_size=size)
             load_downloaded(source, weights, progress=progress)
@@ -157,9 +159,14 @@ def _from_torchvision(cls: type[ViT], source: VisionTransformer) -> ViT:
         raise ValueError(f"source: got {type(source).__name__}, expected torchvision's VisionTransformer or weights")
     if not isinstance(source.conv_proj, nn.Conv2d) or source.representation_size is not None:
         raise ValueError("source: got a convolutional stem or a representation_size, expected the paper's model")
-    layers = source.encoder.layers
+    layers, head = source.encoder.layers, getattr(source.heads, "head", None)
+    if not isinstance(head, nn.Linear) or not len(layers):
+        raise ValueError("source: got a model without layers or without heads.head, expected the paper's model")
+    norms = {module.eps for module in source.modules() if isinstance(module, nn.LayerNorm)}
+    if norms != {1e-6} or not isinstance(layers[0].mlp[1], nn.GELU):
+        raise ValueError(f"source: got norms with eps {norms} or no GELU, expected the paper's model, 1e-6 and GELU")
     model = cls(
-        classes=source.num_classes, size=source.image_size, patch=source.patch_size, dim=source.hidden_dim,
+        classes=head.out_features, size=source.image_size, patch=source.patch_size, dim=source.hidden_dim,
         layers=len(layers), heads=layers[0].num_heads, hidden=source.mlp_dim, channels=source.conv_proj.in_channels,
         dropout=source.dropout,
     )  # fmt: skip
@@ -174,7 +181,7 @@ def _from_torchvision(cls: type[ViT], source: VisionTransformer) -> ViT:
         else:
             weights[ours] = value
     model.load_state_dict(weights)
-    return model.eval()
+    return model.to(head.weight).eval()
 
 
 _NAMES = {  # torchvision's names of parameters → ours

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,3 +120,16 @@ def test_named_pictures_are_painted_once_and_stay_as_they_are():
     assert torch.equal(second[0][0], before)
     assert second.images is first.images
     assert second.preload() is second
+
+
+def test_labels_belong_to_one_set_of_names():
+    a, b = LoneNames("val", 5), LoneNames("val", 5)
+    before = list(b.labels)
+    a.labels[0] = 99
+    assert b.labels == before
+
+
+@pytest.mark.parametrize("size", [0, -5, 129, 200])
+def test_windows_that_no_street_holds_are_refused(size):
+    with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 128"):
+        LoneNames("val", 2, size=size)

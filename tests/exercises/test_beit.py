@@ -58,6 +58,11 @@ def block_that_vanishes(area, aspect, grid):
     return min(grid[0], round(math.sqrt(area * aspect))), min(grid[1], round(math.sqrt(area / aspect)))
 
 
+def block_from_the_whole_height(area, aspect, grid):
+    height = max(1, min(grid[0], round((area * aspect) ** 0.5)))
+    return height, max(1, min(grid[1], round(area / height)))
+
+
 def block_of_fractions(area, aspect, grid):
     height, width = math.sqrt(area * aspect), math.sqrt(area / aspect)
     return max(1, min(grid[0], height)), max(1, min(grid[1], width))
@@ -266,6 +271,7 @@ WRONG = {
         (block_turned, "exchanged"),
         (block_without_root_of_aspect, "not under the root"),
         (block_square, "aspect is not used"),
+        (block_from_the_whole_height, "rounded already"),
         (block_cut_down, "rounded down"),
         (block_unclipped, "larger than the grid"),
         (block_that_vanishes, "at least one patch"),

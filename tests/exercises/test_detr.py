@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
-from torchvision.ops import box_convert, generalized_box_iou
+from torchvision.ops import box_convert, clip_boxes_to_image, generalized_box_iou
 
 from lecture_utils.exercises import values
 from lecture_utils.exercises.definitions import Exercise
@@ -27,6 +27,11 @@ def pixels_by_torchvision(boxes, height, width):
 
 
 # 11.to_pixels, wrong
+
+
+def pixels_within(boxes, height, width):
+    corners = pixels_by_torchvision(boxes, height, width)
+    return clip_boxes_to_image(corners, (height, width))
 
 
 def pixels_of_centres(boxes, height, width):
@@ -319,6 +324,7 @@ RIGHT = {
 WRONG = {
     "11.to_pixels": [
         (pixels_of_centres, "still centre and size"),
+        (pixels_within, "cut to the picture"),
         (pixels_from_corners, "not its upper left corner"),
         (pixels_twice, "twice as large"),
         (pixels_exchanged, "exchanged"),

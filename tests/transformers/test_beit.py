@@ -191,6 +191,44 @@ def test_segmentation_scores_every_pixel(size, patch):
     assert model(torch.randn(2, 3, *size)).shape == (2, 5, *size)
 
 
+@pytest.mark.parametrize(("row", "column"), [(0, 4), (1, 3), (2, 0)])
+def test_a_token_is_seen_where_its_patch_is(row, column, monkeypatch):
+    """In a picture wider than high: 3 × 5 patches."""
+    torch.manual_seed(0)
+    backbone = BEiT((24, 40), patch=8, dim=8, layers=1, heads=2)
+    tokens = torch.randn(1, 16, 8).repeat(2, 1, 1)
+    tokens[1, 1 + row * 5 + column] += 3 * torch.randn(8)
+    monkeypatch.setattr(backbone, "forward", lambda *args: (tokens, []))
+    a, b = BEiTSegmenter(backbone, 4, width=16)(torch.zeros(2, 3, 24, 40))
+    changed = (a - b).abs().sum(0).unflatten(0, (3, 8)).unflatten(2, (5, 8)).sum((1, 3))
+    assert changed.argmax() == row * 5 + column
+
+    model = MaskedImageModel(backbone, VisualTokens(6, 8))
+    model.tokens.learn(torch.randn(6, 192))
+    mask = torch.zeros(2, 3, 5, dtype=torch.bool)
+    mask[:, row, column] = True
+    words, filled = model.complete(torch.zeros(2, 3, 24, 40), mask)
+    wanted = model.tokens.codebook[words[:, row * 5 + column]].float().unflatten(1, (3, 8, 8))
+    torch.testing.assert_close(filled[..., 8 * row : 8 * row + 8, 8 * column : 8 * column + 8], wanted)
+
+
+def test_the_bias_is_that_of_the_grid_where_height_and_width_differ():
+    model = BEiT((12, 20), patch=4, dim=8, layers=2, heads=2)
+    for bias in model.biases:
+        torch.nn.init.normal_(bias.table)
+        expected = bias.table[relative_position_index((3, 5))]
+        torch.testing.assert_close(bias(), expected.permute(2, 0, 1))
+
+
+def test_a_vocabulary_of_other_patches_and_a_mask_of_numbers_are_refused():
+    backbone = BEiT((24, 40), patch=8, dim=8, layers=1, heads=2)
+    with pytest.raises(ValueError, match="tokens: got words of 4 pixels, expected 8"):
+        MaskedImageModel(backbone, VisualTokens(6, 4))
+    mask = torch.zeros(1, 2, 2, dtype=torch.int64)
+    with pytest.raises((ValueError, TypeError), match=r"mask: got torch.int64|Type-check error"):
+        masked_token_loss(torch.zeros(1, 4, 4), torch.zeros(1, 4, dtype=torch.int64), mask)
+
+
 def test_fine_tuning_begins_with_what_pre_training_has_learnt():
     pretrained, model = MaskedImageModel(small(), VisualTokens(7, 4)), BEiTSegmenter(small(), 5)
     shuffled(pretrained)

@@ -250,3 +250,20 @@ def test_bad_sizes_are_refused():
         sine_positions(4, 4, 6)
     with pytest.raises(ValueError, match="height: got 0"):
         sine_positions(0, 4, 8)
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_other_precisions(precision):
+    torch.manual_seed(0)
+    model = DETR(6, 4, queries=5, dim=8, heads=2, hidden=16, encoder_layers=1, decoder_layers=2).eval()
+    z = torch.randn(2, 6, 3, 5)
+    expected = model(z).boxes
+    found = model.to(precision)(z.to(precision)).boxes
+    assert found.dtype == precision
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0)
+
+
+def test_the_papers_model_can_be_counted_without_memory():
+    with torch.device("meta"):
+        found = DETR.paper()(torch.empty(1, 3, 64, 96))
+    assert found.boxes.shape == (6, 1, 100, 4)

@@ -8,6 +8,7 @@ from set_cases import a_batch
 from transformers.loss.loss_for_object_detection import HungarianMatcher
 
 from lecture_utils.detection.boxes import giou
+from lecture_utils.transformers import matcher
 from lecture_utils.transformers.matcher import assign, match, matching_cost
 
 pytestmark = pytest.mark.slide("33")
@@ -76,20 +77,25 @@ def test_order_of_objects_does_not_matter():
     assert objects.tolist() == order[moved].tolist()
 
 
-def test_no_gradient_flows_through_a_matching():
+def test_no_gradient_flows_through_a_matching(monkeypatch):
     logits, boxes, targets = a_batch(0, queries=4, classes=3, counts=[2, 1])
-    for queries, objects in match(logits.requires_grad_(), boxes.requires_grad_(), targets):
-        assert not queries.is_floating_point()
-        assert not objects.is_floating_point()
+    seen = []
+    monkeypatch.setattr(matcher, "assign", lambda cost: seen.append(cost) or assign(cost))
+    match(logits.requires_grad_(), boxes.requires_grad_(), targets)
+    assert [cost.requires_grad for cost in seen] == [False, False]
 
 
 def test_half_precision_is_matched_as_well():
     logits, boxes, targets = a_batch(5, queries=6, classes=4, counts=[3, 0])
-    for pairs, expected in zip(
-        match(logits.bfloat16(), boxes, targets), match(logits.bfloat16().float(), boxes, targets), strict=True
-    ):
+    half = logits.bfloat16(), boxes.bfloat16()
+    for pairs, expected in zip(match(*half, targets), match(*(x.float() for x in half), targets), strict=True):
         assert torch.equal(pairs[0], expected[0])
         assert torch.equal(pairs[1], expected[1])
+
+
+def test_costs_that_differ_in_the_last_digits_are_told_apart():
+    cost = torch.tensor([[1e8 + 1, 1e8], [1e8, 1e8 + 3]], dtype=torch.float64)
+    assert assign(cost)[1].tolist() == [1, 0]
 
 
 def test_bad_costs_and_shapes_are_refused():

@@ -78,3 +78,26 @@ def test_empty_queries_count_a_tenth():
     boxes = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]]])
     expected = 0.1 * torch.log(torch.tensor(2.0)) / 1.1
     torch.testing.assert_close(set_losses(logits, boxes, [target])["class"], expected)
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_losses_in_other_precisions(precision):
+    logits, boxes, targets = a_batch(2, queries=7, classes=5, counts=[3, 0])
+    given = set_losses(logits.to(precision), boxes.to(precision), targets)
+    for name, value in set_losses(logits, boxes, targets).items():
+        assert given[name].dtype == precision
+        torch.testing.assert_close(given[name].float(), value, atol=0.05, rtol=0.05)
+
+
+def test_gradients():
+    logits, boxes, targets = a_batch(4, queries=3, classes=4, counts=[2, 0])
+    parts = logits.double().requires_grad_(), boxes.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda *its: tuple(set_losses(*its, targets).values()), parts)
+
+
+@pytest.mark.parametrize("label", [0, -1, 5])
+def test_labels_that_are_no_things_are_refused(label):
+    logits, boxes, targets = a_batch(2, queries=3, classes=5, counts=[2])
+    targets[0]["labels"][1] = label
+    with pytest.raises(ValueError, match=r"targets: got labels .*expected 1 to 4"):
+        set_losses(logits, boxes, targets)

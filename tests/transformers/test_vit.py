@@ -1,11 +1,13 @@
 """The vision transformer against torchvision's: sizes, outputs, positions at other sizes; attention and its rollout."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.models import VisionTransformer, ViT_B_16_Weights, vit_b_16, vit_b_32
+from torchvision.models import ResNet18_Weights, VisionTransformer, ViT_B_16_Weights, vit_b_16, vit_b_32
 from torchvision.models.vision_transformer import ConvStemConfig, interpolate_embeddings
 
 from lecture_utils.transformers import ViT, resize_positions, rollout
@@ -74,6 +76,14 @@ def test_models_that_are_not_the_papers_are_refused():
     stem = [ConvStemConfig(8, 3, 8)]
     with pytest.raises(ValueError, match="source: got a convolutional stem"):
         ViT.from_torchvision(VisionTransformer(16, 8, 1, 1, 8, 8, conv_stem_configs=stem))
+    with pytest.raises(ValueError, match=r"source: got norms with eps \{0.1\}"):
+        ViT.from_torchvision(VisionTransformer(16, 8, 1, 1, 8, 8, norm_layer=partial(nn.LayerNorm, eps=0.1)))
+    headless = VisionTransformer(16, 8, 1, 1, 8, 8)
+    headless.heads = nn.Identity()
+    with pytest.raises(ValueError, match=r"source: got a model without layers or without heads\.head"):
+        ViT.from_torchvision(headless)
+    with pytest.raises(ValueError, match=r"source: got ResNet18_Weights.*VisionTransformer"):
+        ViT.from_torchvision(ResNet18_Weights.IMAGENET1K_V1)
     with pytest.raises((ValueError, TypeError), match=r"source: got Linear, expected torchvision's|Type-check error"):
         ViT.from_torchvision(nn.Linear(2, 2))
 
@@ -181,6 +191,13 @@ def test_rollout_adds_up_every_way_through_the_layers():
 def test_rollout_of_words_that_see_only_themselves_is_nothing_new():
     maps = torch.eye(4).expand(1, 6, 2, 4, 4)
     torch.testing.assert_close(rollout(maps)[0], torch.eye(4))
+
+
+def test_another_head_and_another_precision_come_along():
+    theirs = VisionTransformer(16, 8, 2, 2, 8, 16).double().eval()
+    theirs.heads.head = nn.Linear(8, 3).double()
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(ViT.from_torchvision(theirs)(images), theirs(images))
 
 
 @pytest.mark.parametrize(
