@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from lecture_utils.figures.boxes import photograph
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes
 
-SIMILAR = "cividis"  # even in lightness, for every kind of colour blindness
+SIMILAR = plt.get_cmap("cividis", 20)  # even in lightness; few levels, so that a small palette holds them all
 
 
 def position_similarity(positions: Float[Tensor, "1 n d"], grid: tuple[int, int]) -> Float[Tensor, "h w h w"]:
