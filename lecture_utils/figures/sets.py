@@ -11,7 +11,6 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, ORANGE, VERMILION, WIDTH, course_look, picture_axes
 from lecture_utils.figures.transformers import DEPTH
 
@@ -38,12 +37,11 @@ def cost_matrix(
     rows, columns = table.shape
     fig, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * rows + (0.3 if title else 0)))
     shades = (table.max() - table) / max(table.max() - table.min(), 1e-12)
-    drawn = ax.imshow(shades, cmap=DEPTH, vmin=0, vmax=1, aspect="auto")
+    ax.imshow(shades, cmap=DEPTH, vmin=0, vmax=1.6, aspect="auto")  # no darker than dark numbers can be read on
     size = 10 if columns <= 20 else 8
     for (row, column), value in np.ndenumerate(table):
-        colour = ink_on(drawn.to_rgba(shades[row, column])[:3])
         text = f"{round(value, 1) + 0.0:.1f}".replace("-", "−")  # + 0: no −0.0
-        ax.text(column, row, text, ha="center", va="center", size=size, color=colour)
+        ax.text(column, row, text, ha="center", va="center", size=size)
     for query, thing in zip(*pairs, strict=True):
         ax.add_patch(Rectangle((int(query) - 0.5, int(thing) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
     ax.set_xticks(range(columns), range(columns))
