@@ -96,13 +96,6 @@ def stamp_cut(x, kernel, stride=1):
     return stamp(x, kernel, stride)[: x.shape[0] * stride, : x.shape[1] * stride]
 
 
-def stamp_read(x, kernel, stride=1):
-    pad = (kernel.shape[1] - 1,) * 2 + (kernel.shape[0] - 1,) * 2
-    spread = x.new_zeros((x.shape[0] - 1) * stride + 1, (x.shape[1] - 1) * stride + 1)
-    spread[::stride, ::stride] = x
-    return F.conv2d(F.pad(spread, pad)[None, None], kernel[None, None])[0, 0]
-
-
 def coverage_of_ones(input_size, kernel_size, stride=1, padding=0):
     return coverage(input_size, kernel_size, stride=stride, padding=padding).clamp(max=1)
 
@@ -261,11 +254,6 @@ EXERCISES = (
             Mistake(
                 "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
                 stamp_cut,
-            ),
-            Mistake(
-                "Each output pixel *reads* through the kernel here, as in a convolution. Stamping is the other way "
-                "round, which turns the kernel by half a turn.",
-                stamp_read,
             ),
         ),
         because="Each column of Cᵀ is one stamp; the product adds the stamps up.",

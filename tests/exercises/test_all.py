@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_utils.exercises import definitions, engine, values
+from lecture_utils.exercises import definitions, engine, running, values
 from lecture_utils.exercises.definitions import Exercise
 
 MODULES = [name for name in definitions.MODULES.values() if (Path(__file__).parent / f"test_{name}.py").exists()]
@@ -138,3 +138,16 @@ def test_what_an_exercise_says_of_itself(name):
     for text in (exercise.title, exercise.because, *exercise.hints):
         assert "!" not in text.replace("!=", "")
     assert str(engine.solution(name))
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in exercises().items() if isinstance(exercise, Exercise)])
+def test_every_mistake_is_one_and_each_is_another(name):
+    """A sentence whose function were right, or equal to one before it, could never be shown."""
+    cases = exercises()[name].cases(torch.Generator().manual_seed(1))
+    seen = [[call.value for call in running.answers(exercises()[name].reference, cases)]]
+    for mistake in exercises()[name].mistakes:
+        calls = running.answers(mistake.function, cases)
+        assert any(call.error is None for call in calls), mistake.says
+        given = [call.value for call in calls]
+        assert not any(values.same(given, other) for other in seen), mistake.says
+        seen.append(given)

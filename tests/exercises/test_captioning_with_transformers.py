@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from lecture_utils.captioning import OnlyTransformers
-from lecture_utils.exercises import values
 from lecture_utils.exercises.captioning_with_transformers import EXERCISES, cut, masked_weights, split_heads
 from lecture_utils.exercises.definitions import Exercise
-from lecture_utils.exercises.running import answers
 from lecture_utils.transformers import MultiHeadAttention
 
 # 09.attention, right
@@ -527,19 +525,6 @@ def test_every_exercise_has_right_and_wrong_answers():
     for exercise in EXERCISES:
         assert len(RIGHT[exercise.name]) >= 2
         assert len(WRONG[exercise.name]) >= (5 if isinstance(exercise, Exercise) else 3)
-
-
-def test_every_mistake_is_one_and_each_is_another():
-    """A sentence whose function were right, or equal to one before it, could never be shown."""
-    for exercise in (found for found in EXERCISES if isinstance(found, Exercise)):
-        cases = exercise.cases(torch.Generator().manual_seed(1))
-        seen = [[call.value for call in answers(exercise.reference, cases)]]
-        for mistake in exercise.mistakes:
-            calls = answers(mistake.function, cases)
-            telling = [call.value for call in calls if call.error is None]
-            assert telling, mistake.says
-            assert not any(values.same([call.value for call in calls], other) for other in seen), mistake.says
-            seen.append([call.value for call in calls])
 
 
 @pytest.mark.slide("30")
