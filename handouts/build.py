@@ -76,6 +76,8 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
         "_notebooks": pages.contents(notebooks, with_pdf=with_pdf),
         "claims": pages.claims_page(notebooks),
         "slides": pages.slides_page(notebooks),
+        "glossary": pages.glossary_page(notebooks),
+        "symbols": pages.symbols_page(notebooks),
         "timing": pages.timing_page(notebooks, timings),
     }
     for name, text in gathered.items():

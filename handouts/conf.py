@@ -53,9 +53,12 @@ def keep_offline(app, doctree):
                 logging.getLogger(__name__).warning("HTML that needs a network: %s…", attribute, location=raw)
 
 
-def label_cells(app, doctree):
-    """Give each code cell an id and a label; a page links to the first cell of notebooks/NAME with #NAME-cell-0."""
+def label_places(app, doctree):
+    """Give code cells and sections labels: a page links to the first cell of notebooks/NAME with #NAME-cell-0."""
     name = app.env.docname.removeprefix("notebooks/").lower()  # as Sphinx looks labels up
+    for section in doctree.findall(nodes.section):
+        place = section["ids"][0]
+        app.env.get_domain("std").note_hyperlink_target(f"{name}-{place}", app.env.docname, place)
     for node in doctree.findall(lambda node: isinstance(node, nodes.container) and "cell_index" in node):
         place = f"cell-{node['cell_index']}"
         node["ids"].append(place)
@@ -77,5 +80,5 @@ def offer_pdf(app, pagename, templatename, context, doctree):
 def setup(app):
     """Connect the hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
     app.connect("doctree-read", keep_offline, priority=400)
-    app.connect("doctree-read", label_cells)
+    app.connect("doctree-read", label_places)
     app.connect("html-page-context", offer_pdf, priority=600)

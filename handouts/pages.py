@@ -1,7 +1,8 @@
-"""The pages of the handouts that are gathered from the executed notebooks: contents, claims, slides, timing.
+"""The pages of the handouts that are gathered from the executed notebooks: contents, claims, slides, words, timing.
 
 Each page is returned as Markdown; `notebooks` maps names, such as "04_unet", to notebooks, in order. A page links to a
-code cell by the label that conf.py gives it, as #04_unet-cell-7; Sphinx warns of a label that is not there.
+code cell or a section by the label that conf.py gives it, as #04_unet-cell-7 and #04_unet-why-a-u; Sphinx warns of a
+label that is not there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
+from docutils.nodes import make_id
 from nbformat import NotebookNode
 
 BUDGET = 90  # seconds a notebook may take in the quick profile
@@ -18,9 +21,14 @@ BUDGET = 90  # seconds a notebook may take in the quick profile
 Notebooks = Mapping[str, NotebookNode]
 
 
+def read(name: str) -> dict:
+    """The hand-written tables of name.toml, beside this file."""
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
 def slides() -> dict[str, dict[str, str]]:
     """The slides of the lecture in order: number, as "09" or "11e" → topic, number of the notebook, what is missing."""
-    return tomllib.loads(Path(__file__).with_name("slides.toml").read_text(encoding="utf-8"))
+    return read("slides")
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]], align: str) -> str:
@@ -39,15 +47,26 @@ def link(text: str, name: str, index: int) -> str:
     return f"[{text}](#{name}-cell-{index})"
 
 
+def headings(cell: NotebookNode) -> list[str]:
+    """The headings in a cell of prose, as Markdown."""
+    return re.findall(r"(?m)^#{1,6} +(.+?) *#*$", re.sub(r"(?ms)^```.*?^```", "", cell.source))
+
+
+def is_exercise(heading: str) -> bool:
+    """Whether a section is an exercise; it ends at the next prose, since what follows belongs to the section around."""
+    return heading.startswith(("Exercise", "Your turn"))
+
+
 def code_cells(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode, str]]:
-    """Each code cell as (index, cell, nearest heading above it); the heading is Markdown."""
-    heading = ""
+    """Each code cell as (index, cell, heading of its section); the heading is Markdown."""
+    section = heading = ""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             yield index, cell, heading
-        else:
-            prose = re.sub(r"(?ms)^```.*?^```", "", cell.source)
-            heading = (re.findall(r"(?m)^#{1,6} +(.+?) *#*$", prose) or [heading])[-1]
+            continue
+        found = headings(cell)
+        section = next((text for text in reversed(found) if not is_exercise(text)), section)
+        heading = found[-1] if found else section
 
 
 def sections(notebook: NotebookNode) -> dict[str, dict[str, int]]:
@@ -58,6 +77,20 @@ def sections(notebook: NotebookNode) -> dict[str, dict[str, int]]:
             if tag.startswith("slide-"):
                 found.setdefault(tag.removeprefix("slide-"), {}).setdefault(heading, index)
     return found
+
+
+def see(place: str, notebooks: Notebooks, *, short: bool = False) -> str:
+    """A link to "04 Why a U?", a notebook's number and a heading; without the heading, to the notebook.
+
+    Its text is the number alone where `short`. Not a link but words where these handouts lack the place.
+    """
+    number, _, heading = place.partition(" ")
+    for name, notebook in notebooks.items():
+        there = [text for cell in notebook.cells if cell.cell_type == "markdown" for text in headings(cell)]
+        if name.startswith(f"{number}_") and (not heading or heading in there):
+            text = number if short else f"{number} · {heading}" if heading else title(notebook)
+            return f"[{text}](#{name}-{make_id(heading or title(notebook))})"
+    return number if short else f"notebook {number}"
 
 
 def title(notebook: NotebookNode) -> str:
@@ -76,7 +109,7 @@ def contents(notebooks: Notebooks, *, with_pdf: bool) -> str:
 
 
 def claims_page(notebooks: Notebooks) -> str:
-    """The claims that the notebooks checked, by slide; claims of papers come last."""
+    """The claims that the notebooks checked: first those that did not hold, then all, notebook by notebook."""
     claims = [
         (output.metadata["lecture_claim"], name, index)
         for name, notebook in notebooks.items()
@@ -88,21 +121,34 @@ def claims_page(notebooks: Notebooks) -> str:
     if not claims:
         return head + "No notebook of these handouts checks a claim.\n"
     held = sum(claim["holds"] for claim, _, _ in claims)
-    rows = []
-    for claim, name, index in sorted(claims, key=lambda found: _slide_order(found[0]["slide"])):
-        text = {field: literal(str(value)) for field, value in claim.items()}
-        said = link(text["claim"], name, index) + (f"<br>*{text['note']}*" if claim["note"] else "")
-        outcome = "✓ held" if claim["holds"] else "**✗ did not hold**"
-        place = text["slide"].replace("slide ", "slide\N{NO-BREAK SPACE}")
-        rows.append((place, said, text["lecture"], text["measured"], outcome))
     said = (
         f"**{_count(len(claims), 'claim')}: {held} held here, {len(claims) - held} did not.**\n\n"
         "What a slide or its paper claims and a program can measure, a notebook measures: on the toy city, with small "
         "networks, in the seconds that a notebook has. *Held* and *did not hold* are about this measurement. No figure "
-        "in the fourth column was typed in: each claim links to the cell that measured it.\n\n"
+        "in the column *Measured here* was typed in: each claim links to the cell that measured it.\n\n"
     )
-    columns = ("Source", "Claim", "The lecture", "Measured here", "Outcome")
-    return f"{head}{said}:::{{container}} claims\n{table(columns, rows, 'lllll')}:::\n"
+    broken = "".join(f"- {_claimed(*found)}, {_source(found[0])}\n" for found in claims if not found[0]["holds"])
+    broken = f"## What did not hold\n\n{broken}\n" if broken else ""
+    tables = []
+    for name, found in groupby(claims, key=lambda found: found[1]):
+        rows = [_claim_row(*one) for one in sorted(found, key=lambda one: _slide_order(one[0]["slide"]))]
+        columns = table(("Source", "Claim", "The lecture", "Measured here", "Outcome"), rows, "lllll")
+        tables.append(f"## {title(notebooks[name])}\n\n:::{{container}} claims\n{columns}:::\n")
+    return head + said + broken + "\n".join(tables)
+
+
+def _claimed(claim: Mapping, name: str, index: int) -> str:
+    return link(literal(claim["claim"]), name, index)
+
+
+def _source(claim: Mapping) -> str:
+    return literal(claim["slide"]).replace("slide ", "slide\N{NO-BREAK SPACE}")
+
+
+def _claim_row(claim: Mapping, name: str, index: int) -> tuple[str, ...]:
+    said = _claimed(claim, name, index) + (f"<br>*{literal(claim['note'])}*" if claim["note"] else "")
+    outcome = "✓ held" if claim["holds"] else "**✗ did not hold**"
+    return (_source(claim), said, literal(claim["lecture"]), literal(claim["measured"]), outcome)
 
 
 def slides_page(notebooks: Notebooks) -> str:
@@ -110,11 +156,9 @@ def slides_page(notebooks: Notebooks) -> str:
     found = {name: sections(notebook) for name, notebook in notebooks.items()}
     rows = []
     for number, slide in slides().items():
-        places = []
-        for name, by_slide in found.items():
-            links = [link(heading, name, index) for heading, index in by_slide.get(number, {}).items()]
-            if links:
-                places.append(f"{title(notebooks[name])}: {'; '.join(links)}".replace("|", r"\|"))
+        places = [
+            _places(name, title(notebooks[name]), in_it[number]) for name, in_it in found.items() if number in in_it
+        ]
         if not places:
             places.append(f"not yet, planned for notebook {slide['notebook']}")
         elif "missing" in slide:
@@ -125,6 +169,46 @@ def slides_page(notebooks: Notebooks) -> str:
         "Each slide of the lecture, and the sections of the notebooks that run it. A link leads to the first cell that "
         "serves the slide; the question that it answers stands right above.\n\n"
     ) + table(("Slide", "Topic", "Sections"), rows, "rll")
+
+
+def _places(name: str, title: str, found: Mapping[str, int]) -> str:
+    """The sections of a notebook that serve a slide, and then its exercises."""
+    links: dict[bool, list[str]] = {False: [], True: []}
+    for heading, index in found.items():
+        links[is_exercise(heading)].append(link(heading.removeprefix("Exercise: "), name, index))
+    shown = f"**{title}**: {'; '.join(links[False])}" + "<br>Exercises: " * bool(links[True]) + "; ".join(links[True])
+    return shown.replace("|", r"\|")
+
+
+def glossary_page(notebooks: Notebooks) -> str:
+    """The terms of the course by their first letters, each with a link to the section that explains it."""
+    page = (
+        "# Glossary\n\nThe terms of the course in a sentence or two. The link behind each leads to the section of a "
+        "notebook that explains it with a picture and an experiment.\n"
+    )
+    for letter, terms in groupby(read("glossary").items(), key=lambda term: term[0][0].upper()):
+        page += f"\n## {letter}\n\n"
+        for term, entry in terms:
+            also = f" (also: {entry['also']})" if "also" in entry else ""
+            page += f"{term}{also}\n: {' '.join(entry['says'].split())} {see(entry['see'], notebooks)}\n\n"
+    return page
+
+
+def symbols_page(notebooks: Notebooks) -> str:
+    """The symbols of the course, and the names of axes in its signatures."""
+    symbols, axes = read("symbols").values()
+    rows = []
+    for symbol in symbols.values():
+        places = dict.fromkeys(see(place, notebooks, short=True) for place in symbol["see"])
+        rows.append((f"${symbol['tex']}$", " ".join(symbol["says"].split()), symbol["shape"], ", ".join(places)))
+    return (
+        "# Symbols\n\nThe symbols of slides, papers and notebooks. A letter that the papers use for two things has a "
+        "row for each. A number leads to the section that introduces the symbol.\n\n"
+        + table(("Symbol", "What it means", "Shape", "Notebook"), rows, "llll")
+        + "\n## Axes in the code\n\nThe signatures of the package carry shapes, as in "
+        '`Float[Tensor, "b c h w"]`. Within one function a name stands for one number.\n\n'
+        + table(("Name", "What it counts"), [(f"`{name}`", says) for name, says in axes.items()], "ll")
+    )
 
 
 def timing_page(notebooks: Notebooks, timings: dict) -> str:

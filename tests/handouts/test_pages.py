@@ -1,7 +1,8 @@
-"""The pages gathered from the notebooks: claims, slides, timing, and links that lead to the very cells."""
+"""The pages gathered from the notebooks, and links that lead to the very cells and sections."""
 
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import nbformat
 import pages
@@ -26,9 +27,11 @@ def notebook(title, *cells):
 
 
 def rows(page):
-    """The cells of the page's table, without its header."""
+    """The cells of the page's tables, without their headers."""
     lines = [line for line in page.splitlines() if line.startswith("| ")]
-    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[2:]]
+    rules = [number for number, line in enumerate(lines) if line.startswith(("| :--", "| --:"))]
+    kept = [line for number, line in enumerate(lines) if number not in rules and number + 1 not in rules]
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in kept]
 
 
 def columns(page, index):
@@ -38,7 +41,7 @@ def columns(page, index):
 # ---- claims
 
 
-def test_claims_are_counted_and_sorted_by_slide():
+def test_claims_are_counted_and_sorted_by_notebook_and_slide():
     first = notebook(
         "01",
         claim_cell("of a paper", slide="Long et al. 2015"),
@@ -46,20 +49,26 @@ def test_claims_are_counted_and_sorted_by_slide():
         claim_cell("four", slide=4, holds=False, note="Too few steps."),
     )
     second = notebook(
-        "02", new_code_cell("1"), claim_cell("four again", slide=4), claim_cell("wrong", slide="slide 11e")
+        "02", new_code_cell("1"), claim_cell("wrong", slide="slide 11e"), claim_cell("four again", slide=4)
     )
     page = pages.claims_page({"01_a": first, "02_b": second})
     assert "**5 claims: 4 held here, 1 did not.**" in page
+    assert re.findall("^## .*", page, re.M) == ["## What did not hold", "## 01", "## 02"]
+    assert "## What did not hold\n\n- [four](#01_a-cell-3), slide\N{NO-BREAK SPACE}4\n\n##" in page
     places = [place.replace("\N{NO-BREAK SPACE}", " ") for place in columns(page, 0)]
-    assert places == ["slide 4", "slide 4", "slide 11", "slide 11e", "Long et al. 2015"]
+    assert places == ["slide 4", "slide 11", "Long et al. 2015", "slide 4", "slide 11e"]
     assert columns(page, 1) == [
         "[four](#01_a-cell-3)<br>*Too few steps.*",
-        "[four again](#02_b-cell-2)",
         "[eleven](#01_a-cell-2)",
-        "[wrong](#02_b-cell-3)",
         "[of a paper](#01_a-cell-1)",
+        "[four again](#02_b-cell-3)",
+        "[wrong](#02_b-cell-2)",
     ]
     assert columns(page, 4) == ["**✗ did not hold**", "✓ held", "✓ held", "✓ held", "✓ held"]
+
+
+def test_where_all_claims_held_nothing_is_said_of_others():
+    assert "What did not hold" not in pages.claims_page({"01_a": notebook("01", claim_cell())})
 
 
 def test_the_figures_of_a_claim_stand_beside_each_other():
@@ -97,18 +106,89 @@ def test_a_slide_leads_to_each_section_once():
     page = pages.slides_page({"01_a": one, "02_b": two})
     where = dict(zip(columns(page, 0), columns(page, 2), strict=True))
     assert where["9"] == (
-        r"01 · One: [01 · One](#01_a-cell-1); [Why `max`?](#01_a-cell-4); [A \| B](#01_a-cell-8)"
-        "<br>02 · Two: [02 · Two](#02_b-cell-1)"
+        r"**01 · One**: [01 · One](#01_a-cell-1); [Why `max`?](#01_a-cell-4); [A \| B](#01_a-cell-8)"
+        "<br>**02 · Two**: [02 · Two](#02_b-cell-1)"
     )
-    assert where["11e"] == "01 · One: [Why `max`?](#01_a-cell-4)"
+    assert where["11e"] == "**01 · One**: [Why `max`?](#01_a-cell-4)"
     assert where["10"] == "not yet, planned for notebook 03"
     assert list(where) == [*map(str, range(1, 12)), "11e", *map(str, range(12, 39))]
 
 
-def test_what_a_slide_lacks_is_said_once_it_is_begun():
+def test_an_exercise_ends_at_the_next_prose():
+    tagged = {"metadata": {"tags": ["slide-09"]}}
+    cells = [
+        new_markdown_cell("## Down\n\nWords.\n\n### Exercise: cut"),
+        new_code_cell("cut = ...", **tagged),
+        new_markdown_cell("That was it."),
+        new_code_cell("go on", **tagged),
+    ]
+    page = pages.slides_page({"01_a": notebook("01", *cells)})
+    assert columns(page, 2)[8] == "**01**: [Down](#01_a-cell-4)<br>Exercises: [cut](#01_a-cell-2)"
+
+
+def test_what_a_slide_lacks_is_said_once_it_is_begun(monkeypatch):
+    lacking = {"02": {"topic": "Five tasks", "notebook": "00", "missing": "a network that draws"}}
+    monkeypatch.setattr(pages, "slides", lambda: lacking)
     begun = notebook("00", new_code_cell("", metadata={"tags": ["slide-02"]}))
-    assert columns(pages.slides_page({}), 2)[1] == "not yet, planned for notebook 00"
-    assert "<br>Still missing: generation" in columns(pages.slides_page({"00_a": begun}), 2)[1]
+    assert columns(pages.slides_page({}), 2) == ["not yet, planned for notebook 00"]
+    assert columns(pages.slides_page({"00_a": begun}), 2)[0].endswith("<br>Still missing: a network that draws")
+
+
+# ---- terms and symbols
+
+
+NOTEBOOKS = {
+    path.stem: nbformat.read(path, as_version=4)
+    for path in sorted((Path(pages.__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+}
+GLOSSARY, SYMBOLS = pages.read("glossary"), pages.read("symbols")["symbol"]
+
+
+@pytest.mark.parametrize("entries", [GLOSSARY, SYMBOLS], ids=["glossary", "symbols"])
+def test_entries_are_in_alphabetical_order_and_none_comes_twice(entries):
+    names = [name.casefold() for name in entries]
+    assert names == sorted(set(names))
+
+
+def test_a_term_is_no_other_name_of_a_second_one():
+    others = [name for entry in GLOSSARY.values() for name in entry.get("also", "").casefold().split(", ") if name]
+    assert len(others) == len(set(others))
+    assert not {*others} & {term.casefold() for term in GLOSSARY}
+
+
+def test_a_symbol_with_one_meaning_has_one_row():
+    rows = [(symbol["tex"], symbol["says"]) for symbol in SYMBOLS.values()]
+    assert len(rows) == len(set(rows))
+
+
+PLACES = [
+    *((term, entry["see"]) for term, entry in GLOSSARY.items()),
+    *((name, place) for name, symbol in SYMBOLS.items() for place in symbol["see"]),
+]
+
+
+@pytest.mark.parametrize(("entry", "place"), PLACES)
+def test_an_entry_leads_to_a_section_that_exists(entry, place):
+    number, _, heading = place.partition(" ")
+    assert number in {slide["notebook"] for slide in pages.slides().values()}
+    if any(name.startswith(f"{number}_") for name in NOTEBOOKS):
+        assert pages.see(place, NOTEBOOKS).startswith("["), f"{entry}: notebook {number} has no section {heading!r}"
+
+
+def test_sections_of_a_notebook_can_be_told_apart():
+    for name, known in NOTEBOOKS.items():
+        prose = [cell for cell in known.cells if cell.cell_type == "markdown"]
+        ids = [pages.make_id(heading) for cell in prose for heading in pages.headings(cell)]
+        assert len(ids) == len(set(ids)), name
+
+
+def test_a_place_that_these_handouts_lack_is_named():
+    some = {"07_b": notebook("07 · B", new_markdown_cell("## Why `max`?"))}
+    assert pages.see("07 Why `max`?", some) == "[07 · Why `max`?](#07_b-why-max)"
+    assert pages.see("07 Why `max`?", some, short=True) == "[07](#07_b-why-max)"
+    assert pages.see("07", some) == "[07 · B](#07_b-b)"
+    assert pages.see("07 Why not?", some) == "notebook 07"
+    assert pages.see("08 Why `max`?", some, short=True) == "08"
 
 
 # ---- timing, contents
@@ -163,7 +243,7 @@ def site(tmp_path_factory):
         claim_cell(signs, slide=12, lecture=signs, measured={signs: 1.0}, note=signs, tags=["slide-12"]),
     )
     plain = claim_cell("plain", slide=1, tags=["slide-01", "slide-12"])
-    two = notebook("Two", new_code_cell("1"), plain, new_code_cell("2"))
+    two = notebook("Two", new_code_cell("1"), plain, new_code_cell("2"), new_markdown_cell("## In a network"))
     for name, planted in (("01_One", one), ("02_two", two)):
         planted.metadata.language_info = {"name": "python"}
         nbformat.write(planted, out / "in" / f"{name}.ipynb")
@@ -175,13 +255,14 @@ def site(tmp_path_factory):
 
 
 def table_of(path):
-    text = re.search(r"<table.*?</table>", path.read_text("utf-8"), re.DOTALL)[0]
-    return [list(row) for row in ElementTree.fromstring(text.replace("<br>", "<br/>")).iter("tr")][1:]
+    tables = re.findall(r"<table.*?</table>", path.read_text("utf-8"), re.DOTALL)
+    parsed = [ElementTree.fromstring(text.replace("<br>", "<br/>")) for text in tables]
+    return [list(row) for table in parsed for row in [*table.iter("tr")][1:]]
 
 
 def test_texts_of_a_claim_are_shown_as_they_are(site):
     html, signs = site
-    _, row = table_of(html / "claims.html")
+    row, _ = table_of(html / "claims.html")
     texts = ["".join(part.itertext()).translate({ord("‘"): "'", ord("’"): "'"}).strip() for part in (*row, *row[1][0])]
     _, said, lecture, measured, outcome, claim, _, note = texts
     assert (claim, note, lecture, measured, outcome) == (signs, signs, signs, f"{signs}: 1.00", "✓ held")
@@ -199,10 +280,17 @@ def test_links_lead_to_the_cells(site, page, column):
         assert "Claim check" in found.split('id="cell-')[0]
 
 
+def test_terms_lead_to_the_sections_that_explain_them(site):
+    html, _ = site
+    assert "<dt>DeconvNet</dt>" in (html / "glossary.html").read_text("utf-8")
+    assert 'href="notebooks/02_two.html#in-a-network"' in (html / "glossary.html").read_text("utf-8")
+    assert 'id="in-a-network"' in (html / "notebooks" / "02_two.html").read_text("utf-8")
+
+
 def test_the_first_page_leads_to_the_others(site):
     html, _ = site
     index = (html / "index.html").read_text("utf-8")
-    for page in ("slides.html", "claims.html", "timing.html"):
+    for page in ("slides.html", "claims.html", "glossary.html", "symbols.html", "timing.html"):
         assert f'href="{page}"' in index
 
 
