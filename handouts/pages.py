@@ -190,7 +190,8 @@ def glossary_page(notebooks: Notebooks) -> str:
         page += f"\n## {letter}\n\n"
         for term, entry in terms:
             also = f" (also: {entry['also']})" if "also" in entry else ""
-            page += f"{term}{also}\n: {' '.join(entry['says'].split())} {see(entry['see'], notebooks)}\n\n"
+            places = "; ".join(see(place, notebooks) for place in entry["see"])
+            page += f"{term}{also}\n: {' '.join(entry['says'].split())} {places}\n\n"
     return page
 
 

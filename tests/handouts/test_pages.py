@@ -161,10 +161,7 @@ def test_a_symbol_with_one_meaning_has_one_row():
     assert len(rows) == len(set(rows))
 
 
-PLACES = [
-    *((term, entry["see"]) for term, entry in GLOSSARY.items()),
-    *((name, place) for name, symbol in SYMBOLS.items() for place in symbol["see"]),
-]
+PLACES = [(name, place) for entries in (GLOSSARY, SYMBOLS) for name, entry in entries.items() for place in entry["see"]]
 
 
 @pytest.mark.parametrize(("entry", "place"), PLACES)
