@@ -66,7 +66,7 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
     """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, and the pages gathered from them."""
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
-    for page in HERE.glob("*.md"):
+    for page in (*HERE.glob("*.md"), HERE / "course.jpg"):
         shutil.copy(page, source)
     notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     for name, notebook in notebooks.items():

@@ -287,7 +287,7 @@ def test_terms_lead_to_the_sections_that_explain_them(site):
 def test_the_first_page_leads_to_the_others(site):
     html, _ = site
     index = (html / "index.html").read_text("utf-8")
-    for page in ("slides.html", "claims.html", "glossary.html", "symbols.html", "timing.html"):
+    for page in ("slides.html", "claims.html", "glossary.html", "symbols.html", "own_data.html", "timing.html"):
         assert f'href="{page}"' in index
 
 
