@@ -16,6 +16,8 @@ from pathlib import Path
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
+from lecture_utils.exercises.definitions import MODULES, of_notebook
+
 BUDGET = 90  # seconds a notebook may take in the quick profile
 
 Notebooks = Mapping[str, NotebookNode]
@@ -213,25 +215,37 @@ def symbols_page(notebooks: Notebooks) -> str:
 
 
 def timing_page(notebooks: Notebooks, timings: dict) -> str:
-    """How long each notebook took, with how much memory, and on what machine."""
+    """How long each notebook took, with how much memory and on what machine, and the minutes of its exercises."""
     head = "# Time and memory\n\n"
     machine, runs = timings.get("machine"), timings.get("notebooks", {})
     runs = {name: runs[name] for name in notebooks if name in runs}
     if not runs:
         return f"{head}The notebooks were not executed when these handouts were made.\n"
+    seconds, memory = ([run[key] for run in runs.values()] for key in ("seconds", "peak_mib"))
+    minutes = [exercise_minutes(name) for name in runs]
     rows = [
-        (f"[](notebooks/{name}.ipynb)", f"{run['seconds']:.0f}", f"{run['peak_mib']:,}") for name, run in runs.items()
+        (f"[](notebooks/{name}.ipynb)", f"{run['seconds']:.0f}", f"{run['peak_mib']:,}", str(least))
+        for (name, run), least in zip(runs.items(), minutes, strict=True)
     ]
-    total = sum(run["seconds"] for run in runs.values())
-    peak = max(run["peak_mib"] for run in runs.values())
-    rows.append(("**All, one after the other**", f"**{total:.0f}**", f"**{peak:,}**"))
+    total = (f"{sum(seconds):.0f}", f"{max(memory):,}", str(sum(minutes)))
+    rows.append(("**All, one after the other**", *(f"**{figure}**" for figure in total)))
     said = (
         f"Each notebook was executed from top to bottom in a kernel of its own on {machine['date']}: "
         f"{machine['system']}, {machine['cores']} cores, Python {machine['python']}, PyTorch {machine['torch']}. The "
         f"course's budget is {BUDGET} seconds a notebook in the quick profile, on two cores without a GPU; here the "
-        f"longest took {max(run['seconds'] for run in runs.values()):.0f}.\n\n"
+        f"longest took {max(seconds):.0f}.\n\n"
+        "The first run on a machine takes longer, because it draws the city. A notebook keeps its memory until its "
+        "kernel is shut down, so several open ones add up. Reading takes many times the seconds; the last column is "
+        "what the exercises are meant to take, if one does them all.\n\n"
     )
-    return f"{head}{said}{table(('Notebook', 'Seconds', 'Peak memory (MiB)'), rows, 'lrr')}"
+    columns = ("Notebook", "Seconds", "Peak memory (MiB)", "Exercises (minutes)")
+    return f"{head}{said}{table(columns, rows, 'lrrr')}"
+
+
+def exercise_minutes(name: str) -> int:
+    """What the exercises of a notebook, as "04_unet", are meant to take in all."""
+    number = name.partition("_")[0]
+    return sum(exercise.minutes for exercise in of_notebook(number).values()) if number in MODULES else 0
 
 
 def _slide_order(place: str) -> tuple[float, str]:

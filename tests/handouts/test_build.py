@@ -136,4 +136,4 @@ def test_timings_survive_a_render_without_execution(build, tmp_path, monkeypatch
     (tmp_path / "timings.json").write_text(json.dumps(timings))
     notebook(tmp_path / "a.ipynb")
     build.main(["--notebooks", str(tmp_path), "--out", str(tmp_path), "--no-execute", "--no-pdf"])
-    assert "| [](notebooks/a.ipynb) | 3 | 4 |" in pages["timing"]
+    assert "| [](notebooks/a.ipynb) | 3 | 4 | 0 |" in pages["timing"]

@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lecture_utils import claims
+from lecture_utils.exercises import unet
 
 
 def claim_cell(claim="It is big", *, slide=4, lecture="1", measured=2.0, holds=True, note="", tags=()):
@@ -195,14 +196,17 @@ def test_timing_sums_the_notebooks_of_the_site():
     timings = {
         "machine": {"system": "Linux x86_64", "cores": 2, "python": "3.12.1", "torch": "2.10", "date": "2026-01-01"},
         "notebooks": {
-            "00_a": {"seconds": 10.4, "peak_mib": 900},
-            "01_b": {"seconds": 20.4, "peak_mib": 1800},
+            "04_a": {"seconds": 10.4, "peak_mib": 900},
+            "50_b": {"seconds": 20.4, "peak_mib": 1800},
             "gone": {"seconds": 1000, "peak_mib": 1},
         },
     }
-    page = pages.timing_page({"00_a": None, "01_b": None, "02_never_run": None}, timings)
-    assert "| [](notebooks/01_b.ipynb) | 20 | 1,800 |" in page
-    assert "| **31** | **1,800** |" in page
+    page = pages.timing_page({"04_a": None, "50_b": None, "51_never_run": None}, timings)
+    minutes = sum(exercise.minutes for exercise in unet.EXERCISES)
+    assert minutes > 30
+    assert f"| [](notebooks/04_a.ipynb) | 10 | 900 | {minutes} |" in page
+    assert "| [](notebooks/50_b.ipynb) | 20 | 1,800 | 0 |" in page
+    assert f"| **31** | **1,800** | **{minutes}** |" in page
     assert "gone" not in page
     assert "never_run" not in page
     assert "2 cores" in page
