@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
+    train.add_argument("--workers", type=int, help="processes that load pictures while the others are learnt from")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
         "--checkpoint", type=Path, help="write here, and go on from here; runs/NAME.safetensors by default"
@@ -104,7 +105,7 @@ def run_train(options: argparse.Namespace) -> int:
         raise ValueError("--ship: expected to run in a checkout of the course")
     run = runtime.setup(options.seed, quiet=not is_first_process())
     checkpoint = options.checkpoint or Path("runs") / f"{options.name}.safetensors"
-    given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr")}
+    given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "workers")}
     changes = {key: value for key, value in given.items() if value is not None}
     kind = {"root": options.root, "size": options.size, "checkpoint": checkpoint}
     model, history = recipes.train(options.name, run, **kind, **changes)

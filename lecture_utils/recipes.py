@@ -21,28 +21,34 @@ from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.fcn import start_from
 from lecture_utils.segmentation.sliding_window import PatchClassifier, fully_convolutional
 from lecture_utils.tasks import (
+    ADVERSARIAL,
     ATTENDING,
     CAPTIONS,
     CITY_WORDS,
     CLASSIFICATION,
+    DENOISING,
     DETECTION,
+    DRAWN_AGAIN,
     LONE,
     MASKED_IMAGES,
     NAMED_SIZE,
     PIXEL_CAPTIONS,
+    PORTRAIT_SIZE,
     PROPOSALS,
     SEARCHED,
     SEGMENTATION,
     SETS,
     SLOTS,
+    VARIATIONAL,
     Task,
+    city_resnet,
 )
 from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.transformers.beit import BEiT, BEiTSegmenter, MaskedImageModel, start_from_pretrained
 from lecture_utils.transformers.detr import DETR
-from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
+from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Recipe:
     task: Task = SEGMENTATION
     lr: float = 1e-2
     batch_size: int = 8
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     start: str | None = None  # the shipped model whose weights the training begins with
     take_over: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
 
@@ -162,13 +169,7 @@ RECIPES = {
     ),
     # Slide 32: equal operations, within a percent, about as many parameters, the same steps; each its best rate.
     "vit": Recipe(vit, steps=800, task=CLASSIFICATION, lr=2e-3, batch_size=64),
-    "resnet": Recipe(
-        lambda: ResNet(classes=len(LoneNames.classes), widths=(12, 24, 48), depth=2),
-        steps=800,
-        task=CLASSIFICATION,
-        lr=1e-2,
-        batch_size=64,
-    ),
+    "resnet": Recipe(city_resnet, steps=800, task=CLASSIFICATION, lr=1e-2, batch_size=64),
     # Slide 33: no anchors, no suppression. The paper's took 300 passes through 118,000 photographs.
     "detr": Recipe(detr, steps=12000, task=SETS, lr=1e-3, batch_size=16),
     # Slide 34: hidden patches foretold, then fine-tuned on labels; and the same net on the labels alone. With a
@@ -178,6 +179,30 @@ RECIPES = {
     ),
     "beit_segmentation": Recipe(beit_segmenter, steps=700, lr=6e-3, start="beit", take_over=start_from_pretrained),
     "beit_from_scratch": Recipe(beit_segmenter, steps=700, lr=6e-3),
+    # Slides 37 and 38: four that learn from pictures alone.
+    "autoencoder": Recipe(
+        lambda: AutoEncoder(latent=32, size=PORTRAIT_SIZE, widths=(8, 16, 32)),
+        steps=10000,
+        task=DRAWN_AGAIN,
+        lr=3e-3,
+        batch_size=64,
+    ),
+    "vae": Recipe(
+        lambda: VAE(latent=32, size=PORTRAIT_SIZE, widths=(12, 24, 48)),
+        steps=10000,
+        task=VARIATIONAL,
+        lr=3e-3,
+        batch_size=64,
+    ),
+    "gan": Recipe(
+        lambda: GAN(latent=64, size=PORTRAIT_SIZE, judge=(24, 48, 96)),
+        steps=16000,
+        task=ADVERSARIAL,
+        lr=2e-3,
+        batch_size=64,
+        betas=(0.5, 0.99),
+    ),
+    "diffusion": Recipe(lambda: Diffusion(size=PORTRAIT_SIZE), steps=25000, task=DENOISING, lr=3e-3, batch_size=128),
 }
 
 
@@ -223,13 +248,13 @@ def train(
     model = chosen.build()
     if chosen.start:
         chosen.take_over(model, load(chosen.start))
-    settings = {"steps": chosen.steps, "lr": chosen.lr, "batch_size": chosen.batch_size, **changes}
+    own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
     data = task.data("train", root, size=size).preload()
     if task.prepare:
         task.prepare(model, data)
     if share < 1:
         data = Subset(data, range(max(1, round(share * len(data)))))
-    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **settings)
+    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **(own | changes))
 
 
 def evaluate(

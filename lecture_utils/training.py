@@ -30,6 +30,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _NUMBERS = {  # what each number may be
     "lr": (lambda x: 0 < x < math.inf, "a positive number"),
     "weight_decay": (lambda x: 0 <= x < math.inf, "a number of at least 0"),
+    "betas": (lambda x: 0 <= x < 1, "two numbers from 0 to below 1"),
     "warmup": (lambda x: 0 <= x < 1, "a share of the steps from 0 to below 1"),
     "clip": (lambda x: x > 0, "a positive number, math.inf for none"),
     "max_seconds": (lambda x: x > 0, "a positive number or None"),
@@ -60,6 +61,7 @@ def fit(
     batch_size: int = 16,
     lr: float = 3e-3,
     weight_decay: float = 1e-2,
+    betas: tuple[float, float] = (0.9, 0.999),
     warmup: float = 0.1,
     clip: float = 1.0,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
@@ -97,6 +99,7 @@ def fit(
         "batch_size": _whole("batch_size", batch_size),
         "lr": _number("lr", lr),
         "weight_decay": _number("weight_decay", weight_decay),
+        "betas": [_number("betas", beta) for beta in betas],
         "warmup": _number("warmup", warmup),
         "clip": _number("clip", clip),
         "max_seconds": math.inf if max_seconds is None else _number("max_seconds", max_seconds),
@@ -113,7 +116,7 @@ def fit(
     settings["processes"] = processes
     model.to(device, memory_format=fast_layout(device.type, run.precision))
     # One pass over the weights: a tenth of a small model's step on a CPU. GPUs choose their own fast way.
-    optimizer = torch.optim.AdamW(_groups(model, weight_decay), fused=device.type == "cpu")
+    optimizer = torch.optim.AdamW(_groups(model, weight_decay), betas=tuple(betas), fused=device.type == "cpu")
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
     found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
     history = History(**found) if found else History()

@@ -5,7 +5,7 @@ The toy city is exported in the formats of the real data sets, so the real ones 
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.flickr import Flickr8k
-from lecture_utils.datasets.lone_objects import LoneNames, LoneObjects
+from lecture_utils.datasets.lone_objects import LoneNames, LoneObjects, Portraits
 from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
 from lecture_utils.datasets.source import (
     DETECTION_SCENES,
@@ -30,6 +30,7 @@ __all__ = [
     "Flickr8k",
     "LoneNames",
     "LoneObjects",
+    "Portraits",
     "city_captions",
     "city_instances",
     "cityscapes_root",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+from torchvision.transforms.functional import resize
 from tqdm import tqdm
 
 from lecture_utils import toycity
@@ -18,6 +19,7 @@ from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.toycity.scene import Scene
 
 STREET = 128  # pixels a side of a whole street
+SMALLEST, ROOM = 24, 1.3  # a portrait shows so many pixels of it at least, and so many times the thing's longer side
 
 
 class LoneObjects(Dataset):
@@ -66,7 +68,7 @@ class LoneNames(Dataset):
         if not 1 <= size <= STREET:
             raise ValueError(f"size: got {size}, expected 1 to {STREET}, the pixels of a street")
         self.transforms = transforms
-        self.images, labels, self.boxes = _named(split, scenes, size, quiet)
+        self.images, labels, self.boxes = self.painted(split, scenes, size, quiet)
         self.labels = list(labels)
 
     def __len__(self) -> int:
@@ -80,18 +82,39 @@ class LoneNames(Dataset):
         """Nothing to do, they are in memory; for what expects it of a data set."""
         return self
 
+    @classmethod
+    @lru_cache(maxsize=4)  # one training after the other asks for the same pictures
+    def painted(cls, split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
+        """The pictures, the numbers of their classes, and the boxes of their things."""
+        images, labels, boxes = [], [], []
+        for scene in lone_scenes(split, scenes, quiet=quiet):
+            picture = toycity.render(scene, STREET)
+            for thing in picture.objects:  # one, or none where it is hidden
+                rows, columns = cls.cut(thing.box, size, Random(scene.seed))
+                scale = torch.tensor(size / (rows.stop - rows.start))
+                images.append(resize(to_tensor(picture.image[rows, columns]), [size, size], antialias=True))
+                labels.append(cls.classes.index(phrase(thing)))
+                boxes.append((torch.tensor(thing.box) - torch.tensor([columns.start, rows.start] * 2)) * scale)
+        return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
 
-@lru_cache(maxsize=4)  # one training after the other asks for the same pictures
-def _named(split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
-    images, labels, boxes = [], [], []
-    for scene in lone_scenes(split, scenes, quiet=quiet):
-        picture = toycity.render(scene, STREET)
-        for thing in picture.objects:  # one, or none where it is hidden
-            rows, columns = window(thing.box, size, len(picture.image), Random(scene.seed))
-            images.append(to_tensor(picture.image[rows, columns]))
-            labels.append(LoneNames.classes.index(phrase(thing)))
-            boxes.append(torch.tensor(thing.box) - torch.tensor([columns.start, rows.start] * 2))
-    return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
+    @staticmethod
+    def cut(box: Sequence[float], size: int, dice: Random) -> tuple[slice, slice]:
+        """Which rows and columns of its street a picture shows."""
+        return window(box, size, STREET, dice)
+
+
+class Portraits(LoneNames):
+    """The same things in the middle of their pictures, as large as these allow: what is easier to draw.
+
+    A square around a thing, wider than it by some of the street beside it, is cut out and resized to `size` pixels.
+    """
+
+    @staticmethod
+    def cut(box: Sequence[float], size: int, dice: Random) -> tuple[slice, slice]:
+        """A square around the box, moved into the street where it would reach beyond."""
+        side = min(STREET, int(max(SMALLEST, ROOM * (box[2] - box[0]), ROOM * (box[3] - box[1]))))
+        starts = (round((box[axis] + box[axis + 2] - side) / 2) for axis in (1, 0))
+        return tuple(slice(start, start + side) for start in (min(max(0, start), STREET - side) for start in starts))
 
 
 def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[slice, slice]:

@@ -23,6 +23,7 @@ from lecture_utils.tasks.captioning import (
 from lecture_utils.tasks.classification import (
     NAMED_SCENES,
     NAMED_SIZE,
+    city_resnet,
     name_scores,
     named_data,
     naming_loss,
@@ -36,6 +37,18 @@ from lecture_utils.tasks.detection import (
     score_detection,
     score_proposals,
     searched,
+)
+from lecture_utils.tasks.generation import (
+    PORTRAIT_SIZE,
+    adversarial_loss,
+    diffusion_loss,
+    draw,
+    drawn_again_loss,
+    elbo_loss,
+    judge,
+    portrait_data,
+    score_drawings,
+    score_drawn_again,
 )
 from lecture_utils.tasks.masked_images import PICTURES, learn_codebook, masked_data, masked_loss, score_masked
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms
@@ -59,11 +72,14 @@ from lecture_utils.tasks.single_object import (
 )
 
 __all__ = [
+    "ADVERSARIAL",
     "ATTENDING",
     "CAPTIONS",
     "CITY_WORDS",
     "CLASSIFICATION",
+    "DENOISING",
     "DETECTION",
+    "DRAWN_AGAIN",
     "LONE",
     "LONE_SCENES",
     "MASKED_IMAGES",
@@ -71,24 +87,29 @@ __all__ = [
     "NAMED_SCENES",
     "NAMED_SIZE",
     "PIXEL_CAPTIONS",
+    "PORTRAIT_SIZE",
     "PROPOSALS",
     "SEARCHED",
     "SEGMENTATION",
     "SETS",
     "SLOTS",
     "STD",
+    "VARIATIONAL",
     "Task",
     "caption_data",
+    "city_resnet",
     "class_weights",
     "collate",
     "collate_captions",
     "detection_data",
     "detection_loss",
+    "draw",
     "filling_loss",
     "grid_encoder",
     "gridded_data",
     "in_shares",
     "in_slots",
+    "judge",
     "lone_data",
     "lone_loss",
     "lone_truth",
@@ -99,6 +120,7 @@ __all__ = [
     "naming_loss",
     "photo_transforms",
     "pointing",
+    "portrait_data",
     "proposal_data",
     "reinforcing_loss",
     "say_all",
@@ -170,6 +192,16 @@ CLASSIFICATION = Task(
     score_names,
     about=f"toy city: {NAMED_SCENES['train']:,} training scenes with one named thing, at {NAMED_SIZE} × {NAMED_SIZE}",
 )
+DRAWN_AGAIN = Task(
+    portrait_data,
+    drawn_again_loss,
+    score_drawn_again,
+    about=f"toy city: things of {NAMED_SCENES['train']:,} training scenes, each in a picture of {PORTRAIT_SIZE} × "
+    f"{PORTRAIT_SIZE}",
+)
+VARIATIONAL = replace(DRAWN_AGAIN, loss=elbo_loss, score=score_drawings)
+ADVERSARIAL = replace(VARIATIONAL, loss=adversarial_loss)
+DENOISING = replace(VARIATIONAL, loss=diffusion_loss)
 MASKED_IMAGES = Task(
     masked_data,
     masked_loss,

@@ -14,19 +14,27 @@ from lecture_utils import toycity, training
 from lecture_utils.datasets import LoneNames
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.transformers.resnet import ResNet
 
 NAMED_SCENES = {"train": 8000, "val": 1000, "test": 1000}
 NAMED_SIZE = 48  # pixels a side
 
 
-def named_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> LoneNames:
+def named_data(
+    split: str, root: Path | str | None = None, *, size: int | None = None, kind: type[LoneNames] = LoneNames
+) -> LoneNames:
     """A split of the streets with one named thing on them; they are painted, not read."""
     if root is not None:
         raise ValueError(f"root: got {root}, expected none: streets with one thing are painted from seeds")
     if split not in NAMED_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(NAMED_SCENES)}")
     transforms, train = photo_transforms(train=split == "train"), split == "train"
-    return LoneNames(split, NAMED_SCENES[split], size=size or NAMED_SIZE, transforms=transforms, quiet=not train)
+    return kind(split, NAMED_SCENES[split], size=size or NAMED_SIZE, transforms=transforms, quiet=not train)
+
+
+def city_resnet() -> ResNet:
+    """The classifier of these streets, still untrained; "resnet" are its shipped weights."""
+    return ResNet(classes=len(LoneNames.classes), widths=(12, 24, 48), depth=2)
 
 
 def naming_loss(dataset: Dataset) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:

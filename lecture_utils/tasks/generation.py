@@ -1,0 +1,90 @@
+"""Drawing new pictures of the city: three models that learn from pictures alone, judged by the course's classifier."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lecture_utils import checkpoints
+from lecture_utils.datasets import Portraits
+from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.classification import city_resnet, named_data
+from lecture_utils.whats_next import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
+
+PORTRAIT_SIZE = 32  # pixels a side
+PIXEL_NOISE = 0.5  # of the VAE; pictures have deviation 1, or about so
+SURE = 0.9  # the probability from which the classifier is said to be sure
+
+
+def portrait_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Portraits:
+    """A split of the streets' things, each in the middle of its picture."""
+    return named_data(split, root, size=size or PORTRAIT_SIZE, kind=Portraits)
+
+
+def drawn_again_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
+    """The auto-encoder's loss: the squared error of each pixel; for `training.fit`, as those below."""
+    return lambda model, batch: F.mse_loss(model(batch[0]).float(), batch[0])
+
+
+def elbo_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
+    """The VAE's loss, for each pixel."""
+    return lambda model, batch: negative_elbo(batch[0], *model(batch[0]), noise=PIXEL_NOISE) / batch[0][0].numel()
+
+
+def adversarial_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
+    """The losses of both players of a GAN: each has gradients for its own weights alone."""
+    return lambda model, batch: sum(model(batch[0]).values())
+
+
+def diffusion_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
+    """The loss of diffusion: the squared error of what it foretells of the noise."""
+    return lambda model, batch: denoising_loss(model, batch[0])
+
+
+@torch.no_grad()
+def score_drawn_again(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
+    """`explained`: the share of the pictures' variance that is there when they are drawn again from their codes."""
+    images, model = pictures(dataset), model.to(run.device).eval()
+    left = torch.cat([model(some.to(run.device)).cpu() for some in images.split(250)]) - images
+    return {"explained": 1 - (left.square().sum() / (images - images.mean(0)).square().sum()).item()}
+
+
+def score_drawings(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
+    """As many drawings as `dataset` has pictures, held against these: see `judge`."""
+    return judge(draw(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset))
+
+
+def draw(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h w"]:
+    """Drawings of a generative model, on the CPU; a hundred at a time, which is faster than all at once."""
+    dice = torch.Generator().manual_seed(seed)
+    shares = [min(100, count - start) for start in range(0, count, 100)]
+    return torch.cat([model.sample(share, generator=dice).cpu() for share in shares])
+
+
+def judge(drawings: Float[Tensor, "n 3 h w"], photographs: Float[Tensor, "m 3 h w"]) -> dict[str, float]:
+    """Scores of drawings by what the shipped ResNet sees in them: `frechet` distance, `precision`, `recall`, `sure`.
+
+    Images are as networks take them. `sure` is the share in which the classifier finds some named thing with a
+    probability of 0.9; it tells nothing of how different the drawings are, which recall does.
+    """
+    classifier = checkpoints.load_weights(city_resnet(), "resnet").eval()
+    (drawn, scores), (real, _) = (seen(classifier, images) for images in (drawings, photographs))
+    precision, recall = precision_and_recall(real, drawn)
+    sure = (scores.softmax(1).amax(1) >= SURE).float().mean().item()
+    return {"frechet": frechet_distance(real, drawn), "precision": precision, "recall": recall, "sure": sure}
+
+
+@torch.no_grad()
+def seen(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
+    """The features on which a classifier decides, and its scores."""
+    features = torch.cat([classifier.stages(classifier.stem(some)).mean((2, 3)) for some in images.cpu().split(250)])
+    return features, classifier.head(features)
+
+
+def pictures(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:
+    """All pictures of a data set, without their labels."""
+    return torch.stack([dataset[index][0].as_subclass(Tensor) for index in range(len(dataset))])

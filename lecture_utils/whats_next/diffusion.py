@@ -1,0 +1,138 @@
+"""Diffusion: images drowned in noise step by step, and a U-Net that learns to take the noise out again (slide 37).
+
+Ho, Jain and Abbeel, "Denoising diffusion probabilistic models" (DDPM), NeurIPS 2020, with the noise schedule of Nichol
+and Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021, and the sampler of Song, Meng and Ermon,
+"Denoising diffusion implicit models" (DDIM), ICLR 2021. Equation numbers are those of the first and the last.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from einops import repeat
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.segmentation.unet import UNet
+
+CLOCK = 8  # maps that tell the step
+
+
+class Diffusion(nn.Module):
+    """A U-Net that is given a noisy image and its step, and says what in it is noise.
+
+    Images have mean 0 and deviation 1, or about so. The U-Net is the course's own (slide 12); it learns of the step by
+    constant maps beside the image.
+    """
+
+    def __init__(self, *, size: int, steps: int = 1000, channels: int = 3, base_channels: int = 16, depth: int = 3):
+        super().__init__()
+        require_positive(size=size, steps=steps)
+        self.size, self.channels, self.steps = size, channels, steps
+        self.unet = UNet(channels + CLOCK, channels, base_channels=base_channels, depth=depth, norm="batch")
+        self.register_buffer("kept", kept_share(steps), persistent=False)
+
+    def forward(self, noisy: Float[Tensor, "b c h w"], step: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """The velocity v of images that went through `step` + 1 steps; `clean_and_noise` takes them apart by it."""
+        require_channels(noisy, self.channels)
+        told = repeat(clock(step / self.steps), "b c -> b c h w", h=noisy.shape[2], w=noisy.shape[3])
+        return self.unet(torch.cat([noisy, told], dim=1))
+
+    @torch.no_grad()
+    def trajectory(
+        self, count: int, *, stops: int = 50, chance: float = 0.0, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]]:
+        """From noise to new images in `stops` strides: at each, the noisy images and the clean ones foretold from them.
+
+        The last pair holds the new images twice. `chance` is η of DDIM (equation 16): 0 throws dice once, at the
+        beginning; 1 at each stride, as DDPM does.
+        """
+        require_positive(count=count)
+        steps = strides(self.steps, stops)
+        dice = partial(torch.randn, (count, self.channels, self.size, self.size), generator=generator)
+        noisy = dice().to(self.kept.device)
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            kept = self.kept[step].expand(count)
+            v = self(noisy, torch.full((count,), step, device=noisy.device)).float()
+            clean, noise = clean_and_noise(noisy, v, kept)
+            yield noisy, clean
+            if following is not None:
+                then = self.kept[following].expand(count)
+                # Equations 12 and 16: a share of the noise is thrown anew, and its variance stays.
+                fresh = chance**2 * (1 - kept / then) / (1 - kept)
+                if chance:
+                    noise = noised(noise, dice().to(noise.device), 1 - fresh)
+                noisy = noised(clean, noise, then)
+        yield clean, clean
+
+    def sample(
+        self, count: int, *, stops: int = 50, chance: float = 0.0, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """New images: those with which `trajectory` ends."""
+        *_, (images, _) = self.trajectory(count, stops=stops, chance=chance, generator=generator)
+        return images
+
+
+def noised(
+    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+) -> Float[Tensor, "b c h w"]:
+    """An image after many steps at once (DDPM, equation 4): √ᾱ x + √(1 − ᾱ) ε; ᾱ, `kept`, is what is left of it."""
+    signal, dirt = _roots(kept)
+    return signal * image + dirt * noise
+
+
+def velocity(
+    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+) -> Float[Tensor, "b c h w"]:
+    """What the net foretells: √ᾱ ε − √(1 − ᾱ) x: the noise where little is, minus the image where all is noise.
+
+    Salimans and Ho, "Progressive distillation for fast sampling of diffusion models", ICLR 2022, section 4.
+    """
+    signal, dirt = _roots(kept)
+    return signal * noise - dirt * image
+
+
+def clean_and_noise(
+    noisy: Float[Tensor, "b c h w"], velocity: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    """The two parts of noisy images: `noised` and `velocity` solved for image and noise."""
+    signal, dirt = _roots(kept)
+    return signal * noisy - dirt * velocity, dirt * noisy + signal * velocity
+
+
+def _roots(kept: Tensor) -> tuple[Tensor, Tensor]:
+    kept = kept[:, None, None, None]
+    return kept.sqrt(), (1 - kept).sqrt()
+
+
+def denoising_loss(model: nn.Module, image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """The squared error of the velocity, at a step drawn for each image (DDPM, algorithm 1, there of the noise)."""
+    inner = getattr(model, "module", model)  # inside of what joins several processes
+    step = torch.randint(inner.steps, (len(image),), device=image.device)
+    noise, kept = torch.randn_like(image), inner.kept[step]
+    return F.mse_loss(model(noised(image, noise, kept), step).float(), velocity(image, noise, kept))
+
+
+def kept_share(steps: int, *, offset: float = 0.008) -> Float[Tensor, " steps"]:
+    """ᾱ after each step: the share of an image's variance that is still there, a cosine from nearly 1 to nearly 0.
+
+    Nichol and Dhariwal, equation 17; a step takes away 99.9 % at most.
+    """
+    f = torch.cos((torch.arange(steps + 1, dtype=torch.float64) / steps + offset) / (1 + offset) * math.pi / 2) ** 2
+    return (f[1:] / f[:-1]).clamp(min=0.001).cumprod(0).float()
+
+
+def strides(steps: int, stops: int) -> list[int]:
+    """The steps at which a sampler stops, from the last one down to 0, evenly spread."""
+    if not 2 <= stops <= steps:
+        raise ValueError(f"stops: got {stops}, expected 2 to {steps}, the number of steps")
+    return torch.linspace(steps - 1, 0, stops).round().long().tolist()
+
+
+def clock(time: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
+    """A time from 0 to 1 as sines and cosines of slow and of fast waves: the further apart, the easier to tell."""
+    angles = time[:, None] * math.pi * 2 ** torch.arange(CLOCK // 2, device=time.device)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
