@@ -66,9 +66,10 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
     """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, and the pages gathered from them."""
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
-    for page in (*HERE.glob("*.md"), HERE / "course.jpg"):
-        shutil.copy(page, source)
+    shutil.copy(HERE / "course.jpg", source)
     notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
+    for page in HERE.glob("*.md"):
+        (source / page.name).write_text(pages.linked(page.read_text("utf-8"), notebooks), "utf-8")
     for name, notebook in notebooks.items():
         describe_images(notebook)
         nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")

@@ -95,6 +95,11 @@ def see(place: str, notebooks: Notebooks, *, short: bool = False) -> str:
     return number if short else f"notebook {number}"
 
 
+def linked(text: str, notebooks: Notebooks) -> str:
+    """A hand-written page whose places, written as *04 Why a U?*, have become links."""
+    return re.sub(r"(?<![*\w])\*(\d\d [^*\n]+)\*(?![*\w])", lambda place: see(place[1], notebooks), text)
+
+
 def title(notebook: NotebookNode) -> str:
     """The title of a notebook, as Markdown."""
     return re.sub(r"^# +", "", notebook.cells[0].source.splitlines()[0])

@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lecture_utils import claims
-from lecture_utils.exercises import unet
+from lecture_utils.exercises import definitions, unet
 
 
 def claim_cell(claim="It is big", *, slide=4, lecture="1", measured=2.0, holds=True, note="", tags=()):
@@ -162,7 +162,11 @@ def test_a_symbol_with_one_meaning_has_one_row():
     assert len(rows) == len(set(rows))
 
 
-PLACES = [(name, place) for entries in (GLOSSARY, SYMBOLS) for name, entry in entries.items() for place in entry["see"]]
+HAND_WRITTEN = [(path.name, path.read_text("utf-8")) for path in Path(pages.__file__).parent.glob("*.md")]
+PLACES = [
+    *((name, place) for entries in (GLOSSARY, SYMBOLS) for name, entry in entries.items() for place in entry["see"]),
+    *((name, place) for name, text in HAND_WRITTEN for place in re.findall(r"\*(\d\d [^*\n]+)\*", text)),
+]
 
 
 @pytest.mark.parametrize(("entry", "place"), PLACES)
@@ -178,6 +182,21 @@ def test_sections_of_a_notebook_can_be_told_apart():
         prose = [cell for cell in known.cells if cell.cell_type == "markdown"]
         ids = [pages.make_id(heading) for cell in prose for heading in pages.headings(cell)]
         assert len(ids) == len(set(ids)), name
+
+
+def test_places_of_a_hand_written_page_become_links():
+    some = {"07_b": notebook("07 · B", new_markdown_cell("## Why `max`?"))}
+    text = "See *07 Why `max`?*, *08 More* and *no place*, **07 words**."
+    linked = "See [07 · Why `max`?](#07_b-why-max), notebook 08 and *no place*, **07 words**."
+    assert pages.linked(text, some) == linked
+
+
+def test_exercises_that_a_page_names_exist_and_take_as_long_as_it_says():
+    named = [found for _, text in HAND_WRITTEN for found in re.findall(r"`(\d\d\.\w+)`(?: \((\d+)\))?", text)]
+    assert named
+    for name, minutes in named:
+        exercise = definitions.find(name)  # ValueError for one that does not
+        assert not minutes or int(minutes) == exercise.minutes, name
 
 
 def test_a_place_that_these_handouts_lack_is_named():
@@ -291,7 +310,15 @@ def test_terms_lead_to_the_sections_that_explain_them(site):
 def test_the_first_page_leads_to_the_others(site):
     html, _ = site
     index = (html / "index.html").read_text("utf-8")
-    for page in ("slides.html", "claims.html", "glossary.html", "symbols.html", "own_data.html", "timing.html"):
+    for page in (
+        "slides.html",
+        "claims.html",
+        "glossary.html",
+        "symbols.html",
+        "own_data.html",
+        "teaching.html",
+        "timing.html",
+    ):
         assert f'href="{page}"' in index
 
 
