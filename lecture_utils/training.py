@@ -30,7 +30,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _NUMBERS = {  # what each number may be
     "lr": (lambda x: 0 < x < math.inf, "a positive number"),
     "weight_decay": (lambda x: 0 <= x < math.inf, "a number of at least 0"),
-    "betas": (lambda x: 0 <= x < 1, "two numbers from 0 to below 1"),
+    "betas": (lambda x: 0 <= x < 1, "numbers from 0 to below 1"),
     "warmup": (lambda x: 0 <= x < 1, "a share of the steps from 0 to below 1"),
     "clip": (lambda x: x > 0, "a positive number, math.inf for none"),
     "max_seconds": (lambda x: x > 0, "a positive number or None"),
@@ -79,7 +79,7 @@ def fit(
     come from one shuffled pass through `dataset` after the other, and a batch may reach into the next pass, so each is
     full however small the data set. Several processes (`torchrun`) each take `batch_size` different items a step.
     `evaluate(model)` is called without gradients, in evaluation mode, in every process: each `evaluate_every` steps and
-    at the end. `warmup` is a share of the steps, `clip` a norm (`math.inf` for none).
+    at the end. `warmup` is a share of the steps, `clip` a norm (`math.inf` for none), `betas` are AdamW's.
 
     With `checkpoint`, a path, a training that was stopped or killed goes on from the last whole checkpoint (each
     `checkpoint_every` steps), and a finished one returns at once. Ctrl-C and SIGTERM end the step, write the checkpoint
@@ -99,7 +99,7 @@ def fit(
         "batch_size": _whole("batch_size", batch_size),
         "lr": _number("lr", lr),
         "weight_decay": _number("weight_decay", weight_decay),
-        "betas": [_number("betas", beta) for beta in betas],
+        "betas": _betas(betas),
         "warmup": _number("warmup", warmup),
         "clip": _number("clip", clip),
         "max_seconds": math.inf if max_seconds is None else _number("max_seconds", max_seconds),
@@ -116,7 +116,7 @@ def fit(
     settings["processes"] = processes
     model.to(device, memory_format=fast_layout(device.type, run.precision))
     # One pass over the weights: a tenth of a small model's step on a CPU. GPUs choose their own fast way.
-    optimizer = torch.optim.AdamW(_groups(model, weight_decay), betas=tuple(betas), fused=device.type == "cpu")
+    optimizer = torch.optim.AdamW(_groups(model, weight_decay), betas=tuple(settings["betas"]), fused=device.type == "cpu")
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
     found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
     history = History(**found) if found else History()
@@ -331,6 +331,12 @@ def _whole(argument: str, value: Any, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{argument}: expected a whole number of at least {least}, got {value!r}")
     return value
+
+
+def _betas(betas: Any) -> list[float]:
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ValueError(f"betas: expected two numbers from 0 to below 1, got {betas!r}")
+    return [_number("betas", beta) for beta in betas]
 
 
 def _number(argument: str, value: Any) -> float:

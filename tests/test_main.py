@@ -49,7 +49,8 @@ def test_train_stops_and_goes_on(pairs, tmp_path, capsys):
 
 def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--steps", "2"]) == 0
+    arguments = ["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--steps", "2"]
+    assert main([*arguments, "--workers", "1"]) == 0
     written = "runs/pixel.safetensors"
     assert written in capsys.readouterr().out
     assert main(["evaluate", "pixel", "--root", str(pairs), "--split", "train", "--checkpoint", written]) == 0

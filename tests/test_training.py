@@ -98,6 +98,7 @@ def test_one_step_is_the_one_of_plain_pytorch():
         batch_size=8,
         lr=0.1,
         weight_decay=0.5,
+        betas=(0.5, 0.9),
         clip=0.01,
         quiet=True,
     )
@@ -107,7 +108,8 @@ def test_one_step_is_the_one_of_plain_pytorch():
     torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.01)
     rate = 0.1 * schedule(0.5, 0.1)
     for parameter in twin.parameters():  # matrices and kernels decay, biases do not
-        torch.optim.AdamW([parameter], lr=rate, weight_decay=0.5 if parameter.ndim > 1 else 0.0).step()
+        decay = 0.5 if parameter.ndim > 1 else 0.0
+        torch.optim.AdamW([parameter], lr=rate, betas=(0.5, 0.9), weight_decay=decay).step()
     for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
 
@@ -423,6 +425,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
         ({"lr": "fast"}, "lr: expected a positive number, got 'fast'"),
         ({"lr": math.nan}, "lr: .* got nan"),
         ({"weight_decay": -1}, "weight_decay: .* got -1"),
+        ({"betas": 0.9}, "betas: expected two numbers from 0 to below 1, got 0.9"),
+        ({"betas": (0.9, 1.0)}, "betas: .* got 1.0"),
         ({"warmup": 1}, "warmup: .* got 1"),
         ({"clip": 0}, "clip: .* got 0"),
         ({"max_seconds": 0}, "max_seconds: .* got 0"),
