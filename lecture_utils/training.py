@@ -116,7 +116,9 @@ def fit(
     settings["processes"] = processes
     model.to(device, memory_format=fast_layout(device.type, run.precision))
     # One pass over the weights: a tenth of a small model's step on a CPU. GPUs choose their own fast way.
-    optimizer = torch.optim.AdamW(_groups(model, weight_decay), betas=tuple(settings["betas"]), fused=device.type == "cpu")
+    optimizer = torch.optim.AdamW(
+        _groups(model, weight_decay), betas=tuple(settings["betas"]), fused=device.type == "cpu"
+    )
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
     found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
     history = History(**found) if found else History()
