@@ -43,7 +43,7 @@ class Diffusion(nn.Module):
 
     @torch.no_grad()
     def trajectory(
-        self, count: int, *, stops: int = 50, chance: float = 0.0, generator: torch.Generator | None = None
+        self, count: int, *, stops: int = 50, chance: float = 1.0, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]]:
         """From noise to new images in `stops` strides: at each, the noisy images and the clean ones foretold from them.
 
@@ -69,7 +69,7 @@ class Diffusion(nn.Module):
         yield clean, clean
 
     def sample(
-        self, count: int, *, stops: int = 50, chance: float = 0.0, generator: torch.Generator | None = None
+        self, count: int, *, stops: int = 50, chance: float = 1.0, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b c h w"]:
         """New images: those with which `trajectory` ends."""
         *_, (images, _) = self.trajectory(count, stops=stops, chance=chance, generator=generator)
