@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_utils.exercises.beit_mistakes import BLOCKS, CODES, INDICES, LOSSES
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.transformers.beit import masked_token_loss
 from lecture_utils.transformers.masking import block_shape
 from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index

@@ -12,7 +12,7 @@ from lecture_utils.exercises.captioning_with_transformers_mistakes import (
     PATCHES,
     WEIGHTS,
 )
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.figures.transformers import looks_from
 from lecture_utils.transformers.self_attention import GridSelfAttention, MultiHeadAttention, attention, causal_mask
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_utils.costs import conv_multiply_adds
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 from lecture_utils.segmentation import FCN, linear_everywhere, patch_around, tensor_shapes
 from lecture_utils.segmentation.pixel import colour_ceiling
 
@@ -157,31 +157,19 @@ EXERCISES = (
         difficulty=2,
         reference=colour_ceiling,
         cases=coloured_pixels,
-        mistakes=(
-            Mistake(
-                "You always name the commonest label of all. A classifier of colours may name another for each colour.",
-                commonest_label,
-            ),
-            Mistake(
-                "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
-                lambda colours, labels: labels.bincount().max().item() / len(labels),
-            ),
-            Mistake(
-                "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
-                mean_over_colours,
-            ),
-            Mistake(
-                "You divide by all pixels. Those labelled 255 do not count, neither above nor below the line.",
-                ignored_in_the_total,
-            ),
-            Mistake(
-                "You take 255 for a label. Drop these pixels before you count.",
-                lambda colours, labels: colour_ceiling(colours, labels, ignore_index=-1),
-            ),
-            Mistake(
-                "Colours and labels are swapped: for each colour ask which label most of its pixels have.",
-                lambda colours, labels: colour_ceiling(labels[labels != IGNORED], colours[labels != IGNORED]),
-            ),
+        mistakes=mistakes(
+            "You always name the commonest label of all. A classifier of colours may name another for each colour.",
+            commonest_label,
+            "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
+            lambda colours, labels: labels.bincount().max().item() / len(labels),
+            "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
+            mean_over_colours,
+            "You divide by all pixels. Those labelled 255 do not count, neither above nor below the line.",
+            ignored_in_the_total,
+            "You take 255 for a label. Drop these pixels before you count.",
+            lambda colours, labels: colour_ceiling(colours, labels, ignore_index=-1),
+            "Colours and labels are swapped: for each colour ask which label most of its pixels have.",
+            lambda colours, labels: colour_ceiling(labels[labels != IGNORED], colours[labels != IGNORED]),
         ),
         hints=(
             "Two pixels of one colour must get one label. Which label costs the fewest errors?",
@@ -197,28 +185,25 @@ EXERCISES = (
         difficulty=1,
         reference=patch_around,
         cases=places,
-        mistakes=(
-            Mistake(
-                "At the border you move the window back into the image; then the pixel is no longer in its middle.",
-                window_kept_inside,
-            ),
-            Mistake(
-                "At the border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
-                cut_off_at_the_border,
-            ),
-            Mistake(
-                "Nothing is padded: near the border row - half is negative, and Python counts that from the end.",
-                sliced_without_padding,
-            ),
-            Mistake("Beyond the border you repeat the last pixel; here it is 0.", padded_by("replicate")),
-            Mistake("Beyond the border you mirror the image; here it is 0.", padded_by("reflect")),
-            Mistake("The pixel is at the upper left of your patch, and should be in its middle.", from_the_pixel_on),
-            Mistake("Your patch lies one pixel too far down and to the right.", moved_by(1)),
-            Mistake("Your patch lies one pixel too far up and to the left.", moved_by(-1)),
-            Mistake(
-                "Row and column are swapped: the row counts along the height, the third axis.",
-                lambda image, row, column, size: patch_around(image, column, row, size),
-            ),
+        mistakes=mistakes(
+            "At the border you move the window back into the image; then the pixel is no longer in its middle.",
+            window_kept_inside,
+            "At the border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
+            cut_off_at_the_border,
+            "Nothing is padded: near the border row - half is negative, and Python counts that from the end.",
+            sliced_without_padding,
+            "Beyond the border you repeat the last pixel; here it is 0.",
+            padded_by("replicate"),
+            "Beyond the border you mirror the image; here it is 0.",
+            padded_by("reflect"),
+            "The pixel is at the upper left of your patch, and should be in its middle.",
+            from_the_pixel_on,
+            "Your patch lies one pixel too far down and to the right.",
+            moved_by(1),
+            "Your patch lies one pixel too far up and to the left.",
+            moved_by(-1),
+            "Row and column are swapped: the row counts along the height, the third axis.",
+            lambda image, row, column, size: patch_around(image, column, row, size),
         ),
         hints=(
             "Half of the patch, rounded down, lies on each side of the pixel.",
@@ -249,27 +234,22 @@ EXERCISES = (
         difficulty=3,
         reference=linear_everywhere,
         cases=layers,
-        mistakes=(
-            Mistake(
-                "The columns of the weight are in another order: flattening (c, side, side) runs through the channel "
-                "last of all, not first.",
-                channels_last,
-            ),
-            Mistake(
-                "The kernel is turned by half a turn. `F.conv2d` does not turn it, so you need not either.",
-                kernel_turned,
-            ),
-            Mistake(
-                "Rows and columns of each kernel are swapped: flattening runs along a row first.",
-                lambda x, weight, bias: linear_everywhere(x.mT, weight, bias).mT,
-            ),
-            Mistake(
-                "You answer for the first square only. The layer is applied at every place of the map.",
-                lambda x, weight, bias: linear_everywhere(x, weight, bias)[..., 0, 0],
-            ),
-            Mistake("You set the squares side by side. They overlap: move by one place.", square_beside_square),
-            Mistake("You padded the map. Only squares that lie inside count.", padded_to_the_input),
-            Mistake("The bias is missing.", lambda x, weight, bias: linear_everywhere(x, weight)),
+        mistakes=mistakes(
+            "The columns of the weight are in another order: flattening (c, side, side) runs through the channel "
+            "last of all, not first.",
+            channels_last,
+            "The kernel is turned by half a turn. `F.conv2d` does not turn it, so you need not either.",
+            kernel_turned,
+            "Rows and columns of each kernel are swapped: flattening runs along a row first.",
+            lambda x, weight, bias: linear_everywhere(x.mT, weight, bias).mT,
+            "You answer for the first square only. The layer is applied at every place of the map.",
+            lambda x, weight, bias: linear_everywhere(x, weight, bias)[..., 0, 0],
+            "You set the squares side by side. They overlap: move by one place.",
+            square_beside_square,
+            "You padded the map. Only squares that lie inside count.",
+            padded_to_the_input,
+            "The bias is missing.",
+            lambda x, weight, bias: linear_everywhere(x, weight),
         ),
         hints=(
             "One output at one place: a weighted sum over a square in all channels. Which layer computes that?",
@@ -285,35 +265,23 @@ EXERCISES = (
         difficulty=1,
         reference=conv_multiply_adds,
         cases=convolutions,
-        mistakes=(
-            Mistake("You counted a kernel of k × 1. It has k × k places.", lambda i, o, k, h, w: i * o * k * h * w),
-            Mistake(
-                "These are FLOPs. A multiply–add is a multiplication and an addition together: half as many.",
-                lambda i, o, k, h, w: 2 * conv_multiply_adds(i, o, k, h, w),
-            ),
-            Mistake(
-                "Each output value looks at all input channels, not at one.",
-                lambda i, o, k, h, w: conv_multiply_adds(1, o, k, h, w),
-            ),
-            Mistake(
-                "That is the work for one output channel.", lambda i, o, k, h, w: conv_multiply_adds(i, 1, k, h, w)
-            ),
-            Mistake(
-                "That is the work for one channel in and one out. Each output channel looks at all input channels.",
-                lambda i, o, k, h, w: conv_multiply_adds(1, 1, k, h, w),
-            ),
-            Mistake(
-                "These are the weights. Each is used again at every pixel of the output.",
-                lambda i, o, k, h, w: conv_multiply_adds(i, o, k, 1, 1),
-            ),
-            Mistake(
-                "`height` and `width` are the output's already; do not take the border off again.",
-                lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h - k + 1, w - k + 1),
-            ),
-            Mistake(
-                "You squared one side; the map need not be square.",
-                lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h, h),
-            ),
+        mistakes=mistakes(
+            "You counted a kernel of k × 1. It has k × k places.",
+            lambda i, o, k, h, w: i * o * k * h * w,
+            "These are FLOPs. A multiply–add is a multiplication and an addition together: half as many.",
+            lambda i, o, k, h, w: 2 * conv_multiply_adds(i, o, k, h, w),
+            "Each output value looks at all input channels, not at one.",
+            lambda i, o, k, h, w: conv_multiply_adds(1, o, k, h, w),
+            "That is the work for one output channel.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, 1, k, h, w),
+            "That is the work for one channel in and one out. Each output channel looks at all input channels.",
+            lambda i, o, k, h, w: conv_multiply_adds(1, 1, k, h, w),
+            "These are the weights. Each is used again at every pixel of the output.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, 1, 1),
+            "`height` and `width` are the output's already; do not take the border off again.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h - k + 1, w - k + 1),
+            "You squared one side; the map need not be square.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h, h),
         ),
         hints=(
             "Begin with one value of the output: how many numbers are multiplied and added for it?",

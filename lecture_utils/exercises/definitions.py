@@ -44,6 +44,15 @@ class Mistake:
     function: Callable
 
 
+def mistakes(*entries: str | Callable) -> tuple[Mistake, ...]:
+    """A table of mistakes: a sentence, the wrong function it is for, the next sentence, its function, …"""
+    says, functions = entries[::2], entries[1::2]
+    in_turn = all(isinstance(sentence, str) for sentence in says) and all(map(callable, functions))
+    if not in_turn or len(says) != len(functions):
+        raise ValueError(f"mistakes: got {entries}, expected a sentence and a function in turn")
+    return tuple(map(Mistake, says, functions))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Task:
     title: str

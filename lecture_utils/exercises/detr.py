@@ -6,8 +6,8 @@ from torch import Generator, Tensor
 
 from lecture_utils.detection.boxes import giou
 from lecture_utils.detection.single_object import from_shares
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.exercises.detr_mistakes import CLASS_LOSS, COST, GIOU, MATCH, PIXELS
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
 from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import assign, matching_cost
 from lecture_utils.transformers.set_loss import NO_OBJECT, NO_OBJECT_WEIGHT, set_losses

@@ -17,11 +17,9 @@ from torch import Tensor
 
 from lecture_utils.exercises import grading, showing, values
 from lecture_utils.exercises.cards import MARKS, Card, Example
-from lecture_utils.exercises.definitions import MODULES, Case, Exercise, Mistake, Prediction, find, of_notebook
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, find, of_notebook
 from lecture_utils.exercises.diagnosis import Diagnosis, Evidence, diagnose, wrong_prediction
 from lecture_utils.exercises.running import answers, run
-
-__all__ = ["MODULES", "Case", "Exercise", "Mistake", "Outcome", "Prediction", "check", "hint", "progress", "solution"]
 
 CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
 

@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from lecture_utils.detection.boxes import area, iou
 from lecture_utils.detection.crops import count_boxes
 from lecture_utils.detection.single_object import class_and_box_losses, single_object_loss, to_shares
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 
 
 def random_boxes(rng: Generator, number: int, height: int, width: int) -> Tensor:
@@ -108,137 +108,91 @@ def best_answer() -> float:
     return round(tries[mean.argmin()].item(), 3)
 
 
-SHARES = (
-    Mistake(
-        "These are still pixels: divide x and w by the width, y and h by the height.",
-        lambda boxes, height, width: to_shares(boxes, 1, 1),
+SHARES = mistakes(
+    "These are still pixels: divide x and w by the width, y and h by the height.",
+    lambda boxes, height, width: to_shares(boxes, 1, 1),
+    "x and w are shares of the width, y and h of the height; you have them the other way round.",
+    lambda boxes, height, width: to_shares(boxes, width, height),
+    "x and y are the box's middle, not its upper left corner.",
+    lambda boxes, height, width: torch.cat(
+        [boxes[:, :2] / torch.tensor([width, height]), to_shares(boxes, height, width)[:, 2:]], dim=1
     ),
-    Mistake(
-        "x and w are shares of the width, y and h of the height; you have them the other way round.",
-        lambda boxes, height, width: to_shares(boxes, width, height),
+    "The last two numbers are the lower right corner; w and h are the box's width and height.",
+    lambda boxes, height, width: torch.cat(
+        [to_shares(boxes, height, width)[:, :2], boxes[:, 2:] / torch.tensor([width, height])], dim=1
     ),
-    Mistake(
-        "x and y are the box's middle, not its upper left corner.",
-        lambda boxes, height, width: torch.cat(
-            [boxes[:, :2] / torch.tensor([width, height]), to_shares(boxes, height, width)[:, 2:]], dim=1
-        ),
+    "These are the corners as shares; the slide's box is its middle and its size.",
+    lambda boxes, height, width: boxes / torch.tensor([width, height, width, height]),
+    "w and h are half of what they should be: the whole width, not the way from the middle to the edge.",
+    lambda boxes, height, width: to_shares(boxes, height, width) * torch.tensor([1, 1, 0.5, 0.5]),
+)
+OVERLAP = mistakes(
+    "Two boxes that lie apart get an overlap: their common width and height are negative; make these 0 before you "
+    "multiply.",
+    unclamped,
+    "Boxes apart both across and downwards get an overlap (minus times minus is plus): make width and height 0 "
+    "each, before you multiply.",
+    clamped_too_late,
+    "This is the intersection, in square pixels; divide it by the union.",
+    intersection,
+    "You divide by the sum of both areas, which counts the common part twice; take it off once.",
+    lambda a, b: intersection(a, b) / (area(a)[:, None] + area(b)),
+    "You divide by the area of the first box alone; divide by the union of the two.",
+    lambda a, b: intersection(a, b) / area(a)[:, None],
+    "You divide by the area of the second box alone; divide by the union of the two.",
+    lambda a, b: intersection(a, b) / area(b),
+    "You divide by the smaller of the two areas; divide by the union.",
+    lambda a, b: intersection(a, b) / torch.minimum(area(a)[:, None], area(b)),
+    "A width is x1 − x0, without a pixel added: coordinates are continuous here.",
+    with_a_pixel_added,
+    "You take the boxes for (x, y, w, h); these are corners (x0, y0, x1, y1).",
+    two_boxes_as_centre,
+    "Each box of a is compared with one box of b only; compare each with each: (n, m).",
+    lambda a, b: iou(a, b).diagonal(),
+)
+LOSS = mistakes(
+    "The weight belongs to the box, not to the class.",
+    lambda scores, boxes, labels, targets, weight: (
+        weight * F.cross_entropy(scores, labels) + class_and_box_losses(scores, boxes, labels, targets)[1]
     ),
-    Mistake(
-        "The last two numbers are the lower right corner; w and h are the box's width and height.",
-        lambda boxes, height, width: torch.cat(
-            [to_shares(boxes, height, width)[:, :2], boxes[:, 2:] / torch.tensor([width, height])], dim=1
-        ),
+    "The weight is not used: multiply the box's loss by it.",
+    lambda scores, boxes, labels, targets, weight: single_object_loss(scores, boxes, labels, targets, 1.0),
+    "Your L2 is the mean over all numbers, as F.mse_loss gives; sum the four of a box, then average over images.",
+    lambda scores, boxes, labels, targets, weight: (
+        F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets)
     ),
-    Mistake(
-        "These are the corners as shares; the slide's box is its middle and its size.",
-        lambda boxes, height, width: boxes / torch.tensor([width, height, width, height]),
+    "The L2 is summed over the images; take the mean over them, as cross-entropy does.",
+    lambda scores, boxes, labels, targets, weight: (
+        F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets, reduction="sum")
     ),
-    Mistake(
-        "w and h are half of what they should be: the whole width, not the way from the middle to the edge.",
-        lambda boxes, height, width: to_shares(boxes, height, width) * torch.tensor([1, 1, 0.5, 0.5]),
+    "Both losses are summed over the images; take means, so that a batch of any size weighs the same.",
+    lambda scores, boxes, labels, targets, weight: (
+        len(scores) * single_object_loss(scores, boxes, labels, targets, weight)
+    ),
+    "You take differences without squaring them (L1); the slide has L2.",
+    lambda scores, boxes, labels, targets, weight: (
+        F.cross_entropy(scores, labels) + weight * (boxes - targets).abs().sum(1).mean()
+    ),
+    "You take the root of the sum of squares; leave it squared, its gradient is the simpler one.",
+    lambda scores, boxes, labels, targets, weight: (
+        F.cross_entropy(scores, labels) + weight * (boxes - targets).norm(dim=1).mean()
+    ),
+    "F.cross_entropy takes scores as they are and does the softmax itself; yours went through one already.",
+    lambda scores, boxes, labels, targets, weight: single_object_loss(
+        scores.softmax(1), boxes, labels, targets, weight
     ),
 )
-OVERLAP = (
-    Mistake(
-        "Two boxes that lie apart get an overlap: their common width and height are negative; make these 0 before you "
-        "multiply.",
-        unclamped,
-    ),
-    Mistake(
-        "Boxes apart both across and downwards get an overlap (minus times minus is plus): make width and height 0 "
-        "each, before you multiply.",
-        clamped_too_late,
-    ),
-    Mistake("This is the intersection, in square pixels; divide it by the union.", intersection),
-    Mistake(
-        "You divide by the sum of both areas, which counts the common part twice; take it off once.",
-        lambda a, b: intersection(a, b) / (area(a)[:, None] + area(b)),
-    ),
-    Mistake(
-        "You divide by the area of the first box alone; divide by the union of the two.",
-        lambda a, b: intersection(a, b) / area(a)[:, None],
-    ),
-    Mistake(
-        "You divide by the area of the second box alone; divide by the union of the two.",
-        lambda a, b: intersection(a, b) / area(b),
-    ),
-    Mistake(
-        "You divide by the smaller of the two areas; divide by the union.",
-        lambda a, b: intersection(a, b) / torch.minimum(area(a)[:, None], area(b)),
-    ),
-    Mistake("A width is x1 − x0, without a pixel added: coordinates are continuous here.", with_a_pixel_added),
-    Mistake("You take the boxes for (x, y, w, h); these are corners (x0, y0, x1, y1).", two_boxes_as_centre),
-    Mistake(
-        "Each box of a is compared with one box of b only; compare each with each: (n, m).",
-        lambda a, b: iou(a, b).diagonal(),
-    ),
-)
-LOSS = (
-    Mistake(
-        "The weight belongs to the box, not to the class.",
-        lambda scores, boxes, labels, targets, weight: (
-            weight * F.cross_entropy(scores, labels) + class_and_box_losses(scores, boxes, labels, targets)[1]
-        ),
-    ),
-    Mistake(
-        "The weight is not used: multiply the box's loss by it.",
-        lambda scores, boxes, labels, targets, weight: single_object_loss(scores, boxes, labels, targets, 1.0),
-    ),
-    Mistake(
-        "Your L2 is the mean over all numbers, as F.mse_loss gives; sum the four of a box, then average over images.",
-        lambda scores, boxes, labels, targets, weight: (
-            F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets)
-        ),
-    ),
-    Mistake(
-        "The L2 is summed over the images; take the mean over them, as cross-entropy does.",
-        lambda scores, boxes, labels, targets, weight: (
-            F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets, reduction="sum")
-        ),
-    ),
-    Mistake(
-        "Both losses are summed over the images; take means, so that a batch of any size weighs the same.",
-        lambda scores, boxes, labels, targets, weight: (
-            len(scores) * single_object_loss(scores, boxes, labels, targets, weight)
-        ),
-    ),
-    Mistake(
-        "You take differences without squaring them (L1); the slide has L2.",
-        lambda scores, boxes, labels, targets, weight: (
-            F.cross_entropy(scores, labels) + weight * (boxes - targets).abs().sum(1).mean()
-        ),
-    ),
-    Mistake(
-        "You take the root of the sum of squares; leave it squared, its gradient is the simpler one.",
-        lambda scores, boxes, labels, targets, weight: (
-            F.cross_entropy(scores, labels) + weight * (boxes - targets).norm(dim=1).mean()
-        ),
-    ),
-    Mistake(
-        "F.cross_entropy takes scores as they are and does the softmax itself; yours went through one already.",
-        lambda scores, boxes, labels, targets, weight: single_object_loss(
-            scores.softmax(1), boxes, labels, targets, weight
-        ),
-    ),
-)
-COUNT = (
-    Mistake("This counts pixels. A box has a first and a last row, and a first and a last column.", lambda h, w: h * w),
-    Mistake(
-        "You choose first and last row freely, so that the last may lie above the first; half of these are no boxes.",
-        lambda height, width: (height * width) ** 2,
-    ),
-    Mistake(
-        "You leave out boxes one pixel high or wide: first and last row may be the same.",
-        lambda height, width: height * (height - 1) // 2 * (width * (width - 1) // 2),
-    ),
-    Mistake(
-        "Rows and columns are chosen independently: multiply the two numbers of choices, do not add them.",
-        lambda height, width: height * (height + 1) // 2 + width * (width + 1) // 2,
-    ),
-    Mistake(
-        "These are squares only; a box may have any width and any height.",
-        lambda height, width: sum((height - s + 1) * (width - s + 1) for s in range(1, min(height, width) + 1)),
-    ),
+COUNT = mistakes(
+    "This counts pixels. A box has a first and a last row, and a first and a last column.",
+    lambda h, w: h * w,
+    "You choose first and last row freely, so that the last may lie above the first; half of these are no boxes.",
+    lambda height, width: (height * width) ** 2,
+    "You leave out boxes one pixel high or wide: first and last row may be the same.",
+    lambda height, width: height * (height - 1) // 2 * (width * (width - 1) // 2),
+    "Rows and columns are chosen independently: multiply the two numbers of choices, do not add them.",
+    lambda height, width: height * (height + 1) // 2 + width * (width + 1) // 2,
+    "These are squares only; a box may have any width and any height.",
+    lambda height, width: sum((height - s + 1) * (width - s + 1) for s in range(1, min(height, width) + 1)),
 )
 
 EXERCISES = (

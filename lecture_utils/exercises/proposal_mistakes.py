@@ -8,7 +8,7 @@ from torch import Tensor
 from lecture_utils.detection.anchors import anchors_over, base_anchors
 from lecture_utils.detection.boxes import area, iou, nms
 from lecture_utils.detection.matching import BACKGROUND, BETWEEN, match
-from lecture_utils.exercises.engine import Mistake
+from lecture_utils.exercises.definitions import mistakes
 
 
 def anchors_by(shape: Callable[[float, float], tuple[float, float]]) -> Callable[..., Tensor]:
@@ -143,93 +143,77 @@ def mask_of_kept(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 # What the exercises say of them
 
-SHAPES = (
-    Mistake(
-        "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
-        anchors_by(lambda size, ratio: (size * ratio**0.5, size / ratio**0.5)),
-    ),
-    Mistake(
-        "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
-        anchors_by(lambda size, ratio: (size, size * ratio)),
-    ),
-    Mistake(
-        "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
-        anchors_by(lambda size, ratio: (size / ratio, size)),
-    ),
-    Mistake(
-        "height / width is now the square of the ratio: take the ratio's root for both sides.",
-        anchors_by(lambda size, ratio: (size / ratio, size * ratio)),
-    ),
-    Mistake(
-        "The boxes begin at the origin; it should be their centre.",
-        of(lambda x: torch.cat([0 * x[:, :2], x[:, 2:] - x[:, :2]], 1)),
-    ),
-    Mistake("The boxes are twice as wide and high: half a width lies on each side of the centre.", of(lambda x: 2 * x)),
-    Mistake("The sizes must vary fastest: all sizes of the first ratio, then all of the second.", sizes_slowest),
-    Mistake("Round to whole pixels at the end.", not_rounded),
+SHAPES = mistakes(
+    "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
+    anchors_by(lambda size, ratio: (size * ratio**0.5, size / ratio**0.5)),
+    "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
+    anchors_by(lambda size, ratio: (size, size * ratio)),
+    "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
+    anchors_by(lambda size, ratio: (size / ratio, size)),
+    "height / width is now the square of the ratio: take the ratio's root for both sides.",
+    anchors_by(lambda size, ratio: (size / ratio, size * ratio)),
+    "The boxes begin at the origin; it should be their centre.",
+    of(lambda x: torch.cat([0 * x[:, :2], x[:, 2:] - x[:, :2]], 1)),
+    "The boxes are twice as wide and high: half a width lies on each side of the centre.",
+    of(lambda x: 2 * x),
+    "The sizes must vary fastest: all sizes of the first ratio, then all of the second.",
+    sizes_slowest,
+    "Round to whole pixels at the end.",
+    not_rounded,
 )
-PLACES = (
-    Mistake("Column by column; go along the rows, as a book is read.", regrouped((1, 0, 2))),
-    Mistake("The K anchors of one point must stand together, then those of the next.", regrouped((2, 0, 1))),
-    Mistake("The first point sits at pixel (0, 0), not in the middle of its cell.", moved),
-    Mistake(
-        "The map size is (height, width), rows first.",
-        lambda base, size, stride: anchors_over(base, size[::-1], stride),
-    ),
-    Mistake("The row moves x and the column y; a box is (x0, y0, x1, y1), so the column moves x.", y_before_x),
-    Mistake("Two points are `stride` pixels apart, not one.", lambda base, size, stride: anchors_over(base, size, 1)),
-    Mistake("Only x0 and y0 move; x1 and y1 have to move with them.", from_one_corner),
+PLACES = mistakes(
+    "Column by column; go along the rows, as a book is read.",
+    regrouped((1, 0, 2)),
+    "The K anchors of one point must stand together, then those of the next.",
+    regrouped((2, 0, 1)),
+    "The first point sits at pixel (0, 0), not in the middle of its cell.",
+    moved,
+    "The map size is (height, width), rows first.",
+    lambda base, size, stride: anchors_over(base, size[::-1], stride),
+    "The row moves x and the column y; a box is (x0, y0, x1, y1), so the column moves x.",
+    y_before_x,
+    "Two points are `stride` pixels apart, not one.",
+    lambda base, size, stride: anchors_over(base, size, 1),
+    "Only x0 and y0 move; x1 and y1 have to move with them.",
+    from_one_corner,
 )
-ANSWERS = (
-    Mistake(
-        "No object is rescued: the best box of each one keeps it, however small the overlap.",
-        lambda overlap, high, low: match(overlap, high=high, low=low),
-    ),
-    Mistake("Between the thresholds a box is neither: it gets −2, not −1.", matched_by(between=BACKGROUND)),
-    Mistake(
-        "−1 is for background, −2 for what lies between; you have them the other way round.", no_number_for_background
-    ),
-    Mistake("An overlap of exactly `high` is enough.", matched_by(high=torch.gt)),
-    Mistake("An overlap of exactly `low` is no background any more.", matched_by(low=torch.le)),
-    Mistake(
-        "Of several boxes that overlap an object equally well you rescue the first; rescue them all.", rescued_by_first
-    ),
-    Mistake(
-        "A rescued box keeps the object that it overlaps most itself, not the one it was rescued for.",
-        rescued_for_its_object,
-    ),
-    Mistake(
-        "You give each object its best box; give each box its best object.",
-        lambda overlap, high, low: overlap.argmax(1),
-    ),
+ANSWERS = mistakes(
+    "No object is rescued: the best box of each one keeps it, however small the overlap.",
+    lambda overlap, high, low: match(overlap, high=high, low=low),
+    "Between the thresholds a box is neither: it gets −2, not −1.",
+    matched_by(between=BACKGROUND),
+    "−1 is for background, −2 for what lies between; you have them the other way round.",
+    no_number_for_background,
+    "An overlap of exactly `high` is enough.",
+    matched_by(high=torch.gt),
+    "An overlap of exactly `low` is no background any more.",
+    matched_by(low=torch.le),
+    "Of several boxes that overlap an object equally well you rescue the first; rescue them all.",
+    rescued_by_first,
+    "A rescued box keeps the object that it overlaps most itself, not the one it was rescued for.",
+    rescued_for_its_object,
+    "You give each object its best box; give each box its best object.",
+    lambda overlap, high, low: overlap.argmax(1),
 )
-KEPT = (
-    Mistake("An overlap of exactly the threshold may stay; drop what is above it.", strict),
-    Mistake(
-        "A box that has been dropped must not drop others any more: in the chain the third one stays.",
-        dropped_ones_count,
-    ),
-    Mistake("Only the best box of all drops others; go on with the best of those that are left.", one_round),
-    Mistake(
-        "The worst boxes come first; sort by descending score.",
-        lambda boxes, scores, threshold: nms(boxes, -scores, threshold),
-    ),
-    Mistake(
-        "The right boxes, but in the order of their indices; the best one comes first.",
-        lambda boxes, scores, threshold: nms(boxes, scores, threshold).sort()[0],
-    ),
-    Mistake(
-        "Nothing is dropped; this is the order by score.",
-        lambda boxes, scores, threshold: scores.argsort(descending=True),
-    ),
-    Mistake(
-        "These are the boxes; give their indices.",
-        lambda boxes, scores, threshold: boxes[nms(boxes, scores, threshold)],
-    ),
-    Mistake(
-        "These are places in the sorted order; the indices must be those of the boxes as they came.",
-        places_in_the_order,
-    ),
-    Mistake("A mask has lost which box is best; give indices, best first.", mask_of_kept),
-    Mistake("You compare the overlap with the smaller box; IoU divides by the union.", of_the_smaller),
+KEPT = mistakes(
+    "An overlap of exactly the threshold may stay; drop what is above it.",
+    strict,
+    "A box that has been dropped must not drop others any more: in the chain the third one stays.",
+    dropped_ones_count,
+    "Only the best box of all drops others; go on with the best of those that are left.",
+    one_round,
+    "The worst boxes come first; sort by descending score.",
+    lambda boxes, scores, threshold: nms(boxes, -scores, threshold),
+    "The right boxes, but in the order of their indices; the best one comes first.",
+    lambda boxes, scores, threshold: nms(boxes, scores, threshold).sort()[0],
+    "Nothing is dropped; this is the order by score.",
+    lambda boxes, scores, threshold: scores.argsort(descending=True),
+    "These are the boxes; give their indices.",
+    lambda boxes, scores, threshold: boxes[nms(boxes, scores, threshold)],
+    "These are places in the sorted order; the indices must be those of the boxes as they came.",
+    places_in_the_order,
+    "A mask has lost which box is best; give indices, best first.",
+    mask_of_kept,
+    "You compare the overlap with the smaller box; IoU divides by the union.",
+    of_the_smaller,
 )

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from lecture_utils.detection.boxes import decode, encode
 from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.roi import reader, roi_pool
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.exercises.rcnn_mistakes import DECODE, ENCODE, POOL, SAMPLE
 from lecture_utils.exercises.regions import pool_region, sample_at
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_utils.detection.boxes import decode, encode, to_centre, to_corners
-from lecture_utils.exercises.engine import Mistake
+from lecture_utils.exercises.definitions import mistakes
 from lecture_utils.exercises.regions import pool_region
 
 Correct = Callable[[Tensor, Tensor], Tensor]
@@ -116,110 +116,91 @@ def read(weigh: Callable[[float, float], tuple[float, float]]) -> Callable[[Tens
 
 SIZES_SWAPPED = "dx is measured in widths of the proposal and dy in heights; you have exchanged the two."
 NATURAL = "The natural logarithm is meant, whose inverse is exp."
-ENCODE = (
-    Mistake(
-        "The shifts are in pixels; divide dx by the proposal's width and dy by its height.",
-        encoded(lambda place, size, own_place, own_size: place - own_place, right_growth),
-    ),
-    Mistake(
-        "The shifts are divided by the size of the box; divide by that of the proposal, which is known beforehand.",
-        encoded(lambda place, size, own_place, own_size: (place - own_place) / size, right_growth),
-    ),
-    Mistake(
-        SIZES_SWAPPED,
-        encoded(lambda place, size, own_place, own_size: (place - own_place) / own_size.flip(1), right_growth),
-    ),
-    Mistake(
-        "dx and dy move the upper left corner here; they should move the centre.", encoded(corner_shift, right_growth)
-    ),
-    Mistake(
-        "The signs of dx and dy are exchanged: from the proposal to the box, so box − proposal.",
-        encoded(lambda *four: -right_shift(*four), right_growth),
-    ),
-    Mistake("dw and dh are the logarithms of these ratios.", encoded(right_shift, lambda size, own: size / own)),
-    Mistake(
-        "dw and dh are upside down: log(box / proposal), not log(proposal / box).",
-        encoded(right_shift, lambda size, own: (own / size).log()),
-    ),
-    Mistake(NATURAL, encoded(right_shift, lambda size, own: (size / own).log2())),
-    Mistake(NATURAL, encoded(right_shift, lambda size, own: (size / own).log10())),
-    Mistake(
-        "dw and dh hold the relative growth, (box − proposal) / proposal; the logarithm of the ratio is asked for.",
-        encoded(right_shift, lambda size, own: (size - own) / own),
-    ),
-    Mistake("A width is x1 − x0; add no pixel to it.", one_too_large),
-    Mistake(
-        "Box and proposal are exchanged: the first argument is where to go.",
-        lambda boxes, proposals: encode(proposals, boxes),
-    ),
-    Mistake("The order is dx, dy, dw, dh.", lambda boxes, proposals: encode(boxes, proposals)[:, [1, 0, 3, 2]]),
+ENCODE = mistakes(
+    "The shifts are in pixels; divide dx by the proposal's width and dy by its height.",
+    encoded(lambda place, size, own_place, own_size: place - own_place, right_growth),
+    "The shifts are divided by the size of the box; divide by that of the proposal, which is known beforehand.",
+    encoded(lambda place, size, own_place, own_size: (place - own_place) / size, right_growth),
+    SIZES_SWAPPED,
+    encoded(lambda place, size, own_place, own_size: (place - own_place) / own_size.flip(1), right_growth),
+    "dx and dy move the upper left corner here; they should move the centre.",
+    encoded(corner_shift, right_growth),
+    "The signs of dx and dy are exchanged: from the proposal to the box, so box − proposal.",
+    encoded(lambda *four: -right_shift(*four), right_growth),
+    "dw and dh are the logarithms of these ratios.",
+    encoded(right_shift, lambda size, own: size / own),
+    "dw and dh are upside down: log(box / proposal), not log(proposal / box).",
+    encoded(right_shift, lambda size, own: (own / size).log()),
+    NATURAL,
+    encoded(right_shift, lambda size, own: (size / own).log2()),
+    NATURAL,
+    encoded(right_shift, lambda size, own: (size / own).log10()),
+    "dw and dh hold the relative growth, (box − proposal) / proposal; the logarithm of the ratio is asked for.",
+    encoded(right_shift, lambda size, own: (size - own) / own),
+    "A width is x1 − x0; add no pixel to it.",
+    one_too_large,
+    "Box and proposal are exchanged: the first argument is where to go.",
+    lambda boxes, proposals: encode(proposals, boxes),
+    "The order is dx, dy, dw, dh.",
+    lambda boxes, proposals: encode(boxes, proposals)[:, [1, 0, 3, 2]],
 )
-DECODE = (
-    Mistake(
-        "The shifts are added as pixels; dx counts widths of the proposal, dy its heights.",
-        decoded(lambda place, size, shift, new: place + shift, right_grow),
-    ),
-    Mistake(
-        "The shifts are measured in the new size; they count widths and heights of the proposal.",
-        decoded(lambda place, size, shift, new: place + shift * new, right_grow),
-    ),
-    Mistake(SIZES_SWAPPED, decoded(lambda place, size, shift, new: place + shift * size.flip(1), right_grow)),
-    Mistake("The centre goes the wrong way: add the shift.", decoded(lambda p, s, shift, n: p - shift * s, right_grow)),
-    Mistake(
-        "The size is multiplied by 1 + dw; dw is a logarithm, so multiply by exp(dw).",
-        decoded(right_move, lambda size, growth: size * (1 + growth)),
-    ),
-    Mistake(
-        "The size is multiplied by dw itself; dw is a logarithm, so multiply by exp(dw).",
-        decoded(right_move, lambda size, growth: size * growth),
-    ),
-    Mistake(
-        "exp(dw) is a factor: multiply the width by it, do not add it.",
-        decoded(right_move, lambda size, growth: size + growth.exp()),
-    ),
-    Mistake("dw and dh are not used: the size does not change.", decoded(right_move, lambda size, growth: size)),
-    Mistake(
-        "These are centres and sizes; the last step is to corners: centre − size / 2 and centre + size / 2.",
-        lambda corrections, proposals: to_centre(decode(corrections, proposals)),
-    ),
-    Mistake("The box grows from its upper left corner; it should grow around its centre.", from_the_corner),
+DECODE = mistakes(
+    "The shifts are added as pixels; dx counts widths of the proposal, dy its heights.",
+    decoded(lambda place, size, shift, new: place + shift, right_grow),
+    "The shifts are measured in the new size; they count widths and heights of the proposal.",
+    decoded(lambda place, size, shift, new: place + shift * new, right_grow),
+    SIZES_SWAPPED,
+    decoded(lambda place, size, shift, new: place + shift * size.flip(1), right_grow),
+    "The centre goes the wrong way: add the shift.",
+    decoded(lambda p, s, shift, n: p - shift * s, right_grow),
+    "The size is multiplied by 1 + dw; dw is a logarithm, so multiply by exp(dw).",
+    decoded(right_move, lambda size, growth: size * (1 + growth)),
+    "The size is multiplied by dw itself; dw is a logarithm, so multiply by exp(dw).",
+    decoded(right_move, lambda size, growth: size * growth),
+    "exp(dw) is a factor: multiply the width by it, do not add it.",
+    decoded(right_move, lambda size, growth: size + growth.exp()),
+    "dw and dh are not used: the size does not change.",
+    decoded(right_move, lambda size, growth: size),
+    "These are centres and sizes; the last step is to corners: centre − size / 2 and centre + size / 2.",
+    lambda corrections, proposals: to_centre(decode(corrections, proposals)),
+    "The box grows from its upper left corner; it should grow around its centre.",
+    from_the_corner,
 )
-POOL = (
-    Mistake(
-        "The last row and column of the box are missing: from y0 to y1, both included, are y1 − y0 + 1 rows.",
-        pooled(more=0),
-    ),
-    Mistake("This is the mean of each part; RoI pooling keeps its largest value.", mean_of_parts),
-    Mistake("This is one cell of each part; RoI pooling keeps the largest value of all its cells.", corners_of_parts),
-    Mistake(
-        "The parts share no cell; they begin at the floor of i · size / parts and end at the ceiling of (i + 1) · …",
-        pooled(end=torch.floor),
-    ),
-    Mistake("The corners are rounded down here; round them to the nearest cell.", pooled(corners=torch.floor)),
-    Mistake("The box is cut to the map before it is divided; divide first, then cut each part.", cut_first),
-    Mistake(
-        "x and y are exchanged: the box is (x0, y0, x1, y1), the map has rows first.",
-        lambda features, box, size: pool_region(features, box[[1, 0, 3, 2]], size),
-    ),
-    Mistake(
-        "`size` is (height, width): so many parts down, so many across.",
-        lambda features, box, size: pool_region(features, box, size[::-1]),
-    ),
-    Mistake(
-        "You pool the whole map; only the cells of the box count.",
-        lambda features, box, size: F.adaptive_max_pool2d(features, size),
-    ),
+POOL = mistakes(
+    "The last row and column of the box are missing: from y0 to y1, both included, are y1 − y0 + 1 rows.",
+    pooled(more=0),
+    "This is the mean of each part; RoI pooling keeps its largest value.",
+    mean_of_parts,
+    "This is one cell of each part; RoI pooling keeps the largest value of all its cells.",
+    corners_of_parts,
+    "The parts share no cell; they begin at the floor of i · size / parts and end at the ceiling of (i + 1) · …",
+    pooled(end=torch.floor),
+    "The corners are rounded down here; round them to the nearest cell.",
+    pooled(corners=torch.floor),
+    "The box is cut to the map before it is divided; divide first, then cut each part.",
+    cut_first,
+    "x and y are exchanged: the box is (x0, y0, x1, y1), the map has rows first.",
+    lambda features, box, size: pool_region(features, box[[1, 0, 3, 2]], size),
+    "`size` is (height, width): so many parts down, so many across.",
+    lambda features, box, size: pool_region(features, box, size[::-1]),
+    "You pool the whole map; only the cells of the box count.",
+    lambda features, box, size: F.adaptive_max_pool2d(features, size),
 )
-SAMPLE = (
-    Mistake("This is the nearest cell; mix the four around the point.", read(lambda x, y: (round(x), round(y)))),
-    Mistake("This is the cell above and to the left; mix the four around the point.", read(lambda x, y: (0, 0))),
-    Mistake("All four cells weigh alike here; the nearer one should weigh more.", read(lambda x, y: (0.5, 0.5))),
-    Mistake("The weights are exchanged: the nearer a cell, the more it weighs.", read(lambda x, y: (1 - x, 1 - y))),
-    Mistake("You mix along x, but not along y.", read(lambda x, y: (x, 0))),
-    Mistake("You mix along y, but not along x.", read(lambda x, y: (0, y))),
-    Mistake(
-        "x and y are exchanged: x counts columns, and in features[:, row, column] it comes last.",
-        lambda features, x, y: read(lambda *fractions: fractions)(features.mT, x, y),
-    ),
-    Mistake("The fractions of x and y are exchanged in the weights.", read(lambda x, y: (y, x))),
+SAMPLE = mistakes(
+    "This is the nearest cell; mix the four around the point.",
+    read(lambda x, y: (round(x), round(y))),
+    "This is the cell above and to the left; mix the four around the point.",
+    read(lambda x, y: (0, 0)),
+    "All four cells weigh alike here; the nearer one should weigh more.",
+    read(lambda x, y: (0.5, 0.5)),
+    "The weights are exchanged: the nearer a cell, the more it weighs.",
+    read(lambda x, y: (1 - x, 1 - y)),
+    "You mix along x, but not along y.",
+    read(lambda x, y: (x, 0)),
+    "You mix along y, but not along x.",
+    read(lambda x, y: (0, y)),
+    "x and y are exchanged: x counts columns, and in features[:, row, column] it comes last.",
+    lambda features, x, y: read(lambda *fractions: fractions)(features.mT, x, y),
+    "The fractions of x and y are exchanged in the weights.",
+    read(lambda x, y: (y, x)),
 )

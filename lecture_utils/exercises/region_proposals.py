@@ -7,7 +7,7 @@ from lecture_utils.detection.anchors import anchors_over, base_anchors
 from lecture_utils.detection.boxes import nms
 from lecture_utils.detection.matching import match
 from lecture_utils.detection.rpn import RPN
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.exercises.proposal_mistakes import ANSWERS, KEPT, PLACES, SHAPES
 
 SLIDE_MAP = (15, 20)  # height, width: slide 21's map of a 640 × 480 picture

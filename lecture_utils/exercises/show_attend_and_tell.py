@@ -10,7 +10,7 @@ from lecture_utils.captioning.attention import AdditiveScore, ShowAttendTell, do
 from lecture_utils.captioning.decoding import beam_search
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import END, PAD, START, Vocabulary
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.exercises.show_attend_and_tell_mistakes import BEAMS, CLIPPED, CONTEXTS, LOSSES, TERMS, WEIGHTS
 
 SENTENCE = "a red car is behind a person in a blue coat"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, colour_labels
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Mistake, Prediction, mistakes
 
 
 def class_probabilities(scores: Tensor) -> Tensor:
@@ -151,23 +151,19 @@ EXERCISES = (
         cases=score_cases,
         mistakes=(
             *(Mistake(says, function) for says, axes in SUMS for function in _along(*axes)),
-            Mistake(
+            *mistakes(
                 "These are the exponentials. They are positive; dividing by their sum is still to come.",
                 torch.exp,
-            ),
-            Mistake(
                 "These add up to 1, but they are shares of the scores themselves, and some are negative. Take the "
                 "exponential first.",
                 lambda scores: scores / scores.sum(dim=1, keepdim=True),
-            ),
-            Mistake("That is the sigmoid, which treats each class alone: the sum is not 1.", torch.sigmoid),
-            Mistake("These are the logarithms of the probabilities.", lambda scores: scores.log_softmax(dim=1)),
-            Mistake(
+                "That is the sigmoid, which treats each class alone: the sum is not 1.",
+                torch.sigmoid,
+                "These are the logarithms of the probabilities.",
+                lambda scores: scores.log_softmax(dim=1),
                 "This names the best class with certainty. Softmax leaves the others their share.",
                 lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
-            ),
-            # The last: right but for the large scores.
-            Mistake(
+                # The last: right but for the large scores.
                 "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
                 "every score of a pixel shrinks by the same amount: subtract the largest one first.",
                 _naive_softmax,
@@ -217,29 +213,21 @@ EXERCISES = (
         reference=colour_labels,
         shown=painted,  # the package's own looks every byte up in a table, and checks its input
         cases=label_map_cases,
-        mistakes=(
-            Mistake("The ignored pixels must be black.", _without_clamp),
-            Mistake("The ignored pixels must be black; here they are white.", _ignored_in((255, 255, 255))),
-            Mistake(
-                "The ignored pixels got the colour of the last class: as an index, 255 was cut down to 18.",
-                lambda labels: PALETTE[np.minimum(labels, len(PALETTE) - 1)],
-            ),
-            Mistake(
-                "The ignored pixels got the colour of the road: class 0 is a class like any other.",
-                _ignored_in(tuple(PALETTE[0])),
-            ),
-            Mistake(
-                "Red and blue are swapped: that is OpenCV's order. Matplotlib's is red, green, blue.",
-                lambda labels: colour_labels(labels)[..., ::-1],
-            ),
-            Mistake(
-                "The colours go from 0 to 1 here; a picture of type uint8 holds 0 to 255.",
-                lambda labels: colour_labels(labels) / 255,
-            ),
-            Mistake(
-                "The colours stand in the first axis, as PyTorch has it. Matplotlib draws (H, W, 3).",
-                lambda labels: np.moveaxis(colour_labels(labels), -1, 0),
-            ),
+        mistakes=mistakes(
+            "The ignored pixels must be black.",
+            _without_clamp,
+            "The ignored pixels must be black; here they are white.",
+            _ignored_in((255, 255, 255)),
+            "The ignored pixels got the colour of the last class: as an index, 255 was cut down to 18.",
+            lambda labels: PALETTE[np.minimum(labels, len(PALETTE) - 1)],
+            "The ignored pixels got the colour of the road: class 0 is a class like any other.",
+            _ignored_in(tuple(PALETTE[0])),
+            "Red and blue are swapped: that is OpenCV's order. Matplotlib's is red, green, blue.",
+            lambda labels: colour_labels(labels)[..., ::-1],
+            "The colours go from 0 to 1 here; a picture of type uint8 holds 0 to 255.",
+            lambda labels: colour_labels(labels) / 255,
+            "The colours stand in the first axis, as PyTorch has it. Matplotlib draws (H, W, 3).",
+            lambda labels: np.moveaxis(colour_labels(labels), -1, 0),
         ),
         hints=(
             "PALETTE is an array (19, 3): row 0 is the colour of class 0. What is PALETTE[labels], for a whole array?",
@@ -256,54 +244,35 @@ EXERCISES = (
         difficulty=2,
         reference=class_iou,
         cases=iou_cases,
-        mistakes=(
-            Mistake(
-                "Pixels whose target is 255 are counted. Whatever is predicted there is neither right nor wrong.",
-                _counts_ignored,
+        mistakes=mistakes(
+            "Pixels whose target is 255 are counted. Whatever is predicted there is neither right nor wrong.",
+            _counts_ignored,
+            "That is the share of all pixels, not of the union: everything that is another class in both maps "
+            "dilutes the score.",
+            _of_counted(lambda p, t: (p & t).mean()),
+            "That is the pixel accuracy of this class against the rest: agreeing that a pixel is something else "
+            "must not count.",
+            _of_counted(lambda p, t: (p == t).mean()),
+            "That is the recall, intersection over target. Pixels wrongly given to the class must count, too.",
+            _of_counted(lambda p, t: (p & t).sum() / t.sum()),
+            "That is the precision, intersection over prediction. Pixels that were missed must count, too.",
+            _of_counted(lambda p, t: (p & t).sum() / p.sum()),
+            "The union counts the pixels of the intersection twice: subtract them once.",
+            _of_counted(lambda p, t: (p & t).sum() / (p.sum() + t.sum())),
+            "That is the Dice score: the intersection twice over the sum of both. IoU divides by the union.",
+            _of_counted(lambda p, t: 2 * (p & t).sum() / (p.sum() + t.sum())),
+            "That is the pixel accuracy over all classes. IoU looks at one class: pixels that are another class in "
+            "both maps do not count.",
+            lambda predicted, target, index: float((predicted == target)[target != IGNORE_INDEX].mean()),
+            "That is the pixel accuracy over all classes, with the ignored pixels. IoU looks at one class.",
+            lambda predicted, target, index: float((predicted == target).mean()),
+            "The numerator counts every pixel on which the maps agree. Count those where both are the class.",
+            lambda predicted, target, index: float(
+                (predicted == target)[target != IGNORE_INDEX].sum()
+                / ((predicted == index) | (target == index))[target != IGNORE_INDEX].sum()
             ),
-            Mistake(
-                "That is the share of all pixels, not of the union: everything that is another class in both maps "
-                "dilutes the score.",
-                _of_counted(lambda p, t: (p & t).mean()),
-            ),
-            Mistake(
-                "That is the pixel accuracy of this class against the rest: agreeing that a pixel is something else "
-                "must not count.",
-                _of_counted(lambda p, t: (p == t).mean()),
-            ),
-            Mistake(
-                "That is the recall, intersection over target. Pixels wrongly given to the class must count, too.",
-                _of_counted(lambda p, t: (p & t).sum() / t.sum()),
-            ),
-            Mistake(
-                "That is the precision, intersection over prediction. Pixels that were missed must count, too.",
-                _of_counted(lambda p, t: (p & t).sum() / p.sum()),
-            ),
-            Mistake(
-                "The union counts the pixels of the intersection twice: subtract them once.",
-                _of_counted(lambda p, t: (p & t).sum() / (p.sum() + t.sum())),
-            ),
-            Mistake(
-                "That is the Dice score: the intersection twice over the sum of both. IoU divides by the union.",
-                _of_counted(lambda p, t: 2 * (p & t).sum() / (p.sum() + t.sum())),
-            ),
-            Mistake(
-                "That is the pixel accuracy over all classes. IoU looks at one class: pixels that are another class in "
-                "both maps do not count.",
-                lambda predicted, target, index: float((predicted == target)[target != IGNORE_INDEX].mean()),
-            ),
-            Mistake(
-                "That is the pixel accuracy over all classes, with the ignored pixels. IoU looks at one class.",
-                lambda predicted, target, index: float((predicted == target).mean()),
-            ),
-            Mistake(
-                "The numerator counts every pixel on which the maps agree. Count those where both are the class.",
-                lambda predicted, target, index: float(
-                    (predicted == target)[target != IGNORE_INDEX].sum()
-                    / ((predicted == index) | (target == index))[target != IGNORE_INDEX].sum()
-                ),
-            ),
-            Mistake("That is the intersection alone; divide by the union.", _of_counted(lambda p, t: (p & t).sum())),
+            "That is the intersection alone; divide by the union.",
+            _of_counted(lambda p, t: (p & t).sum()),
         ),
         hints=(
             "Make two maps of booleans: where the class is predicted, where it is true. How do you join them?",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 from lecture_utils.segmentation.convolution_matrix import convolution_row
 from lecture_utils.segmentation.transposed import coverage, stamp, transposed_convolution, transposed_size
 
@@ -204,21 +204,22 @@ EXERCISES = (
         difficulty=1,
         reference=convolution_row,
         cases=row_cases,
-        mistakes=(
-            Mistake(
-                "You flipped the kernel. Mathematics does that for a convolution; networks, and the slide, do not.",
-                row_flipped,
-            ),
-            Mistake("`at` is (vertical, horizontal): the first number counts rows, the second columns.", row_swapped),
-            Mistake("The kernel's rows and columns are swapped.", row_of_turned_kernel),
-            Mistake("A pixel's row begins at row · width, not at row · height.", row_of_wrong_width),
-            Mistake("The kernel lies in the right place, but this is still a picture: flatten it.", row_as_picture),
-            Mistake("You read the picture column by column; `x.flatten()` reads it row by row.", row_by_columns),
-            Mistake(
-                "The kernel's entries stand one after another here. In the image, the kernel's next row lies a whole "
-                "image row further on.",
-                row_without_gaps,
-            ),
+        mistakes=mistakes(
+            "You flipped the kernel. Mathematics does that for a convolution; networks, and the slide, do not.",
+            row_flipped,
+            "`at` is (vertical, horizontal): the first number counts rows, the second columns.",
+            row_swapped,
+            "The kernel's rows and columns are swapped.",
+            row_of_turned_kernel,
+            "A pixel's row begins at row · width, not at row · height.",
+            row_of_wrong_width,
+            "The kernel lies in the right place, but this is still a picture: flatten it.",
+            row_as_picture,
+            "You read the picture column by column; `x.flatten()` reads it row by row.",
+            row_by_columns,
+            "The kernel's entries stand one after another here. In the image, the kernel's next row lies a whole "
+            "image row further on.",
+            row_without_gaps,
         ),
         because="All rows are this one, shifted: sixteen columns, but still only nine numbers to learn.",
         hints=(
@@ -234,27 +235,23 @@ EXERCISES = (
         difficulty=2,
         reference=stamp,
         cases=stamp_cases,
-        mistakes=(
-            Mistake("Where two stamps overlap the later one wins here; they must add up (+=).", stamp_over),
-            Mistake("`stride` moves your stamps to the right only; it moves them down, too.", stamp_one_axis),
-            Mistake(
-                "The stamps lie one pixel apart, whatever the stride: (i, j) begins at (i, j) · stride.",
-                stamp_one_apart,
-            ),
-            Mistake(
-                "The output is `stride` too large: the last stamp begins at (h − 1) · stride, not at h · stride.",
-                stamp_with_room,
-            ),
-            Mistake("The kernel is flipped. A transposed convolution stamps it as it is.", stamp_flipped),
-            Mistake("You average where stamps overlap; a transposed convolution only adds.", stamp_averaged),
-            Mistake(
-                "Your stamps lie side by side, a kernel's width apart. They begin `stride` apart, so they may overlap.",
-                stamp_side_by_side,
-            ),
-            Mistake(
-                "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
-                stamp_cut,
-            ),
+        mistakes=mistakes(
+            "Where two stamps overlap the later one wins here; they must add up (+=).",
+            stamp_over,
+            "`stride` moves your stamps to the right only; it moves them down, too.",
+            stamp_one_axis,
+            "The stamps lie one pixel apart, whatever the stride: (i, j) begins at (i, j) · stride.",
+            stamp_one_apart,
+            "The output is `stride` too large: the last stamp begins at (h − 1) · stride, not at h · stride.",
+            stamp_with_room,
+            "The kernel is flipped. A transposed convolution stamps it as it is.",
+            stamp_flipped,
+            "You average where stamps overlap; a transposed convolution only adds.",
+            stamp_averaged,
+            "Your stamps lie side by side, a kernel's width apart. They begin `stride` apart, so they may overlap.",
+            stamp_side_by_side,
+            "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
+            stamp_cut,
         ),
         because="Each column of Cᵀ is one stamp; the product adds the stamps up.",
         hints=(
@@ -294,53 +291,32 @@ EXERCISES = (
         difficulty=2,
         reference=transposed_size,
         cases=size_cases,
-        mistakes=(
-            Mistake(
-                "This is the size of a *convolution's* output; the transposed one goes back.",
-                lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1,
-            ),
-            Mistake(
-                "That is right without padding. Now `padding` is cut off at both ends, and `output_padding` comes back "
-                "at one; with a dilation the kernel grows, too.",
-                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k,
-            ),
-            Mistake(
-                "Between n stamps there are n − 1 steps of `stride`, and the last stamp adds the whole kernel.",
-                lambda n, k, s=1, p=0, op=0, d=1: n * s + k - 1,
-            ),
-            Mistake(
-                "`output_padding` makes the output larger: it takes back some of what `padding` cut off.",
-                lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d) - op,
-            ),
-            Mistake("`padding` is cut off at both ends.", lambda *args: transposed_size(*args) + padding_of(*args)),
-            Mistake(
-                "In a transposed convolution `padding` makes the output smaller: it names what is cut off.",
-                lambda *args: transposed_size(*args) + 4 * padding_of(*args),
-            ),
-            Mistake(
-                "Between n stamps there are n − 1 steps of `stride`; the last stamp then adds the kernel.",
-                lambda n, *args: transposed_size(n + 1, *args),
-            ),
-            Mistake(
-                "size · stride is what a decoder wants. Kernel, padding and output_padding decide if it comes out.",
-                lambda n, k, s=1, p=0, op=0, d=1: n * s,
-            ),
-            Mistake(
-                "`output_padding` is missing: it is added at the end.",
-                lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d),
-            ),
-            Mistake(
-                "A dilated kernel spans dilation · (kernel_size − 1) + 1 pixels.",
-                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k - 2 * p + op,
-            ),
-            Mistake(
-                "Almost: between k entries there are k − 1 gaps, so the kernel spans dilation · (k − 1) + 1 pixels.",
-                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + d * k - 2 * p + op,
-            ),
-            Mistake(
-                "You stop where the last stamp begins; its kernel has a length.",
-                lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + 1 - 2 * p + op,
-            ),
+        mistakes=mistakes(
+            "This is the size of a *convolution's* output; the transposed one goes back.",
+            lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1,
+            "That is right without padding. Now `padding` is cut off at both ends, and `output_padding` comes back "
+            "at one; with a dilation the kernel grows, too.",
+            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k,
+            "Between n stamps there are n − 1 steps of `stride`, and the last stamp adds the whole kernel.",
+            lambda n, k, s=1, p=0, op=0, d=1: n * s + k - 1,
+            "`output_padding` makes the output larger: it takes back some of what `padding` cut off.",
+            lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d) - op,
+            "`padding` is cut off at both ends.",
+            lambda *args: transposed_size(*args) + padding_of(*args),
+            "In a transposed convolution `padding` makes the output smaller: it names what is cut off.",
+            lambda *args: transposed_size(*args) + 4 * padding_of(*args),
+            "Between n stamps there are n − 1 steps of `stride`; the last stamp then adds the kernel.",
+            lambda n, *args: transposed_size(n + 1, *args),
+            "size · stride is what a decoder wants. Kernel, padding and output_padding decide if it comes out.",
+            lambda n, k, s=1, p=0, op=0, d=1: n * s,
+            "`output_padding` is missing: it is added at the end.",
+            lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d),
+            "A dilated kernel spans dilation · (kernel_size − 1) + 1 pixels.",
+            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k - 2 * p + op,
+            "Almost: between k entries there are k − 1 gaps, so the kernel spans dilation · (k − 1) + 1 pixels.",
+            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + d * k - 2 * p + op,
+            "You stop where the last stamp begins; its kernel has a length.",
+            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + 1 - 2 * p + op,
         ),
         because="With kernel 4, stride 2 and padding 1 this is 2 · size: a decoder's favourite choice.",
         hints=(
@@ -356,27 +332,23 @@ EXERCISES = (
         difficulty=3,
         reference=coverage,
         cases=coverage_cases,
-        mistakes=(
-            Mistake("You say *whether* a pixel is reached. Count how often: add 1 for each stamp.", coverage_of_ones),
-            Mistake("`padding` is not cut off.", coverage_uncut),
-            Mistake(
-                "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
-                coverage_cut_to_nothing,
-            ),
-            Mistake("`padding` is cut off at the top and left only; it goes at all four sides.", coverage_cut_once),
-            Mistake(
-                "`padding` is cut off at the bottom and right only; it goes at all four sides.",
-                coverage_cut_at_the_other_end,
-            ),
-            Mistake(
-                "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
-                coverage_cut_at_the_end,
-            ),
-            Mistake("These are shares. Give the number of values, a whole number as a float.", coverage_as_share),
-            Mistake(
-                "The counts of the two axes multiply: 2 stamps down and 2 across meet as 4, not as 2 + 2.",
-                coverage_added_axes,
-            ),
+        mistakes=mistakes(
+            "You say *whether* a pixel is reached. Count how often: add 1 for each stamp.",
+            coverage_of_ones,
+            "`padding` is not cut off.",
+            coverage_uncut,
+            "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
+            coverage_cut_to_nothing,
+            "`padding` is cut off at the top and left only; it goes at all four sides.",
+            coverage_cut_once,
+            "`padding` is cut off at the bottom and right only; it goes at all four sides.",
+            coverage_cut_at_the_other_end,
+            "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
+            coverage_cut_at_the_end,
+            "These are shares. Give the number of values, a whole number as a float.",
+            coverage_as_share,
+            "The counts of the two axes multiply: 2 stamps down and 2 across meet as 4, not as 2 + 2.",
+            coverage_added_axes,
         ),
         because="The counts are even inside when the stride divides the kernel size.",
         hints=(

@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
 from lecture_utils.datasets.pairs import nearest_class
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Mistake, Prediction, mistakes
 from lecture_utils.exercises.unet_mistakes import (
     COLOURS,
     IDS,
@@ -166,27 +166,28 @@ EXERCISES = (
         difficulty=2,
         reference=output_size,
         cases=sizes,
-        mistakes=(
-            Mistake("The two convolutions at the bottom are missing.", walk(bottom=0)),
-            Mistake("On the way up there are two convolutions behind each doubling, too.", walk(up=0)),
-            Mistake("On the way down two convolutions stand before each halving, too.", walk(down=0)),
-            Mistake(
-                "Each level has two convolutions, and each takes off two pixels, one on either side: four in all.",
-                walk(down=2, bottom=2, up=2),
-            ),
-            Mistake("Each level was walked once too often.", walk(extra=1)),
-            Mistake("One level is missing on either way.", walk(extra=-1)),
-            Mistake("That is the size with padding. These convolutions are valid.", lambda size, depth: size),
-            Mistake(
-                "That is the size at the bottom of the U. The way up is still to come.",
-                lambda size, depth: (output_size(size, depth) + 4 * (2**depth - 1)) // 2**depth,
-            ),
-            Mistake(
-                "As many pixels are lost whatever the depth? What a convolution loses far down is lost 2, 4, 8 times "
-                "in pixels of the image.",
-                lambda size, depth: size - 4 * (2 * depth + 1),
-            ),
-            Mistake("184 pixels are lost at depth 4 only.", lambda size, depth: size - 184),
+        mistakes=mistakes(
+            "The two convolutions at the bottom are missing.",
+            walk(bottom=0),
+            "On the way up there are two convolutions behind each doubling, too.",
+            walk(up=0),
+            "On the way down two convolutions stand before each halving, too.",
+            walk(down=0),
+            "Each level has two convolutions, and each takes off two pixels, one on either side: four in all.",
+            walk(down=2, bottom=2, up=2),
+            "Each level was walked once too often.",
+            walk(extra=1),
+            "One level is missing on either way.",
+            walk(extra=-1),
+            "That is the size with padding. These convolutions are valid.",
+            lambda size, depth: size,
+            "That is the size at the bottom of the U. The way up is still to come.",
+            lambda size, depth: (output_size(size, depth) + 4 * (2**depth - 1)) // 2**depth,
+            "As many pixels are lost whatever the depth? What a convolution loses far down is lost 2, 4, 8 times "
+            "in pixels of the image.",
+            lambda size, depth: size - 4 * (2 * depth + 1),
+            "184 pixels are lost at depth 4 only.",
+            lambda size, depth: size - 184,
         ),
         hints=(
             "Follow one number through the U. What do two valid 3 × 3 convolutions make of a side of n pixels?",
@@ -203,54 +204,36 @@ EXERCISES = (
         reference=crop_and_concat,
         shown=CropAndConcat,
         cases=copies,
-        mistakes=(
-            Mistake(
-                "That is the top left corner of the copy. x belongs to its centre.",
-                cropped(lambda r, c: 0, lambda r, c: 0),
-            ),
-            Mistake(
-                "That is the bottom right corner of the copy. x belongs to its centre.",
-                cropped(lambda r, c: r, lambda r, c: c),
-            ),
-            Mistake(
-                "Height and width are confused: what is cut above depends on the heights, what is cut on the left on "
-                "the widths.",
-                cropped(lambda r, c: c // 2, lambda r, c: r // 2),
-            ),
-            Mistake(
-                "One number of pixels was cut above and on the left; heights and widths may differ by different "
-                "numbers.",
-                cropped(lambda r, c: r // 2, lambda r, c: r // 2),
-            ),
-            Mistake(
-                "One number of pixels was cut above and on the left; heights and widths may differ by different "
-                "numbers.",
-                cropped(lambda r, c: c // 2, lambda r, c: c // 2),
-            ),
-            Mistake(
-                "The channels of x come first here. The copy's come first.", joined(lambda a, b: torch.cat([b, a], 1))
-            ),
-            Mistake("The two were added. A U-Net keeps both: channels beside channels.", joined(torch.add)),
-            Mistake(
-                "They were put one behind the other in the batch. Channels are axis 1.",
-                joined(lambda a, b: torch.cat([a, b])),
-            ),
-            Mistake(
-                "They were put one below the other. Channels are axis 1.", joined(lambda a, b: torch.cat([a, b], 2))
-            ),
-            Mistake(
-                "They were put side by side as pictures. Channels are axis 1.",
-                joined(lambda a, b: torch.cat([a, b], 3)),
-            ),
-            Mistake("That is the cropped copy alone.", joined(lambda a, b: a)),
-            Mistake(
-                "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.", resized
-            ),
-            Mistake(
-                "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
-                lambda skip, x: resized(skip, x, "bilinear"),
-            ),
-            Mistake("x was padded to the size of the copy. Here the copy is cut to the size of x.", padded),
+        mistakes=mistakes(
+            "That is the top left corner of the copy. x belongs to its centre.",
+            cropped(lambda r, c: 0, lambda r, c: 0),
+            "That is the bottom right corner of the copy. x belongs to its centre.",
+            cropped(lambda r, c: r, lambda r, c: c),
+            "Height and width are confused: what is cut above depends on the heights, what is cut on the left on "
+            "the widths.",
+            cropped(lambda r, c: c // 2, lambda r, c: r // 2),
+            "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
+            cropped(lambda r, c: r // 2, lambda r, c: r // 2),
+            "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
+            cropped(lambda r, c: c // 2, lambda r, c: c // 2),
+            "The channels of x come first here. The copy's come first.",
+            joined(lambda a, b: torch.cat([b, a], 1)),
+            "The two were added. A U-Net keeps both: channels beside channels.",
+            joined(torch.add),
+            "They were put one behind the other in the batch. Channels are axis 1.",
+            joined(lambda a, b: torch.cat([a, b])),
+            "They were put one below the other. Channels are axis 1.",
+            joined(lambda a, b: torch.cat([a, b], 2)),
+            "They were put side by side as pictures. Channels are axis 1.",
+            joined(lambda a, b: torch.cat([a, b], 3)),
+            "That is the cropped copy alone.",
+            joined(lambda a, b: a),
+            "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
+            resized,
+            "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
+            lambda skip, x: resized(skip, x, "bilinear"),
+            "x was padded to the size of the copy. Here the copy is cut to the size of x.",
+            padded,
         ),
         hints=(
             "How many rows has the copy more than x? Half of them go above, half below.",
@@ -267,49 +250,34 @@ EXERCISES = (
         difficulty=2,
         reference=nearest_class,
         cases=masks,
-        mistakes=(
-            Mistake(
-                "Numbers of type uint8 go from 0 to 255 and begin anew: 70 - 128 is 198, and the square of 16 is 0. "
-                "Turn the mask into a larger type first, as mask.astype(int).",
-                wraps_around,
-            ),
-            Mistake(
-                "Black has no row in PALETTE, and now counts as the darkest class. It means ignored: 255.",
-                by_distance(squares, colours=PALETTE, ids=IDS[:-1]),
-            ),
-            Mistake(
-                "Black is a twentieth colour here, with number 19. Its label is IGNORE_INDEX, 255.",
-                by_distance(squares, ids=NUMBERS),
-            ),
-            Mistake(
-                "That is the distance along the axes, |Δr| + |Δg| + |Δb|. Here it is the straight one: squares.",
-                by_distance(lambda d: np.abs(d).sum(-1)),
-            ),
-            Mistake(
-                "That is the largest difference of the three. Here it is the straight distance: the sum of squares.",
-                by_distance(lambda d: np.abs(d).max(-1)),
-            ),
-            Mistake("The differences were added with their signs, so they cancel.", by_distance(lambda d: d.sum(-1))),
-            Mistake(
-                "The differences were added with their signs, so they cancel.", by_distance(lambda d: np.abs(d.sum(-1)))
-            ),
-            Mistake("That is the class of the farthest colour.", by_distance(squares, choose=np.argmax)),
-            Mistake(
-                "Red and blue are swapped: that is OpenCV's order.", by_distance(squares, colours=COLOURS[:, ::-1])
-            ),
-            Mistake(
-                "Only exact colours are recognised. JPEG has changed most of them a little.",
-                exact_colours(IGNORE_INDEX),
-            ),
-            Mistake("Only exact colours are recognised. JPEG has changed most of them a little.", exact_colours(0)),
-            Mistake(
-                "That is the nearest colour itself. Its class is asked for.",
-                lambda mask: COLOURS[by_distance(squares, ids=NUMBERS)(mask)],
-            ),
-            Mistake(
-                "Those are the distances to all colours; argmin over the last axis names the nearest.",
-                lambda mask: squares(mask[..., None, :].astype(int) - COLOURS.astype(int)),
-            ),
+        mistakes=mistakes(
+            "Numbers of type uint8 go from 0 to 255 and begin anew: 70 - 128 is 198, and the square of 16 is 0. "
+            "Turn the mask into a larger type first, as mask.astype(int).",
+            wraps_around,
+            "Black has no row in PALETTE, and now counts as the darkest class. It means ignored: 255.",
+            by_distance(squares, colours=PALETTE, ids=IDS[:-1]),
+            "Black is a twentieth colour here, with number 19. Its label is IGNORE_INDEX, 255.",
+            by_distance(squares, ids=NUMBERS),
+            "That is the distance along the axes, |Δr| + |Δg| + |Δb|. Here it is the straight one: squares.",
+            by_distance(lambda d: np.abs(d).sum(-1)),
+            "That is the largest difference of the three. Here it is the straight distance: the sum of squares.",
+            by_distance(lambda d: np.abs(d).max(-1)),
+            "The differences were added with their signs, so they cancel.",
+            by_distance(lambda d: d.sum(-1)),
+            "The differences were added with their signs, so they cancel.",
+            by_distance(lambda d: np.abs(d.sum(-1))),
+            "That is the class of the farthest colour.",
+            by_distance(squares, choose=np.argmax),
+            "Red and blue are swapped: that is OpenCV's order.",
+            by_distance(squares, colours=COLOURS[:, ::-1]),
+            "Only exact colours are recognised. JPEG has changed most of them a little.",
+            exact_colours(IGNORE_INDEX),
+            "Only exact colours are recognised. JPEG has changed most of them a little.",
+            exact_colours(0),
+            "That is the nearest colour itself. Its class is asked for.",
+            lambda mask: COLOURS[by_distance(squares, ids=NUMBERS)(mask)],
+            "Those are the distances to all colours; argmin over the last axis names the nearest.",
+            lambda mask: squares(mask[..., None, :].astype(int) - COLOURS.astype(int)),
         ),
         hints=(
             "mask[:, :, None, :] is (H, W, 1, 3), and PALETTE is (19, 3). What shape has their difference?",
@@ -327,41 +295,42 @@ EXERCISES = (
         reference=pixel_loss,
         cases=scored_pixels,
         mistakes=(
-            Mistake(
+            *mistakes(
                 "exp(1000) is more than a float32 can hold, so the result is nan. Use log_softmax, or subtract the "
                 "largest score first.",
                 overflows,
-            ),
-            Mistake(
                 "The sum was divided by the number of pixels. The formula divides it by the sum of their weights.",
                 from_logs(lambda logs, w, counted: (logs * w)[counted].mean()),
-            ),
-            Mistake(
                 "The sum was divided by the number of all pixels, the ignored ones too.",
                 from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / logs.numel()),
-            ),
-            Mistake(
                 "The weights are missing: every pixel counts alike.",
                 from_logs(lambda logs, w, counted: logs[counted].mean()),
-            ),
-            Mistake(
                 "That is the sum. Divide it by the sum of the weights.",
                 from_logs(lambda logs, w, counted: (logs * w)[counted].sum()),
-            ),
-            Mistake(
                 "The ignored pixels still count below the fraction line.",
                 from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w.sum()),
-            ),
-            Mistake("The ignored pixels count as class 0, the road.", ignored_as_road),
-            Mistake("The ignored pixels count as the last class.", ignored_as_last),
-            Mistake("The minus sign is missing: a loss falls when the probability rises.", without_minus),
-            Mistake("The logarithm is missing: this is the mean probability, with a minus sign.", without_logarithm),
-            Mistake("The softmax is missing: these are scores, not logarithms of probabilities.", without_softmax),
-            Mistake("The softmax was taken twice: F.cross_entropy takes the scores themselves.", twice_softmax),
-            Mistake("The weights belong to the losses of the pixels, not to the scores.", weights_scores),
-            Mistake(
+                "The ignored pixels count as class 0, the road.",
+                ignored_as_road,
+                "The ignored pixels count as the last class.",
+                ignored_as_last,
+                "The minus sign is missing: a loss falls when the probability rises.",
+                without_minus,
+                "The logarithm is missing: this is the mean probability, with a minus sign.",
+                without_logarithm,
+                "The softmax is missing: these are scores, not logarithms of probabilities.",
+                without_softmax,
+                "The softmax was taken twice: F.cross_entropy takes the scores themselves.",
+                twice_softmax,
+                "The weights belong to the losses of the pixels, not to the scores.",
+                weights_scores,
                 "Each image was averaged by itself. The formula has one sum over all pixels of the batch.",
                 image_by_image,
+                "That is the logarithm to base 2. The natural one is meant.",
+                lambda scores, labels, weights: pixel_loss(scores, labels, weights) / np.log(2),
+                "That is one loss a pixel. Sum them, each times its weight, and divide by the sum of the weights.",
+                lambda scores, labels, weights: F.cross_entropy(
+                    scores, labels, weights, ignore_index=IGNORE_INDEX, reduction="none"
+                ),
             ),
             *(
                 Mistake(
@@ -369,16 +338,6 @@ EXERCISES = (
                     from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w[counted].sum(), dim=dim),
                 )
                 for dim in (0, 2, 3)
-            ),
-            Mistake(
-                "That is the logarithm to base 2. The natural one is meant.",
-                lambda scores, labels, weights: pixel_loss(scores, labels, weights) / np.log(2),
-            ),
-            Mistake(
-                "That is one loss a pixel. Sum them, each times its weight, and divide by the sum of the weights.",
-                lambda scores, labels, weights: F.cross_entropy(
-                    scores, labels, weights, ignore_index=IGNORE_INDEX, reduction="none"
-                ),
             ),
         ),
         hints=(

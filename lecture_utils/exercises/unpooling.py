@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Mistake, Prediction, mistakes
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, nearest_unpool, unpooled_size
 
 SLIDE_SMALL = torch.tensor([[1.0, 2], [3, 4]])[None, None]
@@ -137,113 +137,80 @@ TILED = Mistake(
 
 ENLARGE = (
     TILED,
-    Mistake("This is the bed of nails: one pixel of each block. Fill the whole block.", bed_of_nails),
-    Mistake(
+    *mistakes(
+        "This is the bed of nails: one pixel of each block. Fill the whole block.",
+        bed_of_nails,
         "These values lie between the neighbours (bilinear); copy the nearest one.",
         lambda x, factor: F.interpolate(x, scale_factor=factor, mode="bilinear"),
+        "The rows are repeated, the columns are not.",
+        lambda x, factor: nearest_unpool(x, (factor, 1)),
+        "The columns are repeated, the rows are not.",
+        lambda x, factor: nearest_unpool(x, (1, factor)),
     ),
-    Mistake("The rows are repeated, the columns are not.", lambda x, factor: nearest_unpool(x, (factor, 1))),
-    Mistake("The columns are repeated, the rows are not.", lambda x, factor: nearest_unpool(x, (1, factor))),
 )
 NAIL = (
     TILED,
-    Mistake("This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.", nearest_unpool),
-    Mistake("The nails stand together and the zeros behind them; each nail needs its own block.", zeros_at_the_end),
-    Mistake(
+    *mistakes(
+        "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
+        nearest_unpool,
+        "The nails stand together and the zeros behind them; each nail needs its own block.",
+        zeros_at_the_end,
         "The nails stand in the lower right corner of their blocks; the slide has the upper left.",
         nails_at(lambda factor: factor - 1),
-    ),
-    Mistake(
         "The nails stand in the middle of their blocks; the slide has the upper left corner.",
         nails_at(lambda factor: factor // 2),
-    ),
-    Mistake(
         "The zeros behind the last nail are missing: the last block is as large as the others.",
         no_zeros_behind_the_last_nail,
     ),
 )
-POOL = (
-    Mistake(
-        "This is average pooling: take the largest value of each window, not the mean.",
-        lambda x, kernel_size: (F.avg_pool2d(x, kernel_size), max_pool(x, kernel_size)[1]),
-    ),
-    Mistake("Of several equal values you remember the last; the first one counts.", last_of_equals),
-    Mistake(
-        "The positions count inside each window (0, 1, 2, 3); they must count through the whole map.",
-        positions(lambda row, column, height, width, k: row % k * k + column % k),
-    ),
-    Mistake(
-        "The positions count column by column; count along the rows: row · width + column.",
-        positions(lambda row, column, height, width, k: column * height + row),
-    ),
-    Mistake(
-        "row · height + column is right on square maps only: a row is as long as the map is wide.",
-        positions(lambda row, column, height, width, k: row * height + column),
-    ),
-    Mistake(
-        "The positions count along rows of the small map; they must count along those of the input.",
-        positions(lambda row, column, height, width, k: row * (width // k) + column),
-    ),
-    Mistake(
-        "Pixels that fill no window are dropped from the pooling, but the positions count them: a row is width long.",
-        positions(lambda row, column, height, width, k: row * (width // k * k) + column),
-    ),
-    Mistake(
-        "These are the upper left corners of the windows, not the positions of the largest values.",
-        positions(lambda row, column, height, width, k: (row - row % k) * width + column - column % k),
-    ),
-    Mistake(
-        "Inside the window the positions are right, but window number i begins at row i · kernel_size, not at row i; "
-        "columns alike.",
-        positions(lambda row, column, height, width, k: (row // k + row % k) * width + column // k + column % k),
-    ),
-    Mistake(
-        "The positions are too large by 1: the first pixel is number 0.",
-        positions(lambda row, column, height, width, k: row * width + column + 1),
-    ),
-    Mistake(
-        "The positions go on counting from map to map; each channel of each image begins at 0.",
-        counted_through_the_batch,
-    ),
-    Mistake(
-        "The two results are in the wrong order: values first, then indices.",
-        lambda x, kernel_size: max_pool(x, kernel_size)[::-1],
-    ),
-    Mistake(
-        "The values alone are right; return the positions, too.", lambda x, kernel_size: max_pool(x, kernel_size)[0]
-    ),
-    Mistake(
-        "The rest at the border is no full window; drop it.",
-        lambda x, kernel_size: F.max_pool2d(x, kernel_size, ceil_mode=True, return_indices=True),
-    ),
-    Mistake(
-        "Your windows overlap: the next one begins kernel_size pixels further on, not one.",
-        lambda x, kernel_size: max_pool(x, kernel_size, stride=1),
-    ),
+POOL = mistakes(
+    "This is average pooling: take the largest value of each window, not the mean.",
+    lambda x, kernel_size: (F.avg_pool2d(x, kernel_size), max_pool(x, kernel_size)[1]),
+    "Of several equal values you remember the last; the first one counts.",
+    last_of_equals,
+    "The positions count inside each window (0, 1, 2, 3); they must count through the whole map.",
+    positions(lambda row, column, height, width, k: row % k * k + column % k),
+    "The positions count column by column; count along the rows: row · width + column.",
+    positions(lambda row, column, height, width, k: column * height + row),
+    "row · height + column is right on square maps only: a row is as long as the map is wide.",
+    positions(lambda row, column, height, width, k: row * height + column),
+    "The positions count along rows of the small map; they must count along those of the input.",
+    positions(lambda row, column, height, width, k: row * (width // k) + column),
+    "Pixels that fill no window are dropped from the pooling, but the positions count them: a row is width long.",
+    positions(lambda row, column, height, width, k: row * (width // k * k) + column),
+    "These are the upper left corners of the windows, not the positions of the largest values.",
+    positions(lambda row, column, height, width, k: (row - row % k) * width + column - column % k),
+    "Inside the window the positions are right, but window number i begins at row i · kernel_size, not at row i; "
+    "columns alike.",
+    positions(lambda row, column, height, width, k: (row // k + row % k) * width + column // k + column % k),
+    "The positions are too large by 1: the first pixel is number 0.",
+    positions(lambda row, column, height, width, k: row * width + column + 1),
+    "The positions go on counting from map to map; each channel of each image begins at 0.",
+    counted_through_the_batch,
+    "The two results are in the wrong order: values first, then indices.",
+    lambda x, kernel_size: max_pool(x, kernel_size)[::-1],
+    "The values alone are right; return the positions, too.",
+    lambda x, kernel_size: max_pool(x, kernel_size)[0],
+    "The rest at the border is no full window; drop it.",
+    lambda x, kernel_size: F.max_pool2d(x, kernel_size, ceil_mode=True, return_indices=True),
+    "Your windows overlap: the next one begins kernel_size pixels further on, not one.",
+    lambda x, kernel_size: max_pool(x, kernel_size, stride=1),
 )
-PUT_BACK = (
-    Mistake(
-        "Each value fills its block; it belongs at its one remembered position.",
-        lambda x, indices, output_size: F.interpolate(x, output_size),
-    ),
-    Mistake("This is the bed of nails: you do not use the remembered positions.", nails_without_positions),
-    Mistake("Where a position occurs twice you add the values; put one there, do not add.", added),
-    Mistake(
-        "All maps use the positions of the first one; each channel of each image has its own.",
-        misread(lambda position, height, width: position[:1, :1].expand_as(position)),
-    ),
-    Mistake(
-        "All channels use the positions of the first one; each has its own.",
-        misread(lambda position, height, width: position[:, :1].expand_as(position)),
-    ),
-    Mistake(
-        "Row and column are exchanged: row = position // width, column = position % width.",
-        misread(lambda position, height, width: position % height * width + position // height),
-    ),
-    Mistake(
-        "The places are right, but each holds 1; put the values of x there.",
-        lambda x, indices, output_size: max_unpool(torch.ones_like(x), indices, output_size),
-    ),
+PUT_BACK = mistakes(
+    "Each value fills its block; it belongs at its one remembered position.",
+    lambda x, indices, output_size: F.interpolate(x, output_size),
+    "This is the bed of nails: you do not use the remembered positions.",
+    nails_without_positions,
+    "Where a position occurs twice you add the values; put one there, do not add.",
+    added,
+    "All maps use the positions of the first one; each channel of each image has its own.",
+    misread(lambda position, height, width: position[:1, :1].expand_as(position)),
+    "All channels use the positions of the first one; each has its own.",
+    misread(lambda position, height, width: position[:, :1].expand_as(position)),
+    "Row and column are exchanged: row = position // width, column = position % width.",
+    misread(lambda position, height, width: position % height * width + position // height),
+    "The places are right, but each holds 1; put the values of x there.",
+    lambda x, indices, output_size: max_unpool(torch.ones_like(x), indices, output_size),
 )
 
 EXERCISES = (

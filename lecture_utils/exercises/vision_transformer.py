@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
-from lecture_utils.exercises.engine import Case, Exercise, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.exercises.vision_transformer_mistakes import RESIZED, ROLLOUT, WORDS
 from lecture_utils.transformers.vit import ViT, resize_positions, rollout
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from lecture_utils.exercises.definitions import Mistake
+from lecture_utils.exercises.definitions import mistakes
 
 
 def with_token(patches: Tensor, token: Tensor, *, last: bool = False) -> Tensor:
@@ -16,35 +16,21 @@ def with_token(patches: Tensor, token: Tensor, *, last: bool = False) -> Tensor:
     return torch.cat([patches, tokens] if last else [tokens, patches], dim=1)
 
 
-WORDS = (
-    Mistake(
-        "The positions are missing: without them the patches are a heap without order.",
-        lambda patches, token, positions: with_token(patches, token),
-    ),
-    Mistake(
-        "The class token comes after the patches; it is the first word.",
-        lambda patches, token, positions: with_token(patches, token, last=True) + positions,
-    ),
-    Mistake(
-        "The patches have their positions, the class token has none: it is a word like the others and gets the first.",
-        lambda patches, token, positions: with_token(patches + positions[:, 1:], token),
-    ),
-    Mistake(
-        "The patches have the positions of their neighbours: the first position belongs to the class token.",
-        lambda patches, token, positions: with_token(patches + positions[:, :-1], token + positions[:, -1:]),
-    ),
-    Mistake(
-        "The class token is added to every patch; it is a word of its own, before them.",
-        lambda patches, token, positions: patches + token + positions[:, 1:],
-    ),
-    Mistake(
-        "The class token is missing: there must be one word more than patches.",
-        lambda patches, token, positions: patches + positions[:, 1:],
-    ),
-    Mistake(
-        "The words are multiplied with their positions; positions are added.",
-        lambda patches, token, positions: with_token(patches, token) * positions,
-    ),
+WORDS = mistakes(
+    "The positions are missing: without them the patches are a heap without order.",
+    lambda patches, token, positions: with_token(patches, token),
+    "The class token comes after the patches; it is the first word.",
+    lambda patches, token, positions: with_token(patches, token, last=True) + positions,
+    "The patches have their positions, the class token has none: it is a word like the others and gets the first.",
+    lambda patches, token, positions: with_token(patches + positions[:, 1:], token),
+    "The patches have the positions of their neighbours: the first position belongs to the class token.",
+    lambda patches, token, positions: with_token(patches + positions[:, :-1], token + positions[:, -1:]),
+    "The class token is added to every patch; it is a word of its own, before them.",
+    lambda patches, token, positions: patches + token + positions[:, 1:],
+    "The class token is missing: there must be one word more than patches.",
+    lambda patches, token, positions: patches + positions[:, 1:],
+    "The words are multiplied with their positions; positions are added.",
+    lambda patches, token, positions: with_token(patches, token) * positions,
 )
 
 
@@ -84,34 +70,29 @@ def token_last(positions: Tensor, before: tuple[int, int], after: tuple[int, int
     return resizing()(positions, before, after).roll(-1, 1)
 
 
-RESIZED = (
-    Mistake(
-        "Between the corners the values are off: keep the corners in place with align_corners=True.",
-        resizing(corners=False),
-    ),
-    Mistake('That is mode="bilinear"; take "bicubic".', resizing(mode="bilinear")),
-    Mistake('That is mode="bilinear" without align_corners; take "bicubic".', resizing(mode="bilinear", corners=False)),
-    Mistake('That repeats the nearest position; mode="bicubic" draws a curve between them.', resizing(mode="nearest")),
-    Mistake(
-        "The positions are set into a grid of width × height: they come row by row, so the height is the first side.",
-        resizing(into="(w h)"),
-    ),
-    Mistake(
-        "The new positions leave the grid column by column; go along the rows.",
-        resizing(out="(w h)"),
-    ),
-    Mistake(
-        "The class token is interpolated with the rest, and all as one long row. It has no place: keep it apart, and "
-        "set the others into a grid.",
-        resized_in_a_row,
-    ),
-    Mistake(
-        "The positions are interpolated as one long row, so the end of a row runs into the beginning of the next. Set "
-        "them into a grid first.",
-        patches_in_a_row,
-    ),
-    Mistake("The class token's position is lost: put it back before the others.", without_token),
-    Mistake("The class token's position has come last; it is the first.", token_last),
+RESIZED = mistakes(
+    "Between the corners the values are off: keep the corners in place with align_corners=True.",
+    resizing(corners=False),
+    'That is mode="bilinear"; take "bicubic".',
+    resizing(mode="bilinear"),
+    'That is mode="bilinear" without align_corners; take "bicubic".',
+    resizing(mode="bilinear", corners=False),
+    'That repeats the nearest position; mode="bicubic" draws a curve between them.',
+    resizing(mode="nearest"),
+    "The positions are set into a grid of width × height: they come row by row, so the height is the first side.",
+    resizing(into="(w h)"),
+    "The new positions leave the grid column by column; go along the rows.",
+    resizing(out="(w h)"),
+    "The class token is interpolated with the rest, and all as one long row. It has no place: keep it apart, and "
+    "set the others into a grid.",
+    resized_in_a_row,
+    "The positions are interpolated as one long row, so the end of a row runs into the beginning of the next. Set "
+    "them into a grid first.",
+    patches_in_a_row,
+    "The class token's position is lost: put it back before the others.",
+    without_token,
+    "The class token's position has come last; it is the first.",
+    token_last,
 )
 
 
@@ -139,36 +120,27 @@ def half(weights: Tensor, kept: Tensor) -> Tensor:
     return 0.5 * weights + 0.5 * kept
 
 
-ROLLOUT = (
-    Mistake(
-        "The words do not keep anything of themselves: mix each layer's weights with the identity, half and half.",
-        rolling(lambda weights, kept: weights),
-    ),
-    Mistake(
-        "The identity is added, but rows no longer sum to 1: take half of each.",
-        rolling(lambda weights, kept: weights + kept),
-    ),
-    Mistake(
-        "The layers are multiplied in the wrong order: the first layer acts first, so it stands on the right.",
-        rolling(half, reverse=True),
-    ),
-    Mistake("The strongest head is taken; average the heads.", rolling(half, lambda maps: maps.amax(2))),
-    Mistake("The heads are added up; average them.", rolling(half, lambda maps: maps.sum(2))),
-    Mistake(
-        "The layers are averaged; each acts on what the one before it has made, so they are multiplied.",
-        lambda maps: half(maps.mean((1, 2)), torch.eye(maps.shape[-1])),
-    ),
-    Mistake("That is the last layer alone.", lambda maps: half(maps[:, -1].mean(1), torch.eye(maps.shape[-1]))),
-    Mistake(
-        "That is the last layer alone, and without what its words keep of themselves.", lambda maps: maps[:, -1].mean(1)
-    ),
-    Mistake("Rows and columns are exchanged: row i tells what word i is made of.", rolling(half, after=lambda x: x.mT)),
-    Mistake(
-        "The identity is mixed in once, after the product; every layer has its own residual connection.",
-        rolling(lambda weights, kept: weights, after=lambda x: half(x, torch.eye(x.shape[-1]))),
-    ),
-    Mistake(
-        "The weights of the layers are multiplied entry by entry; a way through two layers is a matrix product.",
-        lambda maps: half(maps.mean(2), torch.eye(maps.shape[-1])).prod(1),
-    ),
+ROLLOUT = mistakes(
+    "The words do not keep anything of themselves: mix each layer's weights with the identity, half and half.",
+    rolling(lambda weights, kept: weights),
+    "The identity is added, but rows no longer sum to 1: take half of each.",
+    rolling(lambda weights, kept: weights + kept),
+    "The layers are multiplied in the wrong order: the first layer acts first, so it stands on the right.",
+    rolling(half, reverse=True),
+    "The strongest head is taken; average the heads.",
+    rolling(half, lambda maps: maps.amax(2)),
+    "The heads are added up; average them.",
+    rolling(half, lambda maps: maps.sum(2)),
+    "The layers are averaged; each acts on what the one before it has made, so they are multiplied.",
+    lambda maps: half(maps.mean((1, 2)), torch.eye(maps.shape[-1])),
+    "That is the last layer alone.",
+    lambda maps: half(maps[:, -1].mean(1), torch.eye(maps.shape[-1])),
+    "That is the last layer alone, and without what its words keep of themselves.",
+    lambda maps: maps[:, -1].mean(1),
+    "Rows and columns are exchanged: row i tells what word i is made of.",
+    rolling(half, after=lambda x: x.mT),
+    "The identity is mixed in once, after the product; every layer has its own residual connection.",
+    rolling(lambda weights, kept: weights, after=lambda x: half(x, torch.eye(x.shape[-1]))),
+    "The weights of the layers are multiplied entry by entry; a way through two layers is a matrix product.",
+    lambda maps: half(maps.mean(2), torch.eye(maps.shape[-1])).prod(1),
 )

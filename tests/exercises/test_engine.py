@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from lecture_utils.exercises import check, definitions, engine, hint, progress, running, showing, solution, values
-from lecture_utils.exercises.engine import Case, Exercise, Mistake, Prediction
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 
 
 def enlarge(x, factor=2):
@@ -45,7 +45,7 @@ EXERCISE = Exercise(
     reference=enlarge,
     cases=cases,
     seconds=0.5,
-    mistakes=(Mistake("That blends neighbours.", blend),),
+    mistakes=mistakes("That blends neighbours.", blend),
     hints=("first", "second", "third"),
     because="Nothing new is made.",
 )
@@ -536,7 +536,7 @@ def test_a_mistake_that_explains_only_a_part_is_not_the_cause():
         PRODUCT,
         reference=lambda x: x,
         cases=lambda rng: [Case((scale * torch.randn(3, 4, generator=rng),)) for scale in (1, 1000)],
-        mistakes=(Mistake("It overflows.", overflows),),
+        mistakes=mistakes("It overflows.", overflows),
     )
     assert said(overflows, exercise) == "It overflows."
     assert "overflows" not in judged(lambda x: 2 * overflows(x), exercise).lines[0]
@@ -720,6 +720,12 @@ def test_an_exercise_whose_reference_fails_says_so():
 def test_a_difficulty_that_does_not_exist():
     with pytest.raises(ValueError, match="difficulty: got 4"):
         Prediction("00.x", title="X", minutes=1, difficulty=4, answer=lambda: 1)
+
+
+@pytest.mark.parametrize("entries", [("One.",), ("One.", "Two."), (abs, "One."), ("One.", abs, "Two.")])
+def test_a_table_of_mistakes_takes_a_sentence_and_a_function_in_turn(entries):
+    with pytest.raises(ValueError, match="mistakes: got"):
+        mistakes(*entries)
 
 
 def test_every_notebook_with_exercises_names_them_by_its_number():
