@@ -11,25 +11,3 @@ from lecture_utils.captioning.scores import bleu, points_in
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.transformer import CaptionTransformer, OnlyTransformers
 from lecture_utils.captioning.vocabulary import Vocabulary, pad, split_words
-
-__all__ = [
-    "BottleneckRNN",
-    "CaptionTransformer",
-    "Captions",
-    "OnlyTransformers",
-    "ResNetGrid",
-    "ShowAttendTell",
-    "TrunkGrid",
-    "Vocabulary",
-    "beam_search",
-    "bleu",
-    "caption_loss",
-    "doubly_stochastic",
-    "greedy",
-    "pad",
-    "points_in",
-    "reinforce_loss",
-    "resnet_grid",
-    "sample",
-    "split_words",
-]

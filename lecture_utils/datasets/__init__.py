@@ -18,26 +18,3 @@ from lecture_utils.datasets.source import (
     kaggle_pairs,
     toy_city,
 )
-
-__all__ = [
-    "DETECTION_SCENES",
-    "DETECTION_SIZE",
-    "QUICK_SCENES",
-    "QUICK_SIZE",
-    "CityscapesPairs",
-    "CocoCaptions",
-    "CocoInstances",
-    "Flickr8k",
-    "LoneNames",
-    "LoneObjects",
-    "Portraits",
-    "city_captions",
-    "city_instances",
-    "cityscapes_root",
-    "kaggle_pairs",
-    "mask_labels",
-    "nearest_class",
-    "read_pair",
-    "split_pair",
-    "toy_city",
-]

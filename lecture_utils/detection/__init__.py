@@ -8,17 +8,3 @@ from lecture_utils.detection.rcnn import RCNN
 from lecture_utils.detection.rpn import RPN, ProposalNetwork
 from lecture_utils.detection.single_object import FixedSlots, SingleObject
 from lecture_utils.detection.trunk import Trunk
-
-__all__ = [
-    "RCNN",
-    "RPN",
-    "FastRCNN",
-    "FasterRCNN",
-    "FixedSlots",
-    "PretrainedFasterRCNN",
-    "ProposalNetwork",
-    "RegionHead",
-    "SingleObject",
-    "Trunk",
-    "pretrained_faster_rcnn",
-]

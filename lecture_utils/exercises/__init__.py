@@ -1,5 +1,3 @@
 """Checked exercises: `check` an answer, take a `hint`, see the package's own `solution`, count the `progress`."""
 
 from lecture_utils.exercises.engine import check, hint, progress, solution
-
-__all__ = ["check", "hint", "progress", "solution"]

@@ -2,5 +2,3 @@
 
 from lecture_utils.explorers.explorer import Explorer
 from lecture_utils.explorers.values import Slider
-
-__all__ = ["Explorer", "Slider"]

@@ -17,27 +17,3 @@ from lecture_utils.segmentation.transposed import coverage, transposed_convoluti
 from lecture_utils.segmentation.unet import UNet, kaggle_unet
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, nearest_unpool, unpooled_size
 from lecture_utils.segmentation.vgg16 import VGG16FCN
-
-__all__ = [
-    "FCN",
-    "VGG16FCN",
-    "DeconvNet",
-    "PatchClassifier",
-    "PixelClassifier",
-    "UNet",
-    "bed_of_nails",
-    "convolution_matrix",
-    "coverage",
-    "fully_convolutional",
-    "kaggle_unet",
-    "linear_everywhere",
-    "max_pool",
-    "max_unpool",
-    "nearest_unpool",
-    "patch_around",
-    "segmentation_scores",
-    "slide",
-    "tensor_shapes",
-    "transposed_convolution",
-    "unpooled_size",
-]

@@ -9,18 +9,3 @@ from lecture_utils.toycity.export import export, refuse_in_a_starting_worker, se
 from lecture_utils.toycity.render import Picture, VisibleObject, render
 from lecture_utils.toycity.sample import sample_scene
 from lecture_utils.toycity.scene import Scene
-
-__all__ = [
-    "PHRASES",
-    "WORDS",
-    "Picture",
-    "Scene",
-    "VisibleObject",
-    "describe",
-    "export",
-    "refuse_in_a_starting_worker",
-    "render",
-    "sample_scene",
-    "seeds",
-    "verify",
-]

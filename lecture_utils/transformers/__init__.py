@@ -17,32 +17,3 @@ from lecture_utils.transformers.self_attention import (
 from lecture_utils.transformers.set_loss import set_loss, set_losses
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT, resize_positions, rollout
-
-__all__ = [
-    "DETR",
-    "BEiT",
-    "BEiTClassifier",
-    "BEiTSegmenter",
-    "Block",
-    "GridPositions",
-    "GridSelfAttention",
-    "MaskedImageModel",
-    "MultiHeadAttention",
-    "RelativePositionBias",
-    "ResNet",
-    "ViT",
-    "VisualTokens",
-    "assign",
-    "attention",
-    "blockwise_mask",
-    "causal_mask",
-    "detections",
-    "masked_token_loss",
-    "match",
-    "matching_cost",
-    "relative_position_index",
-    "resize_positions",
-    "rollout",
-    "set_loss",
-    "set_losses",
-]
