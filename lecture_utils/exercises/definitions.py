@@ -23,6 +23,7 @@ MODULES = {
     "10": "vision_transformer",
     "11": "detr",
     "12": "beit",
+    "13": "whats_next",
 }
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 
