@@ -29,7 +29,7 @@ def read(name: str) -> dict:
 
 
 def slides() -> dict[str, dict[str, str]]:
-    """The slides of the lecture in order: number, as "09" or "11e" → topic, number of the notebook, what is missing."""
+    """The slides of the lecture in order: number, as "09" or "11e" → topic, number of the notebook."""
     return read("slides")
 
 
@@ -167,9 +167,7 @@ def slides_page(notebooks: Notebooks) -> str:
             _places(name, title(notebooks[name]), in_it[number]) for name, in_it in found.items() if number in in_it
         ]
         if not places:
-            places.append(f"not yet, planned for notebook {slide['notebook']}")
-        elif "missing" in slide:
-            places.append(f"Still missing: {literal(slide['missing'])}")
+            places.append(f"in notebook {slide['notebook']}, which is not among these")
         rows.append((number.lstrip("0"), literal(slide["topic"]), "<br>".join(places)))
     return (
         "# Where is my slide?\n\n"

@@ -19,8 +19,6 @@ sys.path.append(str(ROOT / "handouts"))
 
 import pages  # noqa: E402
 
-COMPLETE_UP_TO = 35  # the course holds every slide to this one
-
 
 def tagged_notebooks(folder: Path = ROOT / "notebooks") -> dict[str, list[str]]:
     """Slide → names of the notebooks with a cell for it."""
@@ -50,11 +48,6 @@ def _markers(statement: ast.stmt) -> Iterator[str]:
             yield from map(ast.literal_eval, call.args)
 
 
-def required() -> list[str]:
-    """The slides, as "09" or "11e", that need a tagged cell and a marked test."""
-    return [number for number in pages.slides() if int(number[:2]) <= COMPLETE_UP_TO]
-
-
 def report(notebooks: dict[str, list[str]], tests: dict[str, list[str]]) -> str:
     """The table slide → topic → notebooks → tests, and below it what is still missing."""
     rows, missing = [], []
@@ -62,12 +55,10 @@ def report(notebooks: dict[str, list[str]], tests: dict[str, list[str]]) -> str:
         found = [", ".join(f"`{name}`" for name in names.get(number, [])) or "none yet" for names in (notebooks, tests)]
         rows.append((number, pages.literal(slide["topic"]), *found))
         lacks = ["a tagged cell"] * (number not in notebooks) + ["a marked test"] * (number not in tests)
-        if "missing" in slide:
-            missing.append(f"- slide {number}, where {slide['missing']}\n")
-        if number in required() and lacks:
+        if lacks:
             missing.append(f"- slide {number}, which lacks {' and '.join(lacks)}\n")
     table = pages.table(("Slide", "Topic", "Notebooks", "Tests"), rows, "llll")
-    return f"{table}\nComplete up to slide {COMPLETE_UP_TO}" + (f", except\n\n{''.join(missing)}" if missing else ".\n")
+    return f"{table}\n" + (f"Complete, except\n\n{''.join(missing)}" if missing else "Complete.\n")
 
 
 if __name__ == "__main__":

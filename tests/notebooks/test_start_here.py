@@ -11,6 +11,7 @@ from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
 from lecture_utils.tasks.captioning import LIST
+from lecture_utils.tasks.photos import to_photo
 from lecture_utils.toycity.facts import facts
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
@@ -85,6 +86,20 @@ def test_the_sentence_comes_from_the_trained_captioner_and_is_mostly_true(names)
     assert names["caption"] == tasks.CITY_WORDS.decode(said.words[0])
     statements = facts(names["caption"], scene, picture)
     assert sum(fact.holds for fact in statements) > len(statements) / 2
+
+
+@pytest.mark.slide("02", "37")
+def test_the_new_pictures_come_from_the_trained_diffusion_model_and_show_things(names):
+    portraits = names["portraits"]
+    assert torch.allclose(portraits, tasks.draw(recipes.load("diffusion"), 16), atol=1e-3)
+    assert names["drawn"].shape == (128, 128, 3)
+    tile = names["drawn"][32:64, 96:128]  # the second row's last is the eighth of them
+    assert (torch.from_numpy(tile).permute(2, 0, 1) == to_photo(portraits[7])).all()
+    with torch.no_grad():
+        sure = recipes.load("resnet")(portraits).softmax(1).amax(1)
+    assert (sure > 0.9).float().mean() >= 0.5
+    apart = torch.cdist(portraits.flatten(1), portraits.flatten(1)).fill_diagonal_(torch.inf)
+    assert apart.min() > 20  # not one picture sixteen times
 
 
 @pytest.mark.slide("03")
