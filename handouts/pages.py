@@ -134,14 +134,30 @@ def claims_page(notebooks: Notebooks) -> str:
         "networks, in the seconds that a notebook has. *Held* and *did not hold* are about this measurement. No figure "
         "in the column *Measured here* was typed in: each claim links to the cell that measured it.\n\n"
     )
-    broken = "".join(f"- {_claimed(*found)}, {_source(found[0])}\n" for found in claims if not found[0]["holds"])
-    broken = f"## What did not hold\n\n{broken}\n" if broken else ""
+    broken = _broken([found for found in claims if not found[0]["holds"]])
     tables = []
     for name, found in groupby(claims, key=lambda found: found[1]):
         rows = [_claim_row(*one) for one in sorted(found, key=lambda one: _slide_order(one[0]["slide"]))]
         columns = table(("Source", "Claim", "The lecture", "Measured here", "Outcome"), rows, "lllll")
         tables.append(f"## {title(notebooks[name])}\n\n:::{{container}} claims\n{columns}:::\n")
     return head + said + broken + "\n".join(tables)
+
+
+def _broken(claims: list[tuple]) -> str:
+    """What did not hold, by who had said so: the slides, the papers, or this course itself."""
+    groups = {"On a slide": "", "In a paper, not here": "", "What this course expected": ""}
+    for claim, name, index in claims:
+        slides, papers, ours = groups
+        by = (
+            ours
+            if claim["slide"].startswith("this course")
+            else slides
+            if claim["slide"].startswith("slide")
+            else papers
+        )
+        groups[by] += f"- {_claimed(claim, name, index)}, {_source(claim)}\n"
+    listed = "".join(f"**{by}**\n\n{lines}\n" for by, lines in groups.items() if lines)
+    return f"## What did not hold\n\n{listed}" if listed else ""
 
 
 def _claimed(claim: Mapping, name: str, index: int) -> str:

@@ -54,7 +54,8 @@ def check(
 ) -> Claim:
     """Hold a claim of the lecture against a measurement; the last line of its cell, so that the card shows.
 
-    `slide` is a slide's number or a paper's name, `lecture` the figure given there. `measured` is one number, or name →
+    `slide` is a slide's number, a paper's name, or, for what neither says, as "this course, for slide 26"; `lecture` is
+    the figure given there. `measured` is one number, or name →
     number; it is shown with `digits` decimals. `holds` is a function of `measured`, as `lambda miou: miou >= 0.75`: the
     verdict comes from the measurement and cannot be typed in. A verdict, text or nan instead is a ValueError.
     """

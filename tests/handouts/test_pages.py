@@ -55,7 +55,7 @@ def test_claims_are_counted_and_sorted_by_notebook_and_slide():
     page = pages.claims_page({"01_a": first, "02_b": second})
     assert "**5 claims: 4 held here, 1 did not.**" in page
     assert re.findall("^## .*", page, re.M) == ["## What did not hold", "## 01", "## 02"]
-    assert "## What did not hold\n\n- [four](#01_a-cell-3), slide\N{NO-BREAK SPACE}4\n\n##" in page
+    assert "## What did not hold\n\n**On a slide**\n\n- [four](#01_a-cell-3), slide\N{NO-BREAK SPACE}4\n\n##" in page
     places = [place.replace("\N{NO-BREAK SPACE}", " ") for place in columns(page, 0)]
     assert places == ["slide 4", "slide 11", "Long et al. 2015", "slide 4", "slide 11e"]
     assert columns(page, 1) == [
@@ -66,6 +66,16 @@ def test_claims_are_counted_and_sorted_by_notebook_and_slide():
         "[wrong](#02_b-cell-2)",
     ]
     assert columns(page, 4) == ["**✗ did not hold**", "✓ held", "✓ held", "✓ held", "✓ held"]
+
+
+def test_what_did_not_hold_is_listed_by_who_said_so():
+    places = ["this course, for slide 2", "Long et al. 2015", 3, "slides 4 and 5"]
+    cells = [claim_cell(f"c{number}", slide=place, holds=False) for number, place in enumerate(places)]
+    page = pages.claims_page({"01_a": notebook("01", *cells)})
+    assert re.findall(r"^\*\*(\D.*)\*\*|^- \[(c\d)", page, re.M) == [
+        ("On a slide", ""), ("", "c2"), ("", "c3"), ("In a paper, not here", ""), ("", "c1"),
+        ("What this course expected", ""), ("", "c0"),
+    ]  # fmt: skip
 
 
 def test_where_all_claims_held_nothing_is_said_of_others():
