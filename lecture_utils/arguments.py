@@ -14,11 +14,17 @@ def require_channels(image: Tensor, channels: int) -> None:
         raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {channels}, height, width)")
 
 
+def require_whole(name: str, number: int, *, least: int = 1) -> int:
+    """The number, Python's or NumPy's, as Python's; refuses a truth value, a fraction and what is below `least`."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+        raise ValueError(f"{name}: got {number!r}, expected a whole number of at least {least}")
+    return int(number)
+
+
 def require_positive(**numbers: int) -> None:
-    """Refuse a count below one."""
+    """Refuse a count that is no whole number or below one."""
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name}: got {number}, expected at least 1")
+        require_whole(name, number)
 
 
 def require_one_of(name: str, value: object, choices: tuple) -> None:
@@ -30,6 +36,8 @@ def require_one_of(name: str, value: object, choices: tuple) -> None:
 def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
     """Both axes' numbers from one number or two; refuses what is below `least` or no whole number."""
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(both) != 2 or not all(isinstance(number, Integral) and number >= least for number in both):
-        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}, or two")
-    return int(both[0]), int(both[1])
+    try:
+        vertical, horizontal = (require_whole(name, number, least=least) for number in both)
+    except ValueError:  # of one of them, or of their number
+        raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {least}, or two") from None
+    return vertical, horizontal

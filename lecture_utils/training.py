@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from lecture_utils import batches, checkpoints
+from lecture_utils.arguments import require_whole
 from lecture_utils.runtime import DEVICES, PRECISIONS, Runtime
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -95,8 +97,8 @@ def fit(
     settings = {
         "model": type(model).__name__,
         "items": len(dataset),
-        "steps": _whole("steps", steps),
-        "batch_size": _whole("batch_size", batch_size),
+        "steps": require_whole("steps", steps),
+        "batch_size": require_whole("batch_size", batch_size),
         "lr": _number("lr", lr),
         "weight_decay": _number("weight_decay", weight_decay),
         "betas": _betas(betas),
@@ -107,9 +109,9 @@ def fit(
         "precision": run.precision,
     }
     limit = settings["max_seconds"]
-    evaluate_every = steps if evaluate_every is None else _whole("evaluate_every", evaluate_every)
-    _whole("checkpoint_every", checkpoint_every)
-    _whole("workers", workers, least=0)
+    evaluate_every = steps if evaluate_every is None else require_whole("evaluate_every", evaluate_every)
+    require_whole("checkpoint_every", checkpoint_every)
+    require_whole("workers", workers, least=0)
 
     accelerator = _accelerator(run)
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
@@ -206,12 +208,12 @@ def evaluate_batches(
     _check(model, dataset, run, predict=predict)
     if not hasattr(metric, "update") or not hasattr(metric, "compute"):
         raise ValueError(f"metric: expected a metric of torchmetrics, got {metric!r}")
-    _whole("workers", workers, least=0)
+    require_whole("workers", workers, least=0)
     rank, processes = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
     places = list(
-        batches.ordered_places(len(dataset), _whole("batch_size", batch_size), rank=rank, processes=processes)
+        batches.ordered_places(len(dataset), require_whole("batch_size", batch_size), rank=rank, processes=processes)
     )
     stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
     device = torch.device(run.device)
@@ -329,12 +331,6 @@ def _check_loss(value: Any) -> None:
         raise ValueError(f"loss: expected a function that returns a scalar tensor with a gradient, got {got}")
 
 
-def _whole(argument: str, value: Any, *, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{argument}: expected a whole number of at least {least}, got {value!r}")
-    return value
-
-
 def _betas(betas: Any) -> list[float]:
     if not isinstance(betas, tuple | list) or len(betas) != 2:
         raise ValueError(f"betas: expected two numbers from 0 to below 1, got {betas!r}")
@@ -343,6 +339,6 @@ def _betas(betas: Any) -> list[float]:
 
 def _number(argument: str, value: Any) -> float:
     accepts, expected = _NUMBERS[argument]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not accepts(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not accepts(value):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
     return float(value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_utils.arguments import pair, require_channels, require_one_of, require_positive
+from lecture_utils.arguments import pair, require_channels, require_one_of, require_positive, require_whole
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (0, 3, 1, 1), (7, 3, 2, 9)])
@@ -22,13 +22,19 @@ def test_another_shape_is_refused(shape):
 
 
 def test_counts_from_one_on_pass():
-    require_positive(layers=1, words=99)
+    require_positive(layers=1, words=np.int64(99))
     require_positive()
 
 
-@pytest.mark.parametrize("number", [0, -3])
+def test_a_whole_number_becomes_pythons_own():
+    assert type(require_whole("steps", np.int16(0), least=0)) is int
+    with pytest.raises(ValueError, match="steps: got 4, expected a whole number of at least 5"):
+        require_whole("steps", 4, least=5)
+
+
+@pytest.mark.parametrize("number", [0, -3, 2.5, 3.0, float("nan"), True, "3", None])
 def test_a_count_below_one_is_refused_by_its_name(number):
-    with pytest.raises(ValueError, match=f"words: got {number}, expected at least 1"):
+    with pytest.raises(ValueError, match=f"words: got {number!r}, expected a whole number of at least 1"):
         require_positive(layers=4, words=number)
 
 

@@ -415,12 +415,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
             {"dataset": torch.utils.data.TensorDataset(torch.ones(0, 2))},
             "at least one item, got an empty TensorDataset",
         ),
-        ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
-        ({"steps": 2.5}, "steps: .* got 2.5"),
-        ({"steps": True}, "steps: .* got True"),
-        ({"batch_size": -1}, "batch_size: .* got -1"),
-        ({"checkpoint_every": 0}, "checkpoint_every: .* got 0"),
-        ({"evaluate_every": 0}, "evaluate_every: .* got 0"),
+        ({"steps": 0}, "steps: got 0, expected a whole number of at least 1"),
+        ({"steps": 2.5}, "steps: got 2.5"),
+        ({"steps": True}, "steps: got True"),
+        ({"batch_size": -1}, "batch_size: got -1"),
+        ({"checkpoint_every": 0}, "checkpoint_every: got 0"),
+        ({"evaluate_every": 0}, "evaluate_every: got 0"),
         ({"workers": -1}, "workers: .* at least 0, got -1"),
         ({"lr": "fast"}, "lr: expected a positive number, got 'fast'"),
         ({"lr": math.nan}, "lr: .* got nan"),
@@ -508,7 +508,7 @@ def test_evaluation_names_bad_arguments():
     metric = MulticlassAccuracy(2)
     with pytest.raises(ValueError, match="at least one item"):
         evaluate_batches(net(), [], metric, run=cpu())
-    with pytest.raises(ValueError, match=r"batch_size: .* got 0"):
+    with pytest.raises(ValueError, match=r"batch_size: got 0"):
         evaluate_batches(net(), Noisy(), metric, run=cpu(), batch_size=0)
     with pytest.raises(ValueError, match="predict: expected a function"):
         evaluate_batches(net(), Noisy(), metric, run=cpu(), predict=3)

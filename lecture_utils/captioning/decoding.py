@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from lecture_utils.arguments import require_whole
 from lecture_utils.captioning.steps import State
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 
@@ -93,8 +94,7 @@ def beam_search(
     further word costs, and short captions win. Words of the prefix do not count. A width of 1 is `greedy`.
     """
     prefix = _check(prefix, longest)
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ValueError(f"width: got {width!r}, expected a whole number of at least 1")
+    require_whole("width", width)
     if not 0 <= alpha < math.inf:
         raise ValueError(f"alpha: got {alpha}, expected a number of at least 0")
     images, rows = len(z), torch.arange(len(z), device=z.device)[:, None]
@@ -135,8 +135,7 @@ def beam_search(
 
 def _check(prefix: Sequence[int], longest: int) -> list[int]:
     prefix = [int(word) for word in prefix]
-    if isinstance(longest, bool) or not isinstance(longest, int) or longest < max(1, len(prefix)):
-        raise ValueError(f"longest: got {longest!r}, expected a whole number of at least {max(1, len(prefix))}")
+    require_whole("longest", longest, least=max(1, len(prefix)))
     if bad := [word for word in prefix if word < 0 or word in (PAD, START, END)]:
         raise ValueError(f"prefix: got {bad}, expected numbers of words, without <start> and <end>")
     return prefix

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from lecture_utils.arguments import require_whole
+
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|,")
@@ -42,8 +44,7 @@ class Vocabulary:
     @classmethod
     def build(cls, captions: Iterable[str], *, minimum: int = 1) -> "Vocabulary":
         """The words that occur at least `minimum` times in the captions, the most frequent first."""
-        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
-            raise ValueError(f"minimum: got {minimum!r}, expected a whole number of at least 1")
+        require_whole("minimum", minimum)
         if isinstance(captions, str):
             raise ValueError(f"captions: got one str, {captions!r}, expected a list of captions")
         times = Counter(word for caption in captions for word in split_words(caption))

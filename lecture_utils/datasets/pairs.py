@@ -19,6 +19,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from lecture_utils.arguments import pair
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE
 from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
 
@@ -132,7 +133,7 @@ class CityscapesPairs(Dataset):
         check_on_error(on_error)
         self.folder = find_split(root, split)
         self.transforms = transforms
-        self.size = _check_size(size)
+        self.size = None if size is None else pair("size", size, least=1)
         self.files = list_pictures(self.folder)
         self._decoded: dict[Path, tuple[Tensor, Tensor]] = {}
         if on_error == "skip":
@@ -204,15 +205,6 @@ def list_pictures(folder: Path) -> list[Path]:
 def _pictures_in(folder: Path) -> list[Path]:
     # Names with a leading dot are what macOS leaves beside the files of an archive ("._1.jpg").
     return [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
-
-
-def _check_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise ValueError(f"size: got {size!r}, expected (height, width) or one number, in pixels above 0")
-    return pair
 
 
 def _resize(

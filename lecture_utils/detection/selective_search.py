@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from lecture_utils.arguments import require_positive
+
 STRATEGIES = ("fast", "quality")
 
 
@@ -34,9 +36,7 @@ def selective_search(
         raise ValueError(f"image: got shape {image.shape}, expected at least one pixel")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {strategy!r}, expected one of {', '.join(STRATEGIES)}")
-    for name, value in (("number", 1 if number is None else number), ("enlarge", enlarge)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: got {value!r}, expected a whole number of at least 1")
+    require_positive(number=1 if number is None else number, enlarge=enlarge)
     cv2 = _opencv()
     height, width = image.shape[:2]
     picture = np.ascontiguousarray(image[..., ::-1])  # OpenCV has blue first

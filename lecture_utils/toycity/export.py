@@ -41,7 +41,7 @@ def seeds(split: str, scenes: int) -> range:
     """The seeds of the first `scenes` scenes of a split."""
     if split not in SPLITS:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
-    if isinstance(scenes, bool) or not isinstance(scenes, int) or not 1 <= scenes <= SPLIT_SCENES:
+    if isinstance(scenes, bool) or not isinstance(scenes, int | np.integer) or not 1 <= scenes <= SPLIT_SCENES:
         raise ValueError(f"scenes: got {scenes!r}, expected a whole number from 1 to {SPLIT_SCENES:,}")
     return range(SPLITS[split], SPLITS[split] + scenes)
 

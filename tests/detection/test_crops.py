@@ -58,9 +58,9 @@ def test_a_window_larger_than_the_picture_fits_nowhere():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: count_boxes(0, 3), "height: got 0, expected at least 1"),
-        (lambda: list(all_boxes(3, -1)), "width: got -1, expected at least 1"),
-        (lambda: count_crops(5, 5, [2], [1], stride=0), "stride: got 0, expected at least 1"),
+        (lambda: count_boxes(0, 3), "height: got 0, expected a whole number of at least 1"),
+        (lambda: list(all_boxes(3, -1)), "width: got -1, expected a whole number of at least 1"),
+        (lambda: count_crops(5, 5, [2], [1], stride=0), "stride: got 0, expected a whole number of at least 1"),
         (lambda: count_crops(5, 5, [], [1]), "scales: got [], expected at least one number, all above 0"),
         (lambda: count_crops(5, 5, [2], [0]), "aspects: got [0], expected at least one number, all above 0"),
     ],

@@ -169,7 +169,7 @@ def test_the_best_answer_to_an_unordered_pair_is_its_mean():
 @pytest.mark.parametrize("sizes", [{"features": 0, "num_classes": 3}, {"features": 4, "num_classes": 0}])
 def test_bad_sizes_are_named(sizes):
     name = next(name for name, size in sizes.items() if size < 1)
-    with pytest.raises(ValueError, match=f"^{name}: got 0, expected at least 1"):
+    with pytest.raises(ValueError, match=f"^{name}: got 0, expected a whole number of at least 1"):
         SingleObject(nn.Flatten(), **sizes)
     with pytest.raises(ValueError, match=r"^slots: got 0"):
         FixedSlots(nn.Flatten(), 4, 3, slots=0)

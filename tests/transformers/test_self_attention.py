@@ -351,5 +351,5 @@ def test_the_block_between_points_refuses_other_maps(shape):
 
 @pytest.mark.parametrize("arguments", [{"channels": 0}, {"channels": 8, "reduction": 0}])
 def test_refuses_sizes_that_cannot_be(arguments):
-    with pytest.raises(ValueError, match="got 0, expected at least 1"):
+    with pytest.raises(ValueError, match="got 0, expected a whole number of at least 1"):
         GridSelfAttention(**arguments)
