@@ -115,14 +115,18 @@ def as_page(explorer: Explorer) -> str:
 
 
 def control(slider: Slider, longest: int) -> str:
-    """A labelled slider and its value in words; labels have room for the `longest`, so that sliders stand in line."""
+    """A labelled slider and its value in words; labels have room for the `longest`, so that sliders stand in line.
+
+    A slider that could not move, because one of its values has been drawn, is not shown: its value is.
+    """
     values, start = list(map(as_text, slider.frames)), as_text(slider.start)
+    shown = "width: 16em; max-width: 100%; height: 1.6em" if len(values) > 1 else "display: none"
     return (
         '<div style="margin: 0.3em 0"><label style="display: inline-flex; flex-wrap: wrap; justify-content: center; '
         f'align-items: center; gap: 0 0.6em"><span style="min-width: {0.9 * longest:.0f}ch; text-align: right">'
         f'{escape(slider.label)}</span><input type="range" min="0" max="{len(values) - 1}" '
         f'value="{values.index(start)}" autocomplete="off" aria-valuetext="{escape(start)}" '
-        'style="width: 16em; max-width: 100%; height: 1.6em"></label> '
+        f'style="{shown}"></label> '
         f'<output style="display: inline-block; margin-left: 0.4em; min-width: {max(map(len, values))}ch; '
         f'text-align: left; font-weight: bold">{escape(start)}</output></div>'
     )

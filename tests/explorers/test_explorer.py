@@ -230,6 +230,16 @@ def test_the_page_holds_all_frames_in_order_with_their_words():
     assert len({image.convert("RGB").tobytes() for image in pictures}) == 6
 
 
+def test_a_slider_of_one_frame_is_not_shown_but_its_value_is():
+    explorer = make(
+        lambda width, kind: bar(width), width=Slider("width", (1, 2)), kind=Slider("kind", ("a", "b"), ("a",))
+    )
+    shown = page(explorer)
+    assert ["display: none" in slider["style"] for slider in shown.all("input")] == [False, True]
+    assert len(shown.all("output")) == 2
+    assert "kind" in shown.words
+
+
 def test_a_page_that_can_be_clicked_knows_where_its_axes_are():
     assert "click" not in held(make())
 
