@@ -25,7 +25,7 @@ LINE = 1.5 * SIZE  # points from one of its lines to the next
 
 
 def over_image(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"]) -> None:
-    """Lay a map of attention, ≥ 0, over a pale picture: the more orange, the more the model looked there.
+    """Lay a map of attention, ≥ 0, over the picture in pale greys: the more orange, the more the model looked there.
 
     The h × w cells cover the picture, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. The darkest orange is
     the map's own maximum: a word that looks everywhere alike is orange everywhere.
@@ -33,7 +33,7 @@ def over_image(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"])
     map_ = torch.as_tensor(map_).detach().cpu().float()
     if map_.ndim != 2 or 0 in map_.shape or not (map_ >= 0).all():
         raise ValueError(f"map_: got shape {tuple(map_.shape)}, from {_low(map_)}, expected (h, w), no value below 0")
-    grey = pale(image)
+    grey = np.repeat(pale(image).mean(2, keepdims=True).astype(np.uint8), 3, axis=2)  # a projector shows orange on it
     smooth = F.interpolate(map_[None, None], grey.shape[:2], mode="bicubic", align_corners=False)[0, 0].clamp(min=0)
     shades = (SHADES * smooth / smooth.max().clamp(min=1e-12)).round() / SHADES
     picture(ax, grey)
