@@ -13,7 +13,6 @@ PIP   := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 # outputs, so those are made and tested alike on every machine: on the CPU, in fp32, with the quick profile.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
-# In this order: fcn16s starts from what fcn has learnt, and fcn8s from fcn16s.
 
 .NOTPARALLEL:
 .PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city

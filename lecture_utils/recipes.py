@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from lecture_utils import checkpoints, training
+from lecture_utils.arguments import require_whole
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.datasets import QUICK_SIZE, LoneNames
@@ -249,7 +250,7 @@ def train(
     if chosen.start:
         chosen.take_over(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
-    data = task.data("train", root, size=size).preload()
+    data = _pictures(task, "train", root, size).preload()
     if task.prepare:
         task.prepare(model, data)
     if share < 1:
@@ -268,8 +269,12 @@ def evaluate(
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
     task = recipe(name).task
-    data = task.data(split, root, size=size)
+    data = _pictures(task, split, root, size)
     return len(data), task.score(model, data, run)
+
+
+def _pictures(task: Task, split: str, root: Path | str | None, size: int | None) -> Dataset:
+    return task.data(split, root, size=None if size is None else require_whole("size", size))
 
 
 def metrics(scores: dict) -> dict[str, float]:

@@ -91,6 +91,8 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["train", "unet", "--checkpoint", "x", "--ship"], "--ship: expected no --checkpoint"),
         (["study", "depth"], "name: got 'depth', expected one of bottleneck"),
+        (["train", "pixel", "--size", "-4"], "size: got -4, expected a whole number of at least 1"),
+        (["evaluate", "vit", "--size", "0"], "size: got 0, expected a whole number of at least 1"),
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),
         (["data", "--out", "x", "--scenes", "3", "--size", "9"], "size: got 9, expected"),
         (["data", "--out", "x", "--scenes", "3", "--split", "dev"], "split: got 'dev', expected one of"),

@@ -122,7 +122,7 @@ CLASSIFICATION = Task(
     named_data,
     naming_loss,
     score_names,
-    about=f"toy city: {NAMED_SCENES['train']:,} training scenes with one named thing, at {NAMED_SIZE} × {NAMED_SIZE}",
+    about=f"toy city: one named thing at {NAMED_SIZE} × {NAMED_SIZE}, from {NAMED_SCENES['train']:,} training scenes",
 )
 DRAWN_AGAIN = Task(
     portrait_data,

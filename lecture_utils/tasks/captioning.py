@@ -15,15 +15,15 @@ from torch.utils.data import Dataset
 from torchmetrics.aggregation import CatMetric
 from tqdm import tqdm
 
-from lecture_utils import checkpoints, toycity, training
+from lecture_utils import toycity, training
 from lecture_utils.captioning import decoding
 from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, moved, reinforce_loss
 from lecture_utils.captioning.encoder import TrunkGrid, resnet_grid
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import PAD, Vocabulary, pad
 from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_captions
-from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.detection import shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.toycity.describe import LIST
 
@@ -33,8 +33,7 @@ LOOK_EVERYWHERE = 0.001  # λ of the doubly stochastic term
 
 def city_encoder() -> TrunkGrid:
     """The trunk of the shipped Faster R-CNN as an encoder: 256 features at 16 × 16 points of a 128 × 128 picture."""
-    trunk = Trunk(base_channels=24, out_channels=64)
-    return TrunkGrid(checkpoints.load_part(trunk, "faster_rcnn", "trunk."))
+    return TrunkGrid(shipped_trunk())
 
 
 def grid_encoder(name: str = "city") -> nn.Module:

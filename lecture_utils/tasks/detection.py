@@ -17,6 +17,7 @@ from lecture_utils import checkpoints, runtime, training
 from lecture_utils.datasets import CocoInstances, city_instances
 from lecture_utils.detection.scores import CocoScores, Recall
 from lecture_utils.detection.selective_search import selective_search
+from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.toycity.export import CATEGORIES
@@ -40,6 +41,11 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
     if data.categories != ("background", *CATEGORIES):
         raise ValueError(f"root: got the categories {data.categories[1:]}, expected the detectors' {CATEGORIES}")
     return data
+
+
+def shipped_trunk() -> Trunk:
+    """The trunk of the shipped Faster R-CNN, which learned on the training scenes."""
+    return checkpoints.load_part(Trunk(base_channels=24, out_channels=64), "faster_rcnn", "trunk.")
 
 
 def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "WithProposals":

@@ -17,8 +17,7 @@ from lecture_utils.detection.scores import CocoScores
 from lecture_utils.detection.single_object import to_shares
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.captioning import city_encoder
-from lecture_utils.tasks.detection import WIDTH, collate, detection_data
+from lecture_utils.tasks.detection import WIDTH, collate, detection_data, shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.transformers.detr import detections
 from lecture_utils.transformers.set_loss import set_loss
@@ -88,7 +87,7 @@ def gridded_data(split: str, root: Path | str | None = None, *, size: int | None
     """A split as DETR takes it: features of the shipped Faster R-CNN's trunk, which learned on the training scenes."""
     pictures = detection_data(split, root)
     pictures.transforms = photo_transforms(size=size)  # without chance: pictures are encoded once, and both ways round
-    return Gridded(pictures, FoldedTrunk(city_encoder().trunk), mirror=split == "train")
+    return Gridded(pictures, FoldedTrunk(shipped_trunk()), mirror=split == "train")
 
 
 def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
