@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 from torch import Tensor
@@ -32,9 +32,8 @@ class CocoInstances(Dataset):
     Items: `tv_tensors.Image` (3, H, W) uint8 and a dict of
     `boxes`: BoundingBoxes (n, 4) float32, XYXY in pixels, cut to the image; `labels`: (n,) int64;
     `masks`: Mask (n, H, W) bool; `image_id`: int. An image without objects has n = 0. Order: by image id.
-    Labels are 1 … K and index `.categories`, the names after "background" at 0: all categories of the file by
-    ascending id (COCO's own ids have gaps), or those named by `categories`, in that order.
-    Boxes without area are dropped. Crowds are left out; crowds=True keeps them and adds `iscrowd` (n,) int64.
+    Labels are 1 … K and index `.categories`, the names after "background" at 0: the file's by ascending id (COCO's own
+    ids have gaps). Boxes without area are dropped, crowds left out.
     masks=False leaves the masks undecoded and out of the items, for detectors, which need boxes only.
 
     `transforms(image, target)` from torchvision's v2 moves image, boxes and masks together.
@@ -48,21 +47,18 @@ class CocoInstances(Dataset):
         images: Path | str,
         annotations: Path | str,
         *,
-        categories: Sequence[str] | None = None,
         transforms: Callable | None = None,
         on_error: str = "raise",
-        crowds: bool = False,
         masks: bool = True,
     ) -> None:
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
-        self.crowds = crowds
         self.masks = masks
         keys = _INSTANCE_KEYS if masks else _BOX_KEYS
         self._coco = _index(self.images, self.annotations, keys, extra={"categories": ("id", "name")})
-        self.categories, self._label_of = _labels(self._coco, categories, self.annotations)
+        self.categories, self._label_of = _labels(self._coco, self.annotations)
         self.ids = sorted(self._coco.imgs)
         self._kept: dict[int, tuple[tv_tensors.Image, dict]] = {}
         if on_error == "skip":
@@ -95,22 +91,18 @@ class CocoInstances(Dataset):
             raise ValueError(f"{self.annotations}: image {image_id}: {error}") from error
 
     def _target(self, image_id: int, canvas: tuple[int, int]) -> dict:
-        objects = [found for found in self._coco.imgToAnns[image_id] if found["category_id"] in self._label_of]
-        if not self.crowds:
-            objects = [found for found in objects if not found.get("iscrowd", 0)]
+        objects = [found for found in self._coco.imgToAnns[image_id] if not found.get("iscrowd", 0)]
         boxes = _corners(objects, canvas)
         solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         objects = [found for found, keep in zip(objects, solid.tolist(), strict=True) if keep]
         target = {
             "boxes": tv_tensors.BoundingBoxes(boxes[solid], format="XYXY", canvas_size=canvas),
-            "labels": _integers(self._label_of[found["category_id"]] for found in objects),
+            "labels": torch.tensor([self._label_of[found["category_id"]] for found in objects], dtype=torch.int64),
             "image_id": image_id,
         }
         if self.masks:
             masks = np.stack([_mask(found, canvas) for found in objects]) if objects else np.zeros((0, *canvas), bool)
             target["masks"] = tv_tensors.Mask(torch.from_numpy(masks))
-        if self.crowds:
-            target["iscrowd"] = _integers(found.get("iscrowd", 0) for found in objects)
         return target
 
 
@@ -186,18 +178,14 @@ def _check_section(content: object, section: str, keys: Sequence[str], file: Pat
             raise ValueError(f"{file}: {section}[{position}] lacks {', '.join(map(repr, lacking))}")
 
 
-def _labels(coco: COCO, wanted: Sequence[str] | None, file: Path) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names by label, "background" first, and the label of each category id that is read."""
+def _labels(coco: COCO, file: Path) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Names by label, "background" first, and the label of each category id."""
     name_of = {number: category["name"] for number, category in sorted(coco.cats.items())}
     strangers = {found["category_id"] for found in coco.anns.values()} - set(name_of)
     if strangers:
         raise ValueError(f"{file}: annotations name category ids {sorted(strangers)} that 'categories' does not list")
-    names = list(dict.fromkeys(name_of.values() if wanted is None else wanted))
-    absent = [name for name in names if name not in name_of.values()]
-    if absent:
-        raise ValueError(f"categories: got {absent}, expected some of {sorted(set(name_of.values()))}")
-    label_of = {number: 1 + names.index(name) for number, name in name_of.items() if name in names}
-    return ("background", *names), label_of
+    names = list(dict.fromkeys(name_of.values()))
+    return ("background", *names), {number: 1 + names.index(name) for number, name in name_of.items()}
 
 
 def _photo(folder: Path, record: dict) -> tv_tensors.Image:
@@ -258,7 +246,3 @@ def _fill(polygons: list, canvas: tuple[int, int]) -> np.ndarray:
     if not polygons or not all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons):
         raise ValueError("expected polygons [x0, y0, x1, y1, x2, y2, …] of three points at least")
     return run_lengths.decode(run_lengths.merge(run_lengths.frPyObjects(polygons, *canvas))).astype(bool)
-
-
-def _integers(values) -> Int64[Tensor, "n"]:
-    return torch.tensor(list(values), dtype=torch.int64)

@@ -5,7 +5,6 @@ Two kinds, both on a ResNet-50 with a feature pyramid: version 1 after Ren et al
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
@@ -19,7 +18,7 @@ from torchvision.models.detection import (
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from lecture_utils.downloads import downloaded_file, load_downloaded
+from lecture_utils.downloads import load_downloaded
 
 WEIGHTS = {1: FasterRCNN_ResNet50_FPN_Weights.COCO_V1, 2: FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1}
 
@@ -72,11 +71,6 @@ def pretrained_faster_rcnn(
     if trained:
         load_downloaded(network, weights, progress=progress)
     return PretrainedFasterRCNN(network, categories).eval()
-
-
-def weights_file(version: int = 1) -> Path:
-    """Where torch keeps, and looks for, the downloaded weights."""
-    return downloaded_file(WEIGHTS[version])
 
 
 def _version_1(num_classes: int, **settings) -> nn.Module:

@@ -64,19 +64,6 @@ def test_labels_are_contiguous_by_category_id(folder):
     assert data[0][1]["labels"].tolist() == [2, 1, 3]
 
 
-def test_chosen_categories_number_the_labels_in_their_order(folder):
-    data = CocoInstances(*folder, categories=["pole", "person"])
-    assert data.categories == ("background", "pole", "person")
-    assert data[0][1]["labels"].tolist() == [2, 1]
-    assert len(data) == 3
-
-
-def test_crowds_on_request(folder):
-    target = CocoInstances(*folder, crowds=True)[0][1]
-    assert target["iscrowd"].tolist() == [0, 0, 0, 1]
-    assert target["masks"].shape == (4, 37, 53)
-
-
 def test_boxes_are_cut_to_the_image(tmp_path):
     content = coco_content()
     content["annotations"] = [

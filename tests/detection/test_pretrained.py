@@ -5,8 +5,9 @@ import torch
 from torchvision.models import detection
 from torchvision.transforms.functional import to_tensor
 
-from lecture_utils.detection.pretrained import PretrainedFasterRCNN, pretrained_faster_rcnn, weights_file
+from lecture_utils.detection.pretrained import PretrainedFasterRCNN, pretrained_faster_rcnn
 from lecture_utils.detection.scores import CocoScores
+from lecture_utils.downloads import downloaded_file
 
 BUILDERS = {1: detection.fasterrcnn_resnet50_fpn, 2: detection.fasterrcnn_resnet50_fpn_v2}
 WEIGHTS = {
@@ -34,7 +35,7 @@ def test_a_kept_file_gives_torchvisions_own_detections(version, no_network):
             values.uniform_(0.5, 2)  # so that the constant added to the variance matters
         if name.endswith("cls_score.weight"):
             values *= 5
-    file = weights_file(version)
+    file = downloaded_file(WEIGHTS[version])
     file.parent.mkdir(parents=True)
     torch.save(state, file)
 
@@ -104,7 +105,7 @@ def test_without_a_network_it_names_the_file(version, no_network, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"half a download", "weights of another network", "not weights"])
 def test_a_damaged_file_is_named(content, no_network):
-    file = weights_file()
+    file = downloaded_file(WEIGHTS[1])
     file.parent.mkdir(parents=True)
     if isinstance(content, bytes):
         file.write_bytes(content)
@@ -119,7 +120,7 @@ def test_a_file_cannot_run_code(no_network, tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    file = weights_file()
+    file = downloaded_file(WEIGHTS[1])
     file.parent.mkdir(parents=True)
     torch.save(Evil(), file)
     with pytest.raises(ValueError, match=file.name):
