@@ -1,5 +1,7 @@
 """The exercises of notebook 06: corrections of boxes, crops of features, and what they save (slides 18 and 19)."""
 
+from math import prod
+
 import torch
 from torch import Generator, Tensor
 
@@ -50,17 +52,17 @@ def corrections(rng: Generator) -> list[Case]:
 
 
 def map_regions(rng: Generator) -> list[Case]:
-    def ints(*shape: int) -> Tensor:
-        return torch.randint(-9, 10, shape, generator=rng).float()
+    def distinct(*shape: int) -> Tensor:  # so that another cell is another number; half of them are negative
+        return (torch.randperm(prod(shape), generator=rng) - prod(shape) // 2).reshape(shape).float()
 
     return [
         Case((COUNTING, torch.tensor([0.0, 0, 4, 4]), (2, 2)), note="the example of the text"),
-        Case((ints(1, 5, 7), torch.tensor([2.0, 0, 5, 3]), (2, 2)), note="4 × 4 cells"),
-        Case((ints(1, 6, 9), torch.tensor([1.0, 1, 6, 3]), (1, 3)), note="a wide box, 1 × 3 parts"),
-        Case((ints(2, 7, 6), torch.tensor([0.0, 1, 4, 5]), (3, 2)), note="two channels, parts that share cells"),
-        Case((ints(1, 6, 7), torch.tensor([1.3, 0.7, 4.8, 5.2]), (2, 2)), note="corners between the cells"),
-        Case((ints(1, 5, 6), torch.tensor([2.0, 3, 2, 3]), (2, 2)), note="a single cell for four parts"),
-        Case((ints(1, 5, 6), torch.tensor([2.0, 1, 7, 6]), (2, 2)), note="a box that reaches beyond the map"),
+        Case((distinct(1, 5, 7), torch.tensor([2.0, 0, 5, 3]), (2, 2)), note="4 × 4 cells"),
+        Case((distinct(1, 6, 9), torch.tensor([1.0, 1, 6, 3]), (1, 3)), note="a wide box, 1 × 3 parts"),
+        Case((distinct(2, 7, 6), torch.tensor([0.0, 1, 4, 5]), (3, 2)), note="two channels, parts that share cells"),
+        Case((distinct(3, 6, 7), torch.tensor([1.3, 0.7, 4.8, 5.2]), (2, 2)), note="corners between the cells"),
+        Case((distinct(1, 5, 6), torch.tensor([2.0, 3, 2, 3]), (2, 2)), note="a single cell for four parts"),
+        Case((distinct(3, 5, 6), torch.tensor([2.0, 1, 7, 6]), (2, 2)), note="a box that reaches beyond the map"),
         Case((torch.randn(3, 9, 8, generator=rng), torch.tensor([1.0, 2, 7, 8]), (3, 3)), note="three channels"),
     ]
 

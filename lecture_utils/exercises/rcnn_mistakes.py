@@ -95,9 +95,9 @@ def corners_of_parts(features: Tensor, box: Tensor, size: tuple[int, int]) -> Te
     return F.interpolate(_region(features, box)[None], size)[0]
 
 
-def _region(features: Tensor, box: Tensor) -> Tensor:
+def _region(features: Tensor, box: Tensor, more: int = 1) -> Tensor:
     x0, y0, x1, y1 = box.round().long().tolist()
-    return features[:, y0 : y1 + 1, x0 : x1 + 1]
+    return features[:, y0 : y1 + more, x0 : x1 + more]
 
 
 def read(weigh: Callable[[float, float], tuple[float, float]]) -> Callable[[Tensor, float, float], Tensor]:
@@ -169,6 +169,8 @@ DECODE = mistakes(
 POOL = mistakes(
     "The last row and column of the box are missing: from y0 to y1, both included, are y1 − y0 + 1 rows.",
     pooled(more=0),
+    "The last row and column of the box are missing: a slice ends before its second number, so go to y1 + 1.",
+    lambda features, box, size: F.adaptive_max_pool2d(_region(features, box, more=0), size),
     "This is the mean of each part; RoI pooling keeps its largest value.",
     mean_of_parts,
     "This is one cell of each part; RoI pooling keeps the largest value of all its cells.",

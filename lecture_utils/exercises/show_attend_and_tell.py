@@ -118,6 +118,7 @@ def beams(rng: Generator) -> list[Case]:
         Case((alike - torch.tensor([0.0, 4.0, 5.0]), sure), note="one beam far ahead of the others"),
         case(3, 7, "three beams"),
         case(5, 40, "five beams, forty words", spread=0.3),
+        case(6, 9, "six beams, nine words", spread=0.3),
     ]
 
 

@@ -71,7 +71,7 @@ def mixtures(rng: Generator) -> list[Case]:
         case(6, 2, 2, "two Gaussians in the plane"),
         case(20, 4, 3, "four Gaussians"),
         case(7, 5, 2, "more Gaussians than axes"),
-        case(9, 3, 2, "points far away from all", far=40.0),
+        case(9, 3, 2, "points far away from all", far=10.0),
         case(5, 3, 200, "points of 200 numbers"),
     ]
 

@@ -140,7 +140,25 @@ def test_what_an_exercise_says_of_itself(name):
     assert str(engine.solution(name))
 
 
-@pytest.mark.parametrize("name", [name for name, exercise in exercises().items() if isinstance(exercise, Exercise)])
+@pytest.mark.parametrize("name", functions())
+def test_fresh_inputs_always_tell_right_from_wrong(name):
+    """Under nbgrader each student gets other inputs: none may break the reference, or hide a mistake."""
+    exercise = exercises()[name]
+
+    def given(function, seed):
+        calls = running.answers(function, exercise.cases(torch.Generator().manual_seed(seed)))
+        return [call.error or call.value for call in calls]
+
+    for seed in range(1000, 1025):
+        wanted = given(exercise.reference, seed)
+        assert not any(isinstance(value, BaseException) for value in wanted), (seed, wanted)
+        for answer in answers("RIGHT")[name]:
+            assert values.same(wanted, given(answer, seed)), (seed, answer)
+        for mistake in exercise.mistakes:
+            assert not values.same(wanted, given(mistake.function, seed)), (seed, mistake.says)
+
+
+@pytest.mark.parametrize("name", functions())
 def test_every_mistake_is_one_and_each_is_another(name):
     """A sentence whose function were right, or equal to one before it, could never be shown."""
     cases = exercises()[name].cases(torch.Generator().manual_seed(1))
