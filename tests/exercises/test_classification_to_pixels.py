@@ -286,7 +286,7 @@ def work_of_sums(in_channels, out_channels, kernel, height, width):
 RIGHT = {
     "01.colour_ceiling": [ceiling_by_loop, ceiling_by_counters, ceiling_by_table],
     "01.patch_around": [patch_by_padding, patch_by_copying, patch_by_numpy],
-    "01.patches": [96 * 96, np.int64(9216), torch.tensor(9216)],
+    "01.patches": [128 * 128, np.int64(16384), torch.tensor(16384)],
     "01.linear_everywhere": [linear_by_convolution, linear_by_unfold, linear_by_loops],
     "01.conv_multiply_adds": [work_by_product, work_by_counting, work_from_the_weights],
     "01.coarsest": [(15, 20), [15, 20], torch.Size([15, 20])],
@@ -314,7 +314,12 @@ WRONG = {
         (patch_blanks_the_image, "writes into its input"),
         (patch_padding_too_far, ""),
     ],
-    "01.patches": [(68 * 68, "fit into the image"), (9, "beside each other"), (841, "pixels a patch"), (96, "one row")],
+    "01.patches": [
+        (100 * 100, "fit into the image"),
+        (16, "beside each other"),
+        (841, "pixels a patch"),
+        (128, "one row"),
+    ],
     "01.linear_everywhere": [
         (linear_channels_last, "another order"),
         (linear_beside_each_other, "side by side"),
@@ -348,4 +353,4 @@ WRONG = {
 @pytest.mark.slide("07")
 def test_five_poolings_leave_300_places():
     answers = {exercise.name: exercise.answer() for exercise in EXERCISES if hasattr(exercise, "answer")}
-    assert answers == {"01.patches": 96**2, "01.coarsest": (15, 20)}
+    assert answers == {"01.patches": 128**2, "01.coarsest": (15, 20)}
