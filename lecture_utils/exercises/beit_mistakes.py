@@ -106,8 +106,6 @@ LOSSES = mistakes(
     lambda y, t, m: ((each(y, t) * m).sum(1) / m.sum(1).clamp(min=1)).mean(),
     "The logits of visible patches are set to 0, and then they count as a guess among all words. Leave them out.",
     lambda y, t, m: each(y * m[..., None], t).mean(),
-    "The sign is wrong: a loss is the negative log-likelihood.",
-    lambda y, t, m: -each(y, t)[m].mean(),
     "Those are probabilities, not their logarithms.",
     lambda y, t, m: -y.softmax(-1).gather(-1, t[..., None])[..., 0][m].mean(),
     "The softmax is taken twice: F.cross_entropy takes the logits as they are.",

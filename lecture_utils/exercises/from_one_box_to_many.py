@@ -165,10 +165,6 @@ LOSS = mistakes(
     lambda scores, boxes, labels, targets, weight: (
         F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets, reduction="sum")
     ),
-    "Both losses are summed over the images; take means, so that a batch of any size weighs the same.",
-    lambda scores, boxes, labels, targets, weight: (
-        len(scores) * single_object_loss(scores, boxes, labels, targets, weight)
-    ),
     "You take differences without squaring them (L1); the slide has L2.",
     lambda scores, boxes, labels, targets, weight: (
         F.cross_entropy(scores, labels) + weight * (boxes - targets).abs().sum(1).mean()

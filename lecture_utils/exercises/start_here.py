@@ -159,8 +159,6 @@ EXERCISES = (
                 lambda scores: scores / scores.sum(dim=1, keepdim=True),
                 "That is the sigmoid, which treats each class alone: the sum is not 1.",
                 torch.sigmoid,
-                "These are the logarithms of the probabilities.",
-                lambda scores: scores.log_softmax(dim=1),
                 "This names the best class with certainty. Softmax leaves the others their share.",
                 lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
                 # The last: right but for the large scores.

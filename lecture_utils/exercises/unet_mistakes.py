@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
+from lecture_utils.exercises.definitions import Mistake, mistakes
 from lecture_utils.segmentation.unet import CropAndConcat
 
 
@@ -132,3 +133,136 @@ def ignored_as_road(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 def ignored_as_last(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return F.cross_entropy(scores, labels.clamp(max=scores.shape[1] - 1), weights)
+
+
+SIZES = mistakes(
+    "The two convolutions at the bottom are missing.",
+    walk(bottom=0),
+    "On the way up there are two convolutions behind each doubling, too.",
+    walk(up=0),
+    "On the way down two convolutions stand before each halving, too.",
+    walk(down=0),
+    "Each level has two convolutions, and each takes off two pixels, one on either side: four in all.",
+    walk(down=2, bottom=2, up=2),
+    "Each level was walked once too often.",
+    walk(extra=1),
+    "One level is missing on either way.",
+    walk(extra=-1),
+    "That is the size with padding. These convolutions are valid.",
+    lambda size, depth: size,
+    "That is the size at the bottom of the U. The way up is still to come.",
+    lambda size, depth: (walk()(size, depth) + 4 * (2**depth - 1)) // 2**depth,
+    "As many pixels are lost whatever the depth? What a convolution loses far down is lost 2, 4, 8 times "
+    "in pixels of the image.",
+    lambda size, depth: size - 4 * (2 * depth + 1),
+    "184 pixels are lost at depth 4 only.",
+    lambda size, depth: size - 184,
+)
+
+COPIES = mistakes(
+    "That is the top left corner of the copy. x belongs to its centre.",
+    cropped(lambda r, c: 0, lambda r, c: 0),
+    "That is the bottom right corner of the copy. x belongs to its centre.",
+    cropped(lambda r, c: r, lambda r, c: c),
+    "Height and width are confused: what is cut above depends on the heights, what is cut on the left on the widths.",
+    cropped(lambda r, c: c // 2, lambda r, c: r // 2),
+    "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
+    cropped(lambda r, c: r // 2, lambda r, c: r // 2),
+    "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
+    cropped(lambda r, c: c // 2, lambda r, c: c // 2),
+    "The channels of x come first here. The copy's come first.",
+    joined(lambda a, b: torch.cat([b, a], 1)),
+    "The two were added. A U-Net keeps both: channels beside channels.",
+    joined(torch.add),
+    "They were put one behind the other in the batch. Channels are axis 1.",
+    joined(lambda a, b: torch.cat([a, b])),
+    "They were put one below the other. Channels are axis 1.",
+    joined(lambda a, b: torch.cat([a, b], 2)),
+    "They were put side by side as pictures. Channels are axis 1.",
+    joined(lambda a, b: torch.cat([a, b], 3)),
+    "That is the cropped copy alone.",
+    joined(lambda a, b: a),
+    "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
+    resized,
+    "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
+    lambda skip, x: resized(skip, x, "bilinear"),
+    "x was padded to the size of the copy. Here the copy is cut to the size of x.",
+    padded,
+)
+
+LABELS = mistakes(
+    "Numbers of type uint8 go from 0 to 255 and begin anew: 70 - 128 is 198, and the square of 16 is 0. "
+    "Turn the mask into a larger type first, as mask.astype(int).",
+    wraps_around,
+    "Black has no row in PALETTE, and now counts as the darkest class. It means ignored: 255.",
+    by_distance(squares, colours=PALETTE, ids=IDS[:-1]),
+    "Black is a twentieth colour here, with number 19. Its label is IGNORE_INDEX, 255.",
+    by_distance(squares, ids=NUMBERS),
+    "That is the distance along the axes, |Δr| + |Δg| + |Δb|. Here it is the straight one: squares.",
+    by_distance(lambda d: np.abs(d).sum(-1)),
+    "That is the largest difference of the three. Here it is the straight distance: the sum of squares.",
+    by_distance(lambda d: np.abs(d).max(-1)),
+    "The differences were added with their signs, so they cancel.",
+    by_distance(lambda d: d.sum(-1)),
+    "The differences were added with their signs, so they cancel.",
+    by_distance(lambda d: np.abs(d.sum(-1))),
+    "That is the class of the farthest colour.",
+    by_distance(squares, choose=np.argmax),
+    "Red and blue are swapped: that is OpenCV's order.",
+    by_distance(squares, colours=COLOURS[:, ::-1]),
+    "Only exact colours are recognised. JPEG has changed most of them a little.",
+    exact_colours(IGNORE_INDEX),
+    "Only exact colours are recognised. JPEG has changed most of them a little.",
+    exact_colours(0),
+    "That is the nearest colour itself. Its class is asked for.",
+    lambda mask: COLOURS[by_distance(squares, ids=NUMBERS)(mask)],
+    "Those are the distances to all colours; argmin over the last axis names the nearest.",
+    lambda mask: squares(mask[..., None, :].astype(int) - COLOURS.astype(int)),
+)
+
+LOSSES = (
+    *mistakes(
+        "exp(1000) is more than a float32 can hold, so the result is nan. Use log_softmax, or subtract the "
+        "largest score first.",
+        overflows,
+        "The sum was divided by the number of pixels. The formula divides it by the sum of their weights.",
+        from_logs(lambda logs, w, counted: (logs * w)[counted].mean()),
+        "The sum was divided by the number of all pixels, the ignored ones too.",
+        from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / logs.numel()),
+        "The weights are missing: every pixel counts alike.",
+        from_logs(lambda logs, w, counted: logs[counted].mean()),
+        "That is the sum. Divide it by the sum of the weights.",
+        from_logs(lambda logs, w, counted: (logs * w)[counted].sum()),
+        "The ignored pixels still count below the fraction line.",
+        from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w.sum()),
+        "The ignored pixels count as class 0, the road.",
+        ignored_as_road,
+        "The ignored pixels count as the last class.",
+        ignored_as_last,
+        "The minus sign is missing: a loss falls when the probability rises.",
+        without_minus,
+        "The logarithm is missing: this is the mean probability, with a minus sign.",
+        without_logarithm,
+        "The softmax is missing: these are scores, not logarithms of probabilities.",
+        without_softmax,
+        "The softmax was taken twice: F.cross_entropy takes the scores themselves.",
+        twice_softmax,
+        "The weights belong to the losses of the pixels, not to the scores.",
+        weights_scores,
+        "Each image was averaged by itself. The formula has one sum over all pixels of the batch.",
+        image_by_image,
+        "That is the logarithm to base 2. The natural one is meant.",
+        lambda scores, labels, weights: -without_minus(scores, labels, weights) / np.log(2),
+        "That is one loss a pixel. Sum them, each times its weight, and divide by the sum of the weights.",
+        lambda scores, labels, weights: F.cross_entropy(
+            scores, labels, weights, ignore_index=IGNORE_INDEX, reduction="none"
+        ),
+    ),
+    *(
+        Mistake(
+            "The softmax runs over a wrong axis: the probabilities of one pixel add up to 1, over axis 1.",
+            from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w[counted].sum(), dim=dim),
+        )
+        for dim in (0, 2, 3)
+    ),
+)

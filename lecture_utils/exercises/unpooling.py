@@ -183,8 +183,6 @@ POOL = mistakes(
     "Inside the window the positions are right, but window number i begins at row i · kernel_size, not at row i; "
     "columns alike.",
     positions(lambda row, column, height, width, k: (row // k + row % k) * width + column // k + column % k),
-    "The positions are too large by 1: the first pixel is number 0.",
-    positions(lambda row, column, height, width, k: row * width + column + 1),
     "The positions go on counting from map to map; each channel of each image begins at 0.",
     counted_through_the_batch,
     "The two results are in the wrong order: values first, then indices.",
