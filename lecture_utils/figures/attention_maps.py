@@ -1,6 +1,6 @@
 """Where a captioner looked: maps of attention laid over the picture, a word at a time (slide 27)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
-from lecture_utils.figures.boxes import draw_boxes, pale, simplified
+from lecture_utils.figures.boxes import pale, simplified
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.proposals import HEAT
 from lecture_utils.figures.style import INK, VERMILION, WIDTH, bare, course_look, picture_axes
@@ -52,17 +52,13 @@ def word_strip(
     *,
     columns: int = 8,
     title: str = "",
-    boxes: Mapping[int, Sequence[float]] | None = None,
 ) -> Figure:
     """Draw the picture, then a panel for each word with the map of where the model looked for it (slide 27).
 
-    `maps` may go on after the last word (with that of `<end>`). `boxes`, place of a word → (x0, y0, x1, y1) in pixels,
-    are outlined in the panel of their word. Made for up to 24 words.
+    `maps` may go on after the last word (with that of `<end>`). Made for up to 24 words.
     """
-    _check_maps(maps, len(words))
-    outside = sorted(set(boxes or {}) - set(range(len(words))))
-    if outside:
-        raise ValueError(f"boxes: got places {outside}, expected 0 to {len(words) - 1}")
+    if maps.ndim != 3 or len(maps) < len(words):
+        raise ValueError(f"maps: got shape {tuple(maps.shape)}, expected (t, h, w) with t at least {len(words)}")
     plain = simplified(image, COLOURS)
     rows, columns = -(-(1 + len(words)) // columns), min(columns, 1 + len(words))
     width = WIDTH * min(1, columns / 5)
@@ -72,8 +68,6 @@ def word_strip(
     for place, (ax, word) in enumerate(zip(axes.flat[1:], words, strict=False)):
         over_image(ax, image, maps[place])
         ax.set_title(word, size=SIZE, pad=3)
-        if boxes and place in boxes:
-            draw_boxes(ax, [boxes[place]], colours=INK)
     for ax in axes.flat[1 + len(words) :]:
         ax.set_visible(False)
     return fig
@@ -160,8 +154,3 @@ def _write(ax: Axes, lines: Sequence[Sequence[str]], place: int, room: float, in
                 ax.plot([left, right], [y + 0.25 * SIZE] * 2, color=VERMILION, linewidth=1.5)
             x = right
         number += len(line)
-
-
-def _check_maps(maps: Tensor, words: int) -> None:
-    if maps.ndim != 3 or len(maps) < words:
-        raise ValueError(f"maps: got shape {tuple(maps.shape)}, expected (t, h, w) with t at least {words}, the words")

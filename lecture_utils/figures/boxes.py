@@ -244,7 +244,6 @@ def anchors_on(
     anchors: Float[torch.Tensor, "anchors 4"],
     map_size: tuple[int, int],
     *,
-    at: tuple[int, int] | None = None,
     names: Sequence[str] = (),
     margin: int | float | None = None,
     title: str = "",
@@ -252,9 +251,9 @@ def anchors_on(
 ) -> Figure:
     """Draw the points of a feature map on the image, and the K anchors of one of them (slides 21 and 22).
 
-    `anchors` are those of `anchors_over` a map of `map_size` (height, width); `at` (row, column) is the point, by
-    default the middle one. `names`, one for each of the K anchors, stand below with their colours; equal names share
-    one. Anchors may reach beyond the image: the figure shows as much around it, or `margin` pixels.
+    `anchors` are those of `anchors_over` a map of `map_size` (height, width); the point is the middle one. `names`, one
+    for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
+    image: the figure shows as much around it, or `margin` pixels.
     """
     anchors, image = _array(anchors).astype(float), photograph(image)
     rows, columns = map_size
@@ -263,9 +262,7 @@ def anchors_on(
         raise ValueError(f"anchors: got shape {anchors.shape}, expected ({rows} · {columns} · K, 4)")
     if names and len(names) != k:
         raise ValueError(f"names: got {len(names)}, expected {k}, one for each anchor of a point")
-    row, column = (rows // 2, columns // 2) if at is None else at
-    if not (0 <= row < rows and 0 <= column < columns):
-        raise ValueError(f"at: got {at}, expected a row below {rows} and a column below {columns}")
+    row, column = rows // 2, columns // 2
     mine = anchors.reshape(rows, columns, k, 4)[row, column]
     if margin is None:
         view = np.minimum(0, mine[:, :2].min(0) - 2), np.maximum(image.shape[1::-1], mine[:, 2:].max(0) + 2)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.patches import Rectangle
 
 from lecture_utils.figures import gallery, over_image, pale, picture_axes, word_strip
 from lecture_utils.figures.attention_maps import broken
@@ -76,19 +75,9 @@ def test_a_strip_has_the_picture_and_then_each_word_with_its_own_map(words):
         assert (int(row), int(column)) == divmod(int(map_.argmax()), 7)
 
 
-def test_a_box_is_drawn_in_the_panel_of_its_word():
-    fig = word_strip(IMAGE, WORDS, maps(7), boxes={2: (4, 5, 20, 25)})
-    boxes = {
-        ax.get_title(): p.get_bbox().extents for ax in visible(fig) for p in ax.patches if isinstance(p, Rectangle)
-    }
-    assert list(boxes) == ["car"]
-    np.testing.assert_allclose(boxes["car"], [3.5, 4.5, 19.5, 24.5])
-
-
-@pytest.mark.parametrize(("places", "number"), [({7: (0, 0, 1, 1)}, 7), ({}, 6)])
-def test_a_strip_refuses_what_does_not_fit(places, number):
-    with pytest.raises(ValueError, match=r"boxes: got places \[7\], expected 0 to 6|maps: got shape \(6, 5, 7\)"):
-        word_strip(IMAGE, WORDS, maps(number), boxes=places)
+def test_a_strip_refuses_fewer_maps_than_words():
+    with pytest.raises(ValueError, match=r"maps: got shape \(6, 5, 7\), expected \(t, h, w\) with t at least 7"):
+        word_strip(IMAGE, WORDS, maps(6))
 
 
 @pytest.mark.slide("27")

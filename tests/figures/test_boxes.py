@@ -245,13 +245,12 @@ def test_corrections_and_the_truth_are_named():
 
 
 @pytest.mark.slide("21")
-@pytest.mark.parametrize("at", [None, (0, 0), (2, 4)])
-def test_anchors_of_one_point_and_the_points_of_all(at):
+def test_anchors_of_one_point_and_the_points_of_all():
     base = base_anchors((8, 20), (0.5, 2))
     anchors = anchors_over(base, (3, 5), 16)
-    fig = anchors_on(scene(48, 80), anchors, (3, 5), at=at, names=["wide", "wide", "tall", "tall"])
+    fig = anchors_on(scene(48, 80), anchors, (3, 5), names=["wide", "wide", "tall", "tall"])
     (ax,) = fig.axes
-    row, column = at or (1, 2)
+    row, column = 1, 2
     np.testing.assert_allclose(corners(ax), base.numpy() + 16 * np.array([column, row, column, row]))
     grid, chosen = (scattered.get_offsets() + 0.5 for scattered in ax.collections)
     expected = [(16 * x, 16 * y) for y in range(3) for x in range(5)]
@@ -291,7 +290,6 @@ ANCHORS = torch.zeros(6, 4)
         (lambda ax: corrected(scene(), random_boxes(2), random_boxes(1)), r"after: got shape \(1, 4\)"),
         (lambda ax: anchors_on(scene(), ANCHORS, (2, 4)), r"anchors: got shape \(6, 4\), expected \(2 · 4 · K, 4\)"),
         (lambda ax: anchors_on(scene(), ANCHORS, (2, 3), names=["a", "b"]), "names: got 2, expected 1"),
-        (lambda ax: anchors_on(scene(), ANCHORS, (2, 3), at=(2, 0)), r"at: got \(2, 0\), expected a row below 2"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):
