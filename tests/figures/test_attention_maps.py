@@ -40,7 +40,7 @@ def test_the_heat_lies_where_the_map_has_its_mass(point):
     _, axes = picture_axes(1, 1)
     over_image(axes[0, 0], IMAGE, map_)
     photo, heat = axes[0, 0].images
-    np.testing.assert_array_equal(photo.get_array(), pale(IMAGE))
+    assert np.abs(photo.get_array() - pale(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale picture, in greys
     assert heat.get_array().shape == (30, 44)
     assert heat.get_array().max() == 1  # the map's own maximum is the darkest
     row, column = hottest(axes[0, 0]) * (5, 7)
