@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--checkpoint", type=Path, help="write here, and go on from here; runs/NAME.safetensors by default"
     )
+    train.add_argument("--anew", action="store_true", help="begin again, whatever the checkpoint holds")
     train.add_argument("--ship", action="store_true", help="store the weights and their card in data/checkpoints")
     train.set_defaults(run=run_train)
 
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
     study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
     study.add_argument("name", help="bottleneck, … one of those in data/README.md")
+    study.add_argument("--anew", action="store_true", help="begin each training again, whatever runs/ holds")
     study.set_defaults(run=run_study)
     return top
 
@@ -105,6 +107,8 @@ def run_train(options: argparse.Namespace) -> int:
         raise ValueError("--ship: expected to run in a checkout of the course")
     run = runtime.setup(options.seed, quiet=not is_first_process())
     checkpoint = options.checkpoint or Path("runs") / f"{options.name}.safetensors"
+    if options.anew:
+        checkpoint.unlink(missing_ok=True)  # in every process, before any of them can write
     given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "workers")}
     changes = {key: value for key, value in given.items() if value is not None}
     kind = {"root": options.root, "size": options.size, "checkpoint": checkpoint}
@@ -155,7 +159,7 @@ def run_study(options: argparse.Namespace) -> int:
 
     if runtime.checkout() is None:
         raise ValueError("study: expected to run in a checkout of the course")
-    result = studies.make(options.name)
+    result = studies.make(options.name, anew=options.anew)
     card = {"command": f"python -m lecture_utils study {options.name}", "machine": machine(runtime.setup(quiet=True))}
     text = json.dumps(result | card, indent=2, ensure_ascii=False) + "\n"
     print(checkpoints.write(runtime.checkout() / f"data/studies/{options.name}.json", text.encode()))

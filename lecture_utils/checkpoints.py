@@ -52,9 +52,10 @@ def read(
         raise ValueError(f"{path} is damaged or no safetensors file ({problem}); {mend}") from problem
     if "crc32" not in header:
         return tensors, {}
-    if header["crc32"] != str(_checksum(header["metadata"], tensors)):
+    metadata = header.get("metadata", "")
+    if header["crc32"] != str(_checksum(metadata, tensors)):
         raise ValueError(f"{path} is damaged (its checksum does not match its content); {mend}")
-    return tensors, json.loads(header["metadata"])
+    return tensors, json.loads(metadata)
 
 
 def write(path: str | os.PathLike, data: bytes) -> Path:
@@ -216,6 +217,7 @@ def ship(name: str, model: nn.Module, card: dict, *, folder: str | os.PathLike |
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     except TypeError as problem:
         raise ValueError(f"card: expected what JSON can hold, got {card!r} ({problem})") from problem
+    (folder / f"{name}.json").unlink(missing_ok=True)  # a kill leaves no card, rather than the card of other weights
     path = write(folder / f"{name}.safetensors", data)
     write(folder / f"{name}.json", text.encode())
     return path
@@ -246,6 +248,12 @@ def load_part(model: nn.Module, name: str, prefix: str) -> nn.Module:
     part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     load_state(model, part, path)
     return model
+
+
+def fingerprint(name: str) -> str:
+    """The checksum of the shipped weights `name`, which tells them from those that another training made."""
+    with safe_open(runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors"), "pt") as file:
+        return (file.metadata() or {}).get("crc32", "")
 
 
 def card(name: str) -> dict:

@@ -240,7 +240,8 @@ def train(
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
 
     With `share`, it learns from the first items of the training set only, as many as this share of them; what needs no
-    labels, as a vocabulary of patches, is prepared on all.
+    labels, as a vocabulary of patches, is prepared on all. A checkpoint of another recipe, root, size or share, or of a
+    training that began with other shipped weights, is refused.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: got {share!r}, expected a share of the training set, above 0 and at most 1")
@@ -255,7 +256,15 @@ def train(
         task.prepare(model, data)
     if share < 1:
         data = Subset(data, range(max(1, round(share * len(data)))))
-    return model, training.fit(model, data, loss=task.loss(data), run=run, collate=task.collate, **(own | changes))
+    about = {
+        "recipe": name,
+        "root": str(Path(root).resolve()) if root else None,
+        "size": size,
+        "share": float(share),
+        "start": checkpoints.fingerprint(chosen.start) if chosen.start else None,
+    }
+    settings = {"run": run, "collate": task.collate, "about": about} | own | changes
+    return model, training.fit(model, data, loss=task.loss(data), **settings)
 
 
 def evaluate(

@@ -34,15 +34,15 @@ STUDIES = {
 }
 
 
-def make(name: str, *, runs: Path | str = "runs") -> dict:
+def make(name: str, *, runs: Path | str = "runs", anew: bool = False) -> dict:
     """Run a study: {"name", "scenes", "rows"}, with a row of metrics for each model, share and seed.
 
     The shipped checkpoints are the trainings on the whole set with the seed on their cards; the others are trained
-    here, and go on from what `runs` holds of them.
+    here, and go on from what `runs` holds of them, or with `anew` from the start.
     """
     study, rows, scenes = _study(name), [], 0
     for model_name, share, seed in product(study.models, study.shares, study.seeds):
-        scenes, scores = _trained(model_name, share, seed, Path(runs))
+        scenes, scores = _trained(model_name, share, seed, Path(runs), anew)
         shown = {"share": share} if len(study.shares) > 1 else {}
         rows.append({"model": model_name, **shown, "seed": seed, **scores})
     return {"name": name, "scenes": scenes, "rows": rows}
@@ -60,13 +60,16 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, share: float, seed: int, runs: Path) -> tuple[int, dict]:
+def _trained(name: str, share: float, seed: int, runs: Path, anew: bool) -> tuple[int, dict]:
     """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
     card = checkpoints.card(name)
     if share == 1 and seed == card["seed"]:
         return card["scenes"], {"seconds": card["seconds"], **card["metrics"]}
     run = runtime.setup(seed, quiet=True)
     part = "" if share == 1 else f"-{share:g}"
-    model, history = recipes.train(name, run, share=share, checkpoint=runs / f"{name}{part}-seed{seed}.safetensors")
+    checkpoint = runs / f"{name}{part}-seed{seed}.safetensors"
+    if anew:
+        checkpoint.unlink(missing_ok=True)
+    model, history = recipes.train(name, run, share=share, checkpoint=checkpoint)
     scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)
     return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}

@@ -73,6 +73,7 @@ def fit(
     max_seconds: float | None = None,
     workers: int = 0,
     collate: Callable[[list], Any] | None = None,
+    about: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> History:
     """Train a model in place with AdamW, a cosine schedule with linear warm-up and clipped gradients.
@@ -86,8 +87,10 @@ def fit(
     With `checkpoint`, a path, a training that was stopped or killed goes on from the last whole checkpoint (each
     `checkpoint_every` steps), and a finished one returns at once. Ctrl-C and SIGTERM end the step, write the checkpoint
     and raise `KeyboardInterrupt`; a second one raises at once. `max_seconds` ends the training early, with a schedule
-    that follows the clock: only then does the result depend on the machine's speed. A data set that draws from a random
-    generator of its own, not from those of `torch`, `random` or `numpy.random`, is not repeated exactly.
+    that follows the clock: only then does the result depend on the machine's speed. `about` says, in plain JSON, what
+    cannot be seen here, as which data it is: a checkpoint about something else is refused. A loss that remembers its
+    calls, or a data set that draws from a random generator of its own, not from those of `torch`, `random` or
+    `numpy.random`, is not repeated exactly.
 
     The model stays on `run.device`; its mode and the random generators are left as found. Raises `ValueError` for bad
     arguments, for a checkpoint of another training (saying what differs) or a damaged one, and when a loss or gradient
@@ -107,7 +110,7 @@ def fit(
         "max_seconds": math.inf if max_seconds is None else _number("max_seconds", max_seconds),
         "seed": run.seed,
         "precision": run.precision,
-    }
+    } | (about or {})
     limit = settings["max_seconds"]
     evaluate_every = steps if evaluate_every is None else require_whole("evaluate_every", evaluate_every)
     require_whole("checkpoint_every", checkpoint_every)

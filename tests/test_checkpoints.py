@@ -122,6 +122,13 @@ def test_a_safetensors_file_from_elsewhere_is_read_without_metadata(tmp_path):
     assert metadata == {}
 
 
+def test_a_checksum_without_metadata_is_damage(tmp_path):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({"x": torch.ones(1)}, path, {"crc32": "0"})
+    with pytest.raises(ValueError, match="its checksum does not match"):
+        checkpoints.read(path)
+
+
 def test_sweep_removes_only_the_leftovers_of_one_file(tmp_path):
     names = [".a.1.tmp", ".a.22.tmp", ".ab.1.tmp", "a", "a.tmp", ".a.swp"]
     for name in names:
@@ -217,6 +224,21 @@ def test_bad_weights_and_cards_write_nothing(folder, monkeypatch):
     with pytest.raises(ValueError, match="folder: expected a path"):
         checkpoints.ship("unet", net(), {})
     assert not folder.exists()
+
+
+def test_a_kill_between_weights_and_card_leaves_no_card_of_other_weights(folder, monkeypatch):
+    checkpoints.ship("net", nn.Linear(2, 2), {"metrics": {"miou": 0.1}})
+
+    def killed_after_the_weights(path, data, write=checkpoints.write):
+        if path.suffix == ".json":
+            raise KeyboardInterrupt
+        return write(path, data)
+
+    monkeypatch.setattr(checkpoints, "write", killed_after_the_weights)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.ship("net", nn.Linear(2, 2), {"metrics": {"miou": 0.9}})
+    with pytest.raises(FileNotFoundError, match="json is missing"):
+        checkpoints.card("net")
 
 
 def test_another_folder_may_be_named(tmp_path):

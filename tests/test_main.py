@@ -47,6 +47,19 @@ def test_train_stops_and_goes_on(pairs, tmp_path, capsys):
     assert "steps" in capsys.readouterr().err
 
 
+def test_a_training_on_other_data_is_no_training_to_go_on_with(pairs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "other"
+    export(other, split="train", scenes=10, size=64, quiet=True)
+    arguments = ["train", "pixel", "--batch-size", "2", "--steps", "2"]
+    assert main([*arguments, "--root", str(pairs)]) == 0
+    for changes in (["--root", str(other)], ["--root", str(pairs), "--size", "32"]):
+        assert main([*arguments, *changes]) == 2
+        assert "runs/pixel.safetensors is of another training" in capsys.readouterr().err
+        assert main([*arguments, *changes, "--anew"]) == 0
+        assert main([*arguments, *changes]) == 0  # its own
+
+
 def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--steps", "2"]

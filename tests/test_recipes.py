@@ -79,6 +79,18 @@ def test_training_begins_with_the_weights_it_starts_from(monkeypatch):
     assert own["skips.1.weight"].count_nonzero() == 0
 
 
+def test_a_training_that_began_with_other_weights_is_not_gone_on_with(monkeypatch, tmp_path):
+    val = replace(tasks.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size))
+    monkeypatch.setitem(recipes.RECIPES, "fcn8s", replace(recipes.RECIPES["fcn8s"], task=val))
+    kind = {"root": runtime.shipped("sample"), "steps": 1, "checkpoint": tmp_path / "fcn8s.safetensors", "quiet": True}
+    recipes.train("fcn8s", runtime.setup(quiet=True), **kind)
+    _, history = recipes.train("fcn8s", runtime.setup(quiet=True), **kind)
+    assert history.steps == 1
+    monkeypatch.setitem(recipes.RECIPES, "fcn8s", replace(recipes.RECIPES["fcn8s"], task=val, start="fcn8s"))
+    with pytest.raises(ValueError, match=r"of another training \(start '\d+' there, '\d+' here"):
+        recipes.train("fcn8s", runtime.setup(quiet=True), **kind)
+
+
 def test_a_new_model_is_prepared_before_its_training(monkeypatch):
     """BEiT needs its words, which it finds in the pictures to learn from, before a loss can be counted."""
     done = []

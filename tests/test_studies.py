@@ -67,6 +67,22 @@ def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
     assert [(row["share"], row["seed"]) for row in rows] == [(0.01, 0), (0.01, 1), (1, 0), (1, 1)]
 
 
+def test_a_study_can_begin_anew(monkeypatch, tmp_path):
+    found = []
+
+    def train(name, run, *, share, checkpoint):
+        found.append(checkpoint.exists())
+        checkpoint.touch()
+        return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
+
+    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
+    monkeypatch.setitem(studies.STUDIES, "one", studies.Study(("unet",), seeds=(1,)))
+    for anew in (False, False, True):
+        studies.make("one", runs=tmp_path, anew=anew)
+    assert found == [False, True, False]
+
+
 def test_an_unknown_study_is_refused():
     for use in (studies.make, studies.load):
         with pytest.raises(ValueError, match="name: got 'none', expected one of bottleneck"):
