@@ -56,4 +56,5 @@ from lecture_utils.figures.vit import (
     similarity_grid,
 )
 from lecture_utils.figures.warped_regions import region_answer, warped
+from lecture_utils.figures.whats_next import clouds, in_rows
 from lecture_utils.figures.windows import labelled_so_far, mark, same_colour, window_answer
