@@ -21,6 +21,7 @@ from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
@@ -60,22 +61,24 @@ def export(
     there = [out / name for name in (*_folders(split), *_annotation_files(split)) if (out / name).exists()]
     if there and not (out / _mark(split)).exists():
         raise ValueError(f"out: {there[0]} is there already and is no toy city; choose another folder")
-    for leftover in out.glob(f".making-{split}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
-    making = out / f".making-{split}-{os.getpid()}"
-    try:
-        for folder in _folders(split):
-            (making / folder).mkdir(parents=True)
-        (making / "coco/annotations").mkdir(parents=True)
-        work = partial(_write_scene, making, split, size)
-        bar = tqdm(
-            _spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet
-        )
-        _write_annotations(making, split, size, list(bar))
-        _write_manifest(making, split, scenes, size)
-        _move_into_place(making, out, split)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / f".lock-{split}"):  # who comes second waits, and so removes nothing that is being made
+        for leftover in out.glob(f".making-{split}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
+        making = out / f".making-{split}-{os.getpid()}"
+        try:
+            for folder in _folders(split):
+                (making / folder).mkdir(parents=True)
+            (making / "coco/annotations").mkdir(parents=True)
+            work = partial(_write_scene, making, split, size)
+            bar = tqdm(
+                _spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet
+            )
+            _write_annotations(making, split, size, list(bar))
+            _write_manifest(making, split, scenes, size)
+            _move_into_place(making, out, split)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
     return out
 
 
@@ -86,16 +89,22 @@ def refuse_in_a_starting_worker() -> None:
 
 
 def verify(out, split: str, *, scenes: int | None = None, size: int | None = None) -> list[str]:
-    """What is wrong with a split below `out`: an empty list when every file is there, whole, and of the wanted kind."""
+    """What is wrong with a split below `out`: an empty list when every file is there, whole, and of the wanted kind.
+
+    A photograph that the course did not make is wrong, too, because the readers would read it.
+    """
     seeds(split, scenes or 1)
     out = Path(out)
     try:
         manifest = json.loads((out / f"manifest_{split}.json").read_text())
-        files, made = manifest["files"], {key: manifest[key] for key in ("format", "scenes", "size")}
+        files, made = dict(manifest["files"]), {key: manifest[key] for key in ("format", "scenes", "size")}
+        whole = len(files) == 2 * made["scenes"] + len(_annotation_files(split))
     except FileNotFoundError:
         return [f"{out}: has no manifest_{split}.json"]
     except (ValueError, KeyError, TypeError):
-        return [f"{out / f'manifest_{split}.json'}: cannot be read"]
+        whole = False
+    if not whole:
+        return [f"{out / f'manifest_{split}.json'}: cannot be read, or does not name all files"]
     wanted = {"format": FORMAT, "scenes": scenes or made["scenes"], "size": size or made["size"]}
     problems = [f"{out}: {key} is {made[key]}, wanted {wanted[key]}" for key in wanted if made[key] != wanted[key]]
     for name, checksum in files.items():
@@ -104,6 +113,8 @@ def verify(out, split: str, *, scenes: int | None = None, size: int | None = Non
             problems.append(f"{path}: is missing")
         elif _checksum(path) != checksum:
             problems.append(f"{path}: is damaged")
+    there = {path.relative_to(out).as_posix() for folder in _folders(split) for path in (out / folder).glob("*.jpg")}
+    problems += [f"{out / name}: is not of the course" for name in sorted(there - files.keys())]
     return problems
 
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -72,7 +74,7 @@ def test_several_processes_write_the_same_files_as_one(tmp_path):
     assert len(read[0]) == 142
 
 
-@pytest.mark.parametrize("harm", ["truncate", "remove", "manifest", "empty manifest"])
+@pytest.mark.parametrize("harm", ["truncate", "remove", "add", "manifest", "empty manifest", "no files", "a list"])
 def test_damage_is_noticed_and_mended(tmp_path, harm):
     export(tmp_path, split="train", scenes=3, size=64, quiet=True)
     picture, manifest = tmp_path / "coco/train2017/000000000002.jpg", tmp_path / "manifest_train.json"
@@ -82,11 +84,18 @@ def test_damage_is_noticed_and_mended(tmp_path, harm):
         picture.unlink()
     elif harm == "manifest":
         manifest.unlink()
+    elif harm == "add":
+        picture.with_name("0000000000021.jpg").write_bytes(picture.read_bytes())
+    elif harm == "no files":
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": {}}))
+    elif harm == "a list":
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": []}))
     else:
         manifest.write_text("{")
     problems = verify(tmp_path, "train")
     assert len(problems) == 1
-    assert ("000000000002.jpg" if "man" not in harm else "manifest_train.json") in problems[0]
+    named = "0000000000021.jpg" if harm == "add" else "000000000002.jpg"
+    assert (named if harm in ("truncate", "remove", "add") else "manifest_train.json") in problems[0]
     export(tmp_path, split="train", scenes=3, size=64, quiet=True)
     assert verify(tmp_path, "train") == []
 
@@ -118,6 +127,19 @@ def test_an_interrupted_export_leaves_what_was_there(tmp_path):
     export(tmp_path, split="val", scenes=3, size=64, quiet=True)
     assert verify(tmp_path, "val", scenes=3) == []
     assert not list(tmp_path.glob(".making*"))
+
+
+def test_who_exports_second_waits_and_removes_nothing(tmp_path):
+    living = tmp_path / ".making-val-1/cityscapes_data"
+    living.mkdir(parents=True)
+    second = Thread(target=export, args=(tmp_path,), kwargs={"split": "val", "scenes": 1, "size": 64, "quiet": True})
+    with FileLock(tmp_path / ".lock-val"):  # as a first one has it
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        assert living.exists()
+    second.join()
+    assert verify(tmp_path, "val", scenes=1) == []
 
 
 def test_splits_never_share_a_seed():
