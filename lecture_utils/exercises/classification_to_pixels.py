@@ -74,18 +74,10 @@ def convolutions(rng: Generator) -> list[Case]:
 # Wrong functions
 
 
-def commonest_label(colours: Tensor, labels: Tensor) -> float:
-    return colour_ceiling(torch.zeros_like(colours), labels)
-
-
 def mean_over_colours(colours: Tensor, labels: Tensor) -> float:
     colours, labels = colours[labels != IGNORED], labels[labels != IGNORED]
     shares = [colour_ceiling(colours[colours == c], labels[colours == c]) for c in colours.unique()]
     return sum(shares) / len(shares)
-
-
-def ignored_in_the_total(colours: Tensor, labels: Tensor) -> float:
-    return colour_ceiling(colours, labels) * (labels != IGNORED).sum().item() / len(labels)
 
 
 def window_kept_inside(image: Tensor, row: int, column: int, size: int) -> Tensor:
@@ -123,10 +115,6 @@ def sliced_without_padding(image: Tensor, row: int, column: int, size: int) -> T
     return image[..., row - half : row + half + 1, column - half : column + half + 1]
 
 
-def from_the_pixel_on(image: Tensor, row: int, column: int, size: int) -> Tensor:
-    return F.pad(image, (0, size, 0, size))[..., row : row + size, column : column + size]
-
-
 def channels_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     c = x.shape[1]
     side = round((weight.shape[1] / c) ** 0.5)
@@ -159,13 +147,13 @@ EXERCISES = (
         cases=coloured_pixels,
         mistakes=mistakes(
             "You always name the commonest label of all. A classifier of colours may name another for each colour.",
-            commonest_label,
+            lambda colours, labels: colour_ceiling(torch.zeros_like(colours), labels),
             "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
             lambda colours, labels: labels.bincount().max().item() / len(labels),
             "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
             mean_over_colours,
             "You divide by all pixels. Those labelled 255 do not count, neither above nor below the line.",
-            ignored_in_the_total,
+            lambda colours, labels: colour_ceiling(colours, labels) * (labels != IGNORED).sum().item() / len(labels),
             "You take 255 for a label. Drop these pixels before you count.",
             lambda colours, labels: colour_ceiling(colours, labels, ignore_index=-1),
             "Colours and labels are swapped: for each colour ask which label most of its pixels have.",
@@ -197,7 +185,9 @@ EXERCISES = (
             "Beyond the border you mirror the image; here it is 0.",
             padded_by("reflect"),
             "The pixel is at the upper left of your patch, and should be in its middle.",
-            from_the_pixel_on,
+            lambda image, row, column, size: F.pad(image, (0, size, 0, size))[
+                ..., row : row + size, column : column + size
+            ],
             "Your patch lies one pixel too far down and to the right.",
             moved_by(1),
             "Your patch lies one pixel too far up and to the left.",

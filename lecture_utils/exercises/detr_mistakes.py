@@ -15,21 +15,15 @@ def scale(height: int, width: int) -> Tensor:
     return torch.tensor([width, height, width, height])
 
 
-def from_corner(boxes: Tensor, height: int, width: int) -> Tensor:
-    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1) * scale(height, width)
-
-
-def twice_as_large(boxes: Tensor, height: int, width: int) -> Tensor:
-    return torch.cat([boxes[:, :2] - boxes[:, 2:], boxes[:, :2] + boxes[:, 2:]], 1) * scale(height, width)
-
-
 PIXELS = mistakes(
     "These are pixels, but still centre and size; asked for are the corners.",
     lambda boxes, height, width: boxes * scale(height, width),
     "x and y are the centre of the box, not its upper left corner.",
-    from_corner,
+    lambda boxes, height, width: torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1) * scale(height, width),
     "The box is twice as large as it should be: half of w lies on each side of x.",
-    twice_as_large,
+    lambda boxes, height, width: (
+        torch.cat([boxes[:, :2] - boxes[:, 2:], boxes[:, :2] + boxes[:, 2:]], 1) * scale(height, width)
+    ),
     "Height and width are exchanged: x counts along the width.",
     lambda boxes, height, width: to_corners(boxes) * scale(width, height),
     "The box is cut to the picture; that is another step, and a box may reach beyond.",
@@ -145,10 +139,6 @@ def of_objects(cost: Tensor) -> Tensor:
     return queries[objects.argsort()]
 
 
-def unordered(cost: Tensor) -> Tensor:
-    return assign(cost)[1]
-
-
 MATCH = mistakes(
     "Each object takes its cheapest query, so that two may have the same one; a query has one object at most.",
     lambda cost: cost.argmin(0) if cost.shape[1] else cost.new_zeros(0, dtype=torch.int64),
@@ -160,7 +150,7 @@ MATCH = mistakes(
     "That is the dearest matching.",
     lambda cost: of_objects(-cost),
     "That is an object for each matched query; asked for is a query for each object.",
-    unordered,
+    lambda cost: assign(cost)[1],
     "These are the right queries, but sorted; the first must be that of the first object.",
     lambda cost: assign(cost)[0],
     "The order of queries is taken as it is: object 0 gets query 0, and so on.",
@@ -174,10 +164,6 @@ def each(logits: Tensor, wanted: Tensor) -> Tensor:
 
 def weighing(empty: float = 0.1, thing: float = 1.0) -> Callable[[Tensor], Tensor]:
     return lambda wanted: torch.where(wanted == 0, empty, thing)
-
-
-def things_alone(logits: Tensor, wanted: Tensor) -> Tensor:
-    return each(logits, wanted)[wanted > 0].sum() / (wanted > 0).sum().clamp(min=1)
 
 
 def last_is_empty(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -198,7 +184,7 @@ CLASS_LOSS = mistakes(
     "The other way round: the empty queries weigh 0.1, the others 1.",
     lambda logits, wanted: (weighing(1.0, 0.1)(wanted) * each(logits, wanted)).sum() / weighing(1.0, 0.1)(wanted).sum(),
     "The empty queries are left out, so nothing teaches them to be empty; they weigh 0.1.",
-    things_alone,
+    lambda logits, wanted: each(logits, wanted)[wanted > 0].sum() / (wanted > 0).sum().clamp(min=1),
     "“No object” is class 0, not the last one.",
     last_is_empty,
 )

@@ -31,10 +31,6 @@ def not_rounded(sizes, ratios) -> Tensor:
     return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides])
 
 
-def sizes_slowest(sizes, ratios) -> Tensor:
-    return base_anchors(sizes, ratios).view(len(ratios), len(sizes), 4).transpose(0, 1).reshape(-1, 4)
-
-
 def regrouped(order: tuple[int, ...]) -> Callable[..., Tensor]:
     """The anchors over a map in another order of rows (0), columns (1) and shapes (2)."""
 
@@ -157,7 +153,7 @@ SHAPES = mistakes(
     "The boxes are twice as wide and high: half a width lies on each side of the centre.",
     of(lambda x: 2 * x),
     "The sizes must vary fastest: all sizes of the first ratio, then all of the second.",
-    sizes_slowest,
+    lambda sizes, ratios: base_anchors(sizes, ratios).view(len(ratios), len(sizes), 4).transpose(0, 1).reshape(-1, 4),
     "Round to whole pixels at the end.",
     not_rounded,
 )

@@ -87,14 +87,6 @@ def cut_first(features: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
     return pool_region(features, torch.minimum(box, limit), size)
 
 
-def mean_of_parts(features: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.adaptive_avg_pool2d(_region(features, box), size)
-
-
-def corners_of_parts(features: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(_region(features, box)[None], size)[0]
-
-
 def _region(features: Tensor, box: Tensor, more: int = 1) -> Tensor:
     x0, y0, x1, y1 = box.round().long().tolist()
     return features[:, y0 : y1 + more, x0 : x1 + more]
@@ -172,9 +164,9 @@ POOL = mistakes(
     "The last row and column of the box are missing: a slice ends before its second number, so go to y1 + 1.",
     lambda features, box, size: F.adaptive_max_pool2d(_region(features, box, more=0), size),
     "This is the mean of each part; RoI pooling keeps its largest value.",
-    mean_of_parts,
+    lambda features, box, size: F.adaptive_avg_pool2d(_region(features, box), size),
     "This is one cell of each part; RoI pooling keeps the largest value of all its cells.",
-    corners_of_parts,
+    lambda features, box, size: F.interpolate(_region(features, box)[None], size)[0],
     "The parts share no cell; they begin at the floor of i · size / parts and end at the ceiling of (i + 1) · …",
     pooled(end=torch.floor),
     "The corners are rounded down here; round them to the nearest cell.",

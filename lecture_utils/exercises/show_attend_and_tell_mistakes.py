@@ -33,23 +33,11 @@ def words_and_end(captions: Tensor) -> Tensor:
     return captions[:, 1:] != PAD
 
 
-def not_shifted(logits: Tensor, captions: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), captions[:, :-1].flatten(), ignore_index=PAD)
-
-
-def over_places(logits: Tensor, captions: Tensor) -> Tensor:
-    return word_losses(logits, captions[:, 1:], axis=1)[words_and_end(captions)].mean()
-
-
-def picked_logits(logits: Tensor, captions: Tensor) -> Tensor:
-    return -logits.gather(-1, captions[:, 1:, None]).squeeze(-1)[words_and_end(captions)].mean()
-
-
 LOSSES = mistakes(
     "Padded places count in your mean. They are no words; with many of them the loss is mostly about <pad>.",
     loss_where(lambda captions: torch.ones_like(captions[:, 1:], dtype=torch.bool)),
     "The logits at place t stand for the word at t + 1; you hold them against the word that went in.",
-    not_shifted,
+    lambda logits, captions: F.cross_entropy(logits.flatten(0, 1), captions[:, :-1].flatten(), ignore_index=PAD),
     "You mask where the input is <pad>. That is one place too late: after <end> has gone in, the target is <pad>.",
     loss_where(lambda captions: captions[:, :-1] != PAD),
     "<end> is left out. It must count, or the model never learns when to stop.",
@@ -63,9 +51,9 @@ LOSSES = mistakes(
     "That is the sum over each caption, averaged over the captions; the mean over all words was asked.",
     loss_where(words_and_end, lambda losses, at: (losses * at).sum(1).mean()),
     "Your softmax runs over the places of a caption; it must run over the words of the vocabulary.",
-    over_places,
+    lambda logits, captions: word_losses(logits, captions[:, 1:], axis=1)[words_and_end(captions)].mean(),
     "These are the logits of the targets, not their log-probabilities: log_softmax is missing.",
-    picked_logits,
+    lambda logits, captions: -logits.gather(-1, captions[:, 1:, None]).squeeze(-1)[words_and_end(captions)].mean(),
 )
 
 # Counting as BLEU counts

@@ -82,10 +82,6 @@ def iou_cases(rng: torch.Generator) -> list[Case]:
     ]
 
 
-def _naive_softmax(scores: Tensor) -> Tensor:
-    return scores.exp() / scores.exp().sum(dim=1, keepdim=True)
-
-
 def _along(*axes: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Softmax over the wrong axes, as PyTorch has it, and by hand, where large scores give nan."""
 
@@ -95,16 +91,8 @@ def _along(*axes: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], T
     return (lambda scores: (scores - scores.logsumexp(dim=axes, keepdim=True)).exp()), by_hand
 
 
-def _without_clamp(labels: np.ndarray) -> np.ndarray:
-    return PALETTE[labels % len(PALETTE)]
-
-
 def _ignored_in(colour: tuple[int, int, int]):
     return lambda labels: np.where((labels == IGNORE_INDEX)[..., None], np.uint8(colour), colour_labels(labels))
-
-
-def _counts_ignored(predicted: np.ndarray, target: np.ndarray, index: int) -> float:
-    return float(((predicted == index) & (target == index)).sum() / ((predicted == index) | (target == index)).sum())
 
 
 def _of_counted(measure):
@@ -164,7 +152,7 @@ EXERCISES = (
                 # The last: right but for the large scores.
                 "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
                 "every score of a pixel shrinks by the same amount: subtract the largest one first.",
-                _naive_softmax,
+                lambda scores: scores.exp() / scores.exp().sum(dim=1, keepdim=True),
             ),
         ),
         hints=(
@@ -213,7 +201,7 @@ EXERCISES = (
         cases=label_map_cases,
         mistakes=mistakes(
             "The ignored pixels must be black.",
-            _without_clamp,
+            lambda labels: PALETTE[labels % len(PALETTE)],
             "The ignored pixels must be black; here they are white.",
             _ignored_in((255, 255, 255)),
             "The ignored pixels got the colour of the last class: as an index, 255 was cut down to 18.",
@@ -244,7 +232,9 @@ EXERCISES = (
         cases=iou_cases,
         mistakes=mistakes(
             "Pixels whose target is 255 are counted. Whatever is predicted there is neither right nor wrong.",
-            _counts_ignored,
+            lambda predicted, target, index: float(
+                ((predicted == index) & (target == index)).sum() / ((predicted == index) | (target == index)).sum()
+            ),
             "That is the share of all pixels, not of the union: everything that is another class in both maps "
             "dilutes the score.",
             _of_counted(lambda p, t: (p & t).mean()),

@@ -14,8 +14,6 @@ SLIDE_KERNEL = torch.tensor([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])
 
 
 # Mistakes that students make: wrong functions with the signature of the right one.
-def row_flipped(kernel, input_size, at):
-    return convolution_row(kernel.flip(0, 1), input_size, at)
 
 
 def row_swapped(kernel, input_size, at):
@@ -41,10 +39,6 @@ def row_of_wrong_width(kernel, input_size, at):
 
 def row_as_picture(kernel, input_size, at):
     return convolution_row(kernel, input_size, at).reshape(input_size)
-
-
-def row_by_columns(kernel, input_size, at):
-    return row_as_picture(kernel, input_size, at).T.flatten()
 
 
 def row_without_gaps(kernel, input_size, at):
@@ -76,53 +70,13 @@ def stamp_one_apart(x, kernel, stride=1):
     return output
 
 
-def stamp_with_room(x, kernel, stride=1):
-    return F.pad(stamp(x, kernel, stride), (0, stride, 0, stride))
-
-
-def stamp_flipped(x, kernel, stride=1):
-    return stamp(x, kernel.flip(0, 1), stride)
-
-
-def stamp_averaged(x, kernel, stride=1):
-    return stamp(x, kernel, stride) / coverage(tuple(x.shape), tuple(kernel.shape), stride=stride).clamp(min=1)
-
-
-def stamp_side_by_side(x, kernel, stride=1):
-    return torch.kron(x, kernel)
-
-
-def stamp_cut(x, kernel, stride=1):
-    return stamp(x, kernel, stride)[: x.shape[0] * stride, : x.shape[1] * stride]
-
-
-def coverage_of_ones(input_size, kernel_size, stride=1, padding=0):
-    return coverage(input_size, kernel_size, stride=stride, padding=padding).clamp(max=1)
-
-
-def coverage_uncut(input_size, kernel_size, stride=1, padding=0):
-    return coverage(input_size, kernel_size, stride=stride)
-
-
 def coverage_cut_once(input_size, kernel_size, stride=1, padding=0):
     return coverage(input_size, kernel_size, stride=stride)[padding:, padding:]
-
-
-def coverage_cut_at_the_other_end(input_size, kernel_size, stride=1, padding=0):
-    return coverage_cut_once(input_size, kernel_size, stride, padding).flip(0, 1)
 
 
 def coverage_cut_at_the_end(input_size, kernel_size, stride=1, padding=0):
     whole = coverage(input_size, kernel_size, stride=stride)
     return whole[: whole.shape[0] - 2 * padding, : whole.shape[1] - 2 * padding]
-
-
-def coverage_cut_to_nothing(input_size, kernel_size, stride=1, padding=0):
-    return coverage(input_size, kernel_size, stride=stride)[padding:-padding, padding:-padding]
-
-
-def coverage_as_share(input_size, kernel_size, stride=1, padding=0):
-    return coverage(input_size, kernel_size, stride=stride, padding=padding) / (kernel_size[0] * kernel_size[1])
 
 
 def coverage_added_axes(input_size, kernel_size, stride=1, padding=0):
@@ -206,7 +160,7 @@ EXERCISES = (
         cases=row_cases,
         mistakes=mistakes(
             "You flipped the kernel. Mathematics does that for a convolution; networks, and the slide, do not.",
-            row_flipped,
+            lambda kernel, input_size, at: convolution_row(kernel.flip(0, 1), input_size, at),
             "`at` is (vertical, horizontal): the first number counts rows, the second columns.",
             row_swapped,
             "The kernel's rows and columns are swapped.",
@@ -216,7 +170,7 @@ EXERCISES = (
             "The kernel lies in the right place, but this is still a picture: flatten it.",
             row_as_picture,
             "You read the picture column by column; `x.flatten()` reads it row by row.",
-            row_by_columns,
+            lambda kernel, input_size, at: row_as_picture(kernel, input_size, at).T.flatten(),
             "The kernel's entries stand one after another here. In the image, the kernel's next row lies a whole "
             "image row further on.",
             row_without_gaps,
@@ -243,15 +197,17 @@ EXERCISES = (
             "The stamps lie one pixel apart, whatever the stride: (i, j) begins at (i, j) · stride.",
             stamp_one_apart,
             "The output is `stride` too large: the last stamp begins at (h − 1) · stride, not at h · stride.",
-            stamp_with_room,
+            lambda x, kernel, stride=1: F.pad(stamp(x, kernel, stride), (0, stride, 0, stride)),
             "The kernel is flipped. A transposed convolution stamps it as it is.",
-            stamp_flipped,
+            lambda x, kernel, stride=1: stamp(x, kernel.flip(0, 1), stride),
             "You average where stamps overlap; a transposed convolution only adds.",
-            stamp_averaged,
+            lambda x, kernel, stride=1: (
+                stamp(x, kernel, stride) / coverage(tuple(x.shape), tuple(kernel.shape), stride=stride).clamp(min=1)
+            ),
             "Your stamps lie side by side, a kernel's width apart. They begin `stride` apart, so they may overlap.",
-            stamp_side_by_side,
+            lambda x, kernel, stride=1: torch.kron(x, kernel),
             "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
-            stamp_cut,
+            lambda x, kernel, stride=1: stamp(x, kernel, stride)[: x.shape[0] * stride, : x.shape[1] * stride],
         ),
         because="Each column of Cᵀ is one stamp; the product adds the stamps up.",
         hints=(
@@ -334,19 +290,27 @@ EXERCISES = (
         cases=coverage_cases,
         mistakes=mistakes(
             "You say *whether* a pixel is reached. Count how often: add 1 for each stamp.",
-            coverage_of_ones,
+            lambda input_size, kernel_size, stride=1, padding=0: coverage(
+                input_size, kernel_size, stride=stride, padding=padding
+            ).clamp(max=1),
             "`padding` is not cut off.",
-            coverage_uncut,
+            lambda input_size, kernel_size, stride=1, padding=0: coverage(input_size, kernel_size, stride=stride),
             "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
-            coverage_cut_to_nothing,
+            lambda input_size, kernel_size, stride=1, padding=0: coverage(input_size, kernel_size, stride=stride)[
+                padding:-padding, padding:-padding
+            ],
             "`padding` is cut off at the top and left only; it goes at all four sides.",
             coverage_cut_once,
             "`padding` is cut off at the bottom and right only; it goes at all four sides.",
-            coverage_cut_at_the_other_end,
+            lambda input_size, kernel_size, stride=1, padding=0: coverage_cut_once(
+                input_size, kernel_size, stride, padding
+            ).flip(0, 1),
             "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
             coverage_cut_at_the_end,
             "These are shares. Give the number of values, a whole number as a float.",
-            coverage_as_share,
+            lambda input_size, kernel_size, stride=1, padding=0: (
+                coverage(input_size, kernel_size, stride=stride, padding=padding) / (kernel_size[0] * kernel_size[1])
+            ),
             "The counts of the two axes multiply: 2 stamps down and 2 across meet as 4, not as 2 + 2.",
             coverage_added_axes,
         ),

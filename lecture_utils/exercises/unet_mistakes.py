@@ -72,10 +72,6 @@ def squares(differences: np.ndarray) -> np.ndarray:
     return (differences**2).sum(-1)
 
 
-def wraps_around(mask: np.ndarray) -> np.ndarray:
-    return IDS[((mask[..., None, :] - COLOURS) ** 2).sum(-1).argmin(-1)]
-
-
 def exact_colours(other: int) -> Callable[[np.ndarray], np.ndarray]:
     def wrong(mask: np.ndarray) -> np.ndarray:
         equal = (mask[..., None, :] == COLOURS).all(-1)
@@ -101,38 +97,14 @@ def overflows(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return F.nll_loss((powers / powers.sum(1, keepdim=True)).log(), labels, weights, ignore_index=IGNORE_INDEX)
 
 
-def twice_softmax(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.cross_entropy(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX)
-
-
 def without_minus(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return -F.cross_entropy(scores, labels, weights, ignore_index=IGNORE_INDEX)
-
-
-def without_logarithm(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.nll_loss(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX)
-
-
-def without_softmax(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.nll_loss(scores, labels, weights, ignore_index=IGNORE_INDEX)
-
-
-def weights_scores(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.cross_entropy(scores * weights[:, None, None], labels, ignore_index=IGNORE_INDEX)
 
 
 def image_by_image(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     images = zip(scores, labels, strict=True)
     losses = [F.cross_entropy(s[None], y[None], weights, ignore_index=IGNORE_INDEX) for s, y in images]
     return torch.stack(losses).mean()
-
-
-def ignored_as_road(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.cross_entropy(scores, labels.where(labels != IGNORE_INDEX, 0), weights)
-
-
-def ignored_as_last(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    return F.cross_entropy(scores, labels.clamp(max=scores.shape[1] - 1), weights)
 
 
 SIZES = mistakes(
@@ -193,7 +165,7 @@ COPIES = mistakes(
 LABELS = mistakes(
     "Numbers of type uint8 go from 0 to 255 and begin anew: 70 - 128 is 198, and the square of 16 is 0. "
     "Turn the mask into a larger type first, as mask.astype(int).",
-    wraps_around,
+    lambda mask: IDS[((mask[..., None, :] - COLOURS) ** 2).sum(-1).argmin(-1)],
     "Black has no row in PALETTE, and now counts as the darkest class. It means ignored: 255.",
     by_distance(squares, colours=PALETTE, ids=IDS[:-1]),
     "Black is a twentieth colour here, with number 19. Its label is IGNORE_INDEX, 255.",
@@ -236,19 +208,21 @@ LOSSES = (
         "The ignored pixels still count below the fraction line.",
         from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w.sum()),
         "The ignored pixels count as class 0, the road.",
-        ignored_as_road,
+        lambda scores, labels, weights: F.cross_entropy(scores, labels.where(labels != IGNORE_INDEX, 0), weights),
         "The ignored pixels count as the last class.",
-        ignored_as_last,
+        lambda scores, labels, weights: F.cross_entropy(scores, labels.clamp(max=scores.shape[1] - 1), weights),
         "The minus sign is missing: a loss falls when the probability rises.",
         without_minus,
         "The logarithm is missing: this is the mean probability, with a minus sign.",
-        without_logarithm,
+        lambda scores, labels, weights: F.nll_loss(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
         "The softmax is missing: these are scores, not logarithms of probabilities.",
-        without_softmax,
+        lambda scores, labels, weights: F.nll_loss(scores, labels, weights, ignore_index=IGNORE_INDEX),
         "The softmax was taken twice: F.cross_entropy takes the scores themselves.",
-        twice_softmax,
+        lambda scores, labels, weights: F.cross_entropy(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
         "The weights belong to the losses of the pixels, not to the scores.",
-        weights_scores,
+        lambda scores, labels, weights: F.cross_entropy(
+            scores * weights[:, None, None], labels, ignore_index=IGNORE_INDEX
+        ),
         "Each image was averaged by itself. The formula has one sum over all pixels of the batch.",
         image_by_image,
         "That is the logarithm to base 2. The natural one is meant.",

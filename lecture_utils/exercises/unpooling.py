@@ -69,14 +69,6 @@ def nails_at(offset: Callable[[int], int]) -> Callable[[Tensor, int], Tensor]:
     return lambda x, factor: bed_of_nails(x, factor).roll((offset(factor), offset(factor)), (2, 3))
 
 
-def no_zeros_behind_the_last_nail(x: Tensor, factor: int) -> Tensor:
-    return bed_of_nails(x, factor)[:, :, : (x.shape[2] - 1) * factor + 1, : (x.shape[3] - 1) * factor + 1]
-
-
-def zeros_at_the_end(x: Tensor, factor: int) -> Tensor:
-    return F.pad(x, (0, x.shape[3] * (factor - 1), 0, x.shape[2] * (factor - 1)))
-
-
 def last_of_equals(x: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
     height, width = (size // kernel_size * kernel_size for size in x.shape[2:])
     values, indices = max_pool(x[:, :, :height, :width].flip(2, 3), kernel_size)
@@ -154,13 +146,15 @@ NAIL = (
         "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
         nearest_unpool,
         "The nails stand together and the zeros behind them; each nail needs its own block.",
-        zeros_at_the_end,
+        lambda x, factor: F.pad(x, (0, x.shape[3] * (factor - 1), 0, x.shape[2] * (factor - 1))),
         "The nails stand in the lower right corner of their blocks; the slide has the upper left.",
         nails_at(lambda factor: factor - 1),
         "The nails stand in the middle of their blocks; the slide has the upper left corner.",
         nails_at(lambda factor: factor // 2),
         "The zeros behind the last nail are missing: the last block is as large as the others.",
-        no_zeros_behind_the_last_nail,
+        lambda x, factor: bed_of_nails(x, factor)[
+            :, :, : (x.shape[2] - 1) * factor + 1, : (x.shape[3] - 1) * factor + 1
+        ],
     ),
 )
 POOL = mistakes(

@@ -62,14 +62,6 @@ def patches_in_a_row(positions: Tensor, before: tuple[int, int], after: tuple[in
     return torch.cat([positions[:, :1], row.mT], dim=1)
 
 
-def without_token(positions: Tensor, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
-    return resizing()(positions, before, after)[:, 1:]
-
-
-def token_last(positions: Tensor, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
-    return resizing()(positions, before, after).roll(-1, 1)
-
-
 RESIZED = mistakes(
     "Between the corners the values are off: keep the corners in place with align_corners=True.",
     resizing(corners=False),
@@ -90,9 +82,9 @@ RESIZED = mistakes(
     "them into a grid first.",
     patches_in_a_row,
     "The class token's position is lost: put it back before the others.",
-    without_token,
+    lambda positions, before, after: resizing()(positions, before, after)[:, 1:],
     "The class token's position has come last; it is the first.",
-    token_last,
+    lambda positions, before, after: resizing()(positions, before, after).roll(-1, 1),
 )
 
 
