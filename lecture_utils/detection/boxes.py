@@ -1,7 +1,9 @@
 """Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
-vectorised over boxes, works on none, and gives what `torchvision.ops` gives. Shapes that are no boxes are a ValueError.
+vectorised over boxes, works on none, and gives what `torchvision.ops` gives in float32 and float64. (One difference: the
+threshold of `nms` is rounded to the boxes' precision, as overlaps are, so 3/10 is 0.3. In float16 an area above 65,504 is
+infinite.) Shapes that are no boxes, and whole numbers, are a ValueError.
 """
 
 from math import log
@@ -139,3 +141,5 @@ def _require_boxes(ndim: int | None = None, **tensors: Tensor) -> None:
         if boxes.shape[-1:] != (4,) or (ndim or boxes.ndim) != boxes.ndim:
             expected = "(…, 4)" if ndim is None else "(n, 4)"
             raise ValueError(f"{name}: got shape {tuple(boxes.shape)}, expected {expected}")
+        if not boxes.is_floating_point():  # weights and limits, which take the boxes' type, would be cut off
+            raise ValueError(f"{name}: got {boxes.dtype}, expected numbers with decimals, as boxes.float()")

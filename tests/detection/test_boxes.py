@@ -223,6 +223,15 @@ def test_a_box_that_overlaps_exactly_as_much_stays(width, threshold):
 
 
 @pytest.mark.slide("22")
+def test_exactly_as_much_is_meant_in_the_boxes_own_precision():
+    """3/10 and 0.3 are one number in float32, and two for torchvision, whose thresholds are in float64."""
+    boxes, scores = torch.tensor([[0.0, 0, 10, 1], [0, 0, 3, 1]]), torch.tensor([0.9, 0.8])
+    assert nms(boxes, scores, 0.3).tolist() == [0, 1]
+    assert ops.nms(boxes, scores, 0.3).tolist() == [0]
+    assert nms(boxes.double(), scores, 0.3).tolist() == ops.nms(boxes.double(), scores.double(), 0.3).tolist() == [0, 1]
+
+
+@pytest.mark.slide("22")
 def test_equal_scores_keep_their_order():
     boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9], [1, 0, 10, 9], [40, 0, 49, 9]])
     assert nms(boxes, torch.ones(4), 0.5).tolist() == [0, 1, 3]
@@ -272,6 +281,13 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
         (lambda: encode(BOX[:, [0, 1, 0, 3]], BOX), "boxes, anchors: got one of width or height 0"),
         (lambda: decode(BOX, BOX[0]), "corrections: got shape (1, 4), expected (4,)"),
         (lambda: nms(BOX, torch.ones(2), 0.5), "scores: got shape (2,), expected (1,)"),
+        (
+            lambda: encode(BOX.long(), BOX, (0.5, 0.5, 0.5, 0.5)),
+            "boxes: got torch.int64, expected numbers with decimals",
+        ),
+        (lambda: encode(BOX, BOX.long()), "anchors: got torch.int64"),
+        (lambda: clip(BOX.long(), 2.7, 2.7), "boxes: got torch.int64"),
+        (lambda: iou(BOX, BOX.long()), "b: got torch.int64"),
         (lambda: nms(BOX[0], torch.ones(1), 0.5), "boxes: got shape (4,), expected (n, 4)"),
     ],
 )
