@@ -1,9 +1,9 @@
 """Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
-vectorised over boxes, works on none, and gives what `torchvision.ops` gives in float32 and float64. (One difference: the
-threshold of `nms` is rounded to the boxes' precision, as overlaps are, so 3/10 is 0.3. In float16 an area above 65,504 is
-infinite.) Shapes that are no boxes, and whole numbers, are a ValueError.
+vectorised over boxes, works on none, and gives what `torchvision.ops` gives in float32 and float64, but that the
+threshold of `nms` is rounded to the boxes' precision, as overlaps are, so that 3/10 is 0.3. In float16 an area above
+65,504 is infinite. Shapes that are no boxes, and whole numbers, are a ValueError.
 """
 
 from math import log
