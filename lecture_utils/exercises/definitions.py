@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 import torch
@@ -45,13 +46,13 @@ class Mistake:
     function: Callable
 
 
-def mistakes(*entries: str | Callable) -> tuple[Mistake, ...]:
-    """A table of mistakes: a sentence, the wrong function it is for, the next sentence, its function, …"""
-    says, functions = entries[::2], entries[1::2]
-    in_turn = all(isinstance(sentence, str) for sentence in says) and all(map(callable, functions))
-    if not in_turn or len(says) != len(functions):
+def mistakes(*entries: str | Callable | tuple[Callable, ...]) -> tuple[Mistake, ...]:
+    """A table of mistakes: a sentence, the wrong function it is for (or several), the next sentence, …"""
+    says, wrong = entries[::2], [one if isinstance(one, tuple) else (one,) for one in entries[1::2]]
+    in_turn = all(isinstance(sentence, str) for sentence in says) and all(map(callable, chain(*wrong)))
+    if not in_turn or len(says) != len(wrong):
         raise ValueError(f"mistakes: got {entries}, expected a sentence and a function in turn")
-    return tuple(map(Mistake, says, functions))
+    return tuple(Mistake(sentence, one) for sentence, some in zip(says, wrong, strict=True) for one in some)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,9 +143,10 @@ SHAPES = mistakes(
     "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
     anchors_by(lambda size, ratio: (size * ratio**0.5, size / ratio**0.5)),
     "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
-    anchors_by(lambda size, ratio: (size, size * ratio)),
-    "The area changes with the ratio: one of the sides stays, but size² must be the area of all shapes.",
-    anchors_by(lambda size, ratio: (size / ratio, size)),
+    (
+        anchors_by(lambda size, ratio: (size, size * ratio)),
+        anchors_by(lambda size, ratio: (size / ratio, size)),
+    ),
     "height / width is now the square of the ratio: take the ratio's root for both sides.",
     anchors_by(lambda size, ratio: (size / ratio, size * ratio)),
     "The boxes begin at the origin; it should be their centre.",

@@ -107,7 +107,6 @@ def read(weigh: Callable[[float, float], tuple[float, float]]) -> Callable[[Tens
 
 
 SIZES_SWAPPED = "dx is measured in widths of the proposal and dy in heights; you have exchanged the two."
-NATURAL = "The natural logarithm is meant, whose inverse is exp."
 ENCODE = mistakes(
     "The shifts are in pixels; divide dx by the proposal's width and dy by its height.",
     encoded(lambda place, size, own_place, own_size: place - own_place, right_growth),
@@ -123,10 +122,11 @@ ENCODE = mistakes(
     encoded(right_shift, lambda size, own: size / own),
     "dw and dh are upside down: log(box / proposal), not log(proposal / box).",
     encoded(right_shift, lambda size, own: (own / size).log()),
-    NATURAL,
-    encoded(right_shift, lambda size, own: (size / own).log2()),
-    NATURAL,
-    encoded(right_shift, lambda size, own: (size / own).log10()),
+    "The natural logarithm is meant, whose inverse is exp.",
+    (
+        encoded(right_shift, lambda size, own: (size / own).log2()),
+        encoded(right_shift, lambda size, own: (size / own).log10()),
+    ),
     "dw and dh hold the relative growth, (box − proposal) / proposal; the logarithm of the ratio is asked for.",
     encoded(right_shift, lambda size, own: (size - own) / own),
     "A width is x1 − x0; add no pixel to it.",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, colour_labels
-from lecture_utils.exercises.definitions import Case, Exercise, Mistake, Prediction, mistakes
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 
 
 def class_probabilities(scores: Tensor) -> Tensor:
@@ -105,30 +105,6 @@ def _of_counted(measure):
     return score
 
 
-SUMS = (  # what adds up to 1 where the sum does not run over axis 1, and the axes it runs over
-    (
-        "Here the probabilities of a batch add up to 1. Which axis holds the classes? The first, axis 0, counts the "
-        "images.",
-        (0,),
-    ),
-    (
-        "Here the numbers along a row of pixels add up to 1. Every pixel needs probabilities of its own: the sum runs "
-        "over the classes, axis 1.",
-        (3,),
-    ),
-    ("Here the numbers along a column of pixels add up to 1. The sum must run over the classes, axis 1.", (2,)),
-    (
-        "Here all numbers of an image add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
-        "classes only, axis 1.",
-        (1, 2, 3),
-    ),
-    (
-        "Here all numbers together add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
-        "classes only, axis 1.",
-        (0, 1, 2, 3),
-    ),
-)
-
 EXERCISES = (
     Exercise(
         "00.class_probabilities",
@@ -137,23 +113,34 @@ EXERCISES = (
         difficulty=2,
         reference=class_probabilities,
         cases=score_cases,
-        mistakes=(
-            *(Mistake(says, function) for says, axes in SUMS for function in _along(*axes)),
-            *mistakes(
-                "These are the exponentials. They are positive; dividing by their sum is still to come.",
-                torch.exp,
-                "These add up to 1, but they are shares of the scores themselves, and some are negative. Take the "
-                "exponential first.",
-                lambda scores: scores / scores.sum(dim=1, keepdim=True),
-                "That is the sigmoid, which treats each class alone: the sum is not 1.",
-                torch.sigmoid,
-                "This names the best class with certainty. Softmax leaves the others their share.",
-                lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
-                # The last: right but for the large scores.
-                "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
-                "every score of a pixel shrinks by the same amount: subtract the largest one first.",
-                lambda scores: scores.exp() / scores.exp().sum(dim=1, keepdim=True),
-            ),
+        mistakes=mistakes(
+            "Here the probabilities of a batch add up to 1. Which axis holds the classes? The first, axis 0, counts "
+            "the images.",
+            _along(0),
+            "Here the numbers along a row of pixels add up to 1. Every pixel needs probabilities of its own: the sum "
+            "runs over the classes, axis 1.",
+            _along(3),
+            "Here the numbers along a column of pixels add up to 1. The sum must run over the classes, axis 1.",
+            _along(2),
+            "Here all numbers of an image add up to 1. Every pixel needs probabilities of its own: the sum runs over "
+            "the classes only, axis 1.",
+            _along(1, 2, 3),
+            "Here all numbers together add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
+            "classes only, axis 1.",
+            _along(0, 1, 2, 3),
+            "These are the exponentials. They are positive; dividing by their sum is still to come.",
+            torch.exp,
+            "These add up to 1, but they are shares of the scores themselves, and some are negative. Take the "
+            "exponential first.",
+            lambda scores: scores / scores.sum(dim=1, keepdim=True),
+            "That is the sigmoid, which treats each class alone: the sum is not 1.",
+            torch.sigmoid,
+            "This names the best class with certainty. Softmax leaves the others their share.",
+            lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
+            # The last: right but for the large scores.
+            "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
+            "every score of a pixel shrinks by the same amount: subtract the largest one first.",
+            lambda scores: scores.exp() / scores.exp().sum(dim=1, keepdim=True),
         ),
         hints=(
             "The exponential of a score is positive, whatever the score. What must it be divided by?",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
-from lecture_utils.exercises.definitions import Mistake, mistakes
+from lecture_utils.exercises.definitions import mistakes
 from lecture_utils.segmentation.unet import CropAndConcat
 
 
@@ -139,9 +139,10 @@ COPIES = mistakes(
     "Height and width are confused: what is cut above depends on the heights, what is cut on the left on the widths.",
     cropped(lambda r, c: c // 2, lambda r, c: r // 2),
     "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
-    cropped(lambda r, c: r // 2, lambda r, c: r // 2),
-    "One number of pixels was cut above and on the left; heights and widths may differ by different numbers.",
-    cropped(lambda r, c: c // 2, lambda r, c: c // 2),
+    (
+        cropped(lambda r, c: r // 2, lambda r, c: r // 2),
+        cropped(lambda r, c: c // 2, lambda r, c: c // 2),
+    ),
     "The channels of x come first here. The copy's come first.",
     joined(lambda a, b: torch.cat([b, a], 1)),
     "The two were added. A U-Net keeps both: channels beside channels.",
@@ -155,9 +156,10 @@ COPIES = mistakes(
     "That is the cropped copy alone.",
     joined(lambda a, b: a),
     "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
-    resized,
-    "The copy was shrunk to fit. Then its pixels no longer lie over those of x: cut it instead.",
-    lambda skip, x: resized(skip, x, "bilinear"),
+    (
+        resized,
+        lambda skip, x: resized(skip, x, "bilinear"),
+    ),
     "x was padded to the size of the copy. Here the copy is cut to the size of x.",
     padded,
 )
@@ -175,68 +177,61 @@ LABELS = mistakes(
     "That is the largest difference of the three. Here it is the straight distance: the sum of squares.",
     by_distance(lambda d: np.abs(d).max(-1)),
     "The differences were added with their signs, so they cancel.",
-    by_distance(lambda d: d.sum(-1)),
-    "The differences were added with their signs, so they cancel.",
-    by_distance(lambda d: np.abs(d.sum(-1))),
+    (
+        by_distance(lambda d: d.sum(-1)),
+        by_distance(lambda d: np.abs(d.sum(-1))),
+    ),
     "That is the class of the farthest colour.",
     by_distance(squares, choose=np.argmax),
     "Red and blue are swapped: that is OpenCV's order.",
     by_distance(squares, colours=COLOURS[:, ::-1]),
     "Only exact colours are recognised. JPEG has changed most of them a little.",
-    exact_colours(IGNORE_INDEX),
-    "Only exact colours are recognised. JPEG has changed most of them a little.",
-    exact_colours(0),
+    (
+        exact_colours(IGNORE_INDEX),
+        exact_colours(0),
+    ),
     "That is the nearest colour itself. Its class is asked for.",
     lambda mask: COLOURS[by_distance(squares, ids=NUMBERS)(mask)],
     "Those are the distances to all colours; argmin over the last axis names the nearest.",
     lambda mask: squares(mask[..., None, :].astype(int) - COLOURS.astype(int)),
 )
 
-LOSSES = (
-    *mistakes(
-        "exp(1000) is more than a float32 can hold, so the result is nan. Use log_softmax, or subtract the "
-        "largest score first.",
-        overflows,
-        "The sum was divided by the number of pixels. The formula divides it by the sum of their weights.",
-        from_logs(lambda logs, w, counted: (logs * w)[counted].mean()),
-        "The sum was divided by the number of all pixels, the ignored ones too.",
-        from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / logs.numel()),
-        "The weights are missing: every pixel counts alike.",
-        from_logs(lambda logs, w, counted: logs[counted].mean()),
-        "That is the sum. Divide it by the sum of the weights.",
-        from_logs(lambda logs, w, counted: (logs * w)[counted].sum()),
-        "The ignored pixels still count below the fraction line.",
-        from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w.sum()),
-        "The ignored pixels count as class 0, the road.",
-        lambda scores, labels, weights: F.cross_entropy(scores, labels.where(labels != IGNORE_INDEX, 0), weights),
-        "The ignored pixels count as the last class.",
-        lambda scores, labels, weights: F.cross_entropy(scores, labels.clamp(max=scores.shape[1] - 1), weights),
-        "The minus sign is missing: a loss falls when the probability rises.",
-        without_minus,
-        "The logarithm is missing: this is the mean probability, with a minus sign.",
-        lambda scores, labels, weights: F.nll_loss(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
-        "The softmax is missing: these are scores, not logarithms of probabilities.",
-        lambda scores, labels, weights: F.nll_loss(scores, labels, weights, ignore_index=IGNORE_INDEX),
-        "The softmax was taken twice: F.cross_entropy takes the scores themselves.",
-        lambda scores, labels, weights: F.cross_entropy(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
-        "The weights belong to the losses of the pixels, not to the scores.",
-        lambda scores, labels, weights: F.cross_entropy(
-            scores * weights[:, None, None], labels, ignore_index=IGNORE_INDEX
-        ),
-        "Each image was averaged by itself. The formula has one sum over all pixels of the batch.",
-        image_by_image,
-        "That is the logarithm to base 2. The natural one is meant.",
-        lambda scores, labels, weights: -without_minus(scores, labels, weights) / np.log(2),
-        "That is one loss a pixel. Sum them, each times its weight, and divide by the sum of the weights.",
-        lambda scores, labels, weights: F.cross_entropy(
-            scores, labels, weights, ignore_index=IGNORE_INDEX, reduction="none"
-        ),
+LOSSES = mistakes(
+    "exp(1000) is more than a float32 can hold, so the result is nan. Use log_softmax, or subtract the "
+    "largest score first.",
+    overflows,
+    "The sum was divided by the number of pixels. The formula divides it by the sum of their weights.",
+    from_logs(lambda logs, w, counted: (logs * w)[counted].mean()),
+    "The sum was divided by the number of all pixels, the ignored ones too.",
+    from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / logs.numel()),
+    "The weights are missing: every pixel counts alike.",
+    from_logs(lambda logs, w, counted: logs[counted].mean()),
+    "That is the sum. Divide it by the sum of the weights.",
+    from_logs(lambda logs, w, counted: (logs * w)[counted].sum()),
+    "The ignored pixels still count below the fraction line.",
+    from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w.sum()),
+    "The ignored pixels count as class 0, the road.",
+    lambda scores, labels, weights: F.cross_entropy(scores, labels.where(labels != IGNORE_INDEX, 0), weights),
+    "The ignored pixels count as the last class.",
+    lambda scores, labels, weights: F.cross_entropy(scores, labels.clamp(max=scores.shape[1] - 1), weights),
+    "The minus sign is missing: a loss falls when the probability rises.",
+    without_minus,
+    "The logarithm is missing: this is the mean probability, with a minus sign.",
+    lambda scores, labels, weights: F.nll_loss(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
+    "The softmax is missing: these are scores, not logarithms of probabilities.",
+    lambda scores, labels, weights: F.nll_loss(scores, labels, weights, ignore_index=IGNORE_INDEX),
+    "The softmax was taken twice: F.cross_entropy takes the scores themselves.",
+    lambda scores, labels, weights: F.cross_entropy(scores.softmax(1), labels, weights, ignore_index=IGNORE_INDEX),
+    "The weights belong to the losses of the pixels, not to the scores.",
+    lambda scores, labels, weights: F.cross_entropy(scores * weights[:, None, None], labels, ignore_index=IGNORE_INDEX),
+    "Each image was averaged by itself. The formula has one sum over all pixels of the batch.",
+    image_by_image,
+    "That is the logarithm to base 2. The natural one is meant.",
+    lambda scores, labels, weights: -without_minus(scores, labels, weights) / np.log(2),
+    "That is one loss a pixel. Sum them, each times its weight, and divide by the sum of the weights.",
+    lambda scores, labels, weights: F.cross_entropy(
+        scores, labels, weights, ignore_index=IGNORE_INDEX, reduction="none"
     ),
-    *(
-        Mistake(
-            "The softmax runs over a wrong axis: the probabilities of one pixel add up to 1, over axis 1.",
-            from_logs(lambda logs, w, counted: (logs * w)[counted].sum() / w[counted].sum(), dim=dim),
-        )
-        for dim in (0, 2, 3)
-    ),
+    "The softmax runs over a wrong axis: the probabilities of one pixel add up to 1, over axis 1.",
+    tuple(from_logs(lambda logs, w, at: (logs * w)[at].sum() / w[at].sum(), dim=dim) for dim in (0, 2, 3)),
 )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from lecture_utils.exercises.definitions import Case, Exercise, Mistake, Prediction, mistakes
+from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, nearest_unpool, unpooled_size
 
 SLIDE_SMALL = torch.tensor([[1.0, 2], [3, 4]])[None, None]
@@ -122,40 +122,34 @@ def size_without_being_told() -> tuple[int, int]:
     return unpooled_size(tuple(pooled.shape[2:]), PUZZLE_KERNEL, PUZZLE_STRIDE)
 
 
-TILED = Mistake(
+TILED = (
     "You set whole maps beside each other (1 2 1 2); each value has a block of its own.",
     lambda x, factor: x.repeat(1, 1, factor, factor),
 )
 
-ENLARGE = (
-    TILED,
-    *mistakes(
-        "This is the bed of nails: one pixel of each block. Fill the whole block.",
-        bed_of_nails,
-        "These values lie between the neighbours (bilinear); copy the nearest one.",
-        lambda x, factor: F.interpolate(x, scale_factor=factor, mode="bilinear"),
-        "The rows are repeated, the columns are not.",
-        lambda x, factor: nearest_unpool(x, (factor, 1)),
-        "The columns are repeated, the rows are not.",
-        lambda x, factor: nearest_unpool(x, (1, factor)),
-    ),
+ENLARGE = mistakes(
+    *TILED,
+    "This is the bed of nails: one pixel of each block. Fill the whole block.",
+    bed_of_nails,
+    "These values lie between the neighbours (bilinear); copy the nearest one.",
+    lambda x, factor: F.interpolate(x, scale_factor=factor, mode="bilinear"),
+    "The rows are repeated, the columns are not.",
+    lambda x, factor: nearest_unpool(x, (factor, 1)),
+    "The columns are repeated, the rows are not.",
+    lambda x, factor: nearest_unpool(x, (1, factor)),
 )
-NAIL = (
-    TILED,
-    *mistakes(
-        "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
-        nearest_unpool,
-        "The nails stand together and the zeros behind them; each nail needs its own block.",
-        lambda x, factor: F.pad(x, (0, x.shape[3] * (factor - 1), 0, x.shape[2] * (factor - 1))),
-        "The nails stand in the lower right corner of their blocks; the slide has the upper left.",
-        nails_at(lambda factor: factor - 1),
-        "The nails stand in the middle of their blocks; the slide has the upper left corner.",
-        nails_at(lambda factor: factor // 2),
-        "The zeros behind the last nail are missing: the last block is as large as the others.",
-        lambda x, factor: bed_of_nails(x, factor)[
-            :, :, : (x.shape[2] - 1) * factor + 1, : (x.shape[3] - 1) * factor + 1
-        ],
-    ),
+NAIL = mistakes(
+    *TILED,
+    "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
+    nearest_unpool,
+    "The nails stand together and the zeros behind them; each nail needs its own block.",
+    lambda x, factor: F.pad(x, (0, x.shape[3] * (factor - 1), 0, x.shape[2] * (factor - 1))),
+    "The nails stand in the lower right corner of their blocks; the slide has the upper left.",
+    nails_at(lambda factor: factor - 1),
+    "The nails stand in the middle of their blocks; the slide has the upper left corner.",
+    nails_at(lambda factor: factor // 2),
+    "The zeros behind the last nail are missing: the last block is as large as the others.",
+    lambda x, factor: bed_of_nails(x, factor)[:, :, : (x.shape[2] - 1) * factor + 1, : (x.shape[3] - 1) * factor + 1],
 )
 POOL = mistakes(
     "This is average pooling: take the largest value of each window, not the mean.",

@@ -722,7 +722,15 @@ def test_a_difficulty_that_does_not_exist():
         Prediction("00.x", title="X", minutes=1, difficulty=4, answer=lambda: 1)
 
 
-@pytest.mark.parametrize("entries", [("One.",), ("One.", "Two."), (abs, "One."), ("One.", abs, "Two.")])
+def test_one_sentence_serves_several_functions():
+    one, other, third = mistakes("It is wrong.", (abs, len), "It is another.", max)
+    assert (one.says, other.says, third.says) == ("It is wrong.", "It is wrong.", "It is another.")
+    assert (one.function, other.function, third.function) == (abs, len, max)
+
+
+@pytest.mark.parametrize(
+    "entries", [("One.",), ("One.", "Two."), (abs, "One."), ("One.", abs, "Two."), ("One.", (abs, 2))]
+)
 def test_a_table_of_mistakes_takes_a_sentence_and_a_function_in_turn(entries):
     with pytest.raises(ValueError, match="mistakes: got"):
         mistakes(*entries)
