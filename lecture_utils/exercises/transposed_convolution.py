@@ -70,13 +70,14 @@ def stamp_one_apart(x, kernel, stride=1):
     return output
 
 
-def coverage_cut_once(input_size, kernel_size, stride=1, padding=0):
-    return coverage(input_size, kernel_size, stride=stride)[padding:, padding:]
+def coverage_between(first, last):
+    """The whole coverage, cut to rows and columns from `first(padding)` to `last(length, padding)`."""
 
+    def wrong(input_size, kernel_size, stride=1, padding=0):
+        whole = coverage(input_size, kernel_size, stride=stride)
+        return whole[*(slice(first(padding), last(length, padding)) for length in whole.shape)]
 
-def coverage_cut_at_the_end(input_size, kernel_size, stride=1, padding=0):
-    whole = coverage(input_size, kernel_size, stride=stride)
-    return whole[: whole.shape[0] - 2 * padding, : whole.shape[1] - 2 * padding]
+    return wrong
 
 
 def coverage_added_axes(input_size, kernel_size, stride=1, padding=0):
@@ -294,19 +295,15 @@ EXERCISES = (
                 input_size, kernel_size, stride=stride, padding=padding
             ).clamp(max=1),
             "`padding` is not cut off.",
-            lambda input_size, kernel_size, stride=1, padding=0: coverage(input_size, kernel_size, stride=stride),
+            coverage_between(lambda padding: 0, lambda length, padding: length),
             "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
-            lambda input_size, kernel_size, stride=1, padding=0: coverage(input_size, kernel_size, stride=stride)[
-                padding:-padding, padding:-padding
-            ],
+            coverage_between(lambda padding: padding, lambda length, padding: -padding),
             "`padding` is cut off at the top and left only; it goes at all four sides.",
-            coverage_cut_once,
+            coverage_between(lambda padding: padding, lambda length, padding: length),
             "`padding` is cut off at the bottom and right only; it goes at all four sides.",
-            lambda input_size, kernel_size, stride=1, padding=0: coverage_cut_once(
-                input_size, kernel_size, stride, padding
-            ).flip(0, 1),
+            coverage_between(lambda padding: 0, lambda length, padding: length - padding),
             "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
-            coverage_cut_at_the_end,
+            coverage_between(lambda padding: 0, lambda length, padding: length - 2 * padding),
             "These are shares. Give the number of values, a whole number as a float.",
             lambda input_size, kernel_size, stride=1, padding=0: (
                 coverage(input_size, kernel_size, stride=stride, padding=padding) / (kernel_size[0] * kernel_size[1])
