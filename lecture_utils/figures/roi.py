@@ -85,7 +85,7 @@ def pooled_parts(
 
 def _numbers_in_corners(ax: Axes, features: torch.Tensor, *, at: tuple[float, float]) -> None:
     texts = {cell: format_number(float(value)) for cell, value in np.ndenumerate(features.numpy())}
-    size = min(10, points_per_unit(ax) * min(0.3, 1.1 / max(map(len, texts.values()))))
+    size = min(13, points_per_unit(ax) * min(0.3, 1.1 / max(map(len, texts.values()))))
     for (row, column), text in texts.items():
         ax.text(at[0] + column + 0.07, at[1] + row + 0.07, text, size=size, ha="left", va="top", zorder=4, color=INK)
 
