@@ -639,6 +639,7 @@ def test_two_processes_under_torchrun(tmp_path):
     assert_identical(first, second)
     assert facts["losses"] == others["losses"]
     assert (facts["wrote"], others["wrote"]) == (2 * 3, 0)  # after 5, 10 and 12 steps, by the first process only
+    assert len({*facts["drawn"], *others["drawn"]}) == 2 * 12  # dropout differs by step and by process
     assert ended.stderr.count(" 0/12") == 1, ended.stderr  # one bar: a finished one may be drawn twice
 
     model = net(plain=True)

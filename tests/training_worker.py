@@ -105,13 +105,20 @@ def train_in_parallel(folder: Path) -> None:
     settings = {"loss": cross_entropy, "steps": 12, "batch_size": 4, "checkpoint_every": 5}
     plain = net(plain=True)
     history = training.fit(plain, items, run=cpu(), checkpoint=folder / "plain.safetensors", **settings)
+    drawn = []
+
+    def draws(model: nn.Module, batch: list[torch.Tensor]) -> torch.Tensor:
+        drawn.append(torch.rand(()).item())
+        return cross_entropy(model, batch)
+
+    settings["loss"] = draws
     training.fit(noisy, Noisy(), run=cpu(), checkpoint=folder / "noisy.safetensors", quiet=True, **settings)
 
     counted = MulticlassAccuracy(2, average="micro")
     accuracy = training.evaluate_batches(model, items, counted, run=cpu(), batch_size=5)
     tensors = {f"plain.{name}": tensor for name, tensor in plain.state_dict().items()}
     tensors |= {f"noisy.{name}": tensor for name, tensor in noisy.state_dict().items()}
-    found = {"losses": history.losses, "wrote": len(wrote), "accuracy": accuracy.item()}
+    found = {"losses": history.losses, "wrote": len(wrote), "accuracy": accuracy.item(), "drawn": drawn}
     checkpoints.save(folder / f"rank{os.environ['RANK']}", tensors, found)
 
 

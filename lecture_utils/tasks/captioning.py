@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -61,6 +60,7 @@ class Captioned(Dataset):
     def __init__(self, pictures, encoder: nn.Module | None, vocabulary: Vocabulary, *, split: str | None = None):
         self.pictures, self.encoder, self.vocabulary, self.split = pictures, encoder, vocabulary, split
         self._grids: Tensor | None = None
+        self._truths: dict[int, tuple[toycity.Scene, toycity.Picture]] = {}
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -84,13 +84,14 @@ class Captioned(Dataset):
         images = torch.stack([self.pictures[index][0].as_subclass(Tensor) for index in indices])
         return images if self.encoder is None else self.encoder(images)
 
-    @cache  # noqa: B019 – as long as the data set lives
     def truth(self, index: int) -> tuple[toycity.Scene, toycity.Picture]:
         """The scene of a picture and how it was painted; ValueError for pictures that are not of the city."""
         if self.split is None:
             raise ValueError("truth: only pictures of the toy city have a scene that sentences can be held against")
-        scene = toycity.sample_scene(toycity.seeds(self.split, len(self))[index])
-        return scene, toycity.render(scene, DETECTION_SIZE)
+        if index not in self._truths:
+            scene = toycity.sample_scene(toycity.seeds(self.split, len(self))[index])
+            self._truths[index] = scene, toycity.render(scene, DETECTION_SIZE)
+        return self._truths[index]
 
 
 def caption_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:

@@ -138,6 +138,7 @@ def test_doubles_are_pairs_of_sure_boxes_of_one_class():
     assert doubles([three_boxes(), three_boxes()]) == 2  # never across images
     assert doubles([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
     assert doubles([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
+    assert doubles([three_boxes(scores=torch.tensor([0.9, 0.5, 0.8]))]) == 1  # exactly 0.5 is sure enough
     assert doubles([three_boxes()], overlap=0.65) == 0
     same = three_boxes(boxes=torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1))
     assert doubles([same]) == 3

@@ -1,6 +1,8 @@
 """Data, losses and scores of captioning: a tiny city, COCO's and Flickr8k's folders, a perfect captioner."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,7 +19,7 @@ from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAtte
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 from lecture_utils.datasets import source
 from lecture_utils.tasks import caption_scores, captioning
-from lecture_utils.tasks.caption_scores import named_objects, pointing, score_captions
+from lecture_utils.tasks.caption_scores import named_objects, pointing, score_captions, score_lists
 from lecture_utils.tasks.captioning import (
     CITY_WORDS,
     LIST,
@@ -105,6 +107,15 @@ def test_every_scene_is_painted_once_however_often_it_is_asked_for(city, monkeyp
     assert len(painted) == 300
 
 
+def test_a_data_set_that_nobody_holds_goes_with_all_it_has_painted(city):
+    data = Captioned(range(3), None, CITY_WORDS, split="test")
+    data.truth(0)
+    alive = weakref.ref(data)
+    del data
+    gc.collect()
+    assert alive() is None
+
+
 @pytest.mark.slide("24")
 def test_a_batch_holds_one_caption_a_picture_of_one_kind_padded_behind_its_end():
     first = [[START, 7, END], [START, 8, 9, END], [START, 5, 5, 5, END]]
@@ -175,6 +186,17 @@ def test_all_is_said_in_order_whatever_the_batches(city, run, kind, monkeypatch)
         assert not said.maps[index, length:].any()  # nothing behind the end, also where the batch was longer
 
 
+def test_all_is_said_in_order_when_several_processes_shared_it(city, run, monkeypatch):
+    """They give back what they said one process after the other."""
+    data = tasks.caption_data("test").preload()
+    model = untrained(BottleneckRNN, len(CITY_WORDS))
+    alone, evaluate = say_all(model, data, run), captioning.training.evaluate_batches
+    shared = lambda *given, **named: evaluate(*given, **named)[[1, 3, 0, 2, 4]]  # noqa: E731
+    monkeypatch.setattr(captioning.training, "evaluate_batches", shared)
+    assert say_all(model, data, run) == alone
+    assert len(set(alone.free)) > 1
+
+
 def test_behind_the_end_of_a_caption_there_are_no_maps(city, run, monkeypatch):
     """Of two captions said together, the shorter one has zeros where the longer one goes on."""
 
@@ -234,6 +256,18 @@ def test_a_perfect_captioner_scores_one(city, run, monkeypatch):
     assert scores["pointing_shuffled"] < 0.7
 
 
+@pytest.mark.slide("26")
+def test_a_street_without_things_does_not_count_for_the_facts_of_lists(city, monkeypatch):
+    data = tasks.caption_data("test")
+    said, truth = oracle(data), data.truth
+    empty = (None, SimpleNamespace(objects=[]))
+    monkeypatch.setattr(data, "truth", lambda index: truth(index) if index else empty)
+    monkeypatch.setattr(caption_scores, "true_share", lambda sentence, data, index: float(index > 0))
+    scores = score_lists(said, data)
+    assert scores["facts"] == 1
+    assert scores["facts_free"] == pytest.approx(4 / 5)
+
+
 @pytest.mark.slide("27")
 def test_pointing_is_counted_by_hand(city):
     """Two pictures; the first caption names two things and looks at one of them, the second names what is not there."""
@@ -244,6 +278,7 @@ def test_pointing_is_counted_by_hand(city):
     data.truth = lambda index: (None, picture)
     words = [*LIST.split(), "a", "red", "car", "and", "a", "blue", "car"]
     maps = torch.zeros(2, 60, 16, 16)
+    maps[0, 4, 9, 9] = 2.0  # "a": an article looks at nothing that counts
     maps[0, 5, 1, 1] = 1.0  # "red": in the red car's box, at its lower right
     maps[0, 6, 9, 9] = 0.6  # "car": far from it
     maps[0, 9:11, 10, 11] = 0.5  # "blue car": two cells from the box, which begins at cell 12
