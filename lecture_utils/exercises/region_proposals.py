@@ -99,9 +99,9 @@ def crowds(rng: Generator) -> list[Case]:
 # Wrong functions
 
 
-def slide_count() -> int:
-    base = base_anchors(PAPER_SIZES, PAPER_RATIOS)
-    return len(anchors_over(base, SLIDE_MAP, 32))
+def twelve_at_each_point() -> int:
+    base = base_anchors((64, *PAPER_SIZES), PAPER_RATIOS)
+    return len(anchors_over(base, (30, 40), 16))
 
 
 def channels_of_nine() -> tuple[int, int]:
@@ -127,19 +127,19 @@ EXERCISES = (
     ),
     Prediction(
         "07.count",
-        title="How many anchors on the slide's map?",
+        title="How many anchors?",
         minutes=2,
         difficulty=1,
-        answer=slide_count,
+        answer=twelve_at_each_point,
         mistakes={
-            300: "That is the number of points; nine anchors stand at each.",
-            640 * 480 * 9: "The points are those of the feature map, not of the picture.",
-            900: "That is for three shapes; three sizes and three ratios give more.",
-            1800: "Three sizes and three ratios: every size with every ratio.",
-            10800: "Four numbers describe each box; count the boxes.",
+            1200: "That is the number of points; several anchors stand at each.",
+            640 * 480 * 12: "The points are those of the feature map, not of the picture.",
+            10_800: "That is for nine anchors at each point; four sizes give more than three.",
+            8400: "Four sizes and three ratios: every size with every ratio.",
+            57_600: "Four numbers describe each box; count the boxes.",
         },
-        hints=("How many points has a map of 20 × 15?", "Every size with every ratio: K = 3 · 3."),
-        because="K · 20 · 15. A crop at every place and size would have been billions (slide 16).",
+        hints=("How many points has a map of 40 × 30?", "Every size with every ratio: K = 4 · 3."),
+        because="K · 40 · 30. A crop at every place and size would have been billions (slide 16).",
     ),
     Exercise(
         "07.anchors_over",

@@ -253,7 +253,7 @@ def anchors_on(
 
     `anchors` are those of `anchors_over` a map of `map_size` (height, width); the point is the middle one. `names`, one
     for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
-    image: the figure shows as much around it, or `margin` pixels.
+    image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
     """
     anchors, image = _array(anchors).astype(float), photograph(image)
     rows, columns = map_size
@@ -271,7 +271,7 @@ def anchors_on(
     fig, ax = _one_picture(image, title=title, width=width, view=view)
     points = _centres(anchors.reshape(-1, k, 4)[:, 0])
     ax.scatter(
-        *points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, zorder=0.5, clip_on=False
+        *points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, zorder=0.5, clip_on=(margin or 0) < 0
     )  # beneath the boxes
     groups = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(dict.fromkeys(names))}
     draw_boxes(ax, mine, colours=[groups[name] for name in names] or ORANGE)

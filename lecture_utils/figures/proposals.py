@@ -86,8 +86,8 @@ def nms_steps(
         draw_boxes(ax, boxes[kept], colours=BLUE)
         draw_boxes(ax, boxes[gone], colours=VERMILION, dashed=True)
         draw_boxes(ax, boxes[best], colours=ORANGE)
-        said = f"drops {len(gone)} (IoU {overlap.min():.2f} to {overlap.max():.2f})" if len(gone) > 1 else "drops none"
-        said = f"drops 1 (IoU {overlap[0]:.2f})" if len(gone) == 1 else said
+        said = f"drops {len(gone)}\nIoU {overlap.min():.2f} to {overlap.max():.2f}" if len(gone) > 1 else "drops none\n"
+        said = f"drops 1\nIoU {overlap[0]:.2f}" if len(gone) == 1 else said
         ax.set_title(f"{step}. {said}", size=11)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)

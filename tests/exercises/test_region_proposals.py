@@ -372,7 +372,7 @@ def nms_as_array(boxes, scores, threshold):
 
 RIGHT = {
     "07.base_anchors": [base_by_loops, base_by_torchvision, base_by_broadcasting],
-    "07.count": [2700, 2700.0],
+    "07.count": [14_400, 14_400.0],
     "07.anchors_over": [over_by_loops, over_by_torchvision, over_by_cartesian_product],
     "07.channels": [(9, 36), [9, 36]],
     "07.match": [match_by_torchvision, match_by_where, match_one_by_one],
@@ -394,12 +394,12 @@ WRONG = {
         (base_of_pairs, ""),
     ],
     "07.count": [
-        (300, "number of points"),
-        (2_764_800, "feature map"),
-        (900, "three shapes"),
-        (1800, "every size"),
-        (10800, "count the boxes"),
-        (2701, ""),
+        (1200, "number of points"),
+        (3_686_400, "feature map"),
+        (10_800, "nine anchors"),
+        (8400, "every size"),
+        (57_600, "count the boxes"),
+        (14_401, ""),
     ],
     "07.anchors_over": [
         (over_by_columns, "column by column"),
