@@ -13,15 +13,7 @@ from lecture_utils.figures.boxes import (
     simplified,
 )
 from lecture_utils.figures.captions import over_seeds, teacher_forcing, ticked
-from lecture_utils.figures.grids import (
-    TINTS,
-    cell_arrow,
-    grid_canvas,
-    grid_row,
-    number_grid,
-    remembered_position,
-    window_tints,
-)
+from lecture_utils.figures.grids import TINTS, grid_row, remembered_position, window_tints
 from lecture_utils.figures.matrices import (
     count_colours,
     entry_colours,

@@ -53,26 +53,23 @@ def cost_matrix(
 
 
 @course_look
-def found_by_query(
-    boxes: Sequence[ArrayLike], *, columns: int = 7, names: Sequence[str] | None = None, title: str = ""
-) -> Figure:
+def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str = "") -> Figure:
     """Draw for each query the centres of the boxes it gave over many pictures, coloured by their shape.
 
     `boxes` are one (n, 4) a query, as (x, y, w, h) in shares of the picture, n may be 0. As the paper's figure 7:
-    green for small boxes, red for large ones wider than high, blue for the other large ones. `names` stand over the
-    panels, by default the query's number and how many boxes it gave.
+    green for small boxes, red for large ones wider than high, blue for the other large ones. Over each panel stand
+    the query's number and how many boxes it gave.
     """
     boxes = [np.asarray(part, dtype=float).reshape(-1, 4) for part in boxes]
-    names = [f"{query}: {len(part)}" for query, part in enumerate(boxes)] if names is None else names
-    if not boxes or len(names) != len(boxes):
-        raise ValueError(f"boxes: got {len(boxes)} queries and {len(names)} names, expected as many, at least one")
+    if not boxes:
+        raise ValueError("boxes: got no query, expected at least one")
     columns = min(columns, len(boxes))
     rows = -(-len(boxes) // columns)
     fig, axes = picture_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
-    for ax, part, name in zip(axes.flat, boxes, names, strict=False):
+    for query, (ax, part) in enumerate(zip(axes.flat, boxes, strict=False)):
         centres(ax, part)
-        ax.set_title(name, size=11)
+        ax.set_title(f"{query}: {len(part)}", size=11)
     for ax in axes.flat[len(boxes) :]:
         ax.set_visible(False)
     dots = [plt.Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in SHAPES.items()]
