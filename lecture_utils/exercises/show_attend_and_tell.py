@@ -200,7 +200,7 @@ EXERCISES = (
         "08.clipped_matches",
         title="Count as BLEU counts",
         minutes=15,
-        difficulty=2,
+        difficulty=3,
         reference=clipped_matches,
         cases=counted,
         mistakes=CLIPPED,
