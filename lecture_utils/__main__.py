@@ -181,9 +181,8 @@ def print_scores(name: str, scenes: int, scores: dict) -> None:
 def machine(run) -> str:
     import torch
 
-    device = (
-        torch.cuda.get_device_name(0) if run.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
-    )
+    chip = f"{'GPU' if run.device == 'mps' else f'{os.cpu_count()} cores'} of {platform.machine()}"
+    device = torch.cuda.get_device_name(0) if run.device == "cuda" else chip
     return f"{device}, {run.precision}, torch {torch.__version__}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
+from numbers import Integral
 
 Measured = float | Mapping[str, float]
 
@@ -63,10 +64,11 @@ def check(
         raise ValueError(f"holds: got {holds!r}, expected a function of measured, as `lambda miou: miou >= 0.75`")
     numbers = dict(measured) if isinstance(measured, Mapping) else {"": measured}
     for name, number in numbers.items():
-        if isinstance(number, str) or not float("-inf") < float(number) < float("inf"):
+        is_verdict = "bool" in str(getattr(number, "dtype", type(number)))  # Python's, NumPy's or torch's
+        if isinstance(number, str) or is_verdict or not float("-inf") < float(number) < float("inf"):
             raise ValueError(f"measured: got {name} {number!r}, expected a finite number")
     if not numbers:
         raise ValueError("measured: got no number, expected at least one")
     shown = ", ".join(f"{name}: {number:.{digits}f}".removeprefix(": ") for name, number in numbers.items())
-    place = f"slide {slide}" if isinstance(slide, int) else slide
+    place = f"slide {slide}" if isinstance(slide, Integral) else slide
     return Claim(claim, place, lecture, shown, bool(holds(measured)), note)

@@ -49,6 +49,10 @@ def test_the_card_sets_no_colour_of_text_or_ground():
     assert not re.search(r"(?<!border-)\b(color|background)", html)
 
 
+def test_a_slide_counted_by_numpy_is_a_slide():
+    assert claim(slide=np.int64(3)).slide == "slide 3"
+
+
 def test_a_paper_may_stand_in_for_a_slide():
     assert claim(slide="Ronneberger 2015").slide == "Ronneberger 2015"
 
@@ -60,6 +64,8 @@ def test_a_paper_may_stand_in_for_a_slide():
         ({"measured": float("nan")}, "measured: got"),
         ({"measured": {"FCN": float("inf")}}, "measured: got FCN inf"),
         ({"measured": "0.9"}, "measured: got"),
+        ({"measured": True}, "measured: got  True, expected a finite number"),
+        ({"measured": {"FCN": np.True_}}, "measured: got FCN"),
         ({"measured": {}}, "measured: got no number"),
     ],
 )

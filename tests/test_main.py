@@ -1,13 +1,15 @@
 """The commands of `python -m lecture_utils`, as a shell sees them."""
 
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from lecture_utils import checkpoints, recipes, runtime, tasks
-from lecture_utils.__main__ import main
+from lecture_utils.__main__ import machine, main
 from lecture_utils.tasks import segmentation
 from lecture_utils.toycity import export, verify
 
@@ -85,6 +87,11 @@ def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeyp
     _, scores = recipes.evaluate("pixel", recipes.load("pixel"), runtime.setup(quiet=True))
     assert card["metrics"]["accuracy"] == round(scores["accuracy"], 4)
     assert not (tmp_path / "runs/pixel.safetensors").exists()
+
+
+@pytest.mark.parametrize(("device", "named"), [("cpu", r"\d+ cores of \w+, bf16, torch"), ("mps", "GPU of .*, bf16")])
+def test_a_card_names_the_device(device, named):
+    assert re.match(named, machine(SimpleNamespace(device=device, precision="bf16")))
 
 
 def test_train_runs_in_two_processes(pairs, tmp_path):

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,9 @@ def _index(images: Path, annotations: Path, keys: Sequence[str], extra: dict | N
         raise ValueError(f"{annotations}: not valid JSON ({error})") from error
     for section, required in {"images": _IMAGE_KEYS, "annotations": keys, **(extra or {})}.items():
         _check_section(content, section, required, annotations)
+    kinds = {type(image["id"]).__name__ for image in content["images"]}
+    if len(kinds) > 1:
+        raise ValueError(f"{annotations}: got ids of 'images' of types {', '.join(sorted(kinds))}, expected one type")
     coco = COCO()
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
@@ -204,7 +208,11 @@ def _corners(objects: list[dict], canvas: tuple[int, int]) -> Float[Tensor, "n 4
     """COCO's (x, y, width, height) as (x0, y0, x1, y1), cut to the image."""
     for found in objects:
         box = found["bbox"]
-        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+        if not (
+            isinstance(box, list)
+            and len(box) == 4
+            and all(isinstance(side, int | float) and abs(side) < inf for side in box)
+        ):
             raise ValueError(f"annotation {found['id']}: got bbox {box}, expected [x, y, width, height]")
     boxes = torch.tensor([found["bbox"] for found in objects], dtype=torch.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

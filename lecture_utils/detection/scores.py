@@ -38,9 +38,9 @@ class CocoScores(MeanAveragePrecision):
 
     def compute(self) -> dict:
         result = super().compute()
-        of_label = dict(
-            zip(result["classes"].reshape(-1).tolist(), result["map_per_class"].reshape(-1).tolist(), strict=True)
-        )
+        # Before any update there is no class, and torchmetrics leaves their scores out.
+        classes, each = (result.get(key, torch.zeros(0)).reshape(-1).tolist() for key in ("classes", "map_per_class"))
+        of_label = dict(zip(classes, each, strict=True))
         scores = {key: _known(result[key].item()) for key in KEYS}
         return scores | {"ap": {name: _known(of_label.get(i, -1)) for i, name in enumerate(self.names) if i}}
 

@@ -26,11 +26,15 @@ def class_weights(dataset: CityscapesPairs, *, power: float = 0.4) -> Tensor:
     """A weight for each class, larger for rarer ones: frequency to the power of -`power`, 1 for the average pixel.
 
     A softer form of the balancing of Eigen and Fergus (ICCV 2015, section 4.3.2). Classes that do not occur weigh 0.
+    Raises `ValueError` when no pixel has a class.
     """
     counts = torch.zeros(256)
     for _, labels in dataset:
         counts += torch.bincount(labels.flatten(), minlength=256)
-    share = counts[: len(CLASSES)] / counts[: len(CLASSES)].sum()
+    counted = counts[: len(CLASSES)]
+    if not counted.any():
+        raise ValueError("dataset: got no pixel of any class, expected labels to learn from")
+    share = counted / counted.sum()
     weights = torch.where(share > 0, share.clamp(min=1e-4) ** -power, 0.0)
     return weights / (weights * share).sum()
 

@@ -93,6 +93,11 @@ BAD_COCO_ITEMS = {
         ValueError,
         "annotation 1: got bbox ['a', 'b', 'c', 'd']",
     ),
+    "box of nan": (
+        lambda content, path: content["annotations"][0].update(bbox=[1.0, 2.0, float("nan"), 4.0]),
+        ValueError,
+        "annotation 1: got bbox [1.0, 2.0, nan, 4.0]",
+    ),
 }
 
 
@@ -173,6 +178,11 @@ BAD_WHOLES = {
         changed_json(lambda content: content["images"][1].pop("width")),
         ValueError,
         ("images[1] lacks 'width'",),
+    ),
+    "COCO: ids of two kinds": (
+        changed_json(lambda content: content["images"][1].update(id="5")),
+        ValueError,
+        ("got ids of 'images' of types int, str",),
     ),
     "COCO: annotation without box": (
         changed_json(lambda content: content["annotations"][2].pop("bbox")),

@@ -126,6 +126,12 @@ def test_the_recall_of_no_object_is_nan():
     assert math.isnan(recall.compute()[10])
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_before_any_update_the_scores_are_nan():
+    scores = CocoScores(NAMES).compute()
+    assert all(math.isnan(value) for value in (*(scores[key] for key in KEYS), *scores["ap"].values()))
+
+
 def three_boxes(**changes):
     """Two boxes of one class that overlap, IoU 0.6, and one far away."""
     boxes = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 8 * 0.6], [50, 50, 60, 60]])

@@ -81,6 +81,13 @@ def test_enlarge_searches_finer_and_gives_pixels_of_the_picture(photo):
     assert (fine % 1).unique().tolist() == [0, 0.5]
 
 
+def test_enlarged_pictures_are_smooth(photo):
+    """Cubic, as for the stored proposals: other pixels between the pixels would give other boxes."""
+    small = photo[:64, :90].copy()
+    larger = cv2.resize(small, (180, 128), interpolation=cv2.INTER_CUBIC)
+    assert as_set(selective_search(small, enlarge=2)) == as_set(selective_search(larger) / 2)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 5)])
 def test_a_picture_without_contours_is_one_region(shape):
     boxes = selective_search(np.full((*shape, 3), 90, np.uint8))

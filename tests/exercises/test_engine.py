@@ -310,6 +310,11 @@ def test_not_attempted(answer):
     assert judged(answer).status == engine.NOT_ATTEMPTED
 
 
+def test_one_open_branch_is_an_attempt():
+    outcome = judged(lambda x, factor=2: enlarge(x, factor) if factor == 2 else ...)
+    assert outcome.status == engine.NOT_YET
+
+
 def test_an_operation_that_torch_has_not_implemented_is_an_attempt():
     def of_whole_numbers(x, factor=2):
         return enlarge(x.long(), factor).softmax(1)

@@ -36,6 +36,8 @@ def test_rare_classes_weigh_more_and_absent_ones_nothing():
     assert weights[5] / weights[0] == pytest.approx((86 / 4) ** 0.5)
     assert (weights[0] * 86 + weights[5] * 4) / 90 == pytest.approx(1)
     assert weights.count_nonzero() == 2
+    with pytest.raises(ValueError, match="dataset: got no pixel of any class"):
+        segmentation.class_weights([(None, torch.full((3, 4), 255))])
 
 
 def test_a_flip_moves_photo_and_labels_together_and_only_in_training():

@@ -191,6 +191,11 @@ def test_segmentation_scores_every_pixel(size, patch):
     assert model(torch.randn(2, 3, *size)).shape == (2, 5, *size)
 
 
+def test_widths_are_halved_down_to_16():
+    model = BEiTSegmenter(BEiT((16, 24), **{**SMALL, "patch": 8}), 5, width=24)
+    assert [layer[0].out_channels for layer in model.enlarge] == [24, 16, 16]
+
+
 @pytest.mark.parametrize(("row", "column"), [(0, 4), (1, 3), (2, 0)])
 def test_a_token_is_seen_where_its_patch_is(row, column, monkeypatch):
     """In a picture wider than high: 3 × 5 patches."""
