@@ -5,20 +5,3 @@ from lecture_utils.whats_next.diffusion import Diffusion, clean_and_noise, denoi
 from lecture_utils.whats_next.gan import GAN
 from lecture_utils.whats_next.scores import frechet_distance, precision_and_recall
 from lecture_utils.whats_next.vae import VAE, divergence, negative_elbo
-
-__all__ = [
-    "GAN",
-    "VAE",
-    "AutoEncoder",
-    "Diffusion",
-    "LinearAutoEncoder",
-    "clean_and_noise",
-    "denoising_loss",
-    "divergence",
-    "frechet_distance",
-    "kept_share",
-    "negative_elbo",
-    "noised",
-    "precision_and_recall",
-    "velocity",
-]
