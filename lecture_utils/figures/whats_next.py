@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.scores import MARKERS
-from lecture_utils.figures.style import CYCLE, INK, WIDTH, course_look
+from lecture_utils.figures.style import CYCLE, WIDTH, course_look
 
 Moments = tuple[ArrayLike, ArrayLike]  # a mean (2,) and a covariance (2, 2)
 FORMS = MARKERS + "*Xph<>"  # so that a dozen clusters differ by more than their colour
@@ -45,8 +45,8 @@ def in_rows(
     for line, pictures in zip(sheet, rows.values(), strict=True):
         line[:h, :, :w] = pictures.permute(2, 0, 3, 1).numpy()
     sheet = sheet.reshape(len(rows) * (h + gap), n * (w + gap), 3)[:-gap, :-gap]
-    room = 0.15 + 0.1 * max(map(len, rows))  # inches for the names
-    height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.1 + (0.35 if title else 0) + (0.25 if above else 0)
+    room = 0.25 + 0.1 * max(map(len, rows))  # inches for the names
+    height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
     fig, ax = plt.subplots(figsize=(width, height))  # one picture, because many axes take their time
     fig.suptitle(title)
     # Maximum coverage keeps the rare colours, as of traffic lights, which the median cut turns to grey.
@@ -96,14 +96,13 @@ def clouds(
 
 
 def _contour(ax: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str) -> None:
-    ax.plot(*mean, marker="P", color=colour, markeredgecolor="white", markersize=11, zorder=3)
+    ax.plot(*mean, marker="P", color=colour, markeredgecolor="white", markersize=9, zorder=3)
     spread, axes = np.linalg.eigh(covariance)
     if spread.max() <= 0:
         return
     height, width = 2 * CONTOUR * np.sqrt(spread.clip(0))
     angle = np.degrees(np.arctan2(*axes[::-1, 1]))
-    for edge, line in ((INK, 3.2), (colour, 1.8)):
-        ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=edge, linewidth=line))
+    ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=colour, linewidth=2.4))
 
 
 def _colour(cluster: int) -> str:
