@@ -66,7 +66,7 @@ bench: setup
 	@$(PY) -m pytest tests/benchmarks --benchmark-only
 
 clean:
-	rm -rf .venv handouts/_build build dist runs data/city-* *.egg-info
+	rm -rf .venv handouts/_build build dist runs data/city-* data/proposals* *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis .benchmarks notebooks/.ipynb_checkpoints
 	find lecture_utils tests handouts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -108,16 +108,26 @@ def render(source: Path, html: Path, printed: list[str]) -> None:
 
 def print_pdf(browser: str, page: Path, pdf: Path) -> None:
     """Print a page of the site as Chromium lays it out on paper."""
-    pdf.parent.mkdir(parents=True, exist_ok=True)
-    partial = pdf.with_suffix(".partial")
     with tempfile.TemporaryDirectory() as profile:
         command = [browser, *BROWSER_FLAGS, f"--user-data-dir={profile}", "--no-pdf-header-footer"]
         # Mathematics is typeset by a script: give it (virtual) time before printing.
-        command += ["--virtual-time-budget=30000", f"--print-to-pdf={partial}", page.resolve().as_uri()]
-        printed = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if printed.returncode or not partial.exists():
+        command += ["--virtual-time-budget=30000", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
+        try:
+            printed = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"{browser} was not done with {page.name} in 300 s.") from None
+    if printed.returncode or not pdf.exists():
         raise SystemExit(f"{browser} could not print {page.name}:\n{printed.stderr}")
-    os.replace(partial, pdf)
+
+
+def print_all(browser: str, names: list[str], out: Path) -> None:
+    """Print the page of each notebook; the PDFs take the place of the last ones when all are there."""
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        (Path(work) / "pdf").mkdir()
+        for name in names:
+            print_pdf(browser, out / "html" / "notebooks" / f"{name}.html", Path(work) / "pdf" / f"{name}.pdf")
+        shutil.rmtree(out / "pdf", ignore_errors=True)
+        os.replace(Path(work) / "pdf", out / "pdf")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -147,11 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
     sentences = [fetch_mathjax(BUILD / "assets")]
     stage(notebooks, out / "source", timings, with_pdf=browser is not None)
     render(out / "source", out / "html", [f"notebooks/{path.stem}" for path in notebooks] if browser else [])
-    shutil.rmtree(out / "pdf", ignore_errors=True)
     if browser:
-        for path in notebooks:
-            print_pdf(browser, out / "html" / "notebooks" / f"{path.stem}.html", out / "pdf" / f"{path.stem}.pdf")
-    elif not options.no_pdf:
+        print_all(browser, [path.stem for path in notebooks], out)
+    else:
+        shutil.rmtree(out / "pdf", ignore_errors=True)  # of other pages than these
+    if not browser and not options.no_pdf:
         sentences.append("No Chromium (apt-get install chromium): the PDFs were left out.")
     print(*filter(None, sentences), sep="\n", end="\n" * any(sentences))
     print(f"Handouts in {time.perf_counter() - start:.0f} s: open {out / 'html' / 'index.html'}")

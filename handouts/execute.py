@@ -29,6 +29,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from lecture_utils import checkpoints
 from lecture_utils.exercises import grading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,10 +169,7 @@ def _unfit(notebook: NotebookNode, path: Path) -> str:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write the notebook whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, path)
+    checkpoints.write(path, nbformat.writes(notebook).encode() + b"\n")
 
 
 def record(runs: dict[str, Run], path: Path) -> None:
@@ -186,10 +184,7 @@ def record(runs: dict[str, Run], path: Path) -> None:
     }
     for name, run in runs.items():
         timings["notebooks"][name] = {"seconds": round(run.seconds, 1), "peak_mib": run.peak_mib}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(timings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    checkpoints.write(path, (json.dumps(timings, indent=1, sort_keys=True) + "\n").encode())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tarfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -60,6 +61,28 @@ def test_renders_stored_outputs_without_pdf_where_there_is_no_browser(build, tmp
         build.main(arguments)
     assert "missing.md" in capfd.readouterr().err
     assert (tmp_path / "out" / "html" / "index.html").read_text("utf-8") == index
+
+
+def test_the_old_pdfs_stay_until_all_new_ones_are_printed(build, tmp_path, monkeypatch):
+    (tmp_path / "pdf").mkdir()
+    (tmp_path / "pdf" / "a.pdf").write_text("old")
+
+    def chromium(command, **options):
+        (target,) = (Path(part.partition("=")[2]) for part in command if part.startswith("--print-to-pdf="))
+        if target.stem == slow:
+            raise subprocess.TimeoutExpired(command, 300)
+        target.write_text("new")
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(build.subprocess, "run", chromium)
+    slow = "b"
+    with pytest.raises(SystemExit, match=r"chromium was not done with b\.html in 300 s"):
+        build.print_all("chromium", ["a", "b"], tmp_path)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "pdf").iterdir()] == [("a.pdf", "old")]
+    slow = ""
+    build.print_all("chromium", ["a", "b"], tmp_path)
+    assert {path.name: path.read_text() for path in (tmp_path / "pdf").iterdir()} == {"a.pdf": "new", "b.pdf": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["pdf"]
 
 
 def test_no_notebooks_is_said(build, tmp_path):

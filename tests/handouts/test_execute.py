@@ -4,6 +4,7 @@ import json
 import sys
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -67,6 +68,16 @@ def test_a_failing_cell_is_shown_and_nothing_is_written(execute, tmp_path, capfd
     assert "ZeroDivisionError" in said
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["broken.ipynb"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(execute, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute.write(new_notebook(), tmp_path / "a.ipynb")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_paths_of_the_machine_are_not_stored(execute, tmp_path, capfd):
