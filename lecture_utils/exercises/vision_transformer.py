@@ -1,4 +1,4 @@
-"""The exercises of notebook 10: the words of a vision transformer, their places, and where it looks (31, 32)."""
+"""The exercises of notebook 10: the tokens of a vision transformer, their places, and where it looks (31, 32)."""
 
 import torch
 from torch import Generator, Tensor
@@ -10,7 +10,7 @@ from lecture_utils.transformers.vit import ViT, resize_positions, rollout
 LARGER = 384  # pixels a side, at which the paper fine-tunes
 
 
-def words_of(patches: Tensor, class_token: Tensor, positions: Tensor) -> Tensor:
+def tokens_of(patches: Tensor, class_token: Tensor, positions: Tensor) -> Tensor:
     """What `ViT.embed` does after the projection: (b, n, d), (1, 1, d) and (1, 1 + n, d) → (b, 1 + n, d)."""
     return torch.cat([class_token.expand(len(patches), -1, -1), patches], dim=1) + positions
 
@@ -65,10 +65,10 @@ def with_no_weights(name: str, **changes) -> ViT:
 
 
 def parameters_of_the_projection() -> int:
-    return sum(p.numel() for p in with_no_weights("B/16").project.parameters())
+    return sum(p.numel() for p in with_no_weights("L/32").project.parameters())
 
 
-def words_at_a_larger_size() -> int:
+def tokens_at_a_larger_size() -> int:
     return with_no_weights("B/32").embed(torch.empty(1, 3, LARGER, LARGER, device="meta")).shape[1]
 
 
@@ -87,32 +87,33 @@ EXERCISES = (
         difficulty=1,
         answer=parameters_of_the_projection,
         mistakes={
-            589_824: "Those are the weights; each of the 768 outputs has a bias, too.",
-            197_376: "A pixel has three numbers.",
-            196_608: "A pixel has three numbers, and each output has a bias.",
-            590_593: "One bias for each output, no more.",
-            115_605_504: "The same projection serves every patch; its weights are not counted for each.",
-            115_756_032: "The same projection serves every patch; its weights are not counted for each.",
-            37_632: "That is 16 · 3 numbers in; a patch has 16 · 16 pixels.",
+            3_145_728: "Those are the weights; each of the 1024 outputs has a bias, too.",
+            1_048_576: "A pixel has three numbers.",
+            1_049_600: "A pixel has three numbers, and each output has a bias.",
+            3_146_753: "One bias for each output, no more.",
+            154_190_848: "The same projection serves every patch; its weights are not counted for each.",
+            154_140_672: "The same projection serves every patch; its weights are not counted for each.",
+            99_328: "That is 32 · 3 numbers in; a patch has 32 · 32 pixels.",
+            590_592: "That is right for ViT-B/16.",
         },
         hints=(
-            "How many numbers go in, for a patch of 16 × 16 pixels in colour? How many come out?",
+            "How many numbers go in, for a patch of 32 × 32 pixels in colour? How many come out?",
             "A linear layer from m to k numbers has m · k weights and k biases.",
         ),
-        because="Only these, 0.7 % of B/16, are made for pictures. Everything behind them would read text as well.",
+        because="Only these, 1 % of L/32, are made for pictures. Everything behind them would read text as well.",
     ),
     Exercise(
         "10.words",
-        title="From patches to words",
+        title="From patches to tokens",
         minutes=10,
         difficulty=1,
-        reference=words_of,
+        reference=tokens_of,
         shown=ViT.embed,
         cases=patches,
         mistakes=WORDS,
         hints=(
             "Two steps: put the class token before the patches of every image, then add the positions.",
-            "class_token.expand(b, -1, -1) shows the one token b times; torch.cat(…, dim=1) joins along the words.",
+            "class_token.expand(b, -1, -1) shows the one token b times; torch.cat(…, dim=1) joins along the tokens.",
             "torch.cat([class_token.expand(len(patches), -1, -1), patches], dim=1) + positions",
         ),
         because="The class token is the same for all images; what it becomes is read off at the end.",
@@ -122,16 +123,16 @@ EXERCISES = (
         title="A larger picture",
         minutes=2,
         difficulty=1,
-        answer=words_at_a_larger_size,
+        answer=tokens_at_a_larger_size,
         mistakes={
-            144: "Those are the patches. One word more comes with them.",
+            144: "Those are the patches. One token more comes with them.",
             577: "That would be patches of 16 × 16; B/32 has larger ones.",
-            576: "Patches of B/32 are 32 pixels wide, and one word more comes with them.",
+            576: "Patches of B/32 are 32 pixels wide, and one token more comes with them.",
             50: "That is how many there are at 224 × 224.",
             12: "12 along each side; count all, and the class token.",
             13: "12 along each side; count all of them, then add the class token.",
         },
-        hints=("How many patches of 32 pixels fit along 384 pixels?", "And which word is no patch?"),
+        hints=("How many patches of 32 pixels fit along 384 pixels?", "And which token is no patch?"),
         because="The model learned 50 positions and now needs 145.",
     ),
     Exercise(
@@ -161,10 +162,10 @@ EXERCISES = (
         mistakes=ROLLOUT,
         hints=(
             "For each layer one matrix (b, n, n): the mean over the heads, mixed half and half with torch.eye(n).",
-            "If the first layer makes y = A x of the words x, and the second z = B y, then z = B A x.",
+            "If the first layer makes y = A x of the tokens x, and the second z = B y, then z = B A x.",
             "Begin with torch.eye(n) and for each layer, from the first to the last: flow = matrix @ flow.",
         ),
-        because="Rows sum to 1, since those of every factor do: each word at the top is a mixture of those below.",
+        because="Rows sum to 1, since those of every factor do: each token at the top is a mixture of those below.",
     ),
     Prediction(
         "10.smaller_patches",
@@ -174,16 +175,16 @@ EXERCISES = (
         answer=growth_with_smaller_patches,
         mistakes={
             (2, 4): "Half as wide and half as high: how many patches are there now in place of one?",
-            (4, 4): "The MLPs are right. Each word looks at each: how many pairs are there?",
-            (4, 8): "The MLPs are right. Four times as many words look, and at how many times as many?",
-            (16, 16): "The MLP works on each word alone.",
+            (4, 4): "The MLPs are right. Each token looks at each: how many pairs are there?",
+            (4, 8): "The MLPs are right. Four times as many tokens look, and at how many times as many?",
+            (16, 16): "The MLP works on each token alone.",
             (16, 4): "The other way round: the MLPs first.",
             (2, 2): "Half as wide and half as high: how many patches are there now in place of one?",
-            (4, 2): "The MLPs are right. Attention compares each word with each.",
+            (4, 2): "The MLPs are right. Attention compares each token with each.",
         },
         hints=(
             "Where one patch of 16 × 16 was, how many of 8 × 8 are there?",
-            "An MLP works on each word alone; attention compares every pair of words.",
+            "An MLP works on each token alone; attention compares every pair of tokens.",
         ),
         because="So B/16 costs about four times as much as B/32, although it has fewer parameters.",
     ),

@@ -19,17 +19,17 @@ def with_token(patches: Tensor, token: Tensor, *, last: bool = False) -> Tensor:
 WORDS = mistakes(
     "The positions are missing: without them the patches are a heap without order.",
     lambda patches, token, positions: with_token(patches, token),
-    "The class token comes after the patches; it is the first word.",
+    "The class token comes after the patches; it is the first token.",
     lambda patches, token, positions: with_token(patches, token, last=True) + positions,
-    "The patches have their positions, the class token has none: it is a word like the others and gets the first.",
+    "The patches have their positions, the class token has none: it is a token like the others and gets the first.",
     lambda patches, token, positions: with_token(patches + positions[:, 1:], token),
     "The patches have the positions of their neighbours: the first position belongs to the class token.",
     lambda patches, token, positions: with_token(patches + positions[:, :-1], token + positions[:, -1:]),
-    "The class token is added to every patch; it is a word of its own, before them.",
+    "The class token is added to every patch; it is a token of its own, before them.",
     lambda patches, token, positions: patches + token + positions[:, 1:],
-    "The class token is missing: there must be one word more than patches.",
+    "The class token is missing: there must be one token more than patches.",
     lambda patches, token, positions: patches + positions[:, 1:],
-    "The words are multiplied with their positions; positions are added.",
+    "The tokens are multiplied with their positions; positions are added.",
     lambda patches, token, positions: with_token(patches, token) * positions,
 )
 
@@ -113,7 +113,7 @@ def half(weights: Tensor, kept: Tensor) -> Tensor:
 
 
 ROLLOUT = mistakes(
-    "The words do not keep anything of themselves: mix each layer's weights with the identity, half and half.",
+    "The tokens do not keep anything of themselves: mix each layer's weights with the identity, half and half.",
     rolling(lambda weights, kept: weights),
     "The identity is added, but rows no longer sum to 1: take half of each.",
     rolling(lambda weights, kept: weights + kept),
@@ -127,9 +127,9 @@ ROLLOUT = mistakes(
     lambda maps: half(maps.mean((1, 2)), torch.eye(maps.shape[-1])),
     "That is the last layer alone.",
     lambda maps: half(maps[:, -1].mean(1), torch.eye(maps.shape[-1])),
-    "That is the last layer alone, and without what its words keep of themselves.",
+    "That is the last layer alone, and without what its tokens keep of themselves.",
     lambda maps: maps[:, -1].mean(1),
-    "Rows and columns are exchanged: row i tells what word i is made of.",
+    "Rows and columns are exchanged: row i tells what token i is made of.",
     rolling(half, after=lambda x: x.mT),
     "The identity is mixed in once, after the product; every layer has its own residual connection.",
     rolling(lambda weights, kept: weights, after=lambda x: half(x, torch.eye(x.shape[-1]))),

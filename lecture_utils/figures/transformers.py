@@ -205,7 +205,7 @@ def patches_apart(
     top.add_patch(Rectangle((-0.5, first - 0.5), columns * step - gap, patch, fill=False, ec=ORANGE, lw=2))
     top.set_title(f"{rows} × {columns} patches of {patch} × {patch} pixels")
     below.set_title(
-        f"row {row + 1} of them: words {row * columns + 1} to {(row + 1) * columns} of the sequence", color=INK
+        f"row {row + 1} of them: numbers {row * columns + 1} to {(row + 1) * columns} of the sequence", color=INK
     )
     return fig
 

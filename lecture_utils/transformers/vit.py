@@ -27,7 +27,7 @@ PAPER = {
 
 
 class ViT(nn.Module):
-    """Patches as words, one more word to answer with, and a transformer encoder (figure 1 of the paper).
+    """Patches as tokens, one more token to answer with, and a transformer encoder (figure 1 of the paper).
 
     `size` is the (height, width) in pixels of the images it is made for, or one number for both; `hidden` the width of
     the MLPs, 4 · dim unless given.
@@ -90,7 +90,7 @@ class ViT(nn.Module):
     def encode(
         self, image: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b n d"], list[Float[Tensor, "b heads n n"]]]:
-        """What became of each word, the class token first and then the patches row by row; each layer's attention.
+        """What became of each token, the class token first and then the patches row by row; each layer's attention.
 
         The image's sides must be multiples of the patch. Where it has another grid than the model was made for, the
         positions are resized.
@@ -103,7 +103,7 @@ class ViT(nn.Module):
         return self.norm(x), maps
 
     def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
-        """Image → words: projected patches, the class token before them, positions added (equation 1)."""
+        """Image → tokens: projected patches, the class token before them, positions added (equation 1)."""
         require_channels(image, self.channels)
         grid = self._grid_of(*image.shape[2:])
         patches = rearrange(self.project(image), "b d h w -> b (h w) d")
@@ -112,7 +112,7 @@ class ViT(nn.Module):
 
     @torch.no_grad()
     def attention_maps(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b layers heads n n"]:
-        """From each word (row) to each word (column) the weights of every head of every layer; rows sum to 1."""
+        """From each token (row) to each token (column) the weights of every head of every layer; rows sum to 1."""
         return torch.stack(self.encode(image)[1], dim=1)
 
     def _grid_of(self, height: int, width: int) -> tuple[int, int]:
@@ -140,10 +140,10 @@ def resize_positions(
 
 
 def rollout(maps: Float[Tensor, "b layers heads n n"]) -> Float[Tensor, "b n n"]:
-    """How much of each word (column) has reached each word of the last layer (row); rows sum to 1.
+    """How much of each token (column) has reached each token of the last layer (row); rows sum to 1.
 
     Abnar and Zuidema, "Quantifying attention flow in transformers", ACL 2020, section 3: heads are averaged, half of a
-    word is what the residual connection kept of itself, and the layers are multiplied.
+    token is what the residual connection kept of itself, and the layers are multiplied.
     """
     if maps.ndim != 5 or maps.shape[-1] != maps.shape[-2] or not maps.shape[1]:
         raise ValueError(f"maps: got {tuple(maps.shape)}, expected (b, layers, heads, n, n), at least one layer")

@@ -5,12 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import vit_b_16, vit_b_32
+from torchvision.models import vit_b_32, vit_l_32
 
 from lecture_utils.exercises import values
 from lecture_utils.exercises.definitions import Exercise
 from lecture_utils.exercises.running import answers
-from lecture_utils.exercises.vision_transformer import EXERCISES, growth_with_smaller_patches, words_of
+from lecture_utils.exercises.vision_transformer import EXERCISES, growth_with_smaller_patches, tokens_of
 from lecture_utils.transformers import MultiHeadAttention, ViT
 
 # 10.words, right
@@ -44,7 +44,7 @@ def words_with_bare_token(patches, class_token, positions):
 
 
 def words_shifted(patches, class_token, positions):
-    return words_of(patches, class_token, positions.roll(1, 1))
+    return tokens_of(patches, class_token, positions.roll(1, 1))
 
 
 def words_summed(patches, class_token, positions):
@@ -250,7 +250,7 @@ def rollout_in_numpy(maps):
 
 
 RIGHT = {
-    "10.projection": [590_592, 590_592.0],
+    "10.projection": [3_146_752, 3_146_752.0],
     "10.words": [words_by_repeating, words_by_filling],
     "10.larger": [145, 145.0],
     "10.resize": [resize_by_permuting, resize_by_flattening, resize_one_axis_at_a_time],
@@ -260,13 +260,13 @@ RIGHT = {
 
 WRONG = {
     "10.projection": [
-        (589_824, "has a bias"),
-        (197_376, "three numbers"),
-        (196_608, "three numbers"),
-        (196 * 590_592, "serves every patch"),
-        (196 * 589_824, "serves every patch"),
-        (16 * 3 * 768 + 768, "16 · 16 pixels"),
-        (768, ""),
+        (3_145_728, "has a bias"),
+        (1_048_576, "three numbers"),
+        (1_049_600, "three numbers"),
+        (49 * 3_146_752, "serves every patch"),
+        (49 * 3_145_728, "serves every patch"),
+        (32 * 3 * 1024 + 1024, "32 · 32 pixels"),
+        (1024, ""),
     ],
     "10.words": [
         (words_without_places, "positions are missing"),
@@ -280,7 +280,7 @@ WRONG = {
         (words_in_place, "writes into its input"),
     ],
     "10.larger": [
-        (144, "one word more"),
+        (144, "one token more"),
         (577, "larger ones"),
         (50, "224"),
         (13, "count all"),
@@ -319,7 +319,7 @@ WRONG = {
         ((2, 4), "in place of one"),
         ((4, 4), "how many pairs"),
         ((4, 8), "how many times as many"),
-        ((16, 16), "each word alone"),
+        ((16, 16), "each token alone"),
         ((16, 4), "other way round"),
         ((4, 1), ""),
     ],
@@ -341,8 +341,8 @@ def test_every_mistake_is_one_and_each_is_another():
 @pytest.mark.slide("31")
 def test_what_is_predicted_holds_of_torchvision():
     with torch.device("meta"):
-        base, larger = vit_b_16(), vit_b_32(image_size=384)
-    assert sum(p.numel() for p in base.conv_proj.parameters()) in RIGHT["10.projection"]
+        large, larger = vit_l_32(), vit_b_32(image_size=384)
+    assert sum(p.numel() for p in large.conv_proj.parameters()) in RIGHT["10.projection"]
     assert larger.encoder.pos_embedding.shape[1] in RIGHT["10.larger"]
 
 
@@ -370,4 +370,4 @@ def test_the_words_are_those_of_the_model():
     model = ViT(classes=2, size=(8, 12), patch=4, dim=6, layers=1, heads=2)
     image = torch.randn(3, 3, 8, 12)
     patches = model.project(image).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(words_of(patches, model.class_token, model.positions), model.embed(image))
+    torch.testing.assert_close(tokens_of(patches, model.class_token, model.positions), model.embed(image))
