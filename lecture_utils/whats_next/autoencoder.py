@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.arguments import require_positive
 
 WIDTHS = (16, 32, 64)  # channels at a half, a quarter and an eighth of the image's size
 
@@ -22,12 +22,12 @@ class AutoEncoder(nn.Module):
 
     def __init__(self, *, latent: int, size: int, channels: int = 3, widths: Sequence[int] = WIDTHS):
         super().__init__()
-        self.latent, self.channels = latent, channels
+        self.latent, self.channels, self.size = latent, channels, size
         self.encoder = encoder(latent, size=size, channels=channels, widths=widths)
         self.decoder = decoder(latent, size=size, channels=channels, widths=widths)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        require_channels(image, self.channels)
+        require_image(image, self.channels, self.size)
         return self.decoder(self.encoder(image))
 
 
@@ -77,3 +77,9 @@ def smallest_side(code: int, size: int, channels: int, widths: Sequence[int]) ->
     if size < step or size % step:
         raise ValueError(f"size: got {size}, expected a multiple of {step}, because {len(widths)} layers halve it each")
     return size // step
+
+
+def require_image(image: Tensor, channels: int, size: int) -> None:
+    """Refuse an image that is not (batch, `channels`, `size`, `size`), even one with as many pixels."""
+    if image.shape[1:] != (channels, size, size):
+        raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {channels}, {size}, {size})")

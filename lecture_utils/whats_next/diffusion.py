@@ -30,7 +30,7 @@ class Diffusion(nn.Module):
 
     def __init__(self, *, size: int, steps: int = 1000, channels: int = 3, base_channels: int = 16, depth: int = 3):
         super().__init__()
-        require_positive(size=size, steps=steps)
+        require_positive(size=size, steps=steps, channels=channels)
         self.size, self.channels, self.steps = size, channels, steps
         self.unet = UNet(channels + CLOCK, channels, base_channels=base_channels, depth=depth, norm="batch")
         self.register_buffer("kept", kept_share(steps), persistent=False)
@@ -51,6 +51,8 @@ class Diffusion(nn.Module):
         beginning; 1 at each stride, as DDPM does.
         """
         require_positive(count=count)
+        if not 0 <= chance <= 1:
+            raise ValueError(f"chance: got {chance}, expected 0 to 1")
         steps = strides(self.steps, stops)
         dice = partial(torch.randn, (count, self.channels, self.size, self.size), generator=generator)
         noisy = dice().to(self.kept.device)

@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lecture_utils.arguments import require_channels
-from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder
+from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder, require_image
 
 
 class GAN(nn.Module):
@@ -29,7 +28,7 @@ class GAN(nn.Module):
         judge: Sequence[int] = WIDTHS,
     ):
         super().__init__()
-        self.latent, self.channels = latent, channels
+        self.latent, self.channels, self.size = latent, channels, size
         self.generator = decoder(latent, size=size, channels=channels, widths=widths)
         self.discriminator = encoder(1, size=size, channels=channels, widths=judge)
 
@@ -40,7 +39,7 @@ class GAN(nn.Module):
         generator the discriminator's weights are. `penalty` weighs R1, the squared gradient of the score by the pixels
         of photographs, halved.
         """
-        require_channels(photograph, self.channels)
+        require_image(photograph, self.channels, self.size)
         photograph = photograph.detach().requires_grad_(torch.is_grad_enabled())
         code = torch.randn(len(photograph), self.latent, device=photograph.device)
         drawing = self.generator(code)

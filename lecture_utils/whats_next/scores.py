@@ -14,6 +14,7 @@ def frechet_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) 
     ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁ Σ₂)): equation 6 of Heusel et al., "GANs trained by a two time-scale update rule
     converge to a local Nash equilibrium", NeurIPS 2017. With the features of Inception-v3 the distance is called FID.
     """
+    require_clouds(first, second)
     means, covariances = zip(*(_moments(features) for features in (first, second)), strict=True)
     # The trace of a root is the sum of the roots of the eigenvalues.
     shared = torch.linalg.eigvals(covariances[0] @ covariances[1]).real.clamp(min=0).sqrt().sum()
@@ -22,8 +23,6 @@ def frechet_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) 
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"features: got shape {tuple(features.shape)}, expected (images, numbers), two images or more")
     return features.double().mean(0), torch.atleast_2d(features.double().T.cov())
 
 
@@ -36,6 +35,7 @@ def precision_and_recall(
     real ones; and the other way round. Kynkäänniemi et al., "Improved precision and recall metric for assessing
     generative models", NeurIPS 2019, equations 1 to 3.
     """
+    require_clouds(real, drawn)
     return _within(drawn, real, neighbours), _within(real, drawn, neighbours)
 
 
@@ -46,3 +46,14 @@ def _within(asked: Tensor, cloud: Tensor, neighbours: int) -> float:
     exact = "donot_use_mm_for_euclid_dist"
     radius = torch.cdist(cloud, cloud, compute_mode=exact).kthvalue(neighbours + 1, dim=1).values  # itself is the first
     return (torch.cdist(asked, cloud, compute_mode=exact) <= radius).any(1).float().mean().item()
+
+
+def require_clouds(first: Tensor, second: Tensor) -> None:
+    """Refuse features that are not (images, numbers), of two images or more, with as many numbers in both."""
+    for features in (first, second):
+        if features.ndim != 2 or len(features) < 2:
+            got = f"features: got shape {tuple(features.shape)}"
+            raise ValueError(f"{got}, expected (images, numbers), two images or more")
+    if first.shape[1] != second.shape[1]:
+        got = f"features: got {first.shape[1]} and {second.shape[1]} numbers an image"
+        raise ValueError(f"{got}, expected as many in both")

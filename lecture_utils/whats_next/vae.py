@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_channels
-from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder
+from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder, require_image
 
 
 class VAE(nn.Module):
@@ -18,13 +17,13 @@ class VAE(nn.Module):
 
     def __init__(self, *, latent: int, size: int, channels: int = 3, widths: Sequence[int] = WIDTHS):
         super().__init__()
-        self.latent, self.channels = latent, channels
+        self.latent, self.channels, self.size = latent, channels, size
         self.encoder = encoder(2 * latent, size=size, channels=channels, widths=widths)
         self.decoder = decoder(latent, size=size, channels=channels, widths=widths)
 
     def encode(self, image: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """Mean μ and log-variance log σ² of q(z | x): each number of the code has a normal distribution of its own."""
-        require_channels(image, self.channels)
+        require_image(image, self.channels, self.size)
         mean, log_variance = self.encoder(image).float().chunk(2, dim=1)
         return mean, log_variance
 
