@@ -199,7 +199,7 @@ EXERCISES = (
         "11.match",
         title="The cheapest matching",
         minutes=15,
-        difficulty=3,
+        difficulty=2,
         reference=cheapest,
         shown=assign,
         cases=costs,
