@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints
+from lecture_utils.arguments import require_positive
 from lecture_utils.datasets import Portraits
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.classification import city_resnet, named_data
@@ -60,6 +61,7 @@ def score_drawings(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str
 
 def draw(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h w"]:
     """Drawings of a generative model, on the CPU; a hundred at a time, which is faster than all at once."""
+    require_positive(count=count)
     dice = torch.Generator().manual_seed(seed)
     shares = [min(100, count - start) for start in range(0, count, 100)]
     return torch.cat([model.sample(share, generator=dice).cpu() for share in shares])

@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 
 from lecture_utils import tasks, toycity
-from lecture_utils.datasets import LoneNames, LoneObjects
+from lecture_utils.datasets import LoneNames, LoneObjects, Portraits
 from lecture_utils.datasets.lone_objects import item_of, keep, window
 from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
@@ -133,3 +134,52 @@ def test_labels_belong_to_one_set_of_names():
 def test_windows_that_no_street_holds_are_refused(size):
     with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 128"):
         LoneNames("val", 2, size=size)
+
+
+@pytest.mark.slide("37")
+@given(*(st.integers(0, 127) for _ in range(2)), *(st.integers(1, 128) for _ in range(2)))
+def test_a_portrait_is_a_square_around_its_thing(x0, y0, width, height):
+    x1, y1 = min(x0 + width, 128), min(y0 + height, 128)
+    rows, columns = Portraits.cut((x0, y0, x1, y1), 32, Random(0))
+    side = rows.stop - rows.start
+    assert side == columns.stop - columns.start
+    longer = max(x1 - x0, y1 - y0)
+    assert side == min(128, max(24, longer * 13 // 10))
+    for part, first, last in ((rows, y0, y1), (columns, x0, x1)):
+        assert 0 <= part.start <= first < last <= part.stop <= 128
+        if part.start > 0 and part.stop < 128:
+            assert abs(part.start + part.stop - first - last) <= 1  # in the middle, to half a pixel
+
+
+@pytest.mark.slide("37")
+def test_portraits_are_the_lone_objects_cut_out_and_resized():
+    portraits, lone, named = Portraits("val", 40, size=20), LoneObjects("val", 40), LoneNames("val", 40)
+    assert len(portraits) == len(lone)
+    assert portraits.labels == named.labels
+    assert portraits.images.shape == (len(lone), 3, 20, 20)
+    for (image, _), box, (street, target) in zip(portraits, portraits.boxes, lone, strict=True):
+        thing = target["boxes"][0]
+        rows, columns = Portraits.cut(thing.tolist(), 20, Random(0))
+        cut = street[None, :, rows, columns].as_subclass(torch.Tensor).float()
+        expected = interpolate(cut, (20, 20), mode="bilinear", antialias=True)[0]
+        assert (image.as_subclass(torch.Tensor) - expected).abs().max() <= 1
+        scale = 20 / (rows.stop - rows.start)
+        moved = (thing - torch.tensor([columns.start, rows.start] * 2)).as_subclass(torch.Tensor) * scale
+        torch.testing.assert_close(box, moved.clamp(0, 20))
+
+
+@pytest.mark.slide("37")
+def test_portraits_and_windows_are_kept_apart():
+    """Both are remembered by split, number and size."""
+    portraits, windows = Portraits("val", 4, size=32), LoneNames("val", 4, size=32)
+    assert not torch.equal(portraits.images, windows.images)
+    assert Portraits("val", 4, size=32).images is portraits.images
+    image, _ = portraits[0]
+    image.zero_()
+    assert portraits[0][0].any()
+
+
+@pytest.mark.parametrize("size", [0, 129])
+def test_portraits_larger_than_their_street_are_refused(size):
+    with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 128"):
+        Portraits("val", 2, size=size)
