@@ -16,8 +16,7 @@ from lecture_utils.exercises.definitions import Case, Exercise, Prediction
 from lecture_utils.figures.transformers import looks_from
 from lecture_utils.transformers.self_attention import GridSelfAttention, MultiHeadAttention, attention, causal_mask
 
-SAGAN_CHANNELS = 64
-VIT_IMAGE, VIT_PATCH = (3, 224, 224), 16  # the paper's
+SAGAN_CHANNELS = 128
 
 
 def scaled_dot_product(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,17 +132,6 @@ def sagan_parameters() -> int:
     return sum(p.numel() for p in GridSelfAttention(SAGAN_CHANNELS).parameters())
 
 
-def vit_words() -> tuple[int, int]:
-    return tuple(cut(torch.zeros(1, *VIT_IMAGE), VIT_PATCH).shape[1:])
-
-
-def growth_of_weights() -> int:
-    """How many times as many weights a head has for a picture twice as wide and twice as high."""
-    points = [cut(torch.zeros(1, 1, side, side), 8) for side in (128, 256)]
-    small, large = (attention(x, x, x)[1].numel() for x in points)
-    return large // small
-
-
 EXERCISES = (
     Exercise(
         "09.attention",
@@ -169,17 +157,18 @@ EXERCISES = (
         difficulty=1,
         answer=sagan_parameters,
         mistakes={
-            5200: "That leaves out γ, which is learned, too.",
-            5120: "Those are the weights; each output channel has a bias, and there is γ.",
-            5121: "Those are the weights and γ; each output channel has a bias.",
-            12481: "Queries and keys have C / 8 channels only.",
-            1561: "The values keep all C channels; queries and keys are the small ones.",
-            1040: "That is queries and keys; the values come on top, and γ.",
-            4160: "That is the values alone.",
+            20_640: "That leaves out γ, which is learned, too.",
+            20_480: "Those are the weights; each output channel has a bias, and there is γ.",
+            20_481: "Those are the weights and γ; each output channel has a bias.",
+            49_537: "Queries and keys have D / 8 channels only.",
+            6193: "The values keep all D channels; queries and keys are the small ones.",
+            4128: "That is queries and keys; the values come on top, and γ.",
+            16_512: "That is the values alone.",
+            5201: "That is right for 64 channels.",
         },
         hints=(
-            "A 1×1 convolution from C to K channels has C · K weights and K biases.",
-            "Queries: 64 · 8 + 8. The same for the keys. Values: 64 · 64 + 64. And γ.",
+            "A 1×1 convolution from D to K channels has D · K weights and K biases.",
+            "Queries: 128 · 16 + 16. The same for the keys. Values: 128 · 128 + 128. And γ.",
         ),
         because="The number of points does not occur in it: the same block serves a grid of any size.",
     ),
@@ -258,39 +247,5 @@ EXERCISES = (
             "image.reshape(b, c, h, p, w, p).permute(0, 2, 4, 1, 3, 5).reshape(b, h * w, c * p * p)",
         ),
         because="reshape alone reads memory in one stroke, row of pixels after row of pixels: it never makes a square.",
-    ),
-    Prediction(
-        "09.words",
-        title="What is an image worth?",
-        minutes=2,
-        difficulty=1,
-        answer=vit_words,
-        mistakes={
-            (14, 768): "14 along each side; count all patches.",
-            (196, 256): "Each pixel has three numbers.",
-            (256, 768): "16 is the side of a patch in pixels, not their number along a side.",
-            (16, 768): "16 is the side of a patch in pixels, not their number.",
-            (768, 196): "The other way round: the number of patches first.",
-            (196, 48): "A patch has 16 · 16 pixels.",
-        },
-        hints=("How many patches of 16 pixels fit along 224 pixels?", "A patch holds 16 · 16 pixels of three numbers."),
-        because="An image is worth 14 × 14 words; the 16 × 16 of the title are the pixels of each.",
-    ),
-    Prediction(
-        "09.growth",
-        title="A picture twice as large",
-        minutes=2,
-        difficulty=1,
-        answer=growth_of_weights,
-        mistakes={
-            2: "Twice as wide and twice as high: how many patches are there now?",
-            4: "That is how many times as many patches there are; each looks at each.",
-            8: "Four times as many patches look, and at how many times as many?",
-        },
-        hints=(
-            "How many patches were there, how many are there now?",
-            "Each looks at each: n patches have n² weights.",
-        ),
-        because="Attention between all points costs the fourth power of the picture's side.",
     ),
 )

@@ -414,14 +414,12 @@ def cut_the_first(image, patch):
 
 RIGHT = {
     "09.attention": [attend_by_einsum, attend_by_exp, attend_by_torch],
-    "09.parameters": [5201, 5201.0],
+    "09.parameters": [20_641, 20_641.0],
     "09.map_of_point": [map_by_einsum, map_by_table, map_by_exp],
     "09.split_heads": [split_by_transpose, split_by_chunks],
     "09.causal_mask": [mask_by_comparison, mask_by_loops],
     "09.masked_weights": [weights_by_where, weights_by_dividing, weights_by_adding],
     "09.cut": [cut_by_permuting, cut_by_torch, cut_by_loops],
-    "09.words": [(196, 768), [196, 768]],
-    "09.growth": [16, 16.0],
 }
 
 WRONG = {
@@ -440,11 +438,11 @@ WRONG = {
         (attend_with_scores, "come the scores"),
     ],
     "09.parameters": [
-        (5200, "γ"),
-        (5120, "bias"),
-        (12481, "C / 8"),
-        (1561, "all C channels"),
-        (4160, "the values alone"),
+        (20_640, "γ"),
+        (20_480, "bias"),
+        (49_537, "D / 8"),
+        (6193, "all D channels"),
+        (16_512, "the values alone"),
         (64, ""),
     ],
     "09.map_of_point": [
@@ -507,14 +505,6 @@ WRONG = {
         (cut_overlapping, ""),
         (cut_the_first, "one of the batch"),
     ],
-    "09.words": [
-        ((14, 768), "count all patches"),
-        ((196, 256), "three numbers"),
-        ((256, 768), "side of a patch"),
-        ((768, 196), "other way round"),
-        (196, ""),
-    ],
-    "09.growth": [(4, "each looks at each"), (2, "how many patches"), (8, "four times"), (32, "")],
 }
 
 
