@@ -317,7 +317,9 @@ def test_a_trajectory_has_its_stops_and_the_images(stops):
 
 
 def test_fifty_stops_where_nothing_is_said():
-    assert len(list(stub(strange, steps=60).trajectory(1))) == 51
+    model = stub(strange, steps=60)
+    assert len(list(model.trajectory(1))) == 51
+    assert torch.equal(model.sample(1, generator=seeded()), model.sample(1, stops=50, generator=seeded()))
 
 
 def test_samples_are_those_of_their_generator():

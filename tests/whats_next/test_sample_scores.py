@@ -62,6 +62,13 @@ def test_the_distance_between_gaussians_has_a_closed_form(dice):
     assert frechet_distance(cloud, cloud + torch.tensor([1.0, 2.0, -2.0])) == pytest.approx(9)
 
 
+def test_a_small_shift_far_from_0_is_not_lost(dice):
+    first, second = 3e4 + torch.randn(999, 3, generator=dice), 3e4 + torch.randn(500, 3, generator=dice)
+    moved = ((first.double().mean(0) - second.double().mean(0)) ** 2).sum()
+    centred = (cloud.double() - cloud.double().mean(0) for cloud in (first, second))
+    assert frechet_distance(first, second) == pytest.approx(frechet_distance(*centred) + moved.item(), rel=1e-6)
+
+
 def manifold_share(asked, cloud, neighbours):
     """Equations 1 to 3 in loops."""
     inside = 0
@@ -82,6 +89,12 @@ def test_precision_and_recall_are_those_of_loops(dice, n, m, d, neighbours):
     assert precision == pytest.approx(manifold_share(drawn, real, neighbours))
     assert recall == pytest.approx(manifold_share(real, drawn, neighbours))
     assert {precision, recall} != {0.0, 1.0}
+
+
+def test_neighbours_far_from_0_are_told_apart(dice):
+    real, drawn = 2000 + torch.randn(60, 3, generator=dice), 2000.5 + torch.randn(70, 3, generator=dice)
+    expected = manifold_share(drawn, real, 2), manifold_share(real, drawn, 2)
+    assert precision_and_recall(real, drawn, neighbours=2) == pytest.approx(expected)
 
 
 def test_three_neighbours_count_where_nothing_is_said(dice):
