@@ -89,4 +89,4 @@ def seen(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], F
 
 def pictures(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:
     """All pictures of a data set, without their labels."""
-    return torch.stack([dataset[index][0].as_subclass(Tensor) for index in range(len(dataset))])
+    return torch.stack([dataset[index][0] for index in range(len(dataset))])
