@@ -1,4 +1,4 @@
-"""Drawing new pictures of the city: three models that learn from pictures alone, judged by the course's classifier."""
+"""New pictures of the city: what learns from pictures alone, and the classifier that judges what is drawn."""
 
 from collections.abc import Callable
 from pathlib import Path

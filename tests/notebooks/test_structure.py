@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
 LAST_SLIDE = 38
-KIB = 1024
+KIB, MEGABYTE = 1024, 10**6
 
 MACHINE_PATH = re.compile(
     r"(?:file://|(?<![\w.:/]))/(?:home|Users|root|tmp|private|mnt|opt|usr)/\w|\b[A-Za-z]:\\+Users\\"
@@ -77,8 +77,8 @@ def names_no_machine(notebook, name):
 
 def is_small(notebook, name):
     size = len(nbformat.writes(notebook).encode())
-    if size > KIB**2:
-        yield f"{size / KIB:.0f} KiB, more than 1024"
+    if size > MEGABYTE:
+        yield f"{size:,} bytes, more than {MEGABYTE:,}"
     for _, output in outputs(notebook):
         pictures = [str(value) for kind, value in output.get("data", {}).items() if kind.startswith("image/")]
         pictures += re.findall(r"data:image/[\w+]+;base64,([A-Za-z0-9+/=]+)", str(output.get("data", "")))
@@ -276,7 +276,7 @@ FAULTS = {
             html(f"<img src='data:image/png;base64,{base64.b64encode(bytes(101 * KIB)).decode()}'>")
         ),
     ),
-    "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * KIB**2))),
+    "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * MEGABYTE))),
     "no words for a picture": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
     "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
     "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
