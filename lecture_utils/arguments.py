@@ -1,9 +1,16 @@
 """Checks of arguments that many models share; each refuses with what came and what was expected."""
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
 from numbers import Integral
+from typing import TypeVar, get_args
 
+from jaxtyping import jaxtyped
 from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable)
 
 Pair = int | Sequence[int]  # one number for both axes, or (vertical, horizontal)
 
@@ -41,3 +48,49 @@ def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
     except ValueError:  # of one of them, or of their number
         raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {least}, or two") from None
     return vertical, horizontal
+
+
+def check_shapes(function: Function) -> Function:
+    """Refuse tensors whose shape or kind of number the signature rules out, as `Float[Tensor, "n 4"]` states it.
+
+    A decorator: what the annotations say is checked by jaxtyping at each call, so that it need not be said twice. One
+    letter stands for one number in all arguments of a call.
+    """
+    wanted = {name: form for name, form in inspect.get_annotations(function).items() if _forms(form)}
+    wanted.pop("return", None)
+    names = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args, **kwargs):
+        given = dict(zip(names, args, strict=False)) | kwargs
+        with jaxtyped("context"):
+            for name in (name for name in wanted if name in given):
+                if not isinstance(given[name], wanted[name]):
+                    raise ValueError(_misfit(name, given, wanted))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _forms(annotation: object) -> list:
+    """The tensors that an annotation describes: one, several in a union, or none. Computed axes are not checked."""
+    forms = [form for form in (annotation, *get_args(annotation)) if hasattr(form, "dim_str")]
+    return [] if any(re.search(r"\w[*/+-]", form.dim_str) for form in forms) else forms
+
+
+def _misfit(name: str, given: dict, wanted: dict) -> str:
+    """What came and what was expected: of one argument, and of the tensors that it must agree with."""
+    tensors = {key: given[key] for key in wanted if isinstance(given.get(key), Tensor)} | {name: given[name]}
+    return f"{name}: got {', '.join(f'{key} {_kind(value)}' for key, value in tensors.items())}; expected " + ", ".join(
+        f"{key} {' or '.join(_form(form) for form in _forms(wanted[key]))}" for key in tensors
+    )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return "None" if value is None else type(value).__name__
+
+
+def _form(form: type) -> str:
+    return f"{form.dtype.__name__.lower()} ({', '.join(form.dim_str.split())})"

@@ -36,7 +36,7 @@ class CaptionTransformer(nn.Module):
         require_positive(words=words, encoder_layers=encoder_layers, decoder_layers=decoder_layers, longest=longest)
         self.grid, self.longest = tuple(grid), longest
         self.look = GridInput(features, dim, grid)
-        sizes = {"dim": dim, "heads": heads, "hidden": hidden or 2 * dim, "dropout": dropout}
+        sizes = {"dim": dim, "heads": heads, "hidden": 2 * dim if hidden is None else hidden, "dropout": dropout}
         self.encoder = nn.ModuleList(Block(**sizes) for _ in range(encoder_layers))
         self.encoder_norm = nn.LayerNorm(dim, eps=1e-6)
         self.embed = nn.Embedding(words, dim)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lecture_utils.arguments import check_shapes
+
 
 def base_anchors(sizes: Sequence[int | float], ratios: Sequence[int | float]) -> Float[Tensor, "k 4"]:
     """K = sizes × ratios boxes around the origin, in whole pixels, sizes varying fastest.
@@ -24,6 +26,7 @@ def base_anchors(sizes: Sequence[int | float], ratios: Sequence[int | float]) ->
     return (torch.stack([-w, -h, w, h], dim=1) / 2).round()
 
 
+@check_shapes
 def anchors_over(
     base: Float[Tensor, "k 4"], map_size: tuple[int, int], stride: int | tuple[int, int]
 ) -> Float[Tensor, "anchors 4"]:

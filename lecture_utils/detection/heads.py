@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from lecture_utils.arguments import check_shapes, require_positive
 from lecture_utils.detection.boxes import clip, decode, encode, iou, large_enough
 from lecture_utils.detection.matching import match, sample
 
@@ -37,6 +38,9 @@ class RegionHead(nn.Module):
         most: int = 100,
     ):
         super().__init__()
+        require_positive(
+            in_channels=in_channels, num_classes=num_classes, side=side, hidden=hidden, batch=batch, most=most
+        )
         self.side, self.num_classes, self.batch = side, num_classes, batch
         self.score_threshold, self.nms_threshold, self.most = score_threshold, nms_threshold, most
         self.hidden = nn.Sequential(
@@ -120,6 +124,7 @@ class RegionHead(nn.Module):
         return found
 
 
+@check_shapes
 def region_losses(
     scores: Float[Tensor, "n classes"],
     corrections: Float[Tensor, "n classes 4"],

@@ -7,9 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from lecture_utils.arguments import check_shapes
+
 BACKGROUND, BETWEEN = -1, -2
 
 
+@check_shapes
 def match(
     overlap: Float[Tensor, "objects boxes"], *, high: int | float, low: int | float, rescue: bool = False
 ) -> Int64[Tensor, "boxes"]:
@@ -36,6 +39,7 @@ def match(
     return matches
 
 
+@check_shapes
 def sample(
     matches: Int64[Tensor, "boxes"], number: int, positive_share: int | float
 ) -> tuple[Bool[Tensor, "boxes"], Bool[Tensor, "boxes"]]:
@@ -50,6 +54,7 @@ def sample(
     return draw(positive, most), draw(negative, min(number - most, int(negative.sum())))
 
 
+@check_shapes
 def draw(candidates: Bool[Tensor, "boxes"], number: int) -> Bool[Tensor, "boxes"]:
     """Choose `number` of the candidates at random."""
     chosen = torch.zeros_like(candidates)

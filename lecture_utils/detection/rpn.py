@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import nms  # what boxes.nms computes, compiled
 
+from lecture_utils.arguments import require_positive
 from lecture_utils.detection.anchors import anchors_over, base_anchors
 from lecture_utils.detection.boxes import clip, decode, encode, iou, large_enough
 from lecture_utils.detection.matching import match, sample
@@ -37,6 +38,8 @@ class RPN(nn.Module):
         batch: int = 256,
     ):
         super().__init__()
+        require_positive(in_channels=in_channels, stride=stride, step=step, batch=batch)
+        require_positive(candidates=candidates, proposals=proposals)
         self.register_buffer("base", base_anchors(sizes, ratios), persistent=False)
         self.stride = stride * step
         self.candidates, self.number, self.nms_threshold, self.batch = candidates, proposals, nms_threshold, batch

@@ -10,7 +10,7 @@ import torchvision
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_positive
+from lecture_utils.arguments import check_shapes, require_positive
 from lecture_utils.detection.boxes import to_centre, to_corners
 from lecture_utils.detection.trunk import ResidualBlock, convolution
 
@@ -100,17 +100,20 @@ def city_trunk(base_channels: int = 16) -> nn.Sequential:
     )  # fmt: skip
 
 
+@check_shapes
 def to_shares(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
     """Corners in pixels as (x, y, w, h), centre and size, in shares of a picture of `height` × `width` pixels."""
     return to_centre(boxes / boxes.new_tensor([width, height, width, height]))
 
 
+@check_shapes
 def from_shares(shares: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
     """The inverse of `to_shares`. A network may give a negative width or height; it counts as 0."""
     shares = torch.cat([shares[..., :2], shares[..., 2:].clamp(min=0)], dim=-1)
     return to_corners(shares) * shares.new_tensor([width, height, width, height])
 
 
+@check_shapes
 def class_and_box_losses(
     scores: Float[Tensor, "b classes"],
     boxes: Float[Tensor, "b 4"],
@@ -124,6 +127,7 @@ def class_and_box_losses(
     return F.cross_entropy(scores, labels), (boxes - targets).square().sum(1).mean()
 
 
+@check_shapes
 def single_object_loss(
     scores: Float[Tensor, "b classes"],
     boxes: Float[Tensor, "b 4"],
@@ -136,6 +140,7 @@ def single_object_loss(
     return classes + weight * box
 
 
+@check_shapes
 def slots_loss(
     scores: Float[Tensor, "b slots classes"],
     boxes: Float[Tensor, "b slots 4"],
@@ -149,6 +154,7 @@ def slots_loss(
     return F.cross_entropy(scores.flatten(0, 1), labels.flatten()) + weight * box
 
 
+@check_shapes
 def fill_slots(
     boxes: Float[Tensor, "n 4"], labels: Int64[Tensor, "n"], slots: int
 ) -> tuple[Float[Tensor, "slots 4"], Int64[Tensor, "slots"]]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lecture_utils.arguments import Pair, pair, require_positive
+from lecture_utils.arguments import Pair, check_shapes, pair, require_positive
 
 
 def convolution_matrix(
@@ -39,6 +39,7 @@ def convolution_matrix(
     return assemble(weight, reads, positions, (height, width), groups, sparse)
 
 
+@check_shapes
 def convolution_row(
     kernel: Float[Tensor, "kh kw"], input_size: tuple[int, int], at: tuple[int, int]
 ) -> Float[Tensor, "h*w"]:

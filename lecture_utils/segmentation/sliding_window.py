@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_channels, require_one_of, require_positive
+from lecture_utils.arguments import check_shapes, require_channels, require_one_of, require_positive
 from lecture_utils.segmentation.unet import Norm, he_initialise
 
 KERNEL = 4  # even, as in Giusti's networks: so an odd patch is even before each pooling, and no row is dropped
@@ -75,6 +75,7 @@ def pooled_side(patch: int, depth: int) -> int:
     return side
 
 
+@check_shapes
 def patch_around(image: Float[Tensor, "b c h w"], row: int, column: int, size: int) -> Float[Tensor, "b c size size"]:
     """Cut the square of `size` × `size` pixels (odd) whose centre is the pixel (row, column).
 
@@ -151,9 +152,10 @@ def fully_convolutional(model: PatchClassifier) -> FullyConvolutional:
     return FullyConvolutional(model)
 
 
+@check_shapes
 def linear_everywhere(
     x: Float[Tensor, "b c h w"],
-    weight: Float[Tensor, "out c*side*side"],
+    weight: Float[Tensor, "out columns"],
     bias: Float[Tensor, "out"] | None = None,
     *,
     dilation: int = 1,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lecture_utils.arguments import Pair, pair, require_positive
+from lecture_utils.arguments import Pair, check_shapes, pair, require_positive
 from lecture_utils.segmentation.convolution_matrix import assemble, kernel_reads, require_weight
 
 
@@ -41,6 +41,7 @@ def transposed_convolution(
     return (c.T @ x.flatten(1).T).T.reshape(len(x), groups * weight.shape[1], *output)
 
 
+@check_shapes
 def stamp(x: Float[Tensor, "h w"], kernel: Float[Tensor, "kh kw"], stride: int = 1) -> Float[Tensor, "h_out w_out"]:
     """The transposed convolution without a matrix: each value stamps the kernel, times itself, onto the output.
 

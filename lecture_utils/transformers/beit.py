@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_positive
+from lecture_utils.arguments import check_shapes, require_positive
 from lecture_utils.transformers.relative_position import RelativePositionBias
 from lecture_utils.transformers.self_attention import Block
 from lecture_utils.transformers.visual_tokens import VisualTokens
@@ -39,7 +39,7 @@ class BEiT(nn.Module):
         layer_scale: float = 0.1,
     ):
         super().__init__()
-        require_positive(patch=patch, channels=channels, layers=layers)
+        require_positive(patch=patch, channels=channels, dim=dim, layers=layers, heads=heads)
         if size[0] % patch or size[1] % patch:
             raise ValueError(f"patch: got {patch}, expected a divisor of the image's {size[0]} × {size[1]} pixels")
         self.image, self.dim = (channels, *size), dim
@@ -105,6 +105,7 @@ class MaskedImageModel(nn.Module):
         return words, torch.where(hidden, self.tokens.picture(words, self.backbone.grid), image)
 
 
+@check_shapes
 def masked_token_loss(
     logits: Float[Tensor, "b n words"], truth: Int64[Tensor, "b n"], mask: Bool[Tensor, "b h w"]
 ) -> Float[Tensor, ""]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.arguments import require_channels, require_positive, require_whole
 from lecture_utils.detection.boxes import clip
 from lecture_utils.detection.single_object import from_shares
 from lecture_utils.transformers.self_attention import MultiHeadAttention, mlp
@@ -98,9 +98,11 @@ class DETR(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
-        require_positive(features=features, num_classes=num_classes, queries=queries, decoder_layers=decoder_layers)
-        if encoder_layers < 0:
-            raise ValueError(f"encoder_layers: got {encoder_layers}, expected at least 0")
+        require_positive(
+            features=features, num_classes=num_classes, queries=queries, dim=dim, heads=heads, hidden=hidden
+        )
+        require_positive(decoder_layers=decoder_layers)
+        require_whole("encoder_layers", encoder_layers, least=0)
         if dim % 4:
             raise ValueError(f"dim: got {dim}, expected a multiple of 4, half of it for rows and half for columns")
         self.features, self.dim = features, dim

@@ -8,12 +8,14 @@ from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lecture_utils.arguments import check_shapes
 from lecture_utils.detection.boxes import giou, to_corners
 
 # What probability, corners and overlap count for, in the cost as in the loss (the paper's appendix A.4).
 CLASS, L1, GIOU = 1.0, 5.0, 2.0
 
 
+@check_shapes
 def matching_cost(
     logits: Float[Tensor, "queries classes"],
     boxes: Float[Tensor, "queries 4"],
@@ -44,6 +46,7 @@ def assign(cost: Float[Tensor, "queries objects"]) -> tuple[Int64[Tensor, "pairs
 
 
 @torch.no_grad()
+@check_shapes
 def match(
     logits: Float[Tensor, "b queries classes"], boxes: Float[Tensor, "b queries 4"], targets: list[dict]
 ) -> list[tuple[Int64[Tensor, "pairs"], Int64[Tensor, "pairs"]]]:

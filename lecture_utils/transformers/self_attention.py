@@ -10,9 +10,10 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.arguments import check_shapes, require_channels, require_positive
 
 
+@check_shapes
 def attention(
     queries: Float[Tensor, "*b q d"],
     keys: Float[Tensor, "*b k d"],
@@ -62,6 +63,7 @@ class MultiHeadAttention(nn.Module):
         self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=key_bias)
         self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
+    @check_shapes
     def forward(
         self,
         x: Float[Tensor, "b q d"],
@@ -75,6 +77,7 @@ class MultiHeadAttention(nn.Module):
 
         `keys`, where given, is what the keys are made of in place of `memory`: DETR adds the places to them alone.
         """
+        _require_features(x, self.query.in_features)
         memory = x if memory is None else memory
         keys = memory if keys is None else keys
         split = lambda y: rearrange(y, "b n (heads c) -> b heads n c", heads=self.heads)  # noqa: E731
@@ -103,11 +106,12 @@ class Block(nn.Module):
         layer_scale: float | None = None,
     ):
         super().__init__()
+        require_positive(dim=dim)
         self.norm_self, self.attend = nn.LayerNorm(dim, eps=1e-6), MultiHeadAttention(dim, heads, key_bias=key_bias)
         if cross:
             self.norm_cross = nn.LayerNorm(dim, eps=1e-6)
             self.attend_memory = MultiHeadAttention(dim, heads, key_bias=key_bias)
-        self.norm_mlp, self.mlp = nn.LayerNorm(dim, eps=1e-6), mlp(dim, hidden or 4 * dim, dropout)
+        self.norm_mlp, self.mlp = nn.LayerNorm(dim, eps=1e-6), mlp(dim, 4 * dim if hidden is None else hidden, dropout)
         self.cross, self.dropout = cross, nn.Dropout(dropout)
         parts = 3 if cross else 2
         scales = [1.0] * parts
@@ -115,6 +119,7 @@ class Block(nn.Module):
             scales = nn.ParameterList(nn.Parameter(torch.full((dim,), layer_scale)) for _ in range(parts))
         self.scales = scales
 
+    @check_shapes
     def forward(
         self,
         x: Float[Tensor, "b n d"],
@@ -129,6 +134,7 @@ class Block(nn.Module):
         """
         if self.cross != (memory is not None):
             raise ValueError(f"memory: expected one {'for' if self.cross else 'only for'} a block with cross=True")
+        _require_features(x, self.attend.query.in_features)
         looked, weights = self.attend(self.norm_self(x), mask=mask, bias=bias)
         x = x + self.dropout(self.scales[0] * looked)
         if memory is not None:
@@ -137,8 +143,14 @@ class Block(nn.Module):
         return x + self.dropout(self.scales[-1] * self.mlp(self.norm_mlp(x))), weights
 
 
+def _require_features(x: Tensor, dim: int) -> None:
+    if x.shape[-1] != dim:
+        raise ValueError(f"x: got shape {tuple(x.shape)}, expected (batch, tokens, {dim})")
+
+
 def mlp(dim: int, hidden: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
     """The two layers that each token goes through alone."""
+    require_positive(dim=dim, hidden=hidden)
     return nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
 
 

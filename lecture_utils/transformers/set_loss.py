@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from lecture_utils.arguments import check_shapes
 from lecture_utils.detection.boxes import giou, to_corners
 from lecture_utils.transformers.matcher import CLASS, GIOU, L1, match
 
@@ -16,6 +17,7 @@ NO_OBJECT_WEIGHT = 0.1  # most queries are empty, and must not outvote the other
 WEIGHTS = {"class": CLASS, "L1": L1, "GIoU": GIOU}
 
 
+@check_shapes
 def set_losses(
     logits: Float[Tensor, "b queries classes"],
     boxes: Float[Tensor, "b queries 4"],
@@ -48,6 +50,7 @@ def set_losses(
     }
 
 
+@check_shapes
 def set_loss(
     logits: Float[Tensor, "layers b queries classes"],
     boxes: Float[Tensor, "layers b queries 4"],

@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_positive
+from lecture_utils.arguments import check_shapes, require_positive
 
 
 class VisualTokens(nn.Module):
@@ -52,6 +52,7 @@ def cut(image: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
     return rearrange(image, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
 
 
+@check_shapes
 def nearest_code(patches: Float[Tensor, "*b d"], codebook: Float[Tensor, "words d"]) -> Int64[Tensor, "*b"]:
     """For each patch the number of the code with the least squared distance: |x|² − 2x·c + |c|², and |x|² is the same
     for all codes."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer, WeightsEnum, get_model
 
-from lecture_utils.arguments import Pair, pair, require_channels, require_one_of, require_positive
+from lecture_utils.arguments import Pair, check_shapes, pair, require_channels, require_one_of, require_positive
 from lecture_utils.downloads import load_downloaded
 from lecture_utils.transformers.self_attention import Block
 
@@ -47,7 +47,7 @@ class ViT(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        require_positive(classes=classes, patch=patch, layers=layers, channels=channels)
+        require_positive(classes=classes, patch=patch, dim=dim, layers=layers, heads=heads, channels=channels)
         self.patch, self.channels = patch, channels
         self.grid = self._grid_of(*pair("size", size, least=patch))
         self.project = nn.Conv2d(channels, dim, patch, stride=patch)
@@ -121,6 +121,7 @@ class ViT(nn.Module):
         return height // self.patch, width // self.patch
 
 
+@check_shapes
 def resize_positions(
     positions: Float[Tensor, "1 n d"], before: tuple[int, int], after: tuple[int, int]
 ) -> Float[Tensor, "1 m d"]:

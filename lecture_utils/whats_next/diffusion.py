@@ -15,7 +15,7 @@ from einops import repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_channels, require_positive
+from lecture_utils.arguments import check_shapes, require_channels, require_positive
 from lecture_utils.segmentation.unet import UNet
 
 CLOCK = 8  # maps that tell the step
@@ -78,6 +78,7 @@ class Diffusion(nn.Module):
         return images
 
 
+@check_shapes
 def noised(
     image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
 ) -> Float[Tensor, "b c h w"]:
@@ -86,6 +87,7 @@ def noised(
     return signal * image + dirt * noise
 
 
+@check_shapes
 def velocity(
     image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
 ) -> Float[Tensor, "b c h w"]:
@@ -97,6 +99,7 @@ def velocity(
     return signal * noise - dirt * image
 
 
+@check_shapes
 def clean_and_noise(
     noisy: Float[Tensor, "b c h w"], velocity: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
@@ -134,6 +137,7 @@ def strides(steps: int, stops: int) -> list[int]:
     return torch.linspace(steps - 1, 0, stops).round().long().tolist()
 
 
+@check_shapes
 def clock(time: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
     """A time from 0 to 1 as sines and cosines of slow and of fast waves: the further apart, the easier to tell."""
     angles = time[:, None] * math.pi * 2 ** torch.arange(CLOCK // 2, device=time.device)
