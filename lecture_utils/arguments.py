@@ -79,18 +79,21 @@ def _forms(annotation: object) -> list:
 
 
 def _misfit(name: str, given: dict, wanted: dict) -> str:
-    """What came and what was expected: of one argument, and of the tensors that it must agree with."""
-    tensors = {key: given[key] for key in wanted if isinstance(given.get(key), Tensor)} | {name: given[name]}
-    return f"{name}: got {', '.join(f'{key} {_kind(value)}' for key, value in tensors.items())}; expected " + ", ".join(
-        f"{key} {' or '.join(_form(form) for form in _forms(wanted[key]))}" for key in tensors
-    )
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-    return "None" if value is None else type(value).__name__
+    """What came and what was expected, with the shapes of the tensors before it, from which its letters are known."""
+    value, forms = given[name], _forms(wanted[name])
+    if not isinstance(value, Tensor):
+        got = "None" if value is None else f"a {type(value).__name__}"
+        return f"{name}: got {got}, expected a tensor {' or '.join(map(_form, forms))}"
+    if not any(isinstance(value, form.dtype[Tensor, "..."]) for form in forms):
+        kinds = " or ".join(form.dtype.__name__.lower() for form in forms)
+        return f"{name}: got {value.dtype}, expected {kinds} numbers"
+    before = [key for key in wanted if isinstance(given.get(key), Tensor) and _forms(wanted[key])]
+    before = [
+        f"{key} {_form(_forms(wanted[key])[0])} is {tuple(given[key].shape)}" for key in before[: before.index(name)]
+    ]
+    where = f", where {', '.join(before)}" if before else ""
+    return f"{name}: got shape {tuple(value.shape)}, expected {' or '.join(map(_form, forms))}{where}"
 
 
 def _form(form: type) -> str:
-    return f"{form.dtype.__name__.lower()} ({', '.join(form.dim_str.split())})"
+    return f"({', '.join(form.dim_str.split())})"

@@ -1,12 +1,22 @@
 """Checks of arguments: what passes, and what is refused with a sentence that names it."""
 
+import inspect
 import re
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from lecture_utils.arguments import pair, require_channels, require_one_of, require_positive, require_whole
+from lecture_utils.arguments import (
+    check_shapes,
+    pair,
+    require_channels,
+    require_one_of,
+    require_positive,
+    require_whole,
+)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (0, 3, 1, 1), (7, 3, 2, 9)])
@@ -65,3 +75,36 @@ def test_the_least_may_be_zero():
     assert pair("padding", 0, least=0) == (0, 0)
     with pytest.raises(ValueError, match="padding: got -1, expected a whole number of at least 0"):
         pair("padding", -1, least=0)
+
+
+@check_shapes
+def paired(a: Float[Tensor, "n 4"], b: Float[Tensor, "*m n"] | None = None, *, mask: Bool[Tensor, "#n"] | None = None):
+    """A function whose tensors must fit together."""
+    return len(a)
+
+
+def test_shapes_that_the_signature_allows_pass():
+    assert paired(torch.zeros(3, 4)) == paired(torch.zeros(3, 4), torch.zeros(2, 5, 3), mask=torch.ones(1).bool()) == 3
+    assert paired(a=torch.zeros(0, 4, dtype=torch.float16), b=torch.zeros(0)) == 0
+    assert inspect.signature(paired) == inspect.signature(paired.__wrapped__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(3, 5),), "a: got shape (3, 5), expected (n, 4)"),
+        ((torch.zeros(4),), "a: got shape (4,), expected (n, 4)"),
+        ((torch.zeros(3, 4).long(),), "a: got torch.int64, expected float numbers"),
+        (([[1, 2, 3, 4]],), "a: got a list, expected a tensor (n, 4)"),
+        ((None,), "a: got None, expected a tensor (n, 4)"),
+        ((torch.zeros(3, 4), torch.zeros(2)), "b: got shape (2,), expected (*m, n), where a (n, 4) is (3, 4)"),
+    ],
+)
+def test_shapes_that_it_rules_out_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        paired(*arguments)
+
+
+def test_an_argument_by_name_is_checked_as_well():
+    with pytest.raises(ValueError, match=re.escape("mask: got shape (2,), expected (#n), where a (n, 4) is (3, 4)")):
+        paired(torch.zeros(3, 4), mask=torch.ones(2).bool())

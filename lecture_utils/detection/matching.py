@@ -23,8 +23,6 @@ def match(
     that they overlap most. That leaves few objects without: those that no box touches, and those whose best boxes
     overlap another object still more. An image without objects has background only.
     """
-    if overlap.ndim != 2:
-        raise ValueError(f"overlap: got shape {tuple(overlap.shape)}, expected (objects, boxes)")
     if not 0 <= low <= high:
         raise ValueError(f"low, high: got {low}, {high}, expected 0 ≤ low ≤ high")
     objects, boxes = overlap.shape

@@ -111,9 +111,7 @@ def masked_token_loss(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of the hidden patches' words; what is visible does not count. 0 where nothing is hidden."""
     hidden = mask.flatten(1)
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask: got {mask.dtype}, expected torch.bool, True where a patch is hidden")
-    if logits.ndim != 3 or truth.shape != logits.shape[:2] or hidden.shape != truth.shape:
+    if hidden.shape != truth.shape:
         shapes = ", ".join(str(tuple(x.shape)) for x in (logits, truth, mask))
         raise ValueError(f"logits, truth, mask: got {shapes}, expected (b, h · w, words), (b, h · w), (b, h, w)")
     if not hidden.any():

@@ -26,9 +26,6 @@ def matching_cost(
 
     Boxes are (x, y, w, h), centre and size, in shares of the picture; `labels` index the classes.
     """
-    if boxes.shape != (len(logits), 4) or truth.shape != (len(labels), 4):
-        got = ", ".join(str(tuple(part.shape)) for part in (logits, boxes, labels, truth))
-        raise ValueError(f"logits, boxes, labels, truth: got {got}, expected (q, classes), (q, 4), (n,), (n, 4)")
     chance = logits.softmax(-1)[:, labels]
     apart = torch.cdist(boxes, truth, p=1)
     return -CLASS * chance + L1 * apart - GIOU * giou(to_corners(boxes), to_corners(truth))

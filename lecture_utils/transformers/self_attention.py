@@ -29,9 +29,6 @@ def attention(
     unless given, `bias` 0. Where `mask` is False, a query must not look: the weight is 0. A query that may look nowhere
     gets zeros.
     """
-    if queries.shape[-1] != keys.shape[-1] or keys.shape[-2] != values.shape[-2]:
-        shapes = ", ".join(str(tuple(part.shape)) for part in (queries, keys, values))
-        raise ValueError(f"queries, keys, values: got {shapes}, expected (…, q, d), (…, k, d), (…, k, v)")
     scores = queries @ keys.transpose(-1, -2) * (queries.shape[-1] ** -0.5 if scale is None else scale)
     if bias is not None:
         scores = scores + bias

@@ -72,12 +72,12 @@ def decoder(inputs: int, *, size: int, channels: int = 3, widths: Sequence[int] 
 
 def smallest_side(code: int, size: int, channels: int, widths: Sequence[int]) -> int:
     """Height and width of the smallest map, where the code begins; refuses sizes that are not halved exactly."""
-    require_positive(
-        latent=code, size=size, channels=channels, widths=len(widths), **{"every width": min(widths, default=1)}
-    )
+    require_positive(latent=code, channels=channels, widths=len(widths), **{"every width": min(widths, default=1)})
     step = 2 ** len(widths)
-    if size < step or size % step:
-        raise ValueError(f"size: got {size}, expected a multiple of {step}, because {len(widths)} layers halve it each")
+    if not isinstance(size, int) or isinstance(size, bool) or size < step or size % step:
+        raise ValueError(
+            f"size: got {size!r}, expected a multiple of {step}, because {len(widths)} layers halve it each"
+        )
     return size // step
 
 

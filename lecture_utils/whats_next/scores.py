@@ -7,10 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lecture_utils.arguments import check_shapes
 
-
-@check_shapes
 def frechet_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) -> float:
     """How far apart two clouds of features are, each taken for a normal distribution; 0 for equal moments.
 
@@ -29,7 +26,6 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.double().mean(0), torch.atleast_2d(features.double().T.cov())
 
 
-@check_shapes
 def precision_and_recall(
     real: Float[Tensor, "n d"], drawn: Float[Tensor, "m d"], *, neighbours: int = 3
 ) -> tuple[float, float]:

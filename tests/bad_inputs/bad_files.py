@@ -18,7 +18,7 @@ from lecture_utils.datasets import CityscapesPairs, CocoCaptions, CocoInstances,
 from lecture_utils.toycity import export
 
 sys.path.append(str(Path(__file__).parents[1] / "datasets"))
-from samples_on_disk import caption_content, coco_content, coco_folder  # noqa: E402
+from samples_on_disk import caption_content, coco_content, coco_folder
 
 NO_ID = (None, [], {}, 1.5, "", "seven", True)
 NO_SIZE = (None, 0, -3, "wide", [], 1e9, float("nan"))

@@ -124,7 +124,7 @@ def bad_tensors(dice: Random) -> Case:
             break
     shapes = ", ".join(f"{key} {tuple(x.shape)}" for key, x in arguments.items() if isinstance(x, Tensor))
     what = f"{function.__module__.removeprefix('lecture_utils.')}.{function.__name__}({shapes})"
-    return Case("tensors", what, lambda: function(**arguments), names=tuple(arguments))
+    return Case("tensors", what, lambda: function(**arguments), names=(*arguments, "features"))
 
 
 def reshaped(x: Tensor, dice: Random) -> Tensor:

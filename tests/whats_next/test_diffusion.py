@@ -214,7 +214,7 @@ def test_the_loss_of_a_perfect_net_is_0(dice):
     image = torch.randn(1, 1, 4, 4, generator=dice).double()
 
     def knows(noisy, kept):
-        return velocity(image, (noisy - kept.sqrt() * image) / (1 - kept).sqrt(), kept.flatten())
+        return velocity(image.expand_as(noisy), (noisy - kept.sqrt() * image) / (1 - kept).sqrt(), kept.flatten())
 
     assert denoising_loss(stub(knows, channels=1), image.expand(8, -1, -1, -1)).item() == pytest.approx(0, abs=1e-9)
 
@@ -279,7 +279,7 @@ def test_who_knows_the_image_recovers_it(dice, chance, stops):
     image = torch.randn(1, 2, 5, 5, generator=dice, dtype=torch.float64)
 
     def knows(noisy, kept):
-        return velocity(image, (noisy - kept.sqrt() * image) / (1 - kept).sqrt(), kept.flatten())
+        return velocity(image.expand_as(noisy), (noisy - kept.sqrt() * image) / (1 - kept).sqrt(), kept.flatten())
 
     model = stub(knows, steps=50)
     samples = model.sample(3, stops=stops, chance=chance, generator=dice)
