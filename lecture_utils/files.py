@@ -69,15 +69,28 @@ def explained(path: Path, needed: int) -> Iterator[None]:
         why = problem.strerror or str(problem)
         if problem.errno in _FULL:
             why = f"the disk is full: {needed:,} bytes are needed, {free_bytes(path):,} are free"
-        kept = "the file that was there is whole" if os.path.exists(path) else "nothing was written"
-        said = type(problem)(f"{path}: cannot be written ({why}); {kept}")
+        kept = "what was there before is whole" if os.path.exists(path) else "nothing was written"
+        kind = next(kind for kind in type(problem).__mro__ if kind.__module__ == "builtins")
+        said = kind(f"{path}: cannot be written ({why}); {kept}")
         said.errno = problem.errno
         raise said from problem
 
 
 def free_bytes(path: Path) -> int:
-    """The room that is left where `path` is or would be."""
-    return shutil.disk_usage(next(home for home in Path(path).absolute().parents if home.is_dir())).free
+    """The room that is left in the folder `path`, or where it would be."""
+    path = Path(path).absolute()
+    return shutil.disk_usage(next(home for home in (path, *path.parents) if home.is_dir())).free
+
+
+def require_folder(argument: str, path: Path) -> Path:
+    """Refuse, in the name of the argument, a path at which neither a folder is nor one can be made."""
+    there = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), path)
+    if not there.is_dir():
+        what = "a file" if there.exists() else "a link to nothing"
+        raise ValueError(
+            f"{argument}: expected a folder, got {path}{'' if there == path else f', and {there}'} is {what}"
+        )
+    return path
 
 
 def remove_temporary(path: str | os.PathLike) -> None:
