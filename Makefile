@@ -58,9 +58,9 @@ notebooks: setup city
 
 checkpoints: setup
 	@for name in $$($(PY) -c "from lecture_utils.recipes import RECIPES; print(*RECIPES)"); do \
-	  $(PY) -m lecture_utils train $$name --ship --anew || exit 1; done
+	  $(PY) -m lecture_utils train $$name --ship --restart || exit 1; done
 	@for name in $$($(PY) -c "from lecture_utils.studies import STUDIES; print(*STUDIES)"); do \
-	  $(PY) -m lecture_utils study $$name --anew || exit 1; done
+	  $(PY) -m lecture_utils study $$name --restart || exit 1; done
 
 bench: setup
 	@$(PY) -m pytest tests/benchmarks --benchmark-only

@@ -26,6 +26,7 @@ from lecture_utils.doctor import find_chromium
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "_build"
+MARK = ".handouts"  # in a folder of handouts, which may be made again
 # Nothing but the page: a browser just started otherwise asks its maker for updates.
 BROWSER_FLAGS = (
     "--headless",
@@ -130,6 +131,15 @@ def print_all(browser: str, names: list[str], out: Path) -> None:
         os.replace(Path(work) / "pdf", out / "pdf")
 
 
+def _claim(out: Path) -> None:
+    """Refuse a folder in which somebody else's would be replaced, before anything is; mark it as one of handouts."""
+    there = [name for name in ("notebooks", "source", "html", "pdf") if any((out / name).glob("*"))]
+    if there and out != BUILD and not (out / MARK).exists():
+        raise SystemExit(f"{out} holds {', '.join(there)} that are no handouts; choose another folder with --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Build the handouts; 0 when all went well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     notebooks, out = sorted(options.notebooks.resolve().glob("*.ipynb")), options.out.resolve()
     if not notebooks:
         raise SystemExit(f"There are no notebooks in {options.notebooks}.")
+    _claim(out)
     timings_file = out / "timings.json"
     if not options.no_execute:
         executed = out / "notebooks"

@@ -34,6 +34,7 @@ from lecture_utils.exercises import grading
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "handouts" / "_build"
+MARK = ".executed"  # in a folder of executed copies, which may be written over
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 # Run last in each kernel; macOS counts bytes, Linux kibibytes, Windows has no such module.
@@ -203,17 +204,26 @@ def main(arguments: list[str] | None = None) -> int:
     for path in paths:
         if not path.is_file():
             parser.error(f"there is no notebook {path.name}")
+    targets = {path: path if options.inplace else options.out / path.name for path in paths}
+    copies = options.inplace or options.out.resolve() == BUILD / "notebooks" or (options.out / MARK).exists()
+    if others := [target.name for target in targets.values() if not copies and target.exists()]:
+        parser.error(f"{options.out}: would lose {', '.join(others[:3])}; choose another folder, or --inplace")
     done, failed = {}, 0
+    sources = {path: path.read_bytes() for path in paths}
     with ThreadPoolExecutor(options.jobs) as pool:
         futures = {path: pool.submit(execute, path, timeout=options.timeout) for path in paths}
         for path, future in futures.items():
             run = future.result()
             failure = run.failure or (_unfit(run.notebook, path) if options.inplace else "")
+            if options.inplace and not failure and path.read_bytes() != sources[path]:
+                failure = f"{path.name}: was changed while it ran; not written, run it again"
             if failure:
                 failed += 1
                 print(failure, file=sys.stderr, flush=True)
                 continue
-            write(run.notebook, path if options.inplace else options.out / path.name)
+            if not options.inplace:
+                checkpoints.write(options.out / MARK, b"")
+            write(run.notebook, targets[path])
             done[path.stem] = run
             print(f"{path.stem:<24}{run.seconds:>7.1f} s {run.peak_mib:>7} MiB", flush=True)
     if done:

@@ -8,6 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from lecture_utils.processes import interrupt_when_terminated
+
 ROOT = "a folder of Cityscapes pairs, or in the layout of COCO or (captions) Flickr8k; the toy city by default"
 
 
@@ -15,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status. Wrong input is answered with one line, without a traceback."""
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with interrupt_when_terminated():
+            return options.run(options)
     except (ValueError, OSError, ImportError) as problem:
         print(f"{options.command}: {problem}", file=sys.stderr)
         return 2
@@ -52,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--checkpoint", type=Path, help="write here, and go on from here; runs/NAME.safetensors by default"
     )
-    train.add_argument("--anew", action="store_true", help="begin again, whatever the checkpoint holds")
+    train.add_argument("--restart", action="store_true", help="begin again; the first new checkpoint replaces the old")
     train.add_argument("--ship", action="store_true", help="store the weights and their card in data/checkpoints")
     train.set_defaults(run=run_train)
 
@@ -67,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
     study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
     study.add_argument("name", help="bottleneck, … one of those in data/README.md")
-    study.add_argument("--anew", action="store_true", help="begin each training again, whatever runs/ holds")
+    study.add_argument("--restart", action="store_true", help="begin each training again, whatever runs/ holds of it")
     study.set_defaults(run=run_study)
     return top
 
@@ -97,8 +100,9 @@ def run_data(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lecture_utils import recipes, runtime
+    from lecture_utils import recipes, resuming, runtime
 
+    recipes.recipe(options.name)  # first: the name of the checkpoint is made of it
     if options.ship and (options.root or options.size):
         raise ValueError("--ship: expected neither --root nor --size, because the cards speak of the quick toy city")
     if options.ship and options.checkpoint:
@@ -107,11 +111,9 @@ def run_train(options: argparse.Namespace) -> int:
         raise ValueError("--ship: expected to run in a checkout of the course")
     run = runtime.setup(options.seed, quiet=not is_first_process())
     checkpoint = options.checkpoint or Path("runs") / f"{options.name}.safetensors"
-    if options.anew:
-        checkpoint.unlink(missing_ok=True)  # in every process, before any of them can write
     given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "workers")}
     changes = {key: value for key, value in given.items() if value is not None}
-    kind = {"root": options.root, "size": options.size, "checkpoint": checkpoint}
+    kind = {"root": options.root, "size": options.size, "checkpoint": checkpoint, "restart": options.restart}
     model, history = recipes.train(options.name, run, **kind, **changes)
     if is_first_process():
         recent = history.losses[-20:]
@@ -120,7 +122,7 @@ def run_train(options: argparse.Namespace) -> int:
     if options.ship:
         ship(options.name, model, history, run)
         if is_first_process():
-            checkpoint.unlink()
+            resuming.remove_finished(checkpoint, history)
     return 0
 
 
@@ -159,7 +161,7 @@ def run_study(options: argparse.Namespace) -> int:
 
     if runtime.checkout() is None:
         raise ValueError("study: expected to run in a checkout of the course")
-    result = studies.make(options.name, anew=options.anew)
+    result = studies.make(options.name, restart=options.restart)
     card = {"command": f"python -m lecture_utils study {options.name}", "machine": machine(runtime.setup(quiet=True))}
     text = json.dumps(result | card, indent=2, ensure_ascii=False) + "\n"
     print(checkpoints.write(runtime.checkout() / f"data/studies/{options.name}.json", text.encode()))

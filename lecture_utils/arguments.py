@@ -21,11 +21,17 @@ def require_channels(image: Tensor, channels: int) -> None:
         raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {channels}, height, width)")
 
 
-def require_whole(name: str, number: int, *, least: int = 1) -> int:
-    """The number, Python's or NumPy's, as Python's; refuses a truth value, a fraction and what is below `least`."""
+def require_whole(name: str, number: int, *, least: int = 1, most: int | None = None) -> int:
+    """The number, Python's or NumPy's, as Python's; refuses a truth value, a fraction and what is out of range."""
     if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
         raise ValueError(f"{name}: got {number!r}, expected a whole number of at least {least}")
+    if most is not None and number > most:
+        raise ValueError(f"{name}: got {_short(number)}, expected a whole number of at most {most:,}")
     return int(number)
+
+
+def _short(number: int) -> str:
+    return str(int(number)) if abs(number) < 10**20 else "a number of more than 20 digits"
 
 
 def require_positive(**numbers: int) -> None:

@@ -5,7 +5,6 @@ what one process with their batches joined would.
 """
 
 import random
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+from lecture_utils.processes import end_with_parent
 
 # The first number after the seed says what is drawn, so that no two uses share their random numbers.
 _ORDER, _ITEM, _STEP = 1, 2, 3
@@ -72,7 +73,7 @@ def load(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=_leave_signals,
+        worker_init_fn=end_with_parent,
     )
 
 
@@ -112,9 +113,3 @@ def _seed_cpu(*key: int) -> int:
     np.random.seed(derived)  # noqa: NPY002
     torch.default_generator.manual_seed(derived)  # torch.manual_seed takes a millisecond, too long for every item
     return derived
-
-
-def _leave_signals(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal; the main one ends its step first and then closes its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

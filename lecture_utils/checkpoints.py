@@ -1,18 +1,13 @@
 """Saved weights: files that are whole or not there at all, and that are read without running any code from them.
 
 A file is safetensors (never pickle): named tensors, and in its header JSON metadata with a checksum over everything.
-The first half serves any training; the second half is the weights that come with the course, each with a card.
+The first half serves any file of tensors; the second half is the weights that come with the course, each with a card.
 """
 
 import json
 import os
-import signal
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -20,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lecture_utils import runtime
+from lecture_utils.files import prepared, write
 
 SHIPPED_BYTES = 4_000_000  # what one shipped file may weigh, so that the course clones in seconds
 
@@ -50,148 +46,66 @@ def read(
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 – not a dictionary
     except SafetensorError as problem:
         raise ValueError(f"{path} is damaged or no safetensors file ({problem}); {mend}") from problem
-    if "crc32" not in header:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as problem:
+        raise ValueError(f"{path} holds numbers of a kind that this version of torch cannot read; {mend}") from problem
+    if "crc32" not in header and "metadata" not in header:
         return tensors, {}
-    metadata = header.get("metadata", "")
-    if header["crc32"] != str(_checksum(metadata, tensors)):
+    text = header.get("metadata", "")
+    if header.get("crc32") != str(_checksum(text, tensors)):
         raise ValueError(f"{path} is damaged (its checksum does not match its content); {mend}")
-    return tensors, json.loads(metadata)
-
-
-def write(path: str | os.PathLike, data: bytes) -> Path:
-    """Write a whole file or nothing: under a temporary name beside it, onto the disk, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # Ctrl-C as well
-        temporary.unlink(missing_ok=True)
-        raise
-    with suppress(OSError):  # the new name itself, where a folder can be opened (not on Windows)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return path
-
-
-def sweep(path: str | os.PathLike) -> None:
-    """Remove what killed writers of `path` left beside it under temporary names."""
-    path = Path(path)
-    for leftover in path.parent.glob(".*.tmp"):
-        if leftover.name.startswith(f".{path.name}."):
-            leftover.unlink(missing_ok=True)
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path} is damaged (its metadata is no JSON object); {mend}")
+    return tensors, metadata
 
 
 def load_state(model: nn.Module, tensors: dict[str, Tensor], source: str | os.PathLike) -> None:
     """Copy tensors into a model's parameters and buffers, in the model's own types.
 
-    Raises `ValueError` that says what differs, the model untouched, when names or shapes are not the model's.
+    Raises `ValueError` that says what differs, the model untouched, when names, shapes or kinds of numbers are not the
+    model's, or where a number is not finite that is so in the model.
     """
-    own = model.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is unknown to the model" for name in tensors if name not in own]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)} there and {tuple(own[name].shape)} in the model"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"{source} does not fit this {type(model).__name__}: {'; '.join(problems[:3])}{more}")
+    require_fit(model, tensors, source)
     model.load_state_dict(tensors)
 
 
-def save_training(
-    path: str | os.PathLike,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    *,
-    settings: dict,
-    history: dict,
-) -> Path:
-    """Write all that a training needs to go on: weights, optimizer and gradient scaler, and two plain dictionaries.
+def require_fit(model: nn.Module, tensors: dict[str, Tensor], source: str | os.PathLike) -> None:
+    """Refuse tensors that `load_state` could not take, saying what is wrong with the first three of them."""
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is unknown to the model" for name in tensors if name not in own]
+    both = {name: misfit(tensors[name], own[name]) for name in own if name in tensors}
+    problems += [f"{name} {what}" for name, what in both.items() if what]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(f"{source} does not fit this {type(model).__name__}: {'; '.join(problems[:3])}{more}")
 
-    `optimizer.exp_avg.conv.weight` in the file is the optimizer's `exp_avg` of the parameter `conv.weight`.
+
+def misfit(there: Tensor, own: Tensor) -> str:
+    """Why a stored tensor cannot take the place of the model's own: its shape, its kind of numbers, nan; "" if it can.
+
+    Floating-point numbers may be of another precision, whole numbers of another size, if they stay what they are.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for key, tensor in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = tensor
-    return save(path, tensors, {"settings": settings, "history": history, "scaler": scaler.state_dict()})
+    if there.shape != own.shape:
+        return f"is {tuple(there.shape)} there and {tuple(own.shape)} in the model"
+    if _kind(there) != _kind(own):
+        return f"holds {_kind(there)} there and {_kind(own)} in the model"
+    if not own.is_floating_point():
+        return "" if torch.equal(there.to(own.dtype).to(there.dtype), there) else f"is out of the range of {own.dtype}"
+    # In the model's own type: what float64 can hold may be infinite in float32. A mask of the model may hold -inf.
+    lost = torch.isfinite(own.detach().cpu()) & ~torch.isfinite(there.to(own.dtype))
+    return "holds numbers that are not finite" if lost.any() else ""
 
 
-def load_training(
-    path: str | os.PathLike,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    *,
-    settings: dict,
-) -> dict | None:
-    """Load what `save_training` wrote and return the history; None when there is no such file.
-
-    Raises `ValueError`, nothing loaded, when the file is damaged, no training's, or of other settings (saying which).
-    """
-    if not isinstance(path, str | os.PathLike) or Path(path).is_dir():
-        raise ValueError(f"checkpoint: expected the path of a file, got {path!r}")
-    path = Path(path)
-    sweep(path)
-    if not path.exists():
-        return None
-    mend = "delete it to train from the start, or choose another name"
-    tensors, state = read(path, mend=mend)
-    if "settings" not in state:
-        raise ValueError(f"checkpoint: {path} is not of a training; {mend}")
-    there = state["settings"]
-    differing = [
-        f"{key} {there.get(key)!r} there, {here!r} here" for key, here in settings.items() if there.get(key) != here
-    ]
-    if differing:
-        raise ValueError(f"checkpoint: {path} is of another training ({'; '.join(differing)}); {mend}")
-    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    load_state(model, weights, path)
-    parameters = dict(model.named_parameters())
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, key, parameter = name.split(".", 2)
-            # An average lies in memory as its parameter does (channels_last too); the step counter stays on the CPU.
-            like = torch.empty_like(parameters[parameter], requires_grad=False)
-            optimizer.state[parameters[parameter]][key] = tensor if key == "step" else like.copy_(tensor)
-    scaler.load_state_dict(state["scaler"])
-    return state["history"]
-
-
-@contextmanager
-def note_stop_signals() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM in a list instead of obeying, for a checkpoint before the end; obey the second.
-
-    Only the main thread can; another sees an empty list.
-    """
-    noted: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    watched = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.getsignal(number) for number in watched}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_floating_point():
+        return "floating-point numbers"
+    return (
+        "complex numbers" if tensor.is_complex() else "truth values" if tensor.dtype == torch.bool else "whole numbers"
+    )
 
 
 def ship(name: str, model: nn.Module, card: dict, *, folder: str | os.PathLike | None = None) -> Path:
@@ -217,9 +131,11 @@ def ship(name: str, model: nn.Module, card: dict, *, folder: str | os.PathLike |
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     except TypeError as problem:
         raise ValueError(f"card: expected what JSON can hold, got {card!r} ({problem})") from problem
-    (folder / f"{name}.json").unlink(missing_ok=True)  # a kill leaves no card, rather than the card of other weights
-    path = write(folder / f"{name}.safetensors", data)
-    write(folder / f"{name}.json", text.encode())
+    path, told = folder / f"{name}.safetensors", folder / f"{name}.json"
+    with prepared(path, data) as weights, prepared(told, text.encode()) as its_card:  # a full disk changes nothing
+        told.unlink(missing_ok=True)  # a kill leaves no card, rather than the card of other weights
+        os.replace(weights, path)
+        os.replace(its_card, told)
     return path
 
 
@@ -259,10 +175,18 @@ def fingerprint(name: str) -> str:
 def card(name: str) -> dict:
     """Read the card of the shipped weights `name`: how they were made, and what they score."""
     path = runtime.shipped(f"checkpoints/{_check_name(name)}.json")
+    return read_json(path, mend="make it again with: make checkpoints")
+
+
+def read_json(path: Path, *, mend: str) -> dict:
+    """Read a JSON object; a `ValueError` names a damaged file and `mend`, what to do about it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise ValueError(f"{path} is damaged ({problem}); make it again with: make checkpoints") from problem
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{path} is damaged ({problem}); {mend}") from problem
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (it holds no JSON object); {mend}")
+    return content
 
 
 def _serialise(tensors: dict[str, Tensor], metadata: dict) -> bytes:

@@ -1,6 +1,7 @@
 """What is here, what is missing, and the one line that mends it; works when torch itself is missing."""
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import sys
@@ -153,7 +154,15 @@ def check_checkpoints() -> Finding:
 
 def check_disk() -> Finding:
     """See whether there is room for what the course generates."""
-    folder = next(path for path in [runtime.data_root(), *runtime.data_root().parents] if path.is_dir())
+    try:
+        root = runtime.data_root()
+        runtime.kaggle_folder("any")
+    except ValueError as error:  # an environment variable names what can be no folder
+        return Finding("machine", "data folder", "", "", "broken", str(error))
+    folder = next(path for path in (root, *root.parents) if path.is_dir())
+    if not os.access(folder, os.W_OK):
+        mend = f"nothing can be written in {folder}; name another folder in LECTURE_DATA"
+        return Finding("machine", "data folder", "", "", "broken", mend)
     free = shutil.disk_usage(folder).free / 2**30
     needed = f">={FREE_GIB:g} GiB"
     if free >= FREE_GIB:

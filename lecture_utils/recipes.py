@@ -51,6 +51,8 @@ from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
 from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
+MOST_PIXELS = 4096  # a side: larger pictures do not fit into the memory of any machine the course is meant for
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -251,6 +253,7 @@ def train(
     if chosen.start:
         chosen.take_over(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
+    training.require_settings(**(own | changes))  # before the data is read or made
     data = _pictures(task, "train", root, size).preload()
     if task.prepare:
         task.prepare(model, data)
@@ -283,7 +286,7 @@ def evaluate(
 
 
 def _pictures(task: Task, split: str, root: Path | str | None, size: int | None) -> Dataset:
-    return task.data(split, root, size=None if size is None else require_whole("size", size))
+    return task.data(split, root, size=None if size is None else require_whole("size", size, most=MOST_PIXELS))
 
 
 def metrics(scores: dict) -> dict[str, float]:

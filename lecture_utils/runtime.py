@@ -8,6 +8,8 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lecture_utils.files import require_folder
+
 DEVICES = ("cpu", "cuda", "mps")
 PROFILES = ("quick", "full")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -175,9 +177,10 @@ def data_root() -> Path:
     """Give the folder for generated data; it need not exist yet.
 
     `LECTURE_DATA` if set, else the checkout's `data`, else `/kaggle/working/data` on Kaggle, else `data` where we are.
+    Raises `ValueError` where `LECTURE_DATA` names what can be no folder.
     """
-    if os.environ.get("LECTURE_DATA"):
-        return Path(os.environ["LECTURE_DATA"]).expanduser().absolute()
+    if (named := _named_folder("LECTURE_DATA")) is not None:
+        return named
     if checkout() is not None:
         return checkout() / "data"
     return Path("/kaggle/working/data") if place() == "kaggle" else Path("data").absolute()
@@ -214,9 +217,24 @@ def kaggle_folder(slug: str, root: str | os.PathLike | None = None) -> Path | No
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", slug):
         raise ValueError(f'slug: expected the last part of a data set\'s address, such as "flickr8k", got {slug!r}')
-    root = Path(root or os.environ.get("LECTURE_KAGGLE_INPUT") or "/kaggle/input")
+    named = None if root else _named_folder("LECTURE_KAGGLE_INPUT")
+    if named and not named.is_dir():
+        raise ValueError(f"LECTURE_KAGGLE_INPUT: expected a folder, got {named}, which is not there")
+    root = Path(root or named or "/kaggle/input")
     owners = sorted((root / "datasets").iterdir()) if (root / "datasets").is_dir() else []
     return next((home / slug for home in [root, *owners] if (home / slug).is_dir()), None)
+
+
+def _named_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, None where it is unset or empty."""
+    value = os.environ.get(variable, "")
+    if not value.strip():
+        return None
+    try:
+        folder = Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f'{variable}: got "{value}", and no such user has a home here; name a folder') from None
+    return require_folder(variable, folder)
 
 
 def _asked(name: str, value: str | None, allowed: tuple[str, ...]) -> str | None:

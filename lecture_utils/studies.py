@@ -3,7 +3,6 @@
 `python -m lecture_utils study NAME` trains what is needed and writes data/studies/NAME.json.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -34,15 +33,15 @@ STUDIES = {
 }
 
 
-def make(name: str, *, runs: Path | str = "runs", anew: bool = False) -> dict:
+def make(name: str, *, runs: Path | str = "runs", restart: bool = False) -> dict:
     """Run a study: {"name", "scenes", "rows"}, with a row of metrics for each model, share and seed.
 
     The shipped checkpoints are the trainings on the whole set with the seed on their cards; the others are trained
-    here, and go on from what `runs` holds of them, or with `anew` from the start.
+    here, and go on from what `runs` holds of them, or with `restart` begin again.
     """
     study, rows, scenes = _study(name), [], 0
     for model_name, share, seed in product(study.models, study.shares, study.seeds):
-        scenes, scores = _trained(model_name, share, seed, Path(runs), anew)
+        scenes, scores = _trained(model_name, share, seed, Path(runs), restart)
         shown = {"share": share} if len(study.shares) > 1 else {}
         rows.append({"model": model_name, **shown, "seed": seed, **scores})
     return {"name": name, "scenes": scenes, "rows": rows}
@@ -51,7 +50,8 @@ def make(name: str, *, runs: Path | str = "runs", anew: bool = False) -> dict:
 def load(name: str) -> dict:
     """A study that comes with the course, as `make` gave it, with the command and the machine that made it."""
     _study(name)
-    return json.loads(runtime.shipped(f"studies/{name}.json").read_text(encoding="utf-8"))
+    mend = f"make it again with: python -m lecture_utils study {name}"
+    return checkpoints.read_json(runtime.shipped(f"studies/{name}.json"), mend=mend)
 
 
 def _study(name: str) -> Study:
@@ -60,7 +60,7 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, share: float, seed: int, runs: Path, anew: bool) -> tuple[int, dict]:
+def _trained(name: str, share: float, seed: int, runs: Path, restart: bool) -> tuple[int, dict]:
     """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
     card = checkpoints.card(name)
     if share == 1 and seed == card["seed"]:
@@ -68,8 +68,6 @@ def _trained(name: str, share: float, seed: int, runs: Path, anew: bool) -> tupl
     run = runtime.setup(seed, quiet=True)
     part = "" if share == 1 else f"-{share:g}"
     checkpoint = runs / f"{name}{part}-seed{seed}.safetensors"
-    if anew:
-        checkpoint.unlink(missing_ok=True)
-    model, history = recipes.train(name, run, share=share, checkpoint=checkpoint)
+    model, history = recipes.train(name, run, share=share, checkpoint=checkpoint, restart=restart)
     scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)
     return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}

@@ -10,33 +10,27 @@ it had never stopped: on a CPU to the last bit, on a GPU up to the order in whic
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from numbers import Real
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast, send_to_device
+from accelerate.utils import broadcast, broadcast_object_list, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from lecture_utils import batches, checkpoints
-from lecture_utils.arguments import require_whole
+from lecture_utils import batches, resuming
+from lecture_utils.processes import note_stop_signals
 from lecture_utils.runtime import DEVICES, PRECISIONS, Runtime
+from lecture_utils.settings import require_plain, require_settings
 
+_LASTING = ("steps", "batch_size", "lr", "weight_decay", "betas", "warmup", "clip", "max_seconds")  # in a checkpoint
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_NUMBERS = {  # what each number may be
-    "lr": (lambda x: 0 < x < math.inf, "a positive number"),
-    "weight_decay": (lambda x: 0 <= x < math.inf, "a number of at least 0"),
-    "betas": (lambda x: 0 <= x < 1, "numbers from 0 to below 1"),
-    "warmup": (lambda x: 0 <= x < 1, "a share of the steps from 0 to below 1"),
-    "clip": (lambda x: x > 0, "a positive number, math.inf for none"),
-    "max_seconds": (lambda x: x > 0, "a positive number or None"),
-}
 
 
 @dataclass
@@ -51,6 +45,10 @@ class History:
     def steps(self) -> int:
         """The number of steps done."""
         return len(self.losses)
+
+    def is_done(self, steps: int, seconds: float) -> bool:
+        """Whether the steps, or the seconds, of a training are through."""
+        return self.steps >= steps or self.seconds >= seconds
 
 
 def fit(
@@ -70,6 +68,7 @@ def fit(
     evaluate_every: int | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
+    restart: bool = False,
     max_seconds: float | None = None,
     workers: int = 0,
     collate: Callable[[list], Any] | None = None,
@@ -86,35 +85,30 @@ def fit(
 
     With `checkpoint`, a path, a training that was stopped or killed goes on from the last whole checkpoint (each
     `checkpoint_every` steps), and a finished one returns at once. Ctrl-C and SIGTERM end the step, write the checkpoint
-    and raise `KeyboardInterrupt`; a second one raises at once. `max_seconds` ends the training early, with a schedule
-    that follows the clock: only then does the result depend on the machine's speed. `about` says, in plain JSON, what
-    cannot be seen here, as which data it is: a checkpoint about something else is refused. A loss that remembers its
-    calls, or a data set that draws from a random generator of its own, not from those of `torch`, `random` or
-    `numpy.random`, is not repeated exactly.
+    and raise `KeyboardInterrupt`; a second one raises at once. With `restart` the training begins again: its first
+    checkpoint replaces the old one, which must be of the same model, and which stays until then. `max_seconds` ends the
+    training early, with a schedule that follows the clock: only then does the result depend on the machine's speed.
+    `about` says, in plain JSON, what cannot be seen here, as which data it is: a checkpoint about something else is
+    refused. A loss that remembers its calls, or a data set that draws from a random generator of its own, not from
+    those of `torch`, `random` or `numpy.random`, is not repeated exactly.
 
     The model stays on `run.device`; its mode and the random generators are left as found. Raises `ValueError` for bad
-    arguments, for a checkpoint of another training (saying what differs) or a damaged one, and when a loss or gradient
-    is not finite (naming the step; the last checkpoint stays).
+    arguments, for a checkpoint of another training (saying what differs), a damaged one, one that another training is
+    writing or that cannot be written, and when a loss or gradient is not finite (naming the step; the last checkpoint
+    stays).
     """
     _check(model, dataset, run, loss=loss, evaluate=evaluate)
-    settings = {
-        "model": type(model).__name__,
-        "items": len(dataset),
-        "steps": require_whole("steps", steps),
-        "batch_size": require_whole("batch_size", batch_size),
-        "lr": _number("lr", lr),
-        "weight_decay": _number("weight_decay", weight_decay),
-        "betas": _betas(betas),
-        "warmup": _number("warmup", warmup),
-        "clip": _number("clip", clip),
-        "max_seconds": math.inf if max_seconds is None else _number("max_seconds", max_seconds),
-        "seed": run.seed,
-        "precision": run.precision,
-    } | (about or {})
-    limit = settings["max_seconds"]
-    evaluate_every = steps if evaluate_every is None else require_whole("evaluate_every", evaluate_every)
-    require_whole("checkpoint_every", checkpoint_every)
-    require_whole("workers", workers, least=0)
+    numbers = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "betas": betas,
+        "warmup": warmup, "clip": clip, "max_seconds": max_seconds, "evaluate_every": evaluate_every,
+        "checkpoint_every": checkpoint_every, "workers": workers,
+    }  # fmt: skip
+    checked = require_settings(**numbers)
+    settings = {"model": type(model).__name__, "items": len(dataset)}
+    settings |= {name: checked[name] for name in _LASTING} | {"seed": run.seed, "precision": run.precision}
+    settings |= require_plain(about or {})
+    limit, evaluate_every = checked["max_seconds"], checked["evaluate_every"] or steps
+    checkpoint = None if checkpoint is None else resuming.require_path(checkpoint)
 
     accelerator = _accelerator(run)
     device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
@@ -125,68 +119,82 @@ def fit(
         _groups(model, weight_decay), betas=tuple(settings["betas"]), fused=device.type == "cpu"
     )
     scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
-    found = checkpoints.load_training(checkpoint, model, optimizer, scaler, settings=settings) if checkpoint else None
-    history = History(**found) if found else History()
-    if history.steps >= steps or history.seconds >= limit:
+    parts = model, optimizer, scaler
+    find = partial(resuming.find_training, checkpoint, *parts, settings=settings, restart=restart)
+    # A finished one is read where nothing can be written, too.
+    if checkpoint and (found := find()) and (history := History(**found.history)).is_done(steps, limit):
+        resuming.load_training(found, *parts)
         return history
 
-    ahead = range(history.steps, steps)
-    places = batches.shuffled_places(len(dataset), batch_size, ahead, seed=run.seed, rank=rank, processes=processes)
-    pinned = device.type == "cuda"
-    stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate, pin_memory=pinned)
-    bar = tqdm(total=steps, initial=history.steps, unit="step", disable=quiet or rank > 0)
-    with (
-        _modes_as_found(model),
-        batches.keep_random_state(),
-        checkpoints.note_stop_signals() as signals,
-        closing(stream),
-        bar,
-    ):
-        parallel = accelerator.prepare_model(model.train())  # DistributedDataParallel where there are several processes
-        started, elapsed = time.monotonic() - history.seconds, history.seconds
-        for step, batch in zip(ahead, stream, strict=False):
-            batches.seed_step(run.seed, step, rank, device)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * schedule(max((step + 0.5) / steps, elapsed / limit), warmup)
-            with _autocast(run, device):
-                value = loss(parallel, send_to_device(batch, device, non_blocking=True))
-            _check_loss(value)
-            optimizer.zero_grad()
-            scaler.scale(value).backward()
-            scaler.unscale_(optimizer)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-            # Averages over the processes, so that all of them go on, or stop, together.
-            mine = value.item(), norm.item(), time.monotonic() - started, float(bool(signals))
-            number, norm, elapsed, stop = _mean(accelerator, mine)
-            # A gradient that overflows in fp16 is no error: the scaler leaves that step out and lowers its scale.
-            if not math.isfinite(number) or not (math.isfinite(norm) or scaler.is_enabled()):
-                what = f"a loss of {number}, a gradient of norm {norm}"
-                kept = f"; {checkpoint} holds the last checkpoint" if checkpoint and Path(checkpoint).exists() else ""
-                raise ValueError(f"loss: expected finite numbers, got {what} at step {step + 1} of {steps}{kept}")
-            scaler.step(optimizer)
-            scaler.update()
+    with _claimed(checkpoint, accelerator):
+        found = find() if checkpoint else None  # once more: another training may have written until now
+        history = History(**resuming.load_training(found, *parts)) if found else History()
+        if history.is_done(steps, limit):
+            return history
+        replaces = restart and checkpoint and checkpoint.exists()  # what is there stays until a first checkpoint is due
 
-            done = step + 1 == steps or elapsed >= limit
-            history.losses.append(number)
-            if evaluate and (done or (step + 1) % evaluate_every == 0):
-                history.metrics.append({"step": step + 1, **_evaluate(evaluate, model)})
-            history.seconds = time.monotonic() - started
-            if checkpoint and (done or stop or (step + 1) % checkpoint_every == 0):
-                if rank == 0:
-                    state = {"settings": settings, "history": asdict(history)}
-                    checkpoints.save_training(checkpoint, model, optimizer, scaler, **state)
-                accelerator.wait_for_everyone()
-            figures = {"loss": number} | (history.metrics[-1] if history.metrics else {})
-            bar.set_postfix({name: f"{f:.3f}" for name, f in figures.items() if name != "step"}, refresh=False)
-            bar.update()
-            if done:
-                break
-            if stop:
-                how = f"; the same call goes on from {checkpoint}" if checkpoint else ""
-                raise KeyboardInterrupt(f"stopped after step {step + 1} of {steps}{how}")
-        _share_buffers(model)
-    optimizer.zero_grad()
-    return history
+        ahead = range(history.steps, steps)
+        places = batches.shuffled_places(len(dataset), batch_size, ahead, seed=run.seed, rank=rank, processes=processes)
+        pinned = device.type == "cuda"
+        stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate, pin_memory=pinned)
+        bar = tqdm(total=steps, initial=history.steps, unit="step", disable=quiet or rank > 0)
+        with (
+            _modes_as_found(model),
+            batches.keep_random_state(),
+            note_stop_signals() as signals,
+            closing(stream),
+            bar,
+        ):
+            parallel = accelerator.prepare_model(
+                model.train()
+            )  # DistributedDataParallel where there are several processes
+            started, elapsed = time.monotonic() - history.seconds, history.seconds
+            for step, batch in zip(ahead, stream, strict=False):
+                batches.seed_step(run.seed, step, rank, device)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * schedule(max((step + 0.5) / steps, elapsed / limit), warmup)
+                with _autocast(run, device):
+                    value = loss(parallel, send_to_device(batch, device, non_blocking=True))
+                _check_loss(value)
+                optimizer.zero_grad()
+                scaler.scale(value).backward()
+                scaler.unscale_(optimizer)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+                # Averages over the processes, so that all of them go on, or stop, together.
+                mine = value.item(), norm.item(), time.monotonic() - started, float(bool(signals))
+                number, norm, elapsed, stop = _mean(accelerator, mine)
+                # A gradient that overflows in fp16 is no error: the scaler leaves that step out and lowers its scale.
+                if not math.isfinite(number) or not (math.isfinite(norm) or scaler.is_enabled()):
+                    what = f"a loss of {number}, a gradient of norm {norm}"
+                    kept = f"; {checkpoint} holds the last checkpoint" if checkpoint and checkpoint.exists() else ""
+                    raise ValueError(f"loss: expected finite numbers, got {what} at step {step + 1} of {steps}{kept}")
+                scaler.step(optimizer)
+                scaler.update()
+
+                done = step + 1 == steps or elapsed >= limit
+                history.losses.append(number)
+                if evaluate and (done or (step + 1) % evaluate_every == 0):
+                    history.metrics.append({"step": step + 1, **_evaluate(evaluate, model)})
+                history.seconds = time.monotonic() - started
+                due = done or (step + 1) % checkpoint_every == 0
+                if checkpoint and (due or (stop and not replaces)):
+                    if rank == 0:
+                        state = {"settings": settings, "history": asdict(history)}
+                        resuming.save_training(checkpoint, model, optimizer, scaler, **state)
+                    accelerator.wait_for_everyone()
+                    replaces = False
+                figures = {"loss": number} | (history.metrics[-1] if history.metrics else {})
+                bar.set_postfix({name: f"{f:.3f}" for name, f in figures.items() if name != "step"}, refresh=False)
+                bar.update()
+                if done:
+                    break
+                if stop:
+                    how = f"{checkpoint} is as it was" if replaces else f"the same call goes on from {checkpoint}"
+                    how = f"; {how}" if checkpoint else ""
+                    raise KeyboardInterrupt(f"stopped after step {step + 1} of {steps}{how}")
+            _share_buffers(model)
+        optimizer.zero_grad()
+        return history
 
 
 def evaluate_batches(
@@ -211,13 +219,11 @@ def evaluate_batches(
     _check(model, dataset, run, predict=predict)
     if not hasattr(metric, "update") or not hasattr(metric, "compute"):
         raise ValueError(f"metric: expected a metric of torchmetrics, got {metric!r}")
-    require_whole("workers", workers, least=0)
+    require_settings(workers=workers, batch_size=batch_size)
     rank, processes = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    places = list(
-        batches.ordered_places(len(dataset), require_whole("batch_size", batch_size), rank=rank, processes=processes)
-    )
+    places = list(batches.ordered_places(len(dataset), batch_size, rank=rank, processes=processes))
     stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
     device = torch.device(run.device)
     model.to(device)
@@ -264,6 +270,22 @@ def _accelerator(run: Runtime) -> Accelerator:
     if accelerator.device.type != run.device:
         raise ValueError(f'run: expected a device that is here, got "{run.device}" where there is {accelerator.device}')
     return accelerator
+
+
+@contextmanager
+def _claimed(checkpoint: Path | None, accelerator: Accelerator) -> Iterator[None]:
+    """Hold the checkpoint in the first process; where that is refused, all of them say so."""
+    with ExitStack() as held:
+        refusal = None
+        if checkpoint and accelerator.is_main_process:
+            try:
+                held.enter_context(resuming.claim(checkpoint))
+            except ValueError as problem:
+                refusal = problem
+        (refusal,) = broadcast_object_list([refusal])
+        if refusal:
+            raise refusal
+        yield
 
 
 def _autocast(run: Runtime, device: torch.device) -> torch.autocast:
@@ -332,16 +354,3 @@ def _check_loss(value: Any) -> None:
     if not isinstance(value, Tensor) or value.ndim != 0 or not value.requires_grad:
         got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"loss: expected a function that returns a scalar tensor with a gradient, got {got}")
-
-
-def _betas(betas: Any) -> list[float]:
-    if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise ValueError(f"betas: expected two numbers from 0 to below 1, got {betas!r}")
-    return [_number("betas", beta) for beta in betas]
-
-
-def _number(argument: str, value: Any) -> float:
-    accepts, expected = _NUMBERS[argument]
-    if isinstance(value, bool) or not isinstance(value, Real) or not accepts(value):
-        raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return float(value)

@@ -42,6 +42,13 @@ def test_a_whole_number_becomes_pythons_own():
         require_whole("steps", 4, least=5)
 
 
+def test_a_count_beyond_its_bound_is_refused_without_its_digits():
+    assert require_whole("steps", 9, most=9) == 9
+    for number, shown in ((10, "10"), (10**5000, "a number of more than 20 digits")):
+        with pytest.raises(ValueError, match=f"steps: got {shown}, expected a whole number of at most 9"):
+            require_whole("steps", number, most=9)
+
+
 @pytest.mark.parametrize("number", [0, -3, 2.5, 3.0, float("nan"), True, "3", None])
 def test_a_count_below_one_is_refused_by_its_name(number):
     with pytest.raises(ValueError, match=f"words: got {number!r}, expected a whole number of at least 1"):

@@ -178,6 +178,24 @@ def test_little_disk_space_is_told_where_the_data_goes(monkeypatch, tmp_path):
     assert asked == [tmp_path]
 
 
+@pytest.mark.parametrize("variable", ["LECTURE_DATA", "LECTURE_KAGGLE_INPUT"])
+def test_a_folder_that_can_be_none_is_a_row(monkeypatch, variable):
+    monkeypatch.setenv(variable, "~nobody-of-this-name")
+    row = doctor.check_disk()
+    assert (row.name, row.state) == ("data folder", "broken")
+    assert row.mend.startswith(f'{variable}: got "~nobody-of-this-name"')
+    text, _ = doctor.report()
+    assert row.mend in text
+
+
+def test_a_folder_that_cannot_be_written_is_a_row(monkeypatch, tmp_path):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    row = doctor.check_disk()
+    assert (row.name, row.state) == ("data folder", "broken")
+    assert f"nothing can be written in {tmp_path}; name another folder in LECTURE_DATA" in row.mend
+
+
 @pytest.mark.parametrize(("system", "installer"), [("Linux", "apt-get"), ("Darwin", "brew"), ("Windows", "winget")])
 def test_each_missing_tool_has_the_line_that_installs_it(system, installer, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lecture_utils import checkpoints, recipes, runtime, tasks
 from lecture_utils.__main__ import machine, main
@@ -58,8 +59,48 @@ def test_a_training_on_other_data_is_no_training_to_go_on_with(pairs, tmp_path, 
     for changes in (["--root", str(other)], ["--root", str(pairs), "--size", "32"]):
         assert main([*arguments, *changes]) == 2
         assert "runs/pixel.safetensors is of another training" in capsys.readouterr().err
-        assert main([*arguments, *changes, "--anew"]) == 0
+        assert main([*arguments, *changes, "--restart"]) == 0
         assert main([*arguments, *changes]) == 0  # its own
+
+
+@pytest.mark.parametrize(
+    ("slip", "message"),
+    [
+        (["train", "unett"], "name: got 'unett', expected one of"),
+        (["train", "../notes"], "name: got '../notes', expected one of"),
+        (["train", "/etc/passwd"], "name: got '/etc/passwd', expected one of"),
+        (["train", "pixel", "--root", "nowhere"], "nowhere"),
+        (["train", "pixel", "--lr", "nan"], "lr: expected a positive number, got nan"),
+        (["train", "pixel", "--lr", "-1"], "lr: expected a positive number, got -1.0"),
+        (["train", "pixel", "--steps", "0"], "steps: got 0"),
+        (["train", "pixel", "--batch-size", "1000000000"], "batch_size: got 1000000000, expected"),
+        (["train", "pixel", "--workers", "1000000"], "workers: got 1000000, expected"),
+        (["train", "pixel", "--size", "1000000"], "size: got 1000000, expected a whole number of at most 4,096"),
+        (["train", "pixel", "--seed", "-1"], "seed: expected an integer from 0"),
+        (["train", "unet", "--checkpoint", "runs/pixel.safetensors"], "recipe 'pixel' there, 'unet' here"),
+        (["train", "pixel", "--checkpoint", "notes.safetensors"], "notes.safetensors is damaged or no safetensors"),
+        (["train", "pixel", "--checkpoint", "weights.safetensors"], "weights.safetensors is not of a training"),
+        (["train", "pixel", "--checkpoint", "runs"], "checkpoint: expected the path of a file"),
+        (["train", "pixel", "--checkpoint", ""], "checkpoint: expected the path of a file"),
+        (["train", "pixel", "--checkpoint", "notes.safetensors/x"], "notes.safetensors/x: cannot be written"),
+        (["study", "../notes"], "name: got '../notes', expected one of"),
+    ],
+)
+def test_beginning_again_by_a_slip_changes_nothing(pairs, tmp_path, capsys, monkeypatch, slip, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "pixel", "--root", str(pairs), "--batch-size", "2", "--steps", "2"]
+    assert main(arguments) == 0
+    (tmp_path / "notes.safetensors").write_text("my thesis")
+    checkpoints.save(tmp_path / "weights.safetensors", {"x": torch.ones(1)}, {})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    if slip[0] == "train":
+        slip = [*slip[:2], *arguments[2:], *slip[2:]]
+    assert main([*slip, "--restart"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch):
@@ -116,10 +157,13 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),
         (["data", "--out", "x", "--scenes", "3", "--size", "9"], "size: got 9, expected"),
         (["data", "--out", "x", "--scenes", "3", "--split", "dev"], "split: got 'dev', expected one of"),
+        (["data", "--out", "x", "--scenes", "3", "--workers", "1000000"], "workers: got 1000000, expected"),
+        (["train", "pixel", "--lr", "nan"], "lr: expected a positive number, got nan"),  # told before the city is made
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "data"))
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -227,6 +227,44 @@ def test_data_root_prefers_the_variable_then_the_checkout_then_kaggle(monkeypatc
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("variable", ["LECTURE_DATA", "LECTURE_KAGGLE_INPUT"])
+def test_a_variable_that_can_name_no_folder_is_told(variable, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    use = {"LECTURE_DATA": runtime.data_root, "LECTURE_KAGGLE_INPUT": lambda: runtime.kaggle_folder("flickr8k")}
+    for value, message in {
+        "~nobody-of-this-name/data": 'got "~nobody-of-this-name/data", and no such user has a home here',
+        str(tmp_path / "file"): "expected a folder, got .*file is a file",
+        str(tmp_path / "file" / "below"): "expected a folder, got .*below, and .*file is a file",
+    }.items():
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(ValueError, match=f"{variable}: {message}"):
+            use[variable]()
+
+
+def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch):
+    for variable in ("LECTURE_DATA", "LECTURE_KAGGLE_INPUT"):
+        monkeypatch.delenv(variable, raising=False)
+    usual = runtime.data_root()
+    for value in ("", "  "):
+        monkeypatch.setenv("LECTURE_DATA", value)
+        monkeypatch.setenv("LECTURE_KAGGLE_INPUT", value)
+        assert runtime.data_root() == usual
+        assert runtime.kaggle_folder("no-such-data-set") is None
+
+
+def test_the_home_of_a_user_may_be_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("LECTURE_DATA", "~/data")
+    assert runtime.data_root() == tmp_path / "data"
+
+
+def test_kaggles_inputs_are_missed_where_they_were_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("LECTURE_KAGGLE_INPUT", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"LECTURE_KAGGLE_INPUT: expected a folder, got .*nowhere, which is not there"):
+        runtime.kaggle_folder("flickr8k")
+
+
 def _package_in(monkeypatch, folder):
     (folder / "lecture_utils").mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(runtime, "__file__", str(folder / "lecture_utils" / "runtime.py"))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lecture_utils import checkpoints, recipes, studies
+from lecture_utils import checkpoints, recipes, runtime, studies
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
@@ -30,7 +30,7 @@ def test_the_shipped_weights_are_one_of_its_seeds(name):
 def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
     trained, scored = [], []
 
-    def train(name, run, *, share, checkpoint):
+    def train(name, run, *, share, checkpoint, restart):
         assert share == 1
         trained.append((name, run.seed, checkpoint.parent))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
@@ -51,7 +51,7 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
 def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
     trained = []
 
-    def train(name, run, *, share, checkpoint):
+    def train(name, run, *, share, checkpoint, restart):
         trained.append((name, share, run.seed, checkpoint.name))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
 
@@ -67,20 +67,27 @@ def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
     assert [(row["share"], row["seed"]) for row in rows] == [(0.01, 0), (0.01, 1), (1, 0), (1, 1)]
 
 
-def test_a_study_can_begin_anew(monkeypatch, tmp_path):
-    found = []
+def test_a_study_can_begin_again(monkeypatch, tmp_path):
+    seen = []
 
-    def train(name, run, *, share, checkpoint):
-        found.append(checkpoint.exists())
+    def train(name, run, *, share, checkpoint, restart):
+        seen.append((checkpoint.exists(), restart))  # what is there is left to the training to replace
         checkpoint.touch()
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
     monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
     monkeypatch.setitem(studies.STUDIES, "one", studies.Study(("unet",), seeds=(1,)))
-    for anew in (False, False, True):
-        studies.make("one", runs=tmp_path, anew=anew)
-    assert found == [False, True, False]
+    for restart in (False, False, True):
+        studies.make("one", runs=tmp_path, restart=restart)
+    assert seen == [(False, False), (True, False), (True, True)]
+
+
+def test_a_damaged_study_is_named(monkeypatch, tmp_path):
+    (tmp_path / "bottleneck.json").write_text('{"rows": [')
+    monkeypatch.setattr(runtime, "shipped", lambda name: tmp_path / "bottleneck.json")
+    with pytest.raises(ValueError, match=r"bottleneck\.json is damaged .*python -m lecture_utils study bottleneck"):
+        studies.load("bottleneck")
 
 
 def test_an_unknown_study_is_refused():

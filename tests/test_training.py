@@ -276,6 +276,11 @@ def test_a_batch_may_be_larger_than_the_data_set():
     assert sizes == [8, 8]
 
 
+def test_what_a_checkpoint_is_about_may_hold_what_json_turns_into_lists(tmp_path):
+    for _ in range(2):  # the second time it is found to be the same
+        train(checkpoint=tmp_path / "a.safetensors", about={"size": (3, 4)})
+
+
 def test_any_collate_and_any_batch():
     """Lists of unequal items, as detectors take them."""
     items = [(torch.ones(2 + index % 3), {"value": torch.tensor(float(index))}) for index in range(6)]
@@ -418,6 +423,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
         ({"steps": 0}, "steps: got 0, expected a whole number of at least 1"),
         ({"steps": 2.5}, "steps: got 2.5"),
         ({"steps": True}, "steps: got True"),
+        ({"steps": 10**12}, "steps: got 1000000000000, expected a whole number of at most 1,000,000,000"),
+        ({"steps": 10**4000}, "steps: got a number of more than 20 digits, expected"),
+        ({"batch_size": 10**9}, "batch_size: got 1000000000, expected a whole number of at most 65,536"),
+        ({"workers": 10**6}, "workers: got 1000000, expected a whole number of at most"),
+        ({"lr": math.inf}, "lr: .* got inf"),
+        ({"lr": 10**400}, "lr: .* got a whole number too large"),
+        ({"about": {"data": object()}}, "about: expected what JSON can hold"),
+        ({"about": ["data"]}, "about: expected names and values"),
         ({"batch_size": -1}, "batch_size: got -1"),
         ({"checkpoint_every": 0}, "checkpoint_every: got 0"),
         ({"evaluate_every": 0}, "evaluate_every: got 0"),
@@ -508,8 +521,11 @@ def test_evaluation_names_bad_arguments():
     metric = MulticlassAccuracy(2)
     with pytest.raises(ValueError, match="at least one item"):
         evaluate_batches(net(), [], metric, run=cpu())
-    with pytest.raises(ValueError, match=r"batch_size: got 0"):
-        evaluate_batches(net(), Noisy(), metric, run=cpu(), batch_size=0)
+    for size in (0, 10**9):
+        with pytest.raises(ValueError, match=f"batch_size: got {size}"):
+            evaluate_batches(net(), Noisy(), metric, run=cpu(), batch_size=size)
+    with pytest.raises(ValueError, match="workers: got 100000"):
+        evaluate_batches(net(), Noisy(), metric, run=cpu(), workers=100_000)
     with pytest.raises(ValueError, match="predict: expected a function"):
         evaluate_batches(net(), Noisy(), metric, run=cpu(), predict=3)
     with pytest.raises(ValueError, match="metric: expected"):

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from lecture_utils import checkpoints, training
+from lecture_utils import checkpoints, resuming, training
 from lecture_utils.runtime import Runtime
 
 STEPS = 100
@@ -75,7 +75,7 @@ def train_and_log(folder: Path, *, stall_in_write: int = 0) -> None:
         fsync(descriptor)
 
     if stall_in_write:
-        checkpoints.os.fsync = stall
+        os.fsync = stall
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def loss(model: nn.Module, batch: list[torch.Tensor]) -> torch.Tensor:
@@ -98,8 +98,8 @@ def train_in_parallel(folder: Path) -> None:
     """Under torchrun: train, evaluate and write what this process ended with."""
     torch.set_num_threads(1)
     wrote = []
-    save = checkpoints.save_training
-    checkpoints.save_training = lambda *arguments, **named: wrote.append(1) or save(*arguments, **named)
+    save = resuming.save_training
+    resuming.save_training = lambda *arguments, **named: wrote.append(1) or save(*arguments, **named)
     model, noisy = net(), net(seed=int(os.environ["RANK"]))  # the second starts differently in each process
     items = Noisy(23, noise=0)
     settings = {"loss": cross_entropy, "steps": 12, "batch_size": 4, "checkpoint_every": 5}

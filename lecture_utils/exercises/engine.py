@@ -145,7 +145,7 @@ def _example(evidence: Evidence) -> Example:
     inputs = "\n".join(f"{name} = {_shown_input(value, wrong)}" for name, value in given_names.items())
     if call.error is not None:
         given = f"({type(call.error).__name__})"
-        return Example(case.note, inputs, showing.show(expected), given, given)
+        return Example(case.note, inputs, showing.show(expected), given, escape(given))
     whole = showing.fits(expected) and showing.fits(call.value)
     given, html, wanted = (
         showing.show(value, differs=wrong, mark=mark, escape=escaping, whole=whole)

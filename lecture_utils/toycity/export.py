@@ -11,28 +11,41 @@ A split is a range of seeds, and the ranges do not meet, so no test scene can be
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from functools import partial
+from io import BytesIO
 from itertools import groupby
 from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
+from lecture_utils import files
 from lecture_utils.cityscapes import colour_labels
+from lecture_utils.processes import end_with_parent
 from lecture_utils.toycity.describe import describe
+from lecture_utils.toycity.layout import (
+    SPLIT_SCENES,
+    SPLITS,
+    annotation_files,
+    folders,
+    made,
+    mark,
+    refuse_strangers,
+)
 from lecture_utils.toycity.render import Picture, render
 from lecture_utils.toycity.sample import sample_scene
 
 FORMAT = 1  # raise it when the same seed gives another picture: folders of the old kind are then made anew
-SPLITS = {"train": 0, "val": 10_000_000, "test": 20_000_000}  # the first seed of each
-SPLIT_SCENES = 10_000_000
+MOST_WORKERS = 61  # Windows allows no more
 CATEGORIES = ("person", "car", "traffic sign", "traffic light")
 JPEG = {"quality": 90, "subsampling": 0}  # blurs colours over 8 × 8 blocks, as the real files do, and labels survive
 COMMAND = "python -m lecture_utils data --out {out} --scenes {scenes} --size {size} --split {split}"
@@ -53,33 +66,54 @@ def export(
     """Write `scenes` scenes of a split at size × size pixels below `out`, on all cores, and return `out`.
 
     Everything is made in a temporary folder and moved into place at the end: an interrupted run leaves what was there.
-    Raises ValueError, nothing written, where `out` holds a data set of these names that the course did not make.
+    Raises ValueError, nothing written, where `out` holds files of these names that the course did not make, or has too
+    little room; OSError that says how much was needed where the disk is full in the end.
     """
     refuse_in_a_starting_worker()
     out, numbers = Path(out), seeds(split, scenes)
-    render(sample_scene(numbers[0]), size)  # a size that cannot be drawn is refused before anything is written
-    there = [out / name for name in (*_folders(split), *_annotation_files(split)) if (out / name).exists()]
-    if there and not (out / _mark(split)).exists():
-        raise ValueError(f"out: {there[0]} is there already and is no toy city; choose another folder")
+    if workers is not None and (isinstance(workers, bool) or workers not in range(1, MOST_WORKERS + 1)):
+        raise ValueError(f"workers: got {workers!r}, expected a whole number from 1 to {MOST_WORKERS}")
+    needed = _bytes_needed(numbers, size)  # a size that cannot be drawn is refused before anything is written
+    refuse_strangers(out, split)
+    if (free := files.free_bytes(out)) < needed:
+        raise ValueError(f"scenes: got {scenes:,}, which need about {needed:,} bytes; {free:,} are free at {out}")
+    with files.explained(out, needed), _making(out, split) as making:
+        work = partial(_write_scene, making, split, size)
+        bar = tqdm(
+            _spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet
+        )
+        _write_annotations(making, split, size, list(bar))
+        _write_manifest(making, split, scenes, size)
+        refuse_strangers(out, split)  # who may have come since
+        _move_into_place(making, out, split, scenes)
+    return out
+
+
+@contextmanager
+def _making(out: Path, split: str) -> Iterator[Path]:
+    """A temporary folder in `out` with the split's folders, removed in the end, and those of killed runs with it."""
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / f".lock-{split}"):  # who comes second waits, and so removes nothing that is being made
-        for leftover in out.glob(f".making-{split}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
+        for leftover in out.glob(".making-*"):
+            with suppress(Timeout):  # a living run holds its split's lock
+                _remove_leftover(leftover, split)
         making = out / f".making-{split}-{os.getpid()}"
         try:
-            for folder in _folders(split):
+            for folder in (*folders(split), "coco/annotations"):
                 (making / folder).mkdir(parents=True)
-            (making / "coco/annotations").mkdir(parents=True)
-            work = partial(_write_scene, making, split, size)
-            bar = tqdm(
-                _spread(work, numbers, workers), total=scenes, desc=f"toy city, {split}", unit=" scenes", disable=quiet
-            )
-            _write_annotations(making, split, size, list(bar))
-            _write_manifest(making, split, scenes, size)
-            _move_into_place(making, out, split)
+            yield making
         finally:
             shutil.rmtree(making, ignore_errors=True)
-    return out
+
+
+def _remove_leftover(leftover: Path, split: str) -> None:
+    """Remove what a killed run was making, of this split, whose lock is held, or of another that nobody is making."""
+    found = re.fullmatch(rf"\.making-({'|'.join(SPLITS)})-\d+", leftover.name)
+    if found and found[1] == split:
+        shutil.rmtree(leftover, ignore_errors=True)
+    elif found:
+        with FileLock(leftover.with_name(f".lock-{found[1]}"), timeout=0):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def refuse_in_a_starting_worker() -> None:
@@ -98,7 +132,7 @@ def verify(out, split: str, *, scenes: int | None = None, size: int | None = Non
     try:
         manifest = json.loads((out / f"manifest_{split}.json").read_text())
         files, made = dict(manifest["files"]), {key: manifest[key] for key in ("format", "scenes", "size")}
-        whole = len(files) == 2 * made["scenes"] + len(_annotation_files(split))
+        whole = len(files) == 2 * made["scenes"] + len(annotation_files(split))
     except FileNotFoundError:
         return [f"{out}: has no manifest_{split}.json"]
     except (ValueError, KeyError, TypeError):
@@ -113,7 +147,7 @@ def verify(out, split: str, *, scenes: int | None = None, size: int | None = Non
             problems.append(f"{path}: is missing")
         elif _checksum(path) != checksum:
             problems.append(f"{path}: is damaged")
-    there = {path.relative_to(out).as_posix() for folder in _folders(split) for path in (out / folder).glob("*.jpg")}
+    there = {path.relative_to(out).as_posix() for folder in folders(split) for path in (out / folder).glob("*.jpg")}
     problems += [f"{out / name}: is not of the course" for name in sorted(there - files.keys())]
     return problems
 
@@ -129,29 +163,16 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return [length for _, length in ([(False, 0), *runs] if runs and runs[0][0] else runs)]
 
 
-def _folders(split: str) -> tuple[str, str]:
-    return f"cityscapes_data/{split}", f"coco/{split}2017"
-
-
-def _annotation_files(split: str) -> tuple[str, str]:
-    return f"coco/annotations/instances_{split}2017.json", f"coco/annotations/captions_{split}2017.json"
-
-
-def _mark(split: str) -> str:
-    """The file that says: this split was made by the course, and may be made anew."""
-    return f".toy-city-{split}"
-
-
 def _spread(work, numbers: range, workers: int | None) -> Iterable[dict]:
     """Do the work for each number in order, in several processes when there is enough of it."""
-    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // 32), 61)  # Windows allows no more
+    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // 32), MOST_WORKERS)
     if workers <= 1:
         yield from map(work, numbers)
         return
     done = 0
     # New interpreters, not forks: a notebook has threads (torch's, Jupyter's) that a fork would copy half-alive.
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
             for result in pool.map(work, numbers, chunksize=16):
                 yield result
                 done += 1
@@ -164,9 +185,9 @@ def _write_scene(making: Path, split: str, size: int, seed: int) -> dict:
     scene = sample_scene(seed)
     picture = render(scene, size)
     number = seed - SPLITS[split] + 1
-    pairs, photos = (making / folder for folder in _folders(split))
-    Image.fromarray(pair(picture)).save(pairs / f"{number}.jpg", **JPEG)
-    Image.fromarray(picture.image).save(photos / f"{number:012d}.jpg", **JPEG)
+    pairs, photos = (making / folder for folder in folders(split))
+    (pairs / f"{number}.jpg").write_bytes(_jpeg(pair(picture)))
+    (photos / f"{number:012d}.jpg").write_bytes(_jpeg(picture.image))
     objects = []
     for index, thing in enumerate(picture.objects):
         x0, y0, x1, y1 = thing.box
@@ -180,6 +201,20 @@ def _write_scene(making: Path, split: str, size: int, seed: int) -> dict:
     return {"number": number, "objects": objects, "captions": describe(scene, picture)}
 
 
+def _jpeg(image: np.ndarray) -> bytes:
+    """The file in memory: of a full disk Pillow would say "encoder error", the system says what it is."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", **JPEG)
+    return file.getvalue()
+
+
+def _bytes_needed(numbers: range, size: int) -> int:
+    """About what the files of a split will take, from its first scenes."""
+    pictures = [render(sample_scene(seed), size) for seed in numbers[:4]]
+    sizes = [len(_jpeg(pair(picture))) + len(_jpeg(picture.image)) + 4000 for picture in pictures]  # and its labels
+    return sum(sizes) * len(numbers) // len(sizes)
+
+
 def _write_annotations(making: Path, split: str, size: int, results: list[dict]) -> None:
     info = {"description": f"toy city, {split}, seeds from {SPLITS[split]}", "version": str(FORMAT)}
     images = [
@@ -188,7 +223,7 @@ def _write_annotations(making: Path, split: str, size: int, results: list[dict])
     objects = [thing for r in results for thing in r["objects"]]
     captions = [{"image_id": r["number"], "caption": caption} for r in results for caption in r["captions"]]
     categories = [{"id": i, "name": name, "supercategory": "street"} for i, name in enumerate(CATEGORIES, start=1)]
-    for name, rows in zip(_annotation_files(split), (objects, captions), strict=True):
+    for name, rows in zip(annotation_files(split), (objects, captions), strict=True):
         annotations = [{"id": i, **row} for i, row in enumerate(rows, start=1)]
         content = {"info": info, "images": images, "annotations": annotations}
         content |= {"categories": categories} if rows is objects else {}
@@ -205,17 +240,17 @@ def _write_manifest(making: Path, split: str, scenes: int, size: int) -> None:
     (making / f"manifest_{split}.json").write_text(json.dumps(manifest, indent=0))
 
 
-def _move_into_place(making: Path, out: Path, split: str) -> None:
+def _move_into_place(making: Path, out: Path, split: str, scenes: int) -> None:
     """Replace an older split: its manifest goes first and the new one comes last, so a torn state is never trusted."""
     manifest = f"manifest_{split}.json"
-    (out / _mark(split)).touch()
+    files.write(out / mark(split), str(max(scenes, made(out, split)[1])).encode())
     (out / manifest).unlink(missing_ok=True)
-    for folder in _folders(split):
+    for folder in folders(split):
         shutil.rmtree(out / folder, ignore_errors=True)
         (out / folder).parent.mkdir(parents=True, exist_ok=True)
         os.replace(making / folder, out / folder)
     (out / "coco/annotations").mkdir(exist_ok=True)
-    for name in _annotation_files(split):
+    for name in annotation_files(split):
         os.replace(making / name, out / name)
     os.replace(making / manifest, out / manifest)
 

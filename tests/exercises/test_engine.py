@@ -608,6 +608,33 @@ def test_the_smallest_failing_input_is_shown_with_both_answers():
     assert judged(swapped_axes).example == judged(swapped_axes).example, "the same input every time"
 
 
+HTML = "<img src=x onerror=alert(1)>"
+
+
+def raises_html(x, factor=2):
+    raise type(HTML, (Exception,), {})(HTML)
+
+
+def returns_html(x, factor=2):
+    return type(HTML, (), {"__repr__": lambda self: HTML})()
+
+
+def returns_html_inside(x, factor=2):
+    return {HTML: [torch.zeros(1), HTML]}
+
+
+def prints_html(x, factor=2):
+    print(HTML)
+    return HTML
+
+
+@pytest.mark.parametrize("function", [raises_html, returns_html, returns_html_inside, prints_html])
+def test_nothing_that_a_function_says_becomes_html(function):
+    html = judged(function)._repr_mimebundle_()["text/html"]
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
 # Predictions
 
 PREDICTION = Prediction(

@@ -99,6 +99,17 @@ def test_a_failing_notebook_stops_before_rendering(build, tmp_path, monkeypatch)
     assert (tmp_path / "html").exists()
 
 
+@pytest.mark.parametrize("name", ["notebooks", "source", "html", "pdf"])
+def test_a_folder_of_somebody_else_is_left_alone(build, tmp_path, name):
+    notebook(tmp_path / "a.ipynb")
+    theirs = tmp_path / "out" / name / "thesis.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    with pytest.raises(SystemExit, match=f"out holds {name} that are no handouts; choose another folder"):
+        build.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert theirs.exists()
+
+
 def test_mathjax_needs_npm_and_says_so(build, tmp_path, monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     assert "apt-get install npm" in build.fetch_mathjax(tmp_path / "assets")

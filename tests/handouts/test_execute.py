@@ -80,6 +80,30 @@ def test_a_write_that_fails_leaves_nothing_behind(execute, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_copies_take_the_place_of_copies_only(execute, tmp_path, capfd):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    path, theirs = write(tmp_path / "in" / "a.ipynb", "1"), write(tmp_path / "out" / "a.ipynb", "'mine'")
+    before = path.read_bytes(), theirs.read_bytes()
+    arguments = [str(path), "--timings", str(tmp_path / "timings.json"), "--out"]
+    for out in ("out", "in"):
+        with pytest.raises(SystemExit):
+            execute.main([*arguments, str(tmp_path / out)])
+        assert "would lose a.ipynb; choose another folder, or --inplace" in capfd.readouterr().err
+    assert (path.read_bytes(), theirs.read_bytes()) == before
+    for _ in range(2):
+        assert execute.main([*arguments, str(tmp_path / "new")]) == 0
+    assert path.read_bytes() == before[0]
+
+
+def test_what_was_changed_while_it_ran_is_not_written_over(execute, tmp_path, capfd):
+    path = tmp_path / "a.ipynb"
+    write(path, "from pathlib import Path\nkept = Path('a.ipynb').write_text('edited')")
+    assert execute.main([str(path), "--inplace", "--timings", str(tmp_path / "timings.json")]) == 1
+    assert "a.ipynb: was changed while it ran; not written" in capfd.readouterr().err
+    assert path.read_text() == "edited"
+
+
 def test_paths_of_the_machine_are_not_stored(execute, tmp_path, capfd):
     path = write(tmp_path / "home.ipynb", "print('/' + 'Users' + '/me/data')")
     before = path.read_bytes()
