@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from judge import Case
 from PIL import Image
+from torch import Tensor
 
-from lecture_utils import checkpoints
+from lecture_utils import checkpoints, resuming
 from lecture_utils.datasets import CityscapesPairs, CocoCaptions, CocoInstances, Flickr8k
 from lecture_utils.toycity import export
 
@@ -198,66 +199,85 @@ class Net(torch.nn.Sequential):
         super().__init__(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
 
 
-SETTINGS = {"steps": 5}
-NO_STATE = (None, 3, [], "x", {}, {"settings": None}, {"settings": SETTINGS}, {"settings": SETTINGS, "history": {}},
-            {"settings": SETTINGS, "history": {"losses": "x", "metrics": [], "seconds": 0}, "scaler": {}},
-            {"settings": SETTINGS, "history": {"losses": [1.0], "metrics": 7, "seconds": 0}, "scaler": {}},
-            {"settings": SETTINGS, "history": {"losses": [1.0], "metrics": [], "seconds": "x"}, "scaler": {}},
-            {"settings": SETTINGS, "history": {"losses": [1.0], "metrics": [], "seconds": 0}, "scaler": None},
-            {"settings": {"steps": 6}, "history": {"losses": [], "metrics": [], "seconds": 0}, "scaler": {}},
+SETTINGS = {"model": "Net", "steps": 5}
+NO_STATE = (
+    {"settings": None}, {"settings": [5]}, {"settings": {"steps": 6}}, {"history": None}, {"history": {}},
+    {"history": {"losses": "x", "metrics": [], "seconds": 0}},
+    {"history": {"losses": [1.0], "metrics": 7, "seconds": 0}},
+    {"history": {"losses": [1.0], "metrics": [], "seconds": "x"}},
+    {"history": {"losses": [1.0] * 9, "metrics": [], "seconds": 0}}, {"history": {"losses": [], "more": 3}},
+    {"scaler": None}, {"scaler": {"scale": 3}}, {"optimizer": None}, {"optimizer": ["0.weight"]},
 )  # fmt: skip
 
 
 def bad_checkpoint(dice: Random, folder: Path) -> Case:
     """A checkpoint of a training with one thing wrong; the model must be left as it was."""
     torch.manual_seed(dice.randrange(2**31))
-    folder.mkdir(parents=True, exist_ok=True)
-    path, trained, fresh = folder / "net.safetensors", Net(), Net()
-    history = {"losses": [1.0], "metrics": [], "seconds": 0.5}
-    tensors = {f"model.{name}": tensor for name, tensor in trained.state_dict().items()}
-    what, state = "", {"settings": SETTINGS, "history": history, "scaler": {}}
-    name = dice.choice([name for name, tensor in tensors.items() if tensor.is_floating_point()])
-    match dice.randrange(7):
-        case 0:
-            state = dice.choice(NO_STATE)
-            what = f"metadata {state!r}"
-        case 1:
-            tensors[name] = torch.full_like(tensors[name], dice.choice((float("nan"), float("inf"))))
-            what = f"{name} not finite"
-        case 2:
-            tensors[name] = tensors[name].to(dice.choice((torch.int64, torch.uint8, torch.bool)))
-            what = f"{name} of {tensors[name].dtype}"
-        case 3:
-            tensors[name] = torch.zeros(dice.choice(((), (1,), (7, 7), (2, 3, 1))))
-            what = f"{name} of shape {tuple(tensors[name].shape)}"
-        case 4:
-            del tensors[name]
-            what = f"without {name}"
-        case 5:
-            tensors[f"model.{name}.more"] = torch.zeros(2)
-            what = "a weight too many"
-        case _:
-            what = "bytes"
-    checkpoints.save(path, tensors, state)
-    if what == "bytes":
-        data = bytearray(path.read_bytes())
-        at = dice.randrange(len(data))
-        if dice.random() < 0.5:
-            data, what = data[:at], f"cut after {at} bytes"
-        else:
-            data[at] ^= 1 << dice.randrange(8)
-            what = f"a bit of byte {at} turned"
-        path.write_bytes(bytes(data))
+    path, fresh = folder / "net.safetensors", Net()
+    save_trained(path)
+    tensors, state = checkpoints.read(path)
+    what = spoil_tensors(dice, tensors) if dice.random() < 0.5 else ""
+    if what:
+        checkpoints.save(path, tensors, state)
+    elif dice.random() < 0.5:
+        change = dice.choice([*NO_STATE, None, 3, [], "x", {}])
+        what = f"metadata with {change!r}"
+        checkpoints.save(path, tensors, state | change if isinstance(change, dict) and change else change)
+    else:
+        what = spoil_bytes(dice, path)
     return Case("checkpoint", what, all_or_nothing(fresh, path), names=(str(path),))
 
 
+def save_trained(path: Path) -> None:
+    """The checkpoint of a training of one step."""
+    model, scaler = Net(), torch.amp.GradScaler("cpu", enabled=False)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(4, 3)).square().sum().backward()
+    optimizer.step()
+    history = {"losses": [1.0], "metrics": [], "seconds": 0.5}
+    resuming.save_training(path, model, optimizer, scaler, settings=SETTINGS, history=history)
+
+
+def spoil_tensors(dice: Random, tensors: dict[str, Tensor]) -> str:
+    """Make one tensor wrong, leave one out or add one; returns what."""
+    name = dice.choice([name for name, tensor in tensors.items() if tensor.is_floating_point()])
+    match dice.randrange(5):
+        case 0:
+            tensors[name] = torch.full_like(tensors[name], float("nan"))
+            return f"{name} not finite"
+        case 1:
+            tensors[name] = tensors[name].to(dice.choice((torch.int64, torch.uint8, torch.bool, torch.complex64)))
+            return f"{name} of {tensors[name].dtype}"
+        case 2:
+            tensors[name] = torch.zeros(dice.choice(((1,), (7, 7), (2, 3, 1))))
+            return f"{name} of shape {tuple(tensors[name].shape)}"
+        case 3:
+            del tensors[name]
+            return f"without {name}"
+        case _:
+            tensors[f"{name}.more"] = torch.zeros(2)
+            return "a tensor too many"
+
+
+def spoil_bytes(dice: Random, path: Path) -> str:
+    """Cut a file short or turn one of its bits; returns what."""
+    data = bytearray(path.read_bytes())
+    at = dice.randrange(len(data))
+    cut = dice.random() < 0.5
+    data[at] ^= 1 << dice.randrange(8)
+    path.write_bytes(bytes(data[:at] if cut else data))
+    return f"cut after {at} bytes" if cut else f"a bit of byte {at} turned"
+
+
 def all_or_nothing(model: torch.nn.Module, path: Path) -> Callable[[], object]:
+    """What loads a checkpoint, and notices where a refused one has changed the model or the optimizer."""
+
     def load() -> object:
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        optimizer = torch.optim.AdamW(model.parameters())
-        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
         try:
-            return checkpoints.load_training(path, model, optimizer, scaler, settings=SETTINGS)
+            saved = resuming.find_training(path, model, optimizer, scaler, settings=SETTINGS)
+            return resuming.load_training(saved, model, optimizer, scaler)
         except ValueError:
             whole = all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
             if not whole or optimizer.state:
@@ -274,3 +294,5 @@ def right_files(folder: Path) -> Iterator[Case]:
     yield Case("COCO", "right", lambda: read(CocoInstances(images, annotations)))
     yield Case("captions", "right", lambda: read(CocoCaptions(images, captions)))
     yield Case("pairs", "right", lambda: read(CityscapesPairs(city() / "cityscapes_data", "train")))
+    save_trained(folder / "net.safetensors")
+    yield Case("checkpoint", "right", all_or_nothing(Net(), folder / "net.safetensors"))
