@@ -14,7 +14,7 @@ _PIECE = 2**16
 _SHOWN = 3
 
 
-def fingerprint(data: Dataset) -> dict[str, str] | None:
+def fingerprint(data: Dataset, *, labels: bool = True) -> dict[str, str] | None:
     """Size and checksum of each file that a data set reads, by its name; None for what is painted, not read.
 
     Times do not count: a copied folder is the same data. Files that hold labels are read whole, photographs too unless
@@ -23,10 +23,10 @@ def fingerprint(data: Dataset) -> dict[str, str] | None:
     reader = reader_of(data)
     if reader is None:
         return None
-    labels, photographs = reader.sources
-    root = os.path.commonpath([path.parent for path in (*labels, *photographs)])
+    annotations, photographs = reader.sources
+    root = os.path.commonpath([path.parent for path in (*annotations, *photographs)])
     whole = sum(path.stat().st_size for path in photographs if path.is_file()) <= WHOLE
-    found = _digests(labels, root, whole=True)
+    found = _digests(annotations, root, whole=True) if labels else {}
     seen = _digests(photographs, root, whole=whole)
     return found | (seen if len(seen) <= NAMED else _together(seen))
 

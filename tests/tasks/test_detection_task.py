@@ -58,7 +58,7 @@ def test_proposals_are_searched_once_and_again_when_the_scenes_are_others(city, 
     second = tasks.proposal_data("val", city)
     assert len(searches) == 2
     assert all(torch.equal(a, b) for a, b in zip(first.proposals, second.proposals, strict=True))
-    expected = {tuple(box) for box in selective_search(photo(first, 0), enlarge=2).tolist()}
+    expected = {tuple(box) for box in selective_search(photo(first, 0), enlarge=4).tolist()}
     assert {tuple(box) for box in first.proposals[0].tolist()} == expected
     export(city, split="val", scenes=3, size=64, quiet=True)
     assert len(tasks.proposal_data("val", city)) == 3
