@@ -71,7 +71,7 @@ def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch)
     assert main(["evaluate", "pixel", "--root", str(pairs), "--split", "train", "--checkpoint", written]) == 0
     assert "pixel on 10 unseen scenes" in capsys.readouterr().out
     assert main(["evaluate", "unet", "--root", str(pairs), "--checkpoint", written]) == 2
-    assert "does not fit this UNet" in capsys.readouterr().err
+    assert "runs/pixel.safetensors is of pixel, expected one of unet" in capsys.readouterr().err
 
 
 def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeypatch):

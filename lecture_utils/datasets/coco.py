@@ -58,7 +58,7 @@ class CocoInstances(Dataset):
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
-        self.resize = resizing(size)
+        self.size, self.resize = size, resizing(size)
         self.masks = masks
         keys = _INSTANCE_KEYS if masks else _BOX_KEYS
         self._coco = _index(self.images, self.annotations, keys, extra={"categories": ("id", "name")})
@@ -83,7 +83,7 @@ class CocoInstances(Dataset):
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """(height, width) of each photograph as the annotations have it, by its name."""
+        """(height, width) of each photograph as the annotations have it, by its name; it may yet be resized."""
         records = (self._coco.imgs[number] for number in self.ids)
         return {record["file_name"]: (record["height"], record["width"]) for record in records}
 

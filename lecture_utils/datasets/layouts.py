@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from lecture_utils.datasets.flickr import Flickr8k
 from lecture_utils.datasets.foreign import annotated, recognise
 from lecture_utils.datasets.pairs import find_split, list_pictures
 
@@ -14,6 +15,11 @@ _LAYOUTS = {
     PAIRS: ["{split}/1.jpg …, each a photograph beside its mask (Cityscapes pairs)"],
     INSTANCES: [_COCO.format(kind=INSTANCES)],
     CAPTIONS: [_COCO.format(kind=CAPTIONS), "Images/ with captions.txt (Flickr8k)"],
+}
+_SERVES = {
+    PAIRS: "Cityscapes pairs, which are for segmentation",
+    INSTANCES: "COCO with boxes, which is for detectors",
+    CAPTIONS: "photographs with captions, which are for captioners",
 }
 _SHOWN, _LOOKED_AT = 6, 100
 
@@ -62,7 +68,7 @@ def splits(root: Path | str, kind: str) -> list[str]:
     """The splits that a folder holds in a layout of this kind: of "train", "val" and "test" those that are there."""
     root = Path(root)
     if kind == CAPTIONS and is_flickr8k(root):
-        return list(SPLITS) if (root / "captions.txt").is_file() and (root / "Images").is_dir() else []
+        return [split for split in SPLITS if _has_flickr8k(root, split)]
     return [split for split in SPLITS if (_has_pairs(root, split) if kind == PAIRS else _find_coco(root, split, kind))]
 
 
@@ -79,7 +85,9 @@ def explain(root: Path, kind: str, split: str) -> str:
     wanted = ", or ".join(layout.format(split=split) for layout in _LAYOUTS[kind])
     names = [path.name + "/" * path.is_dir() for path in sorted(root.iterdir())]
     there = ", ".join(names[:_SHOWN]) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
-    known = recognise(root)
+    serves = [one for one in (INSTANCES, CAPTIONS) if splits(root, one)] or [PAIRS] * bool(splits(root, PAIRS))
+    sure = serves and (serves != [PAIRS] or not annotated(root))  # see above
+    known = _SERVES[serves[0]] if sure else recognise(root)
     looks = f". That looks like {known}" if known else ""
     return f"root: looked in {root} for {wanted}; found {there}{looks}. {PAGE} explains how to get there"
 
@@ -101,6 +109,13 @@ def _has_pairs(root: Path, split: str) -> bool:
     try:
         return bool(list_pictures(find_split(root, split)))
     except OSError:
+        return False
+
+
+def _has_flickr8k(root: Path, split: str) -> bool:
+    try:
+        return bool(len(Flickr8k(root, split)))
+    except (OSError, ValueError):
         return False
 
 

@@ -158,7 +158,7 @@ class CityscapesPairs(Dataset):
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """(height, width) of the photograph in each file that can be read, by its name; nothing is decoded."""
+        """(height, width) of the photograph in each file, by its name, nothing decoded; it may yet be resized."""
         found = {}
         for path in self.files:
             with suppress(Exception), Image.open(path) as picture:  # a bad file is refused when its turn comes

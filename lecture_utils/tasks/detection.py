@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from zlib import crc32
 
@@ -54,18 +54,25 @@ def shipped_trunk() -> Trunk:
 
 
 def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "WithProposals":
-    """The same, and in each target the `proposals` of Selective Search, which are computed once and kept on disk."""
+    """The same, and in each target the `proposals` of Selective Search.
+
+    They are searched when the first is asked for, or by `preload`, and kept on disk.
+    """
     plain = detection_data(split, root, size=size)
     transforms, plain.transforms = plain.transforms, None
-    return WithProposals(plain, searched(plain, size=size), transforms)
+    return WithProposals(plain, transforms)
 
 
 class WithProposals(Dataset):
     """Images with targets that hold `proposals` (n, 4) beside `boxes` and `labels`."""
 
-    def __init__(self, dataset: CocoInstances, proposals: Sequence[Tensor], transforms=None):
-        self.dataset, self.proposals, self.transforms = dataset, proposals, transforms
+    def __init__(self, dataset: CocoInstances, transforms=None):
+        self.dataset, self.transforms = dataset, transforms
         self.categories = dataset.categories
+
+    @cached_property
+    def proposals(self) -> list[Tensor]:
+        return searched(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -78,18 +85,19 @@ class WithProposals(Dataset):
 
     def preload(self) -> "WithProposals":
         self.dataset.preload()
+        self.proposals  # noqa: B018 – searched now
         return self
 
 
-def searched(dataset: CocoInstances, *, size: int | None = None) -> list[Tensor]:
-    """Selective Search's proposals (n, 4) for every image of a data set without transforms, read at `size`.
+def searched(dataset: CocoInstances) -> list[Tensor]:
+    """Selective Search's proposals (n, 4) for every image of a data set without transforms, at the size it is read.
 
     They are kept in `proposals_….safetensors` beside the annotations, or in the course's own data folder where nothing
     can be written there, and searched anew when the images are others. A search that was stopped goes on where it was.
     """
-    stem = dataset.annotations.stem.replace("instances", "proposals") + (f"_{size}" if size else "")
+    stem = dataset.annotations.stem.replace("instances", "proposals") + (f"_{dataset.size}" if dataset.size else "")
     beside = dataset.annotations.with_name(f"{stem}.safetensors")
-    wanted = {"images": dataset.ids, **_of_what(dataset, size)}
+    wanted = {"images": dataset.ids, **_of_what(dataset)}
     elsewhere = runtime.data_root() / f"{stem}-{_key(wanted)}.safetensors"
     file = beside if beside.exists() or os.access(beside.parent, os.W_OK) else elsewhere
     if (found := _kept(file, wanted)) is not None:
@@ -104,11 +112,11 @@ def searched(dataset: CocoInstances, *, size: int | None = None) -> list[Tensor]
     return found
 
 
-def _of_what(dataset: CocoInstances, size: int | None) -> dict:
+def _of_what(dataset: CocoInstances) -> dict:
     """What makes proposals those of a data set and a size. The toy city's have been known by its annotations."""
-    if size is None and set(dataset.sizes.values()) == {(DETECTION_SIZE, DETECTION_SIZE)}:
+    if dataset.size is None and set(dataset.sizes.values()) == {(DETECTION_SIZE, DETECTION_SIZE)}:
         return {"annotations": crc32(dataset.annotations.read_bytes()), "enlarge": SEARCH_ENLARGE}
-    return {"photographs": _key(fingerprint(dataset, labels=False)), "size": size, "side": SEARCHED_SIDE}
+    return {"photographs": _key(fingerprint(dataset, labels=False)), "size": dataset.size, "side": SEARCHED_SIDE}
 
 
 def _key(content: object) -> str:

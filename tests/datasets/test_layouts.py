@@ -133,17 +133,26 @@ def test_a_missing_split_is_told_with_those_that_are_there(tmp_path):
 
 
 def test_a_neighbouring_level_is_offered(tmp_path):
-    pair_folder(tmp_path / "download/my pairs", split="train")
+    pair_folder(tmp_path / "city/my pairs", split="train")
     coco_folder(tmp_path / "download/fiftyone/zoo")
     for given, data, meant in (
-        ("download", tasks.segmentation_data, "download/my pairs"),
-        ("download/my pairs/train", tasks.segmentation_data, "download/my pairs"),
+        ("city", tasks.segmentation_data, "city/my pairs"),
+        ("city/my pairs/train", tasks.segmentation_data, "city/my pairs"),
         ("download", tasks.detection_data, "download/fiftyone/zoo"),
         ("download/fiftyone/zoo/annotations", tasks.detection_data, "download/fiftyone/zoo"),
     ):
         with pytest.raises(FileNotFoundError) as raised:
             data("train", tmp_path / given)
         assert str(raised.value).endswith(f"give --root {tmp_path / meant}")
+
+
+def test_data_for_another_task_are_called_so(tmp_path):
+    pair_folder(tmp_path / "a/pairs")
+    coco_folder(tmp_path / "b")
+    with pytest.raises(FileNotFoundError, match=r"That looks like COCO with boxes, which is for detectors\."):
+        tasks.segmentation_data("train", tmp_path / "b")
+    with pytest.raises(FileNotFoundError, match=r"That looks like Cityscapes pairs, which are for segmentation\."):
+        tasks.detection_data("train", tmp_path / "a/pairs")
 
 
 def test_splits_of_a_folder(tmp_path):
@@ -155,5 +164,5 @@ def test_splits_of_a_folder(tmp_path):
     assert layouts.splits(tmp_path / "both", "pairs") == []
     photo(tmp_path / "flickr/Images/a.jpg")
     assert layouts.splits(tmp_path / "flickr", "captions") == []
-    text(tmp_path / "flickr/captions.txt")
-    assert layouts.splits(tmp_path / "flickr", "captions") == ["train", "val", "test"]
+    text(tmp_path / "flickr/captions.txt", "image,caption\n" + "".join(f"{n}.jpg,a car\n" for n in range(9)))
+    assert layouts.splits(tmp_path / "flickr", "captions") == ["train", "val"]

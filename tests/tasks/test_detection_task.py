@@ -54,14 +54,14 @@ def test_proposals_are_searched_once_and_again_when_the_scenes_are_others(city, 
         return selective_search(image, **settings)
 
     monkeypatch.setattr(detection, "selective_search", search)
-    first = tasks.proposal_data("val", city)
-    second = tasks.proposal_data("val", city)
+    first = tasks.proposal_data("val", city).preload()
+    second = tasks.proposal_data("val", city).preload()
     assert len(searches) == 2
     assert all(torch.equal(a, b) for a, b in zip(first.proposals, second.proposals, strict=True))
     expected = {tuple(box) for box in selective_search(photo(first, 0), enlarge=4).tolist()}
     assert {tuple(box) for box in first.proposals[0].tolist()} == expected
     export(city, split="val", scenes=3, size=64, quiet=True)
-    assert len(tasks.proposal_data("val", city)) == 3
+    assert len(tasks.proposal_data("val", city).preload().proposals) == 3
     assert len(searches) == 5
 
 
@@ -72,7 +72,7 @@ def photo(data, index):
 def test_where_nothing_can_be_written_proposals_are_kept_among_the_courses_data(city, tmp_path, monkeypatch):
     monkeypatch.setattr(detection.os, "access", lambda path, mode: False)
     monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "elsewhere"))
-    tasks.proposal_data("val", city)
+    tasks.proposal_data("val", city).preload()
     assert len(list((tmp_path / "elsewhere").glob("proposals_val2017-*.safetensors"))) == 1
     assert not list(city.glob("coco/annotations/*.safetensors"))
 
