@@ -16,6 +16,7 @@ from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTran
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.datasets import DETECTION_SIZE, QUICK_SIZE, LoneNames, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
+from lecture_utils.datasets.pairs import SMALLEST_PHOTO
 from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
 from lecture_utils.runtime import Runtime
@@ -340,7 +341,7 @@ def _pictures(name: str, split: str, root: Path | str | None, size: int | None) 
     """A split of what a model sees; refuses images of a size that it cannot take, or of several sizes."""
     chosen, takes = recipe(name), {"pixels": recipe(name).pixels, "multiple": recipe(name).multiple}
     if size is not None:
-        own_data.require_size(name, require_whole("size", size), **takes)
+        own_data.require_size(name, require_whole("size", size, least=SMALLEST_PHOTO), **takes)
     data = chosen.task.data(split, root, size=size)
     own_data.require_one_size(name, data, root, **takes)
     return data
