@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model by its recipe")
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     train.add_argument("--root", type=Path, help=ROOT)
-    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
+    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side, as they are read")
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)

@@ -83,7 +83,7 @@ def rehearse(
 ) -> None:
     """Take the loss of two items with a copy of the model, so that what does not fit is said before the first step."""
     with batches.keep_random_state(), torch.no_grad():
-        items = [data[index % len(data)] for index in range(min(batch_size, 2))]
+        items = [data[index % len(data)] for index in range(max(1, min(batch_size, 2)))]
         batch = (collate or default_collate)(items)
         try:
             loss(deepcopy(model).cpu().train(), batch)
