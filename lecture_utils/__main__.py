@@ -20,11 +20,32 @@ def main(arguments: list[str] | None = None) -> int:
         with interrupt_when_terminated():
             return options.run(options)
     except (ValueError, OSError, ImportError) as problem:
-        print(f"{options.command}: {problem}", file=sys.stderr)
+        print(f"{options.command}: {plain(problem)}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as problem:
+        if not (sentence := want_of_memory(problem)):
+            raise  # a fault of the course's own: it should be seen
+        print(f"{options.command}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         return 130
+
+
+def plain(problem: Exception) -> str:
+    """A message without the traceback that a process which loads pictures puts around it."""
+    text = str(problem)
+    return text.strip().splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
+
+
+def want_of_memory(problem: RuntimeError | MemoryError) -> str:
+    """A sentence for what torch says, in many ways, where memory is short; "" for any other problem."""
+    text = str(problem)
+    if isinstance(problem, MemoryError) or any(word in text for word in ("out of memory", "allocate memory")):
+        return "out of memory; give a smaller --batch-size, or a smaller --size"
+    if "DataLoader worker" in text:  # a killed process, and full shared memory in a container
+        return "a process that loads pictures was ended, most likely for want of memory; give --workers 0"
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model by its recipe")
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     train.add_argument("--root", type=Path, help=ROOT)
-    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
+    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side, as they are read")
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
@@ -100,7 +121,7 @@ def run_data(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from lecture_utils import recipes, resuming, runtime
+    from lecture_utils import own_data, recipes, resuming, runtime
 
     recipes.recipe(options.name)  # first: the name of the checkpoint is made of it
     if options.ship and (options.root or options.size):
@@ -118,7 +139,8 @@ def run_train(options: argparse.Namespace) -> int:
     if is_first_process():
         recent = history.losses[-20:]
         print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(recent) / len(recent):.3f}")
-        print(f"python -m lecture_utils evaluate {options.name} --checkpoint {checkpoint}")
+        layout = recipes.recipe(options.name).task.layout
+        print(own_data.evaluation(options.name, checkpoint, root=options.root, size=options.size, layout=layout))
     if options.ship:
         ship(options.name, model, history, run)
         if is_first_process():
@@ -147,6 +169,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
     run = runtime.setup(quiet=True)
     model = recipes.load(options.name, options.checkpoint)
+    for line in recipes.doubts(options.name, options.checkpoint, root=options.root, size=options.size):
+        print(f"{options.command}: {line}", file=sys.stderr)
     scenes, scores = recipes.evaluate(
         options.name, model, run, root=options.root, size=options.size, split=options.split
     )

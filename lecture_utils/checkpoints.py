@@ -139,6 +139,17 @@ def ship(name: str, model: nn.Module, card: dict, *, folder: str | os.PathLike |
     return path
 
 
+def settings(path: str | os.PathLike) -> dict:
+    """The settings of the training that wrote a file, from its header alone; empty for any other file, or none."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("metadata", "null"))
+        found = metadata["settings"]
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def halve(model: nn.Module) -> nn.Module:
     """Round a model's parameters to what half precision can hold, as shipped weights are stored; the model itself."""
     for parameter in model.parameters():

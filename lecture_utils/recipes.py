@@ -10,11 +10,13 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
-from lecture_utils import checkpoints, training
+from lecture_utils import checkpoints, own_data, training
 from lecture_utils.arguments import require_whole
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
 from lecture_utils.cityscapes import CLASSES
-from lecture_utils.datasets import QUICK_SIZE, LoneNames
+from lecture_utils.datasets import DETECTION_SIZE, QUICK_SIZE, LoneNames, layouts
+from lecture_utils.datasets.fingerprint import fingerprint
+from lecture_utils.datasets.pairs import SMALLEST_PHOTO
 from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
 from lecture_utils.runtime import Runtime
@@ -66,6 +68,8 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     start: str | None = None  # the shipped model whose weights the training begins with
     take_over: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
+    pixels: int | None = None  # the one side of the square images it takes; None for any
+    multiple: int = 1  # of which both sides must be multiples
 
 
 def patch_recipe(patch: int, *, depth: int) -> Recipe:
@@ -142,10 +146,20 @@ RECIPES = {
     "patch5": patch_recipe(5, depth=1),
     # Slide 14, and slide 15: one class and one box an image, or eight of them, from a vector of 4096 numbers.
     "single_object": Recipe(
-        lambda: SingleObject(city_trunk(), 4096, 1 + len(CATEGORIES)), steps=3000, task=LONE, lr=3e-3, batch_size=16
+        lambda: SingleObject(city_trunk(), 4096, 1 + len(CATEGORIES)),
+        steps=3000,
+        task=LONE,
+        lr=3e-3,
+        batch_size=16,
+        pixels=DETECTION_SIZE,
     ),
     "eight_slots": Recipe(
-        lambda: FixedSlots(city_trunk(), 4096, 1 + len(CATEGORIES), slots=8), 3000, task=SLOTS, lr=3e-3, batch_size=16
+        lambda: FixedSlots(city_trunk(), 4096, 1 + len(CATEGORIES), slots=8),
+        steps=3000,
+        task=SLOTS,
+        lr=3e-3,
+        batch_size=16,
+        pixels=DETECTION_SIZE,
     ),
     "faster_rcnn": Recipe(lambda: FasterRCNN(trunk(), rpn(), head()), steps=3000, task=DETECTION, lr=2e-3),
     # The same trunk and head; the proposals come from Selective Search. For R-CNN each region is an image, so it draws
@@ -158,10 +172,14 @@ RECIPES = {
     "rpn9": proposal_recipe(SIZES, RATIOS),
     # Slides 25, 27, 29 and 30: four captioners. A step of the bottleneck takes less than half of the time
     # that one of attention takes, so it is given more of them.
-    "bottleneck_rnn": Recipe(lambda: BottleneckRNN(**GRID), steps=10000, task=CAPTIONS, lr=1e-3, batch_size=32),
-    "show_attend_tell": Recipe(lambda: ShowAttendTell(**GRID), steps=4000, task=ATTENDING, lr=3e-3, batch_size=32),
+    "bottleneck_rnn": Recipe(
+        lambda: BottleneckRNN(**GRID), steps=10000, task=CAPTIONS, lr=1e-3, batch_size=32, pixels=DETECTION_SIZE
+    ),
+    "show_attend_tell": Recipe(
+        lambda: ShowAttendTell(**GRID), steps=4000, task=ATTENDING, lr=3e-3, batch_size=32, pixels=DETECTION_SIZE
+    ),
     "caption_transformer": Recipe(
-        lambda: CaptionTransformer(**GRID), steps=5000, task=CAPTIONS, lr=1e-3, batch_size=32
+        lambda: CaptionTransformer(**GRID), steps=5000, task=CAPTIONS, lr=1e-3, batch_size=32, pixels=DETECTION_SIZE
     ),
     "only_transformers": Recipe(
         lambda: OnlyTransformers(len(CITY_WORDS), (128, 128), patch=8, encoder_layers=3),
@@ -169,19 +187,27 @@ RECIPES = {
         task=PIXEL_CAPTIONS,
         lr=1e-3,
         batch_size=32,
+        pixels=DETECTION_SIZE,
     ),
     # Slide 32: equal operations, within a percent, about as many parameters, the same steps; each its best rate.
-    "vit": Recipe(vit, steps=800, task=CLASSIFICATION, lr=2e-3, batch_size=64),
+    "vit": Recipe(vit, steps=800, task=CLASSIFICATION, lr=2e-3, batch_size=64, multiple=6),
     "resnet": Recipe(city_resnet, steps=800, task=CLASSIFICATION, lr=1e-2, batch_size=64),
     # Slide 33: no anchors, no suppression. The paper's took 300 passes through 118,000 photographs.
-    "detr": Recipe(detr, steps=12000, task=SETS, lr=1e-3, batch_size=16),
+    "detr": Recipe(detr, steps=12000, task=SETS, lr=1e-3, batch_size=16, multiple=8),
     # Slide 34: hidden patches foretold, then fine-tuned on labels; and the same net on the labels alone. With a
     # twentieth of them, a learning rate of 6e-3 is best for both on validation scenes, of 1e-3, 3e-3, 6e-3 and 1e-2.
     "beit": Recipe(
-        lambda: MaskedImageModel(beit(), VisualTokens(256, 8)), steps=5000, task=MASKED_IMAGES, lr=3e-3, batch_size=32
+        lambda: MaskedImageModel(beit(), VisualTokens(256, 8)),
+        steps=5000,
+        task=MASKED_IMAGES,
+        lr=3e-3,
+        batch_size=32,
+        pixels=QUICK_SIZE,
     ),
-    "beit_segmentation": Recipe(beit_segmenter, steps=700, lr=6e-3, start="beit", take_over=start_from_pretrained),
-    "beit_from_scratch": Recipe(beit_segmenter, steps=700, lr=6e-3),
+    "beit_segmentation": Recipe(
+        beit_segmenter, steps=700, lr=6e-3, start="beit", take_over=start_from_pretrained, pixels=QUICK_SIZE
+    ),
+    "beit_from_scratch": Recipe(beit_segmenter, steps=700, lr=6e-3, pixels=QUICK_SIZE),
     # Slides 37 and 38: four that learn from pictures alone.
     "autoencoder": Recipe(
         lambda: AutoEncoder(latent=32, size=PORTRAIT_SIZE, widths=(8, 16, 32)),
@@ -189,6 +215,7 @@ RECIPES = {
         task=DRAWN_AGAIN,
         lr=3e-3,
         batch_size=64,
+        pixels=PORTRAIT_SIZE,
     ),
     "vae": Recipe(
         lambda: VAE(latent=32, size=PORTRAIT_SIZE, widths=(12, 24, 48)),
@@ -196,6 +223,7 @@ RECIPES = {
         task=VARIATIONAL,
         lr=3e-3,
         batch_size=64,
+        pixels=PORTRAIT_SIZE,
     ),
     "gan": Recipe(
         lambda: GAN(latent=64, size=PORTRAIT_SIZE, judge=(24, 48, 96)),
@@ -204,8 +232,16 @@ RECIPES = {
         lr=2e-3,
         batch_size=64,
         betas=(0.5, 0.99),
+        pixels=PORTRAIT_SIZE,
     ),
-    "diffusion": Recipe(lambda: Diffusion(size=PORTRAIT_SIZE), steps=25000, task=DENOISING, lr=3e-3, batch_size=128),
+    "diffusion": Recipe(
+        lambda: Diffusion(size=PORTRAIT_SIZE),
+        steps=25000,
+        task=DENOISING,
+        lr=3e-3,
+        batch_size=128,
+        pixels=PORTRAIT_SIZE,
+    ),
 }
 
 
@@ -219,12 +255,13 @@ def recipe(name: str) -> Recipe:
 def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
     """A model with its trained weights, the shipped ones or those of a `checkpoint` that `train` wrote.
 
-    Ready to predict: in evaluation mode, float32, on the CPU.
+    Ready to predict: in evaluation mode, float32, on the CPU. Raises `ValueError` for a checkpoint of another recipe.
     """
     model = recipe(name).build()
     if checkpoint is None:
         return checkpoints.load_weights(model, name).eval()
-    tensors, _ = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
+    tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
+    own_data.require_recipe(name, checkpoint, metadata)
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
     return model.eval()
@@ -242,8 +279,9 @@ def train(
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
 
     With `share`, it learns from the first items of the training set only, as many as this share of them; what needs no
-    labels, as a vocabulary of patches, is prepared on all. A checkpoint of another recipe, root, size or share, or of a
-    training that began with other shipped weights, is refused.
+    labels, as a vocabulary of patches, is prepared on all. A checkpoint of another recipe, root, size or share, of data
+    that changed since, or of a training that began with other shipped weights, is refused. Images that the model cannot
+    take are refused before the first step (`ValueError`).
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: got {share!r}, expected a share of the training set, above 0 and at most 1")
@@ -254,20 +292,27 @@ def train(
         chosen.take_over(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
     training.require_settings(**(own | changes))  # before the data is read or made
-    data = _pictures(task, "train", root, size).preload()
+    data = _pictures(name, "train", root, size)
+    seen = fingerprint(data) if root else None  # the toy city is the same on every machine, if not to the last bit
+    if not changes.get("restart"):
+        own_data.require_same(changes.get("checkpoint"), root, seen)
+    data.preload()
     if task.prepare:
         task.prepare(model, data)
     if share < 1:
         data = Subset(data, range(max(1, round(share * len(data)))))
     about = {
         "recipe": name,
-        "root": str(Path(root).resolve()) if root else None,
+        "root": own_data.place(root),
+        "data": seen,
         "size": size,
         "share": float(share),
         "start": checkpoints.fingerprint(chosen.start) if chosen.start else None,
     }
     settings = {"run": run, "collate": task.collate, "about": about} | own | changes
-    return model, training.fit(model, data, loss=task.loss(data), **settings)
+    loss = task.loss(data)
+    own_data.rehearse(name, model, data, loss, collate=task.collate, batch_size=settings["batch_size"])
+    return model, training.fit(model, data, loss=loss, **settings)
 
 
 def evaluate(
@@ -280,13 +325,29 @@ def evaluate(
     split: str = "test",
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
+    data = _pictures(name, split, root, size)
+    return len(data), recipe(name).task.score(model, data, run)
+
+
+def doubts(name: str, checkpoint: Path | str | None, *, root: Path | str | None, size: int | None) -> list[str]:
+    """What tells that a checkpoint is scored on other data than it learned from, a line each; see `own_data.doubts`."""
     task = recipe(name).task
-    data = _pictures(task, split, root, size)
-    return len(data), task.score(model, data, run)
+
+    def files() -> dict[str, str] | None:
+        held = "train" in layouts.splits(root, task.layout) if task.layout else False
+        return fingerprint(task.data("train", root, size=size)) if held else None
+
+    return own_data.doubts(name, checkpoint, root=root, size=size, files=files)
 
 
-def _pictures(task: Task, split: str, root: Path | str | None, size: int | None) -> Dataset:
-    return task.data(split, root, size=None if size is None else require_whole("size", size, most=MOST_PIXELS))
+def _pictures(name: str, split: str, root: Path | str | None, size: int | None) -> Dataset:
+    """A split of what a model sees; refuses images of a size that it cannot take, or of several sizes."""
+    chosen, takes = recipe(name), {"pixels": recipe(name).pixels, "multiple": recipe(name).multiple}
+    if size is not None:
+        own_data.require_size(name, require_whole("size", size, least=SMALLEST_PHOTO, most=MOST_PIXELS), **takes)
+    data = chosen.task.data(split, root, size=size)
+    own_data.require_one_size(name, data, root, **takes)
+    return data
 
 
 def metrics(scores: dict) -> dict[str, float]:

@@ -112,7 +112,7 @@ def test_what_train_wrote_can_be_evaluated(pairs, tmp_path, capsys, monkeypatch)
     assert main(["evaluate", "pixel", "--root", str(pairs), "--split", "train", "--checkpoint", written]) == 0
     assert "pixel on 10 unseen scenes" in capsys.readouterr().out
     assert main(["evaluate", "unet", "--root", str(pairs), "--checkpoint", written]) == 2
-    assert "does not fit this UNet" in capsys.readouterr().err
+    assert "runs/pixel.safetensors is of pixel, expected one of unet" in capsys.readouterr().err
 
 
 def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeypatch):
@@ -152,8 +152,8 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["train", "unet", "--checkpoint", "x", "--ship"], "--ship: expected no --checkpoint"),
         (["study", "depth"], "name: got 'depth', expected one of bottleneck"),
-        (["train", "pixel", "--size", "-4"], "size: got -4, expected a whole number of at least 1"),
-        (["evaluate", "vit", "--size", "0"], "size: got 0, expected a whole number of at least 1"),
+        (["train", "pixel", "--size", "-4"], "size: got -4, expected a whole number of at least 8"),
+        (["evaluate", "vit", "--size", "0"], "size: got 0, expected a whole number of at least 8"),
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),
         (["data", "--out", "x", "--scenes", "3", "--size", "9"], "size: got 9, expected"),
         (["data", "--out", "x", "--scenes", "3", "--split", "dev"], "split: got 'dev', expected one of"),

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
+from lecture_utils.datasets.memory import Kept
+from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, resizing, to_tensor
 
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
 _BOX_KEYS = ("id", "image_id", "category_id", "bbox")
@@ -40,7 +41,7 @@ class CocoInstances(Dataset):
     `transforms(image, target)` from torchvision's v2 moves image, boxes and masks together.
     A bad image or annotation raises ValueError or FileNotFoundError naming it when its turn comes; on_error="skip"
     reads everything at once and leaves the bad images out with one warning. Nothing is kept in memory, unless
-    `preload()` asks for it.
+    `preload()` asks for it. With `size`, one number or (height, width), items are resized as they are read.
     """
 
     def __init__(
@@ -51,17 +52,19 @@ class CocoInstances(Dataset):
         transforms: Callable | None = None,
         on_error: str = "raise",
         masks: bool = True,
+        size: int | tuple[int, int] | None = None,
     ) -> None:
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
+        self.size, self.resize = size, resizing(size)
         self.masks = masks
         keys = _INSTANCE_KEYS if masks else _BOX_KEYS
         self._coco = _index(self.images, self.annotations, keys, extra={"categories": ("id", "name")})
         self.categories, self._label_of = _labels(self._coco, self.annotations)
         self.ids = sorted(self._coco.imgs)
-        self._kept: dict[int, tuple[tv_tensors.Image, dict]] = {}
+        self._kept = Kept()  # (image, target) by image id
         if on_error == "skip":
             self.ids = keep_readable(self.ids, self._read, source=self.annotations)
 
@@ -73,9 +76,20 @@ class CocoInstances(Dataset):
         image, target = self._copy(number) if number in self._kept else self._read(number)
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
+    @property
+    def sources(self) -> tuple[list[Path], list[Path]]:
+        """The annotation file, and the photographs."""
+        return [self.annotations], [self.images / self._coco.imgs[number]["file_name"] for number in self.ids]
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """(height, width) of each photograph as the annotations have it, by its name; it may yet be resized."""
+        records = (self._coco.imgs[number] for number in self.ids)
+        return {record["file_name"]: (record["height"], record["width"]) for record in records}
+
     def preload(self) -> "CocoInstances":
-        """Decode every image now and keep it, for data sets that fit into memory; return the data set itself."""
-        self._kept = {number: self._read(number) for number in self.ids}
+        """Decode every image now and keep it, as many as fit (see `Kept`); return the data set itself."""
+        self._kept.fill(self.ids, self._read, about=self.images.name)
         return self
 
     def _copy(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
@@ -87,7 +101,7 @@ class CocoInstances(Dataset):
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
         image = _photo(self.images, self._coco.imgs[image_id])
         try:
-            return image, self._target(image_id, tuple(image.shape[-2:]))
+            return self.resize(image, self._target(image_id, tuple(image.shape[-2:])))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.annotations}: image {image_id}: {error}") from error
 
@@ -111,7 +125,7 @@ class CocoCaptions(Dataset):
     """Photographs with the sentences written about them, from a folder and a `captions_*.json`.
 
     Items: `tv_tensors.Image` (3, H, W) uint8 and a list of str (empty where an image has no caption), in the order
-    of the image ids. Transforms, errors and `on_error` are those of `CocoInstances`.
+    of the image ids. Transforms, `size`, errors and `on_error` are those of `CocoInstances`.
     """
 
     def __init__(
@@ -121,11 +135,13 @@ class CocoCaptions(Dataset):
         *,
         transforms: Callable | None = None,
         on_error: str = "raise",
+        size: int | tuple[int, int] | None = None,
     ) -> None:
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
+        self.resize = resizing(size)
         self._coco = _index(self.images, self.annotations, _CAPTION_KEYS)
         self.ids = sorted(self._coco.imgs)
         if on_error == "skip":
@@ -138,13 +154,18 @@ class CocoCaptions(Dataset):
         image, captions = self._read(self.ids[index])
         return (image, captions) if self.transforms is None else self.transforms(image, captions)
 
+    @property
+    def sources(self) -> tuple[list[Path], list[Path]]:
+        """The annotation file, and the photographs."""
+        return [self.annotations], [self.images / self._coco.imgs[number]["file_name"] for number in self.ids]
+
     def captions(self, index: int) -> list[str]:
         """The sentences alone, without decoding the photograph."""
         return [found["caption"] for found in self._coco.imgToAnns[self.ids[index]]]
 
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, list[str]]:
         captions = [found["caption"] for found in self._coco.imgToAnns[image_id]]
-        return _photo(self.images, self._coco.imgs[image_id]), captions
+        return self.resize(_photo(self.images, self._coco.imgs[image_id]), captions)
 
 
 def _index(images: Path, annotations: Path, keys: Sequence[str], extra: dict | None = None) -> COCO:

@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, to_tensor
+from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, resizing, to_tensor
 
 HEADER = ["image", "caption"]
 SPLITS = {"train": range(2, 10), "val": range(1, 2), "test": range(1)}  # tenths
@@ -24,16 +24,24 @@ class Flickr8k(Dataset):
 
     The folder names no splits: eight tenths of the photographs are "train", one "val" and one "test", by a checksum of
     the file name, so a photograph and all its sentences are always in the same one. Raises FileNotFoundError or
-    ValueError that names the file; on_error="skip" leaves out bad photographs with one warning.
+    ValueError that names the file; on_error="skip" leaves out bad photographs with one warning. With `size`, one number
+    or (height, width), photographs are resized as they are read.
     """
 
     def __init__(
-        self, root: Path | str, split: str, *, transforms: Callable | None = None, on_error: str = "raise"
+        self,
+        root: Path | str,
+        split: str,
+        *,
+        transforms: Callable | None = None,
+        on_error: str = "raise",
+        size: int | tuple[int, int] | None = None,
     ) -> None:
         check_on_error(on_error)
         if split not in SPLITS:
             raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
         self.root, self.split, self.transforms = Path(root), split, transforms
+        self.resize = resizing(size)
         if not (self.root / "Images").is_dir():
             raise FileNotFoundError(
                 f"{self.root / 'Images'}: no such folder; expected Flickr8k's Images and captions.txt"
@@ -56,13 +64,19 @@ class Flickr8k(Dataset):
         image, captions = self._read(self.names[index])
         return (image, captions) if self.transforms is None else self.transforms(image, captions)
 
+    @property
+    def sources(self) -> tuple[list[Path], list[Path]]:
+        """The file of the sentences, and the photographs."""
+        return [self.root / "captions.txt"], [self.root / "Images" / name for name in self.names]
+
     def captions(self, index: int) -> list[str]:
         """The sentences alone, without decoding the photograph."""
         return list(self._captions[self.names[index]])
 
     def _read(self, name: str) -> tuple[tv_tensors.Image, list[str]]:
         picture = decode(self.root / "Images" / name)
-        return tv_tensors.Image(to_tensor(np.asarray(picture.convert("RGB")))), list(self._captions[name])
+        image = tv_tensors.Image(to_tensor(np.asarray(picture.convert("RGB"))))
+        return self.resize(image, list(self._captions[name]))
 
 
 def read_captions(file: Path) -> dict[str, list[str]]:

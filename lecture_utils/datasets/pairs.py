@@ -7,6 +7,7 @@ a mask holds thousands of them; the label of a pixel is the class whose official
 import functools
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from torchvision.transforms.v2 import functional as F
 
 from lecture_utils.arguments import pair
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE
+from lecture_utils.datasets.memory import Kept
 from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
 
 KAGGLE_SLUG = "cityscapes-image-pairs"
@@ -116,9 +118,10 @@ class CityscapesPairs(Dataset):
     numbers N; `transforms(image, mask)` from torchvision's v2 moves both (when it pads, give it
     `fill={tv_tensors.Mask: IGNORE_INDEX}`). size: (height, width), or one number for a square, of the items.
 
-    Files are decoded once, on first use, and kept as uint8; `preload()` decodes all at once, best done before a
-    `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes; on_error="skip" reads
-    every file at once and leaves the bad ones out with one warning. Raises FileNotFoundError for a missing folder.
+    Files are decoded once, on first use, and kept as uint8, as many as fit (see `Kept`); `preload()` decodes all at
+    once, best done before a `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes;
+    on_error="skip" reads every file at once and leaves the bad ones out with one warning. Raises FileNotFoundError for
+    a missing folder.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class CityscapesPairs(Dataset):
         self.transforms = transforms
         self.size = None if size is None else pair("size", size, least=1)
         self.files = list_pictures(self.folder)
-        self._decoded: dict[Path, tuple[Tensor, Tensor]] = {}
+        self._decoded = Kept()  # (photo, labels) by file
         if on_error == "skip":
             self.files = keep_readable(self.files, self._pair, source=self.folder)
 
@@ -148,15 +151,28 @@ class CityscapesPairs(Dataset):
         image, mask = tv_tensors.Image(photo.clone()), tv_tensors.Mask(labels.clone())
         return (image, mask) if self.transforms is None else self.transforms(image, mask)
 
+    @property
+    def sources(self) -> tuple[list[Path], list[Path]]:
+        """The files, which hold the labels too."""
+        return self.files, []
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """(height, width) of the photograph in each file, by its name, nothing decoded; it may yet be resized."""
+        found = {}
+        for path in self.files:
+            with suppress(Exception), Image.open(path) as picture:  # a bad file is refused when its turn comes
+                found[path.name] = picture.height, picture.width // 2
+        return found
+
     def preload(self) -> "CityscapesPairs":
         """Decode every file now, in threads, with a progress bar; return the data set itself."""
         keep_readable(self.files, self._pair, source=self.folder, on_error="raise")
         return self
 
     def _pair(self, path: Path) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
-        if path not in self._decoded:
-            self._decoded[path] = _resize(*read_pair(path), self.size)
-        return self._decoded[path]
+        found = self._decoded.get(path)
+        return self._decoded.keep(path, _resize(*read_pair(path), self.size)) if found is None else found
 
 
 def read_pair(path: Path | str) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:

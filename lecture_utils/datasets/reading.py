@@ -11,8 +11,10 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import v2
 from tqdm import tqdm
 
+from lecture_utils.arguments import pair
 from lecture_utils.toycity.export import COMMAND
 
 Item = TypeVar("Item")
@@ -39,6 +41,11 @@ def decode(path: Path) -> Image.Image:
 def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
     """Copy pixels (H, W, 3) into a contiguous tensor (3, H, W), uint8 both."""
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def resizing(size: int | tuple[int, int] | None) -> Callable:
+    """What resizes an image and, along with it, its boxes and masks; None leaves everything as it is."""
+    return v2.Identity() if size is None else v2.Resize(pair("size", size, least=1))
 
 
 def make_command(out: Path | str, split: str) -> str:

@@ -65,17 +65,19 @@ def toy_city(
     return root
 
 
-def city_instances(split: str, *, masks: bool = False, transforms: Callable | None = None) -> CocoInstances:
+def city_instances(
+    split: str, *, masks: bool = False, transforms: Callable | None = None, size: int | None = None
+) -> CocoInstances:
     """The objects of the toy city at 128 × 128 pixels, "train" (4,000 scenes), "val" (200) or "test" (500).
 
     Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances`.
     """
-    return CocoInstances(*_city_coco(split, "instances"), masks=masks, transforms=transforms)
+    return CocoInstances(*_city_coco(split, "instances"), masks=masks, transforms=transforms, size=size)
 
 
-def city_captions(split: str, *, transforms: Callable | None = None) -> CocoCaptions:
+def city_captions(split: str, *, transforms: Callable | None = None, size: int | None = None) -> CocoCaptions:
     """The same scenes with the five sentences about each. Items are those of `CocoCaptions`."""
-    return CocoCaptions(*_city_coco(split, "captions"), transforms=transforms)
+    return CocoCaptions(*_city_coco(split, "captions"), transforms=transforms, size=size)
 
 
 def _city_coco(split: str, what: str) -> tuple[Path, Path]:

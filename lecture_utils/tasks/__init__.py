@@ -7,6 +7,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lecture_utils.datasets import DETECTION_SCENES, DETECTION_SIZE, QUICK_SCENES, QUICK_SIZE
+from lecture_utils.datasets.layouts import CAPTIONS as CAPTION_FILES
+from lecture_utils.datasets.layouts import INSTANCES, PAIRS
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.caption_scores import pointing, score_captions
 from lecture_utils.tasks.captioning import (
@@ -82,16 +84,18 @@ class Task:
     about: str  # the data, in words for the cards
     collate: Callable[[list], object] | None = None
     prepare: Callable[[nn.Module, Dataset], None] | None = None  # what a new model needs of its data beforehand
+    layout: str | None = None  # how a `root` is laid out (`datasets.layouts`); None for what is painted, not read
 
 
-PAIRS = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, read from their JPEG pairs"
+QUICK = f"{QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, read from their JPEG pairs"
 COCO = f"{DETECTION_SCENES['train']:,} training scenes at {DETECTION_SIZE} × {DETECTION_SIZE}, read in COCO's layout"
 
 SEGMENTATION = Task(
     segmentation_data,
     balanced_loss,
     score_segmentation,
-    about=f"toy city, quick: {PAIRS}",
+    about=f"toy city, quick: {QUICK}",
+    layout=PAIRS,
 )
 DETECTION = Task(
     detection_data,
@@ -99,6 +103,7 @@ DETECTION = Task(
     score_detection,
     about=f"toy city: {COCO}",
     collate=collate,
+    layout=INSTANCES,
 )
 SEARCHED = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
 PROPOSALS = replace(DETECTION, score=score_proposals)
@@ -115,6 +120,7 @@ CAPTIONS = Task(
     score_captions,
     about=f"toy city: {COCO}, five captions each",
     collate=collate_captions,
+    layout=CAPTION_FILES,
 )
 ATTENDING = replace(CAPTIONS, loss=attending_loss)
 PIXEL_CAPTIONS = replace(CAPTIONS, data=caption_pixels)  # no CNN: the captioner sees the image itself
@@ -140,6 +146,7 @@ MASKED_IMAGES = Task(
     score_masked,
     about=f"toy city: {PICTURES:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, without their labels",
     prepare=learn_codebook,
+    layout=PAIRS,
 )
 SETS = Task(
     gridded_data,
@@ -147,5 +154,6 @@ SETS = Task(
     score_sets,
     about=f"toy city: {COCO}, as features of faster_rcnn's trunk, and their mirror images",
     collate=collate,
+    layout=INSTANCES,
 )
 SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)

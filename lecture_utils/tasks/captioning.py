@@ -21,6 +21,8 @@ from lecture_utils.captioning.encoder import TrunkGrid, resnet_grid
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import PAD, Vocabulary, pad
 from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_captions
+from lecture_utils.datasets.layouts import CAPTIONS, coco_files, folder, is_flickr8k
+from lecture_utils.datasets.memory import Kept
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
@@ -43,39 +45,44 @@ def grid_encoder(name: str = "city") -> nn.Module:
 def caption_pictures(split: str, root: Path | str | None = None, *, size: int | None = None):
     """Photographs and sentences: the toy city, or `root` in COCO's or Flickr8k's layout, resized to `size`."""
     if root is None:
-        return city_captions(split, transforms=photo_transforms(size=size))
-    transforms = photo_transforms(size=size or DETECTION_SIZE)  # photographs have all sizes, batches have one
-    if (Path(root) / "captions.txt").exists() or (Path(root) / "Images").is_dir():
-        return Flickr8k(root, split, transforms=transforms)
-    coco = Path(root) / "coco" if (Path(root) / "coco").is_dir() else Path(root)
-    return CocoCaptions(coco / f"{split}2017", coco / f"annotations/captions_{split}2017.json", transforms=transforms)
+        return city_captions(split, transforms=photo_transforms(), size=size)
+    how = {"transforms": photo_transforms(), "size": size or DETECTION_SIZE}  # photographs have all sizes, batches one
+    if is_flickr8k(folder(root)):
+        return Flickr8k(root, split, **how)
+    return CocoCaptions(*coco_files(root, split, CAPTIONS), **how)
 
 
 class Captioned(Dataset):
     """Items for a captioner: its index, what the captioner looks at, and the numbers of its captions.
 
-    `encoder` turns images into grids, once each, which are kept in half precision; None leaves the images as they are.
+    `encoder` turns images into grids, once each, which are kept in half precision, as many as fit into memory (see
+    `Kept`); None leaves the images as they are.
     """
 
     def __init__(self, pictures, encoder: nn.Module | None, vocabulary: Vocabulary, *, split: str | None = None):
         self.pictures, self.encoder, self.vocabulary, self.split = pictures, encoder, vocabulary, split
-        self._grids: Tensor | None = None
+        self._kept = Kept()  # grids by index
         self._truths: dict[int, tuple[toycity.Scene, toycity.Picture]] = {}
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, list[list[int]]]:
-        self.preload()
+        if index not in self._kept and not self._kept.full:
+            self.preload()
+        z = self._kept[index] if index in self._kept else self.grids([index])[0].half()
         captions = self.pictures.captions(index) or [""]
-        return index, self._grids[index].float(), [self.vocabulary.encode(caption) for caption in captions]
+        return index, z.float(), [self.vocabulary.encode(caption) for caption in captions]
 
     def preload(self) -> "Captioned":
-        """Encode every picture now; return the data set itself."""
-        if self._grids is None:
-            first = range(0, len(self), 32)
-            bar = tqdm(first, desc="encoding", unit="batch", disable=len(first) < 40)
-            self._grids = torch.cat([self.grids(range(i, min(i + 32, len(self)))).half() for i in bar])
+        """Encode every picture now, as many as fit into memory; return the data set itself."""
+        batches = [range(first, min(first + 32, len(self))) for first in range(0, len(self), 32)]
+        batches = [batch for batch in batches if not all(index in self._kept for index in batch)]
+        for batch in tqdm(batches, desc="encoding", unit="batch", disable=len(batches) < 40):
+            if self._kept.full:
+                break
+            for index, z in zip(batch, self.grids(batch).half(), strict=True):
+                self._kept.keep(index, z.clone())
         return self
 
     @torch.no_grad()
@@ -123,12 +130,38 @@ def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[
 def captioning_loss(dataset: Dataset) -> Callable:
     """Cross-entropy of the next words; for `training.fit`."""
 
+    check = _length_check(dataset)
+
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        check(model)
         _, z, captions = batch
         logits, _ = model(z, captions[:, :-1])
         return caption_loss(logits, captions)
 
     return loss
+
+
+def _length_check(dataset: Dataset) -> Callable[[nn.Module], None]:
+    """What refuses, before a model's first step, sentences longer than the model has positions for."""
+    data, checked = getattr(dataset, "dataset", dataset), []  # also where it is a `Subset`
+
+    def check(model: nn.Module) -> None:
+        most = getattr(getattr(model, "module", model), "longest", None)
+        if most is None or checked or not isinstance(data, Captioned):
+            return
+        checked.append(True)
+        sentences = [sentence for index in range(len(data)) for sentence in data.pictures.captions(index)]
+        words = [len(data.vocabulary.encode(sentence)) - 2 for sentence in sentences]  # without start and end
+        long = sum(number >= most for number in words)  # what the model reads has the start, and no end
+        if long:
+            worst = sentences[words.index(max(words))]
+            raise ValueError(
+                f"captions: {data.pictures.sources[0][0]}: {long} of {len(words)} sentences are longer than "
+                f"{most - 1} words, the most that longest={most} of this model allows; the longest has {max(words)} "
+                f"({worst[:40]!r} …): shorten them, or leave them out"
+            )
+
+    return check
 
 
 def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Callable:

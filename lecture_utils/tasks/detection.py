@@ -1,8 +1,10 @@
 """Object detection in the city: scenes with boxes, the detectors' own losses, COCO's average precision."""
 
+import json
 import os
-from collections.abc import Sequence
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from zlib import crc32
 
@@ -11,10 +13,13 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as transforms_of
 from tqdm import tqdm
 
 from lecture_utils import checkpoints, runtime, training
-from lecture_utils.datasets import CocoInstances, city_instances
+from lecture_utils.datasets import DETECTION_SIZE, CocoInstances, city_instances
+from lecture_utils.datasets.fingerprint import fingerprint
+from lecture_utils.datasets.layouts import INSTANCES, coco_files
 from lecture_utils.detection.scores import CocoScores, Recall
 from lecture_utils.detection.selective_search import selective_search
 from lecture_utils.detection.trunk import Trunk
@@ -23,7 +28,9 @@ from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.toycity.export import CATEGORIES
 
 WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
-SEARCH_ENLARGE = 2  # Selective Search takes no region below about a hundred pixels
+SEARCH_ENLARGE = 2  # Selective Search takes no region below about a hundred pixels, …
+SEARCHED_SIDE = SEARCH_ENLARGE * DETECTION_SIZE  # … and minutes for a photograph of a phone: so large it searches all
+PART = 32  # images whose proposals are kept together while others are still searched
 NUMBERS = (10, 50, 100, 300)
 
 
@@ -32,12 +39,10 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
 
     `root` may also be a folder that holds the layout in `coco/`, as those do that `data` writes.
     """
-    transforms = photo_transforms(train=split == "train", size=size)
+    how = {"transforms": photo_transforms(train=split == "train"), "size": size}
     if root is None:
-        return city_instances(split, transforms=transforms)
-    coco = Path(root) / "coco" if (Path(root) / "coco").is_dir() else Path(root)
-    annotations = coco / f"annotations/instances_{split}2017.json"
-    data = CocoInstances(coco / f"{split}2017", annotations, masks=False, transforms=transforms)
+        return city_instances(split, **how)
+    data = CocoInstances(*coco_files(root, split, INSTANCES), masks=False, **how)
     if data.categories != ("background", *CATEGORIES):
         raise ValueError(f"root: got the categories {data.categories[1:]}, expected the detectors' {CATEGORIES}")
     return data
@@ -49,18 +54,25 @@ def shipped_trunk() -> Trunk:
 
 
 def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "WithProposals":
-    """The same, and in each target the `proposals` of Selective Search, which are computed once and kept on disk."""
-    plain = detection_data(split, root)
-    transforms, plain.transforms = photo_transforms(train=split == "train", size=size), None
-    return WithProposals(plain, searched(plain), transforms)
+    """The same, and in each target the `proposals` of Selective Search.
+
+    They are searched when the first is asked for, or by `preload`, and kept on disk.
+    """
+    plain = detection_data(split, root, size=size)
+    transforms, plain.transforms = plain.transforms, None
+    return WithProposals(plain, transforms)
 
 
 class WithProposals(Dataset):
     """Images with targets that hold `proposals` (n, 4) beside `boxes` and `labels`."""
 
-    def __init__(self, dataset: CocoInstances, proposals: Sequence[Tensor], transforms=None):
-        self.dataset, self.proposals, self.transforms = dataset, proposals, transforms
+    def __init__(self, dataset: CocoInstances, transforms=None):
+        self.dataset, self.transforms = dataset, transforms
         self.categories = dataset.categories
+
+    @cached_property
+    def proposals(self) -> list[Tensor]:
+        return searched(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -73,29 +85,47 @@ class WithProposals(Dataset):
 
     def preload(self) -> "WithProposals":
         self.dataset.preload()
+        self.proposals  # noqa: B018 – searched now
         return self
 
 
 def searched(dataset: CocoInstances) -> list[Tensor]:
-    """Selective Search's proposals (n, 4) for every image of a data set without transforms.
+    """Selective Search's proposals (n, 4) for every image of a data set without transforms, at the size it is read.
 
     They are kept in `proposals_….safetensors` beside the annotations, or in the course's own data folder where nothing
-    can be written there, and searched anew when the annotations are others.
+    can be written there, and searched anew when the images are others. A search that was stopped goes on where it was.
     """
-    beside = dataset.annotations.with_name(dataset.annotations.stem.replace("instances", "proposals") + ".safetensors")
-    content = crc32(dataset.annotations.read_bytes())
-    wanted = {"annotations": content, "images": dataset.ids, "enlarge": SEARCH_ENLARGE}
-    elsewhere = runtime.data_root() / f"{beside.stem}-{content:08x}.safetensors"
+    stem = dataset.annotations.stem.replace("instances", "proposals") + (f"_{dataset.size}" if dataset.size else "")
+    beside = dataset.annotations.with_name(f"{stem}.safetensors")
+    wanted = {"images": dataset.ids, **_of_what(dataset)}
+    elsewhere = runtime.data_root() / f"{stem}-{_key(wanted)}.safetensors"
     file = beside if beside.exists() or os.access(beside.parent, os.W_OK) else elsewhere
     if (found := _kept(file, wanted)) is not None:
         return found
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
         if (found := _kept(file, wanted)) is None:  # nor has another process made it meanwhile
-            found = _search_all(dataset)
-            counts = torch.tensor([len(boxes) for boxes in found])
-            checkpoints.save(file, {"boxes": torch.cat(found), "counts": counts}, wanted)
+            parts = file.with_suffix(".parts")
+            found = _search_all(dataset, parts, _key(wanted))
+            _keep(file, found, wanted)
+            shutil.rmtree(parts, ignore_errors=True)
     return found
+
+
+def _of_what(dataset: CocoInstances) -> dict:
+    """What makes proposals those of a data set and a size. The toy city's have been known by its annotations."""
+    if dataset.size is None and set(dataset.sizes.values()) == {(DETECTION_SIZE, DETECTION_SIZE)}:
+        return {"annotations": crc32(dataset.annotations.read_bytes()), "enlarge": SEARCH_ENLARGE}
+    return {"photographs": _key(fingerprint(dataset, labels=False)), "size": dataset.size, "side": SEARCHED_SIDE}
+
+
+def _key(content: object) -> str:
+    return f"{crc32(json.dumps(content).encode()):08x}"
+
+
+def _keep(file: Path, boxes: list[Tensor], made_for: dict) -> None:
+    counts = torch.tensor([len(some) for some in boxes])
+    checkpoints.save(file, {"boxes": torch.cat(boxes), "counts": counts}, made_for)
 
 
 def _kept(file: Path, wanted: dict) -> list[Tensor] | None:
@@ -106,14 +136,39 @@ def _kept(file: Path, wanted: dict) -> list[Tensor] | None:
     return list(tensors["boxes"].split(tensors["counts"].tolist())) if made_for == wanted else None
 
 
-def _search_all(dataset: CocoInstances) -> list[Tensor]:
-    def search(index: int) -> Tensor:
-        image, _ = dataset[index]
-        boxes = selective_search(image.permute(1, 2, 0).numpy(), enlarge=SEARCH_ENLARGE)
-        return torch.unique(boxes, dim=0)  # sorted: OpenCV's order is random, and a training must be repeatable
+def _search_all(dataset: CocoInstances, parts: Path, key: str) -> list[Tensor]:
+    """Search image after image, and keep every `PART` of them in a file below `parts`."""
+    starts = range(0, len(dataset), PART)
+    found = {start: _kept(parts / f"{start:07}.safetensors", {"of": key, "start": start}) for start in starts}
+    found = {start: boxes for start, boxes in found.items() if boxes is not None}
+    done = sum(map(len, found.values()))
+    bar = tqdm(total=len(dataset), initial=done, desc="Selective Search", unit="image")
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV works without Python's lock
+        for start in [start for start in starts if start not in found]:
+            images = range(start, min(start + PART, len(dataset)))
+            found[start] = []
+            for boxes in pool.map(lambda index: search(dataset[index][0]), images):
+                found[start].append(boxes)
+                bar.update()
+            _keep(parts / f"{start:07}.safetensors", found[start], {"of": key, "start": start})
+    return [boxes for start in starts for boxes in found[start]]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV works without Python's lock
-        return list(tqdm(pool.map(search, range(len(dataset))), total=len(dataset), desc="Selective Search"))
+
+def search(image: Tensor) -> Tensor:
+    """Selective Search's proposals (n, 4) in an image (3, h, w) of bytes, sorted.
+
+    It looks at about `SEARCHED_SIDE` pixels, as it does in the toy city: smaller images are enlarged, larger ones
+    reduced, because the time it takes grows faster than the pixels.
+    """
+    height, width = image.shape[1:]
+    scale = SEARCHED_SIDE / max(height, width)
+    if scale < 1:
+        reduced = [max(8, round(side * scale)) for side in (height, width)]
+        image = transforms_of.resize(image, reduced, antialias=True)
+    boxes = selective_search(image.permute(1, 2, 0).numpy(), enlarge=max(1, round(scale)))
+    if scale < 1:
+        boxes = boxes * torch.tensor([width / image.shape[2], height / image.shape[1]] * 2)
+    return torch.unique(boxes, dim=0)  # sorted: OpenCV's order is random, and a training must be repeatable
 
 
 def collate(items: list[tuple[Tensor, dict]]) -> tuple[Tensor, list[dict]]:

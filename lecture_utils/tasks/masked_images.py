@@ -12,6 +12,7 @@ from torchmetrics.aggregation import CatMetric
 
 from lecture_utils import runtime, training
 from lecture_utils.datasets import QUICK_SIZE, CityscapesPairs, toy_city
+from lecture_utils.datasets.layouts import pairs_root
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.transformers.beit import MaskedImageModel, masked_token_loss
@@ -52,8 +53,8 @@ def masked_data(split: str, root: Path | str | None = None, *, size: int | None 
 
     To learn from there are 8,000 of its scenes, to be scored on the quick set's. They are resized to 96 × 96.
     """
-    if root is None:
-        root = pictures_root() if split == "train" else toy_city()
+    city = pictures_root if split == "train" else toy_city
+    root = city() if root is None else pairs_root(root, split)
     transforms = photo_transforms(train=split == "train")
     return MaskedPictures(
         CityscapesPairs(root, split, transforms=transforms, size=size or QUICK_SIZE), fixed=split != "train"
@@ -84,8 +85,14 @@ def codebook(
     for index in range(len(data)):
         (all_,) = cut(data[index][0][None], patch)
         drawn.append(all_[torch.randperm(len(all_), generator=dice)[:of_each]])
+    drawn = torch.cat(drawn)
+    if len(drawn) < words:
+        raise ValueError(
+            f"data: got {len(drawn)} patches of {patch} × {patch} pixels in {len(data)} pictures, expected at least "
+            f"{words}, one for each visual word; give more pictures"
+        )
     means = MiniBatchKMeans(words, random_state=seed, n_init=1, batch_size=4096, max_no_improvement=50)
-    return torch.from_numpy(means.fit(torch.cat(drawn).numpy()).cluster_centers_).float()
+    return torch.from_numpy(means.fit(drawn.numpy()).cluster_centers_).float()
 
 
 def masked_loss(dataset: Dataset) -> Callable[[MaskedImageModel, tuple[Tensor, Tensor]], Tensor]:

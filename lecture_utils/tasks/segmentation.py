@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from lecture_utils import training
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CityscapesPairs, toy_city
+from lecture_utils.datasets.layouts import pairs_root
 from lecture_utils.runtime import Runtime
 from lecture_utils.segmentation import segmentation_scores
 from lecture_utils.tasks.photos import photo_transforms
@@ -19,7 +20,8 @@ from lecture_utils.tasks.photos import photo_transforms
 def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
     """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default."""
     transforms = photo_transforms(train=split == "train")
-    return CityscapesPairs(toy_city() if root is None else root, split, transforms=transforms, size=size)
+    root = toy_city() if root is None else pairs_root(root, split)
+    return CityscapesPairs(root, split, transforms=transforms, size=size)
 
 
 def class_weights(dataset: CityscapesPairs, *, power: float = 0.4) -> Tensor:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lecture_utils import training
 from lecture_utils.datasets import CocoInstances
+from lecture_utils.datasets.memory import Kept
 from lecture_utils.detection.scores import CocoScores
 from lecture_utils.detection.single_object import to_shares
 from lecture_utils.detection.trunk import Trunk
@@ -27,7 +28,7 @@ class FoldedTrunk(nn.Module):
     """A trained detector's trunk, frozen: each 2 × 2 points of its map become one, with four times as many features.
 
     Nothing is lost, and a transformer has a quarter of the points to look at, a point at every eighth pixel. Images
-    must have an even number of points at every fourth pixel.
+    must have multiples of 8 pixels.
     """
 
     def __init__(self, trunk: Trunk):
@@ -41,6 +42,8 @@ class FoldedTrunk(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b features h8 w8"]:
+        if images.shape[2] % 8 or images.shape[3] % 8:
+            raise ValueError(f"images: got {images.shape[2]} × {images.shape[3]} pixels, expected multiples of 8")
         return F.pixel_unshuffle(self.trunk(images), 2)
 
 
@@ -49,27 +52,30 @@ class Gridded(Dataset):
 
     `encoder` turns each picture into its map once, when it is first asked for, and with `mirror` its mirror image too;
     chance then draws one of the two. They are kept in half precision: 0.13 MB for each of the city's, so 1 GB for 4,000
-    scenes and their mirror images. `size` is that of the pictures, (height, width).
+    scenes and their mirror images. What does not fit into memory (see `Kept`) is encoded each time. `size` is that of
+    the pictures, (height, width).
     """
 
     def __init__(self, pictures: CocoInstances, encoder: nn.Module, *, mirror: bool = False):
         self.pictures, self.encoder, self.mirror = pictures, encoder, mirror
         self.categories, self.size = pictures.categories, tuple(pictures[0][0].shape[-2:])
-        self._kept: dict[int, list[tuple[Tensor, dict]]] = {}
+        self._kept = Kept()  # [(map, target), …] by index: as it is, and mirrored
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict]:
-        if index not in self._kept:
-            self._kept[index] = self._encode(*self.pictures[index])
-        side = int(torch.randint(2, ())) if self.mirror else 0
-        z, target = self._kept[index][side]
+        both = self._kept.get(index)
+        if both is None:
+            both = self._kept.keep(index, self._encode(*self.pictures[index]))
+        z, target = both[int(torch.randint(2, ())) if self.mirror else 0]
         return z.float(), target
 
     def preload(self) -> "Gridded":
-        """Encode every picture now; return the data set itself."""
+        """Encode every picture now, as many as fit into memory; return the data set itself."""
         for index in tqdm(range(len(self)), desc="encoding", unit="picture", disable=len(self) < 1000):
+            if self._kept.full:
+                break
             self[index]
         return self
 
@@ -85,8 +91,8 @@ class Gridded(Dataset):
 
 def gridded_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Gridded:
     """A split as DETR takes it: features of the shipped Faster R-CNN's trunk, which learned on the training scenes."""
-    pictures = detection_data(split, root)
-    pictures.transforms = photo_transforms(size=size)  # without chance: pictures are encoded once, and both ways round
+    pictures = detection_data(split, root, size=size)
+    pictures.transforms = photo_transforms()  # without chance: pictures are encoded once, and both ways round
     return Gridded(pictures, FoldedTrunk(shipped_trunk()), mirror=split == "train")
 
 

@@ -219,7 +219,7 @@ def test_behind_the_end_of_a_caption_there_are_no_maps(city, run, monkeypatch):
 
     data = Captioned(range(3), None, CITY_WORDS)
     data.pictures = SimpleNamespace(captions=lambda index: ["a"], __len__=lambda: 3)
-    data._grids = torch.tensor([7.0, 12.0, 9.0])[:, None, None, None].expand(3, 1, 16, 16)
+    data._kept.update(enumerate(torch.tensor([7.0, 12.0, 9.0])[:, None, None, None].expand(3, 1, 16, 16)))
     monkeypatch.setattr(Captioned, "__len__", lambda self: 3)
     said = say_all(Ends(), data, run)
     assert [len(words) for words in said.lists] == [7, 12, 9]
