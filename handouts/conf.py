@@ -91,7 +91,7 @@ def offer_pdf(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    """Describe the pictures, and connect the hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
+    """Connect the hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
     describe_images()
     app.connect("doctree-read", keep_offline, priority=400)
     app.connect("doctree-read", label_places)
