@@ -72,7 +72,6 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
     for page in HERE.glob("*.md"):
         (source / page.name).write_text(pages.linked(page.read_text("utf-8"), notebooks), "utf-8")
     for name, notebook in notebooks.items():
-        describe_images(notebook)
         nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
     gathered = {
         "_notebooks": pages.contents(notebooks, with_pdf=with_pdf),
@@ -84,15 +83,6 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
     }
     for name, text in gathered.items():
         (source / f"{name}.md").write_text(text, encoding="utf-8")
-
-
-def describe_images(notebook: nbformat.NotebookNode) -> None:
-    """Hand the alternative text that a picture carries in its output's metadata to the renderer."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            for kind, details in output.get("metadata", {}).items():
-                if kind.startswith("image/") and "alt" in details:
-                    cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = details["alt"]
 
 
 def render(source: Path, html: Path, printed: list[str]) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.core.render import NbElementRenderer
 from sphinx.util import logging
 
 HERE = Path(__file__).resolve().parent
@@ -53,6 +54,18 @@ def keep_offline(app, doctree):
                 logging.getLogger(__name__).warning("HTML that needs a network: %s…", attribute, location=raw)
 
 
+def describe_images():
+    """Give each picture the alternative text in its output's metadata; MyST-NB itself knows one for a whole cell."""
+    undescribed = NbElementRenderer.render_image
+
+    def render_image(renderer, data):
+        images = undescribed(renderer, data)
+        images[0]["alt"] = data.output_metadata.get(data.mime_type, {}).get("alt", images[0].get("alt", ""))
+        return images
+
+    NbElementRenderer.render_image = render_image
+
+
 def label_places(app, doctree):
     """Give code cells and sections labels: a page links to the first cell of notebooks/NAME with #NAME-cell-0."""
     name = app.env.docname.removeprefix("notebooks/").lower()  # as Sphinx looks labels up
@@ -79,6 +92,7 @@ def offer_pdf(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Connect the hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
+    describe_images()
     app.connect("doctree-read", keep_offline, priority=400)
     app.connect("doctree-read", label_places)
     app.connect("html-page-context", offer_pdf, priority=600)

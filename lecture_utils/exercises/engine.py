@@ -4,9 +4,11 @@ The right answers are the package's own functions, so a notebook holds none and 
 """
 
 import inspect
-import os
+import linecache
+import signal
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from types import CodeType
 from typing import Any
@@ -15,11 +17,11 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from lecture_utils.exercises import grading, showing, values
+from lecture_utils.exercises import apart, grading, record, showing, values
 from lecture_utils.exercises.cards import MARKS, Card, Example
 from lecture_utils.exercises.definitions import Case, Exercise, Prediction, find, of_notebook
 from lecture_utils.exercises.diagnosis import Diagnosis, Evidence, diagnose, wrong_prediction
-from lecture_utils.exercises.running import answers, run
+from lecture_utils.exercises.running import GRACE, answers, run
 
 CORRECT, NOT_YET, NOT_ATTEMPTED = "correct", "not yet", "not attempted"
 
@@ -37,6 +39,7 @@ class Outcome:
     specific: bool = False  # whether the lines name what is wrong
     example: Example | None = None
     printed: str = field(default="", repr=False)
+    record: str = ""  # the answers themselves, for whoever grades them elsewhere
 
     def card(self) -> Card:
         heading = f"{MARKS[self.status]}{self.status}: {self.exercise.title} ({self.exercise.effort})"
@@ -55,21 +58,66 @@ class Outcome:
 def check(name: str, answer: Any) -> Outcome | None:
     """Check the answer to an exercise, as `check("02.max_unpool", max_unpool)` in the last line of its cell.
 
-    Whatever the answer does, the notebook goes on: it runs on copies and for a few seconds at most. While nbgrader
+    Whatever the answer does, the notebook goes on: it runs on copies and for a few seconds at most, under Linux in a
+    copy of the process, so that it can be ended within any operation and what it leaves behind is gone. While nbgrader
     grades the notebook the inputs are fresh, and an answer that is not correct raises `NotYet`.
     """
     exercise = find(name)
     graded = grading.is_running()
-    outcome = judge(exercise, answer, seed=int.from_bytes(os.urandom(4), "big") if graded else None)
+    outcome = _judge_apart(exercise, answer, grading.seed() if graded else None)
     _statuses[name] = outcome.status
     if not graded:
         return outcome
-    if outcome.status != CORRECT:
-        raise grading.NotYet(str(outcome))
     # Shown, not returned: nbgrader takes the value of a check cell for marks.
     from IPython.display import display
 
+    if grading.is_judged():
+        display({grading.ANSWERS: outcome.record}, raw=True)
+    if outcome.status != CORRECT:
+        raise grading.NotYet(str(outcome))
     return display(outcome)
+
+
+def _judge_apart(exercise: Exercise | Prediction, answer: Any, seed: int | None) -> Outcome:
+    """As `judge`, in a copy of this process where that is possible and the answer is a function."""
+    if not (apart.able() and isinstance(exercise, Exercise) and callable(answer)):
+        return judge(exercise, answer, seed=seed)
+
+    def work() -> tuple[Outcome, bool]:
+        start, worked = time.perf_counter(), time.process_time()
+        outcome = judge(exercise, answer, seed=seed)
+        took, worked = time.perf_counter() - start, time.process_time() - worked
+        return replace(outcome, exercise=None), took > exercise.seconds and worked < took / 10
+
+    try:
+        came = apart.run(work, seconds=exercise.seconds + 2 * GRACE)
+    except apart.Failed:
+        return judge(exercise, answer, seed=seed)
+    if isinstance(came, apart.Ended):
+        return Outcome(exercise, NOT_YET, (_why_it_ended(came, exercise, answer),), specific=True)
+    outcome, idle = came
+    # It may have waited for a library's threads, or asked for the GPU, which a copy has not. It ends, so it runs here.
+    if idle or (outcome.status != CORRECT and torch.cuda.is_initialized()):
+        return judge(exercise, answer, seed=seed)
+    return replace(outcome, exercise=exercise)
+
+
+def _why_it_ended(ended: apart.Ended, exercise: Exercise, function: Callable) -> str:
+    if ended.within:
+        file = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", None)
+        numbers = [number for name, number in ended.within if name == file]
+        number = numbers[0] if numbers else None
+        if numbers.count(number) > 20:
+            return f"Your function calls itself without end in line {number}: {linecache.getline(file, number).strip()}"
+        line = f" (line {number}: {linecache.getline(file, number).strip()})" if number else ""
+        return (
+            f"Your function was not done in {exercise.seconds:g} seconds. It was within one operation{line}: "
+            "are its numbers too large, or is it a search that never ends?"
+        )
+    if ended.status == -signal.SIGKILL:
+        return "The system ended Python while your function ran: did it take all the memory?"
+    how = signal.Signals(-ended.status).name if ended.status < 0 else f"exit status {ended.status}"
+    return f"Your function ends Python itself ({how}); it should return its result instead."
 
 
 def judge(exercise: Exercise | Prediction, answer: Any, *, seed: int | None = None) -> Outcome:
@@ -77,7 +125,7 @@ def judge(exercise: Exercise | Prediction, answer: Any, *, seed: int | None = No
     if answer is None or answer is ...:
         return _not_attempted(exercise)
     if isinstance(exercise, Prediction):
-        return _judge_prediction(exercise, answer)
+        return replace(_judge_prediction(exercise, answer), record=record.write([{"value": answer}]))
     if not callable(answer):
         says = f"You gave {showing.short(answer)}; give the function itself, its name without brackets."
         return Outcome(exercise, NOT_YET, (says,), specific=True)
@@ -99,7 +147,7 @@ def _judge_function(exercise: Exercise, function: Callable, seed: int) -> Outcom
         return _not_attempted(exercise)
     evidence = Evidence(exercise, function, cases, [call.value for call in references], calls)
     try:
-        return _verdict(evidence)
+        return replace(_verdict(evidence), record=record.of(calls) if grading.is_judged() else "")
     except Exception as error:  # an answer so strange that even looking at it fails
         says = f"Your function returns something that cannot be compared ({type(error).__name__}: {error})."
         return Outcome(exercise, NOT_YET, (says,))

@@ -2,10 +2,15 @@
 
 import ast
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from lecture_utils.exercises.definitions import Exercise, Prediction, find
+
+# What a check shows while nbgrader grades: the answers, from which `marking` gives the marks outside the notebook.
+ANSWERS = "application/vnd.lecture-utils.answers"
+SEED = "LECTURE_GRADING_SEED"
 
 
 class NotYet(AssertionError):
@@ -15,6 +20,16 @@ class NotYet(AssertionError):
 def is_running() -> bool:
     """Whether nbgrader grades or validates this notebook; it tells its kernels so in the environment."""
     return os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate")
+
+
+def is_judged() -> bool:
+    """Whether `marking` waits for the answers, to give marks itself."""
+    return SEED in os.environ
+
+
+def seed() -> int:
+    """The seed of a graded notebook's inputs: the one that `marking` gave, or a new one."""
+    return int(os.environ[SEED]) if is_judged() else secrets.randbits(32)
 
 
 def checked(source: str) -> str | None:

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import inspect
-import io
 import random
 import sys
 import threading
@@ -20,10 +19,10 @@ import torch
 
 from lecture_utils.exercises import values
 from lecture_utils.exercises.definitions import Case
+from lecture_utils.exercises.output import Printed, redirected
 
 PATIENCE = 5.0  # seconds in which a deep recursion can return from all its calls
 GRACE = 1.0  # seconds in which a function out of time is asked to stop before it is left behind
-PRINTED = 400  # characters kept of what a function prints
 
 
 class OutOfTime(BaseException):
@@ -39,24 +38,6 @@ class Call:
     line: str = ""  # where the error arose: "line 3: return x[5]"
     printed: str = ""
     changed: bool = False  # it wrote into its input
-
-
-class _Printed(io.TextIOBase):
-    """Takes any amount of text and keeps its beginning."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self.text += text[: max(0, PRINTED - len(self.text))]
-        return len(text)
-
-    def take(self) -> str:
-        text, self.text = self.text, ""
-        return text if len(text) < PRINTED else f"{text} …"
 
 
 @dataclass
@@ -75,7 +56,7 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
     a `sleep` for instance, is left behind in its thread and its results are ignored.
     """
     calls: list[Call] = []
-    printed, watch, limit = _Printed(), _Watch(), sys.getrecursionlimit()
+    printed, watch, limit = Printed(), _Watch(), sys.getrecursionlimit()
 
     def work() -> None:
         for number, case in enumerate(cases):
@@ -83,7 +64,7 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
                 return
             calls.append(call(function, case, printed=printed, watch=watch, seed=number))
 
-    with _left_as_found(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    with _left_as_found(), redirected(printed):
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
         try:
@@ -97,10 +78,10 @@ def run(function: Callable, cases: Sequence[Case], *, seconds: float) -> list[Ca
 
 
 def call(
-    function: Callable, case: Case, *, printed: _Printed | None = None, watch: _Watch | None = None, seed: int = 0
+    function: Callable, case: Case, *, printed: Printed | None = None, watch: _Watch | None = None, seed: int = 0
 ) -> Call:
     """Call `function` once on copies of the case's input; whatever it raises is kept in the result."""
-    printed, watch = printed or _Printed(), watch or _Watch()
+    printed, watch = printed or Printed(), watch or _Watch()
     args, kwargs = values.copy(tuple(case.args)), values.copy(dict(case.kwargs))
     # Not torch.manual_seed, which would also seed the GPU that the notebook may be training on.
     torch.default_generator.manual_seed(seed)

@@ -12,7 +12,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lecture_utils.exercises import check, definitions, engine, hint, progress, running, showing, solution, values
+from lecture_utils.exercises import (
+    check,
+    definitions,
+    engine,
+    hint,
+    output,
+    progress,
+    running,
+    showing,
+    solution,
+    values,
+)
 from lecture_utils.exercises.definitions import Case, Exercise, Prediction, mistakes
 
 
@@ -215,7 +226,7 @@ def test_what_is_printed_is_kept_out_of_the_notebook_and_cut(capsys):
         return x
 
     outcome = judged(chatty)
-    assert 0 < len(outcome.printed) <= running.PRINTED + 2
+    assert 0 < len(outcome.printed) <= output.PRINTED + 2
     assert "Your function printed:" in str(outcome)
     assert capsys.readouterr() == ("", "")
 

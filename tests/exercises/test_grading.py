@@ -1,5 +1,6 @@
-"""nbgrader with the course's exercises: a solved, a half-solved and an empty submission get full, half and no marks."""
+"""nbgrader with the course's exercises: marks for what is right, whatever else a submission does."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -30,11 +31,79 @@ SOLVED = {
     ),
 }
 ENDLESS = "def class_iou(predicted, target, index):\n    while True:\n        pass"
+IN_C = "def class_iou(predicted, target, index):\n    return 10 ** 10 ** 10"
+WRONG = {SOFTMAX: "def class_probabilities(scores):\n    print('?')\n    return scores", IOU: ENDLESS}
 STUDENTS = {
     "solved": SOLVED,
-    "half": SOLVED | {IOU: ENDLESS},
+    "stuck": SOLVED | {IOU: IN_C},
     "empty": STUBS,
-    "wrong": {SOFTMAX: "def class_probabilities(scores):\n    print('?')\n    return scores", IOU: ENDLESS},
+}
+# Student → answers, and what stands in the notebook's first cell besides.
+NOISY = """
+import logging, os, subprocess, sys, warnings
+logging.basicConfig(level="INFO")
+def noisy(answer):
+    def function(*args):
+        os.write(1, b"native"), os.write(2, b"native"), os.system("echo system >&2"), subprocess.run(["echo", "sub"])
+        logging.warning("logged"), sys.__stderr__.write("said"), warnings.warn("warned")
+        warnings.simplefilter("always"), warnings.warn("always")
+        return answer(*args)
+    return function
+"""
+NOISED = SOLVED | {SOFTMAX: f"{SOLVED[SOFTMAX]}\nclass_probabilities = noisy(class_probabilities)"}
+REPLACES_CHECK = "check = lambda *anything: None"
+FORGES = """
+from IPython.display import display
+def check(name, answer):
+    print("marks: 100")
+    display({"application/vnd.lecture-utils.answers": '{"list": []}'}, raw=True)
+    return 100
+"""
+PATCHES = """
+import torch
+from lecture_utils.exercises import definitions, engine, grading, record, start_here, values
+values.same = values.close = lambda *a, **k: True
+values.differing = torch.isclose = lambda a, b, **k: torch.zeros_like(a, dtype=bool)
+torch.allclose = torch.equal = torch.Tensor.__eq__ = torch.Tensor.equal = lambda *a, **k: True
+torch.testing.assert_close = lambda *a, **k: None
+engine._judge_apart = engine.judge = lambda exercise, answer, seed=None: engine.Outcome(exercise, "correct", ())
+grading.NotYet = grading.is_running = lambda *a: False
+for exercise in start_here.EXERCISES:
+    object.__setattr__(exercise, "reference", lambda *a, **k: 0)
+"""
+REWRITES_CELLS = """
+get_ipython().input_transformers_cleanup.append(lambda lines: ["4"] if "check(" in "".join(lines) else lines)
+"""
+EQUAL_TO_ALL = """
+import torch
+class Equal(torch.Tensor):
+    __eq__ = __ge__ = __le__ = lambda *a: True
+    __ne__ = __bool__ = lambda *a: False
+    __torch_function__ = classmethod(lambda cls, function, types, args=(), kwargs=None: Equal())
+class Anything(float):
+    __eq__ = lambda *a: True
+    __hash__ = float.__hash__
+"""
+EQUAL = {
+    SOFTMAX: "def class_probabilities(scores):\n    return scores.as_subclass(Equal)",
+    IOU: "def class_iou(predicted, target, index):\n    return Anything()",
+}
+ENDS = {
+    SOFTMAX: "def class_probabilities(scores):\n    raise SystemExit(0)",
+    IOU: "def class_iou(predicted, target, index):\n    import os\n    os._exit(0)",
+}
+ENDS_KERNEL = {SOFTMAX: SOLVED[SOFTMAX], IOU: "import os\nos._exit(0)"}
+MORE = {
+    "noisy and pastes": (
+        SOLVED | {SOFTMAX: SOLVED[SOFTMAX] + "\nclass_probabilities = noisy(class_probabilities)"},
+        NOISY,
+    ),
+    "replaces": (WRONG, REPLACES_CHECK),
+    "forges": (WRONG, FORGES),
+    "patches": (EQUAL, EQUAL_TO_ALL + PATCHES),
+    "rewrites": (WRONG, REWRITES_CELLS),
+    "ends": (ENDS, "import sys\nsys.exit()"),
+    "kernel": (ENDS_KERNEL, ""),
 }
 
 
@@ -109,6 +178,7 @@ def test_while_grading_a_check_raises_unless_correct(monkeypatch, capsys):
 
 
 def test_inputs_are_fresh_while_grading(monkeypatch):
+    monkeypatch.setattr(engine.apart, "able", lambda: False)  # the spy would see them in a copy of this process
     seen = []
 
     def spy(scores):
@@ -143,19 +213,26 @@ def marks(tmp_path_factory):
     def nbgrader(*arguments):
         command = [sys.executable, "-m", "nbgrader", *arguments]
         done = subprocess.run(
-            command, cwd=course, env=os.environ | environment, capture_output=True, text=True, timeout=300
+            command, cwd=course, env=os.environ | environment, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, done.stderr[-3000:]
 
     nbgrader("generate_assignment", "00")
-    for student, cells in STUDENTS.items():
+    students = {student: (cells, "") for student, cells in STUDENTS.items()} | MORE
+    for student, (cells, first) in students.items():
         notebook = nbformat.read(course / "release" / "00" / "00_small.ipynb", as_version=4)
         for name, answer in cells.items():
             task, check = of(notebook, name)
             assert task.source == STUBS[name], "the student gets the function's first line and docstring"
             task.source = answer
-            if student == "wrong":
+            if student == "replaces":
                 check.source = "pass  # locked: the instructor's line comes back"
+        notebook.cells[0].source += f"\n{first}"
+        if "pastes" in student:
+            pasted = copy.deepcopy(of(notebook, IOU))
+            for i, cell in enumerate(pasted):
+                cell.id = f"copy-{i}"
+            notebook.cells += pasted
         place = course / "submitted" / student / "00" / "00_small.ipynb"
         place.parent.mkdir(parents=True)
         nbformat.write(notebook, place)
@@ -167,7 +244,14 @@ def marks(tmp_path_factory):
         return {entry.student.id: (entry.score, entry.max_score) for entry in book.assignment_submissions("00")}
 
 
-@pytest.mark.parametrize(("student", "share"), [("solved", 1), ("half", 0.5), ("empty", 0), ("wrong", 0)])
+FULL = ("solved", "noisy and pastes")
+HALF = ("stuck", "kernel")
+NONE = ("empty", "replaces", "forges", "patches", "rewrites", "ends")
+
+
+@pytest.mark.parametrize(
+    ("student", "share"), [(name, share) for share, names in ((1, FULL), (0.5, HALF), (0, NONE)) for name in names]
+)
 def test_marks(marks, student, share):
     total = sum(definitions.find(name).points for name in STUBS)
     assert marks[student] == (share * total, total)

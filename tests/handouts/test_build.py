@@ -1,5 +1,6 @@
 """handouts/build.py and conf.py: the site without a browser, and what is said when a tool is missing."""
 
+import html
 import io
 import json
 import re
@@ -61,6 +62,33 @@ def test_renders_stored_outputs_without_pdf_where_there_is_no_browser(build, tmp
         build.main(arguments)
     assert "missing.md" in capfd.readouterr().err
     assert (tmp_path / "out" / "html" / "index.html").read_text("utf-8") == index
+
+
+def test_each_picture_of_a_cell_has_its_own_alternative_text(build, tmp_path, monkeypatch):
+    def picture(kind, alt):
+        return new_output("display_data", {kind: PIXEL}, metadata={kind: {"alt": alt} if alt else {}})
+
+    png, jpeg = "image/png", "image/jpeg"
+    cells = {
+        "two": [picture(png, "first of two"), picture(png, "second <of> two")],
+        "three": [picture(png, "first of three"), picture(jpeg, "second of three"), picture(png, "third of three")],
+        "some": [picture(png, "described"), picture(png, ""), new_output("stream", text="text")],
+    }
+    (tmp_path / "in").mkdir()
+    notebook(
+        tmp_path / "in" / "01_a.ipynb",
+        *(new_code_cell(name, outputs=outputs, execution_count=1) for name, outputs in cells.items()),
+    )
+    monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
+    arguments = ["--notebooks", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-execute", "--no-pdf"]
+
+    assert build.main(arguments) == 0
+
+    page = (tmp_path / "out" / "html" / "notebooks" / "01_a.html").read_text("utf-8")
+    texts = [html.unescape(alt) for alt in re.findall(r'<img alt="([^"]*)"[^>]*_images', page)]
+    said = ["first of two", "second <of> two", "first of three", "second of three", "third of three", "described"]
+    assert [text for text in texts if not text.startswith("_images") and text] == said
+    assert len(texts) == len(said) + 1
 
 
 def test_the_old_pdfs_stay_until_all_new_ones_are_printed(build, tmp_path, monkeypatch):
