@@ -15,11 +15,12 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 
 .NOTPARALLEL:
-.PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city
+.PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city test-lowest
 
 help:
 	@echo "make handouts      execute the notebooks and render them: handouts/_build (HTML and PDF)"
 	@echo "make test          test everything: style, package, notebooks"
+	@echo "make test-lowest   test the package with the lowest versions that pyproject.toml allows (6 GB of disk)"
 	@echo "make lab           open the notebooks in JupyterLab"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
 	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
@@ -49,6 +50,18 @@ test-unit: setup city
 
 test-notebooks: setup city
 	@$(SAME) $(PYTEST) --nbval --nbval-current-env notebooks
+
+# The lower bounds of pyproject.toml, proven in an environment of their own. Not a part of `make test`: it fetches another
+# PyTorch. What needs the package installed or a browser stays out.
+LOWEST := build/lowest
+test-lowest: setup city
+	@[ -d $(LOWEST) ] || $(PY) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --extra test -r pyproject.toml
+	@$(LOWEST)/bin/uv pip freeze --quiet --python $(LOWEST)/bin/python > $(LOWEST)/versions.txt
+	@PYTHONPATH=$(CURDIR) $(subst $(PY),$(LOWEST)/bin/python,$(PYTEST)) --benchmark-disable \
+	  --ignore=tests/benchmarks --ignore=tests/browser --ignore=tests/handouts --ignore=tests/notebooks \
+	  --ignore=tests/test_wheel.py tests
 
 lab: setup
 	@$(PY) -m jupyter lab --notebook-dir=notebooks

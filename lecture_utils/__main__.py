@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")
     evaluate.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
+    evaluate.add_argument("--ship", action="store_true", help="store the scores in other precisions on the card, too")
     evaluate.set_defaults(run=run_evaluate)
 
     study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
@@ -166,12 +167,14 @@ def ship(name: str, model, history, run) -> None:
     from lecture_utils import checkpoints, recipes
 
     scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)  # in every process: each scores its share
+    others = recipes.in_other_precisions(name, model, run, run.precision)
     if not is_first_process():
         return
     card = {
         "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
         "data": recipes.recipe(name).task.about, "steps": history.steps, "seconds": round(history.seconds),
-        "machine": machine(run), "scenes": scenes, "metrics": recipes.metrics(scores),
+        "machine": machine(run), "precision": run.precision, "scenes": scenes, "metrics": recipes.metrics(scores),
+        "metrics_in": others,
     }  # fmt: skip
     checkpoints.ship(name, model, card)
     print_scores(name, scenes, scores)
@@ -181,6 +184,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from lecture_utils import recipes, runtime
 
     run = runtime.setup(quiet=True)
+    if options.ship:
+        return score_again(options, run)
     model = recipes.load(options.name, options.checkpoint)
     for line in recipes.doubts(options.name, options.checkpoint, root=options.root, size=options.size):
         print(f"{options.command}: {line}", file=sys.stderr)
@@ -190,6 +195,19 @@ def run_evaluate(options: argparse.Namespace) -> int:
     print_scores(options.name, scenes, scores)
     if options.json:
         print(json.dumps({"name": options.name, "scenes": scenes, "metrics": recipes.metrics(scores)}))
+    return 0
+
+
+def score_again(options: argparse.Namespace, run) -> int:
+    """Score shipped weights in the precisions that their card's metrics are not in, and add that to the card."""
+    from lecture_utils import checkpoints, recipes, runtime
+
+    if options.checkpoint or options.root or options.size or options.split != "test":
+        raise ValueError("--ship: expected the name alone; cards tell what shipped weights score on the test scenes")
+    model, card = recipes.load(options.name), checkpoints.card(options.name)
+    card["metrics_in"] = recipes.in_other_precisions(options.name, model, run, card["precision"])
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    print(checkpoints.write(runtime.shipped(f"checkpoints/{options.name}.json"), text.encode()))
     return 0
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -348,6 +348,12 @@ def _pictures(name: str, split: str, root: Path | str | None, size: int | None) 
     data = chosen.task.data(split, root, size=size)
     own_data.require_one_size(name, data, root, **takes)
     return data
+
+
+def in_other_precisions(name: str, model: nn.Module, run: Runtime, own: str) -> dict[str, dict[str, float]]:
+    """The metrics in fp32 and bf16, but not in `own`: a word nearly as likely as another falls otherwise in each."""
+    others = [precision for precision in ("fp32", "bf16") if precision != own]
+    return {other: metrics(evaluate(name, model, replace(run, precision=other))[1]) for other in others}
 
 
 def metrics(scores: dict) -> dict[str, float]:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -128,6 +129,25 @@ def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeyp
     _, scores = recipes.evaluate("pixel", recipes.load("pixel"), runtime.setup(quiet=True))
     assert card["metrics"]["accuracy"] == round(scores["accuracy"], 4)
     assert not (tmp_path / "runs/pixel.safetensors").exists()
+
+
+def test_a_card_tells_what_the_weights_score_in_fp32_and_in_bf16(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation, "toy_city", lambda: pairs)
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LECTURE_DEVICE", "cpu")
+    monkeypatch.setenv("LECTURE_PRECISION", "fp32")
+    assert main(["train", "pixel", "--steps", "3", "--batch-size", "2", "--ship"]) == 0
+    card = checkpoints.card("pixel")
+    assert card["precision"] == "fp32"
+    run = replace(runtime.setup(quiet=True), precision="bf16")
+    scores = recipes.metrics(recipes.evaluate("pixel", recipes.load("pixel"), run)[1])
+    assert card["metrics_in"] == {"bf16": scores}
+    assert scores != card["metrics"]
+    path = runtime.shipped("checkpoints/pixel.json")
+    checkpoints.write(path, json.dumps({**card, "metrics_in": {}}).encode())  # as cards were before
+    assert main(["evaluate", "pixel", "--ship"]) == 0
+    assert checkpoints.card("pixel") == card
 
 
 @pytest.mark.parametrize(("device", "named"), [("cpu", r"\d+ cores of \w+, bf16, torch"), ("mps", "GPU of .*, bf16")])

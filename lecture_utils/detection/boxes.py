@@ -1,9 +1,10 @@
 """Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
-vectorised over boxes, works on none, and gives what `torchvision.ops` gives in float32 and float64, but that the
-threshold of `nms` is rounded to the boxes' precision, as overlaps are, so that 3/10 is 0.3. In float16 an area above
-65,504 is infinite. Shapes that are no boxes, and whole numbers, are a ValueError.
+vectorised over boxes, works on none, and gives what `torchvision.ops` gives, but that the threshold of `nms` is rounded
+to the overlaps' precision, so that 3/10 is 0.3. Half precision is computed in float32, where the area of a large box is
+finite: areas and overlaps stay in it, as there, boxes and corrections come back in their own type. Shapes that are no
+boxes, and whole numbers, are a ValueError.
 """
 
 from math import log
@@ -21,20 +22,21 @@ LARGEST_LOG = log(1000 / 16)
 def to_centre(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn corners (x0, y0, x1, y1) into centre and size (x, y, w, h)."""
     _require_boxes(boxes=boxes)
-    low, high = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], dim=-1)
+    low, high = _full(boxes).split(2, dim=-1)
+    return torch.cat([(low + high) / 2, high - low], dim=-1).to(boxes.dtype)
 
 
 def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn centre and size (x, y, w, h) into corners (x0, y0, x1, y1)."""
     _require_boxes(boxes=boxes)
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+    centre, size = _full(boxes).split(2, dim=-1)
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1).to(boxes.dtype)
 
 
 def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     """Width times height, in square pixels."""
     _require_boxes(boxes=boxes)
+    boxes = _full(boxes)
     return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
 
 
@@ -53,6 +55,7 @@ def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m
     IoU minus the share of the smallest enclosing box that neither covers (Rezatofighi et al., CVPR 2019).
     """
     intersection, union = _overlap(a, b)
+    a, b = _full(a), _full(b)
     low, high = torch.minimum(a[:, None, :2], b[:, :2]), torch.maximum(a[:, None, 2:], b[:, 2:])
     enclosing = (high - low).prod(-1)
     return intersection / _or_one(union) - (enclosing - union) / _or_one(enclosing)
@@ -61,9 +64,15 @@ def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m
 def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
     """Areas of intersection and union."""
     _require_boxes(2, a=a, b=b)
+    a, b = _full(a), _full(b)
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
     return intersection, area(a)[:, None] + area(b) - intersection
+
+
+def _full(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """In float32 what has fewer digits: in float16 an area above 65,504 is infinite, and a side loses its decimals."""
+    return boxes.float() if boxes.element_size() < 4 else boxes
 
 
 def _or_one(area: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
@@ -82,12 +91,13 @@ def encode(
     _require_boxes(2, boxes=boxes, anchors=anchors)
     if boxes.shape != anchors.shape:
         raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, expected {tuple(anchors.shape)}, that of anchors")
-    target, anchor = to_centre(boxes), to_centre(anchors)
+    precision = torch.promote_types(boxes.dtype, anchors.dtype)
+    target, anchor = to_centre(_full(boxes)), to_centre(_full(anchors))
     if not (torch.cat([target, anchor])[:, 2:] > 0).all():
         raise ValueError("boxes, anchors: got one of width or height 0 or less, expected each to have an area")
     shift = (target[:, :2] - anchor[:, :2]) / anchor[:, 2:]
     growth = torch.log(target[:, 2:] / anchor[:, 2:])
-    return torch.cat([shift, growth], dim=1) * boxes.new_tensor(weights)
+    return (torch.cat([shift, growth], dim=1) * target.new_tensor(weights)).to(precision)
 
 
 def decode(
@@ -98,11 +108,13 @@ def decode(
         raise ValueError(
             f"corrections: got shape {tuple(corrections.shape)}, expected {tuple(anchors.shape)}, that of anchors"
         )
+    _require_boxes(corrections=corrections, anchors=anchors)
+    precision = torch.promote_types(corrections.dtype, anchors.dtype)
+    corrections, anchor = _full(corrections), to_centre(_full(anchors))
     corrections = corrections / corrections.new_tensor(weights)
-    anchor = to_centre(anchors)
     centre = anchor[..., :2] + corrections[..., :2] * anchor[..., 2:]
     size = anchor[..., 2:] * torch.exp(corrections[..., 2:].clamp(max=LARGEST_LOG))
-    return to_corners(torch.cat([centre, size], dim=-1))
+    return to_corners(torch.cat([centre, size], dim=-1)).to(precision)
 
 
 def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[Tensor, "*n 4"]:
@@ -115,6 +127,7 @@ def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[T
 def large_enough(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
     """Whether width and height are both at least `side` pixels."""
     _require_boxes(2, boxes=boxes)
+    boxes = _full(boxes)
     return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
 
 
@@ -122,11 +135,15 @@ def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: Numb
     """Non-maximum suppression: the indices of the boxes to keep, best first (slide 22).
 
     Take the best box, drop every other that overlaps it by more than `threshold` (IoU; exactly as much may stay), and
-    go on with the best of the rest. Equal scores keep their order.
+    go on with the best of the rest. Equal scores keep their order. A box or score that is not finite, which compares
+    with nothing, and a threshold outside 0 to 1 are a ValueError.
     """
     _require_boxes(2, boxes=boxes)
     if scores.shape != boxes.shape[:1]:
         raise ValueError(f"scores: got shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
+    require_finite(boxes=boxes, scores=scores)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: got {threshold}, expected an IoU from 0 to 1")
     order = scores.argsort(descending=True, stable=True)
     boxes, kept = boxes[order], []
     while len(order):
@@ -143,3 +160,11 @@ def _require_boxes(ndim: int | None = None, **tensors: Tensor) -> None:
             raise ValueError(f"{name}: got shape {tuple(boxes.shape)}, expected {expected}")
         if not boxes.is_floating_point():  # weights and limits, which take the boxes' type, would be cut off
             raise ValueError(f"{name}: got {boxes.dtype}, expected numbers with decimals, as boxes.float()")
+
+
+def require_finite(**tensors: Tensor) -> None:
+    """Refuse rows (boxes, or their scores) with nan or infinity in them."""
+    for name, values in tensors.items():
+        broken = ~values.isfinite()
+        if broken := int((broken.any(-1) if broken.ndim > 1 else broken).sum()):
+            raise ValueError(f"{name}: got nan or infinity in {broken} of {len(values)}, expected finite numbers")

@@ -76,7 +76,12 @@ class RPN(nn.Module):
     def select(
         self, boxes: Float[Tensor, "n 4"], objectness: Float[Tensor, "n"], image_size: tuple[int, int]
     ) -> tuple[Float[Tensor, "kept 4"], Float[Tensor, "kept"]]:
-        """Sort by objectness, keep the best `candidates`, suppress doubles, keep the best `proposals` (slide 22)."""
+        """Sort by objectness, keep the best `candidates`, suppress doubles, keep the best `proposals` (slide 22).
+
+        What is not finite is no proposal: a box of nan would suppress others, and half precision may overflow.
+        """
+        finite = objectness.isfinite() & boxes.isfinite().all(1)
+        boxes, objectness = boxes[finite], objectness[finite]
         objectness, order = objectness.topk(min(self.candidates, len(objectness)))
         boxes = clip(boxes[order], *image_size)
         solid = large_enough(boxes, 1e-3)

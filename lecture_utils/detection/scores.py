@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
-from torchvision.ops import batched_nms
+from torchvision.ops import nms  # what boxes.nms computes, compiled
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import iou, require_finite
 
 KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
 
@@ -89,9 +89,24 @@ def doubles(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> i
 
 
 def without_doubles(found: list[dict], *, overlap: float = 0.5) -> list[dict]:
-    """The same detections after non-maximum suppression within each class, best first."""
-    kept = [batched_nms(one["boxes"], one["scores"], one["labels"], overlap) for one in found]
+    """The same detections after non-maximum suppression within each class, best first.
+
+    Boxes may lie beyond the border; one or a score that is not finite is a ValueError.
+    """
+    kept = [_best_of_each_class(one["boxes"], one["scores"], one["labels"], overlap) for one in found]
     return [{key: values[keep] for key, values in one.items()} for one, keep in zip(found, kept, strict=True)]
+
+
+def _best_of_each_class(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float) -> Tensor:
+    """Indices, by descending score. torchvision's batched_nms would move classes apart by the largest coordinate, and
+    what lies left of or above the image into the class before it."""
+    require_finite(boxes=boxes, scores=scores)
+    keep = torch.zeros_like(labels, dtype=torch.bool)
+    for label in labels.unique():
+        ours = (labels == label).nonzero()[:, 0]
+        keep[ours[nms(boxes[ours], scores[ours], overlap)]] = True
+    kept = keep.nonzero()[:, 0]
+    return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
 def _known(value: float) -> float:

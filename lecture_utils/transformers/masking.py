@@ -9,6 +9,7 @@ from torch import Tensor
 from lecture_utils.arguments import require_positive
 
 ATTEMPTS = 10  # blocks that may be refused one after the other before a mask is left as it is
+LEAST_SHARE = 0.75  # of `most`: a mask that hides less goes on with smaller blocks
 
 
 def blockwise_mask(
@@ -26,7 +27,9 @@ def blockwise_mask(
     `aspect` to 1 / `aspect` times as high as wide: sides are whole numbers, and the grid cuts what is larger, where the
     published code draws again. The paper hides about 40 % of 14 × 14 patches; its code says `most=75`, which is 38 %.
     As there, a block that hides nothing new or more than may still be hidden is refused, so `most` is never passed, and
-    not always reached. Single patches are blocks of `least_block=most_block=1` and `aspect=1`.
+    not always reached. On a small grid blocks of 16 patches are refused again and again: where less than three quarters
+    of `most` are hidden then, blocks become half as large, and half again. Single patches are blocks of
+    `least_block=most_block=1` and `aspect=1`.
     """
     require_positive(height=grid[0], width=grid[1], least_block=least_block)
     if not 0 <= most <= grid[0] * grid[1]:
@@ -36,9 +39,14 @@ def blockwise_mask(
     if not 0 < aspect <= 1:
         raise ValueError(f"aspect: got {aspect}, expected above 0 and at most 1")
     mask = torch.zeros(grid, dtype=torch.bool)
-    refused = 0
-    while (left := most - int(mask.sum())) > 0 and refused < ATTEMPTS:
-        block = mask[random_block(grid, (least_block, min(left, most_block or left)), aspect, generator)]
+    refused, scale = 0, 1.0
+    while (left := most - int(mask.sum())) > 0:
+        if refused == ATTEMPTS:
+            if most - left >= LEAST_SHARE * most:
+                break
+            refused, scale = 0, scale / 2
+        areas = scale * least_block, scale * min(left, most_block or left)
+        block = mask[random_block(grid, areas, aspect, generator)]
         new = block.numel() - int(block.sum())
         if 0 < new <= left:
             block[:] = True  # a view: the mask changes

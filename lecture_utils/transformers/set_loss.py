@@ -46,7 +46,7 @@ def set_losses(
     return {
         "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),
         "L1": (given - truth).abs().sum() / number,
-        "GIoU": (1 - giou(to_corners(given), to_corners(truth)).diagonal()).sum() / number,
+        "GIoU": (1 - giou(to_corners(given), to_corners(truth)).diagonal()).sum().to(given) / number,
     }
 
 

@@ -263,6 +263,83 @@ def test_nothing_changes_its_input(seed):
     equal(scores, before[1])
 
 
+# Half precision
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 10))
+def test_half_precision_is_computed_in_full_as_by_torchvision(seed, dtype):
+    """In photographs of thousands of pixels, too; whole numbers up to 256 have no rounding in either type."""
+    for factor in (1, 37) if seed % 3 else (1,):
+        a, b = ((boxes * factor).to(dtype) for boxes in two_sets(seed))
+        for ours, theirs in ((iou, ops.box_iou), (giou, ops.generalized_box_iou)):
+            assert ours(a, b).dtype == theirs(a, b).dtype == torch.float32
+            torch.testing.assert_close(ours(a, b), theirs(a.float(), b.float()))
+            if seed % 3 == 0:
+                torch.testing.assert_close(ours(a, b), theirs(a, b))
+        equal(area(a), ops.box_area(a))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("side", [300, 1e4, 6e4])
+def test_large_boxes_in_half_precision(side, dtype):
+    boxes = torch.tensor([[0, 0, side, side], [0, 0, side / 2, side], [side / 2, 0, side, side]], dtype=dtype)
+    equal(iou(boxes, boxes), ops.box_iou(boxes, boxes))
+    torch.testing.assert_close(iou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
+    torch.testing.assert_close(giou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
+    torch.testing.assert_close(area(boxes), torch.tensor([1, 0.5, 0.5]) * boxes[0, 2].float() ** 2)
+    centre = ops.box_convert(boxes.float(), "xyxy", "cxcywh").to(dtype)
+    equal(to_centre(boxes), centre)
+    equal(to_corners(centre), ops.box_convert(centre.float(), "cxcywh", "xyxy").to(dtype))
+    assert nms(boxes, torch.tensor([0.7, 0.8, 0.9]), 0.4).tolist() == [2, 1]
+
+
+@pytest.mark.slide("18")
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_corrections_in_half_precision_are_the_rounded_ones(dtype, weights):
+    dice = random.Random(5)
+    box, anchor = ((random_boxes(dice, 50) * 8).to(dtype) for _ in range(2))
+    solid = large_enough(box, 1e-3) & large_enough(anchor, 1e-3)
+    box, anchor = box[solid], anchor[solid]
+    equal(encode(box, anchor, weights), encode(box.float(), anchor.float(), weights).to(dtype))
+    corrections = torch.randn(len(box), 4, generator=torch.Generator().manual_seed(5)).to(dtype)
+    equal(decode(corrections, anchor, weights), decode(corrections.float(), anchor.float(), weights).to(dtype))
+    assert decode(corrections, anchor.float(), weights).dtype == encode(box, anchor.float()).dtype == torch.float32
+
+
+# What is not finite
+
+
+@pytest.mark.slide("22")
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_a_box_or_a_score_that_is_not_finite_suppresses_nothing_without_a_word(broken):
+    boxes, scores = torch.tensor([[0.0, 0, 4, 4], [9, 9, 12, 12], [0, 0, 4, 5]]), torch.tensor([0.7, 0.8, 0.9])
+    for row, column in ((0, 0), (2, 3)):
+        bad = boxes.clone()
+        bad[row, column] = broken
+        with pytest.raises(ValueError, match="boxes: got nan or infinity in 1 of 3, expected finite numbers"):
+            nms(bad, scores, 0.5)
+    bad = scores.clone()
+    bad[1:] = broken
+    with pytest.raises(ValueError, match="scores: got nan or infinity in 2 of 3, expected finite numbers"):
+        nms(boxes, bad, 0.5)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.1])
+def test_a_threshold_that_is_no_overlap_is_refused(threshold):
+    with pytest.raises(ValueError, match=f"threshold: got {threshold}, expected an IoU from 0 to 1"):
+        nms(BOX, torch.ones(1), threshold)
+
+
+def test_a_box_of_nan_has_an_overlap_of_nan():
+    bad = torch.tensor([[0.0, 0, float("nan"), 4], [0, 0, 4, 4]])
+    assert iou(bad, BOX).isnan().tolist() == [[True], [False]]
+    assert giou(bad, BOX).isnan().tolist() == [[True], [False]]
+
+
 BOX = torch.tensor([[0.0, 0, 4, 4]])
 
 
@@ -280,6 +357,7 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
         (lambda: encode(BOX, BOX - BOX), "boxes, anchors: got one of width or height 0"),
         (lambda: encode(BOX[:, [0, 1, 0, 3]], BOX), "boxes, anchors: got one of width or height 0"),
         (lambda: decode(BOX, BOX[0]), "corrections: got shape (1, 4), expected (4,)"),
+        (lambda: decode(BOX.long(), BOX, (0.5, 1, 1, 1)), "corrections: got torch.int64"),
         (lambda: nms(BOX, torch.ones(2), 0.5), "scores: got shape (2,), expected (1,)"),
         (
             lambda: encode(BOX.long(), BOX, (0.5, 0.5, 0.5, 0.5)),

@@ -161,6 +161,30 @@ def test_awkward_targets_give_finite_losses_and_gradients(name, step):
     assert (losses["anchor corrections"] > 0) == (len(AWKWARD[name]) > 0)  # some anchor touches each object here
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_proposes_nothing_and_suppresses_nothing(broken):
+    """As if those anchors were not there: half precision may overflow at a few of them."""
+    torch.manual_seed(0)
+    rpn = make_rpn(candidates=30, proposals=20)
+    low = torch.rand(200, 2) * 60
+    boxes, scores = torch.cat([low, low + 5 + torch.rand(200, 2) * 30], 1), torch.randn(200)
+    bad = torch.rand(200) < 0.4
+    expected = rpn.select(boxes[~bad], scores[~bad], (90, 100))
+    half = torch.arange(200) % 2 == 0
+    broken_boxes, broken_scores = boxes.clone(), scores.clone()
+    broken_scores[bad & half], broken_boxes[bad & ~half] = broken, broken
+    for own, its in zip(rpn.select(broken_boxes, broken_scores, (90, 100)), expected, strict=True):
+        torch.testing.assert_close(own, its)
+
+
+def test_a_network_that_overflowed_gives_losses_of_nan_and_no_crash():
+    torch.manual_seed(0)
+    rpn, targets = make_rpn(), random_targets(2, 40, 48)
+    proposals, losses = rpn(torch.full((2, 8, 10, 12), float("nan")), (40, 48), targets)
+    assert [len(boxes) for boxes in proposals] == [0, 0]
+    assert losses["objectness"].isnan()
+
+
 def test_no_proposal_is_left_when_all_are_too_small():
     rpn = make_rpn()
     with torch.no_grad():

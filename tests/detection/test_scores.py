@@ -8,6 +8,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torchvision import ops
 
 from lecture_utils.detection.boxes import iou
 from lecture_utils.detection.scores import KEYS, CocoScores, Recall, doubles, without_doubles
@@ -158,3 +159,49 @@ def test_without_doubles_the_best_of_a_class_stays():
     assert doubles([kept]) == 0
     (kept,) = without_doubles([three_boxes(labels=torch.tensor([1, 2, 1]))])
     assert len(kept["boxes"]) == 3
+
+
+def one_class_at_a_time(one: dict, overlap: float) -> set[int]:
+    """Which rows stay when every class has a suppression of its own."""
+    stay = set()
+    for label in set(one["labels"].tolist()):
+        rows = [row for row, its in enumerate(one["labels"].tolist()) if its == label]
+        stay |= {rows[kept] for kept in ops.nms(one["boxes"][rows], one["scores"][rows], overlap).tolist()}
+    return stay
+
+
+@pytest.mark.slide("33")
+@pytest.mark.parametrize("number", [0, 1, 40, 300, 1200])  # torchvision's own way changes at 1,000 boxes
+@pytest.mark.parametrize("beyond", [0, 60, 5000])
+def test_without_doubles_is_one_suppression_a_class_wherever_boxes_lie(number, beyond):
+    rng = torch.Generator().manual_seed(number)
+    boxes = random_boxes(rng, number) - beyond
+    labels, scores = torch.randint(0, 4, (number,), generator=rng), torch.rand(number, generator=rng)
+    one = {"boxes": boxes, "labels": labels, "scores": scores, "row": torch.arange(number)}
+    (kept,) = without_doubles([one], overlap=0.3)
+    assert set(kept["row"].tolist()) == one_class_at_a_time(one, 0.3)
+    assert kept["scores"].tolist() == sorted(kept["scores"].tolist(), reverse=True)
+    assert doubles([kept], score=0, overlap=0.3) == 0
+
+
+@pytest.mark.slide("33")
+def test_without_doubles_keeps_boxes_of_two_classes_beyond_the_border():
+    """The second lies left of the image by as much as batched_nms moves a class to the right."""
+    boxes = torch.tensor([[0.0, 0, 9, 9], [-10, -10, -1, -1], [0, 0, 9, 9]])
+    found = {"boxes": boxes, "labels": torch.tensor([1, 2, 3]), "scores": torch.tensor([0.9, 0.8, 0.7])}
+    (kept,) = without_doubles([found])
+    assert kept["labels"].tolist() == [1, 2, 3]
+
+
+def test_equal_scores_keep_their_order_across_classes():
+    found = three_boxes(labels=torch.tensor([3, 1, 2]), scores=torch.tensor([0.5, 0.5, 0.5]))
+    (kept,) = without_doubles([found])
+    assert kept["labels"].tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("key", ["boxes", "scores"])
+def test_without_doubles_refuses_what_is_not_finite(key):
+    found = three_boxes()
+    found[key][1] = float("nan")
+    with pytest.raises(ValueError, match=f"{key}: got nan or infinity in 1 of 3, expected finite numbers"):
+        without_doubles([found])

@@ -119,6 +119,33 @@ def test_any_grid_is_never_hidden_more_than_asked_for(grid, ratio, least, aspect
     assert mask.sum() <= most
 
 
+@pytest.mark.parametrize(
+    "grid", [(1, 2), (2, 1), (2, 2), (3, 3), (1, 9), (4, 4), (4, 7), (5, 5), (6, 6), (8, 8), (20, 2)]
+)
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.9])
+def test_a_small_grid_is_hidden_nearly_as_much_as_asked_for(grid, share):
+    """Blocks of 16 patches or more do not fit there; the paper's own grid loses at most a fifth."""
+    most = max(1, round(share * grid[0] * grid[1]))
+    hidden = [int(blockwise_mask(grid, most, generator=seeded(seed)).sum()) for seed in range(100)]
+    assert 0.75 * most <= min(hidden)
+    assert max(hidden) <= most
+
+
+def test_large_blocks_and_thin_ones_end_too():
+    for options in ({"least_block": 1000}, {"aspect": 1e-4}, {"least_block": 60, "most_block": 90}):
+        assert blockwise_mask((6, 7), 17, generator=seeded(3), **options).sum() >= 13, options
+
+
+@pytest.mark.parametrize(
+    ("grid", "most", "checksums"),
+    [((14, 14), 75, [445133, 635292, 804515, 1096367]), ((12, 12), 55, [192006, 288849, 347656, 344833])],
+)
+def test_where_blocks_fit_draws_are_those_that_the_shipped_models_saw(grid, most, checksums):
+    """Places hidden, as one number, by four seeds, as they were before small grids had smaller blocks."""
+    masks = [blockwise_mask(grid, most, generator=seeded(seed)).flatten().nonzero() for seed in range(4)]
+    assert [int(places.square().sum()) for places in masks] == checksums
+
+
 def test_all_or_nothing_can_be_hidden():
     assert not blockwise_mask((5, 7), 0).any()
     assert blockwise_mask((1, 3), 3, least_block=1, generator=seeded(0)).all()

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from shipped import check_card, shipped_scores
+from shipped import carded, check_card, shipped_scores
 
-from lecture_utils import checkpoints, recipes, runtime, tasks
+from lecture_utils import recipes, runtime, tasks
 from lecture_utils.detection.scores import CocoScores, doubles, without_doubles
 from lecture_utils.transformers import detections
 
@@ -35,7 +35,7 @@ def test_a_checkpoint_scores_what_its_card_says(scores):
 def test_detr_finds_the_things_of_the_city(scores):
     assert scores["map_50"] >= 0.72
     assert scores["map"] >= 0.41  # what a bare prototype reached
-    assert scores["map_50"] < checkpoints.card("faster_rcnn")["metrics"]["map_50"]  # as the notebook says
+    assert scores["map_50"] < carded("faster_rcnn")["map_50"]  # as the notebook says
 
 
 def test_the_shipped_file_holds_no_trunk():

@@ -38,7 +38,7 @@ def test_frechet_distance_is_that_of_scipy_and_torchmetrics(dice, n, m, d):
 
 def test_the_distance_to_itself_is_0_and_both_ways_it_is_the_same(dice):
     first, second = torch.randn(60, 4, generator=dice), 2 * torch.randn(40, 4, generator=dice)
-    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(first, first) == 0
     assert frechet_distance(first, second) == pytest.approx(frechet_distance(second, first))
 
 
@@ -50,7 +50,57 @@ def test_the_distance_of_fewer_images_than_numbers(dice):
     shared = np.sqrt(np.linalg.eigvalsh(half.T @ cov2 @ half).clip(0)).sum()
     expected = ((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2) - 2 * shared
     assert frechet_distance(few, fewer) == pytest.approx(expected, rel=1e-4)
-    assert math.isfinite(frechet_distance(few, few))
+    assert frechet_distance(few, few) == 0
+
+
+@pytest.mark.parametrize("kind", ["usual", "few", "flat", "ill-conditioned", "far from 0", "tiny", "all alike"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_equal_moments_are_0_apart(dice, kind, dtype):
+    """Also in another order, and mirrored through the mean: other samples with the same mean and covariance."""
+    cloud = torch.randn(5 if kind == "few" else 200, 12, generator=dice, dtype=torch.float64)
+    if kind == "flat":
+        cloud[:, 6:] = cloud[:, :6] @ torch.randn(6, 6, generator=dice, dtype=torch.float64)
+    if kind == "ill-conditioned":
+        cloud = cloud * torch.logspace(0, -9, 12, dtype=torch.float64)
+    if kind == "all alike":
+        cloud = cloud[:1].repeat(9, 1)
+    cloud = (cloud * (1e-3 if kind == "tiny" else 1) + (3e4 if kind == "far from 0" else 0)).to(dtype)
+    mirrored = 2 * cloud.double().mean(0) - cloud.double()
+    for other in (cloud, cloud[torch.randperm(len(cloud), generator=dice)], mirrored):
+        assert frechet_distance(cloud, other) == 0
+        assert frechet_distance(other, cloud) == 0
+
+
+def test_a_small_distance_keeps_its_digits(dice):
+    """Spread a little more along one axis: (σ₁ − σ₂)², which a difference of traces cannot tell from 0."""
+    cloud = torch.randn(300, 5, generator=dice, dtype=torch.float64)
+    cloud = torch.linalg.qr(cloud - cloud.mean(0)).Q * 299**0.5  # exactly the unit covariance
+    stretched = cloud.clone()
+    stretched[:, 2] *= 1 + 1e-7
+    assert frechet_distance(cloud, stretched) == pytest.approx(1e-14, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(3, 2, 9), (40, 4, 12), (500, 8, 30), (7, 300, 30)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_singular_covariances_are_those_of_a_root_by_eigenvalues(dice, n, m, d, dtype):
+    first = torch.randn(n, d, generator=dice).to(dtype)
+    second = (torch.randn(m, d, generator=dice) @ torch.randn(d, d, generator=dice) + 1).to(dtype)
+    (mean1, cov1), (mean2, cov2) = moments(first), moments(second)
+    values, vectors = np.linalg.eigh(cov1)
+    half = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(half @ cov2 @ half).clip(0)).sum()
+    expected = ((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2) - 2 * shared
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_features_that_are_not_finite_are_refused(broken):
+    bad = torch.zeros(9, 4)
+    bad[2:4, 1] = broken
+    for score in (frechet_distance, precision_and_recall):
+        for pair in ((bad, torch.zeros(9, 4)), (torch.zeros(9, 4), bad)):
+            with pytest.raises(ValueError, match="features: got nan or infinity in 2 of 9, expected finite numbers"):
+                score(*pair)
 
 
 def test_the_distance_between_gaussians_has_a_closed_form(dice):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from shipped import check_card, shipped_scores
+from shipped import carded, check_card, shipped_scores
 from sklearn.decomposition import PCA
 
-from lecture_utils import checkpoints, recipes, tasks
+from lecture_utils import recipes, tasks
 from lecture_utils.datasets import Portraits
 from lecture_utils.tasks.generation import pictures
 
@@ -46,7 +46,7 @@ def test_the_auto_encoder_scores_what_its_card_says(scores):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_scores_what_its_card_says(scores, name):
     check_card(name, scores[name], tolerance=0.05)  # the distance is a number of two or three digits
-    card = checkpoints.card(name)["metrics"]
+    card = carded(name)
     for share in ("precision", "recall", "sure"):
         assert scores[name][share] == pytest.approx(card[share], abs=0.005), share
 
