@@ -214,18 +214,18 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
+def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu") -> nn.Module:
     """A model with its trained weights, the shipped ones or those of a `checkpoint` that `train` wrote.
 
-    Ready to predict: in evaluation mode, float32, on the CPU.
+    Ready to predict: in evaluation mode, float32, on `device`.
     """
     model = recipe(name).build()
     if checkpoint is None:
-        return checkpoints.load_weights(model, name).eval()
+        return checkpoints.load_weights(model, name).eval().to(device)
     tensors, _ = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
-    return model.eval()
+    return model.eval().to(device)
 
 
 def train(
@@ -251,7 +251,7 @@ def train(
     if chosen.start:
         chosen.take_over(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
-    data = _pictures(task, "train", root, size).preload()
+    data = _pictures(task, "train", root, size, run).preload()
     if task.prepare:
         task.prepare(model, data)
     if share < 1:
@@ -278,12 +278,15 @@ def evaluate(
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
     task = recipe(name).task
-    data = _pictures(task, split, root, size)
+    data = _pictures(task, split, root, size, run)
     return len(data), task.score(model, data, run)
 
 
-def _pictures(task: Task, split: str, root: Path | str | None, size: int | None) -> Dataset:
-    return task.data(split, root, size=None if size is None else require_whole("size", size))
+def _pictures(task: Task, split: str, root: Path | str | None, size: int | None, run: Runtime) -> Dataset:
+    data = task.data(split, root, size=None if size is None else require_whole("size", size))
+    if encoder := getattr(data, "encoder", None):  # what turns pictures into the model's input is a model, too
+        encoder.to(run.device)
+    return data
 
 
 def metrics(scores: dict) -> dict[str, float]:

@@ -23,7 +23,8 @@ def frechet_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) 
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    return features.double().mean(0), torch.atleast_2d(features.double().T.cov())
+    features = features.cpu().double()  # Apple's GPUs have no such numbers
+    return features.mean(0), torch.atleast_2d(features.T.cov())
 
 
 def precision_and_recall(
