@@ -7,7 +7,7 @@ numbers (no axes) of the CPU may join in, indices may come from the CPU, and `co
 bits with decimals are refused on the GPU, too: Apple's have none.
 
 It does not tell whether a GPU has the operation at all, how precise or how fast it is there, whether it is repeatable,
-or how much memory it takes; and what runs inside of one call of torch is not looked into.
+or how much memory it takes; what runs inside of one call of torch is not looked into, and other threads know of no GPU.
 """
 
 from collections.abc import Callable, Iterator
