@@ -252,19 +252,19 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def load(name: str, checkpoint: Path | str | None = None) -> nn.Module:
+def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu") -> nn.Module:
     """A model with its trained weights, the shipped ones or those of a `checkpoint` that `train` wrote.
 
-    Ready to predict: in evaluation mode, float32, on the CPU. Raises `ValueError` for a checkpoint of another recipe.
+    Ready to predict: in evaluation mode, float32, on `device`. Raises `ValueError` for a checkpoint of another recipe.
     """
     model = recipe(name).build()
     if checkpoint is None:
-        return checkpoints.load_weights(model, name).eval()
+        return checkpoints.load_weights(model, name).eval().to(device)
     tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     own_data.require_recipe(name, checkpoint, metadata)
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
-    return model.eval()
+    return model.eval().to(device)
 
 
 def train(
@@ -292,7 +292,7 @@ def train(
         chosen.take_over(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
     training.require_settings(**(own | changes))  # before the data is read or made
-    data = _pictures(name, "train", root, size)
+    data = _pictures(name, "train", root, size, run)
     seen = fingerprint(data) if root else None  # the toy city is the same on every machine, if not to the last bit
     if not changes.get("restart"):
         own_data.require_same(changes.get("checkpoint"), root, seen)
@@ -325,7 +325,7 @@ def evaluate(
     split: str = "test",
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
-    data = _pictures(name, split, root, size)
+    data = _pictures(name, split, root, size, run)
     return len(data), recipe(name).task.score(model, data, run)
 
 
@@ -340,13 +340,15 @@ def doubts(name: str, checkpoint: Path | str | None, *, root: Path | str | None,
     return own_data.doubts(name, checkpoint, root=root, size=size, files=files)
 
 
-def _pictures(name: str, split: str, root: Path | str | None, size: int | None) -> Dataset:
+def _pictures(name: str, split: str, root: Path | str | None, size: int | None, run: Runtime) -> Dataset:
     """A split of what a model sees; refuses images of a size that it cannot take, or of several sizes."""
     chosen, takes = recipe(name), {"pixels": recipe(name).pixels, "multiple": recipe(name).multiple}
     if size is not None:
         own_data.require_size(name, require_whole("size", size, least=SMALLEST_PHOTO, most=MOST_PIXELS), **takes)
     data = chosen.task.data(split, root, size=size)
     own_data.require_one_size(name, data, root, **takes)
+    if encoder := getattr(data, "encoder", None):  # what turns pictures into the model's input is a model, too
+        encoder.to(run.device)
     return data
 
 

@@ -1,4 +1,9 @@
-"""Where the course runs and with what: computer, device, precision, profile, seeds and folders."""
+"""Where the course runs and with what: computer, device, precision, profile, seeds and folders.
+
+One rule for the whole course: a model and what it is fed live on `run.device`. Data sets give tensors on the CPU, and
+what is fed moves by `.to(run.device)`; figures, scores and claims take tensors from any device and move them to the
+CPU themselves.
+"""
 
 import operator
 import os

@@ -46,13 +46,18 @@ def sample(
     longest: int = LONGEST,
     generator: torch.Generator | None = None,
 ) -> Captions:
-    """Draw each word from softmax(logits / temperature): below 1 the likely words gain, above 1 the others."""
+    """Draw each word from softmax(logits / temperature): below 1 the likely words gain, above 1 the others.
+
+    With a `generator` they are drawn on its device, wherever the model is; the same seed then says the same everywhere.
+    """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature: got {temperature}, expected a positive number")
 
     def draw(scores: Tensor) -> Tensor:
         probabilities = (scores.float() / temperature).softmax(1)
-        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+        if generator is not None:
+            probabilities = probabilities.to(generator.device)
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1).to(scores.device)
 
     return _say(model, z, draw, prefix, longest)
 

@@ -45,8 +45,8 @@ class CocoScores(MeanAveragePrecision):
         return scores | {"ap": {name: _known(of_label.get(i, -1)) for i, name in enumerate(self.names) if i}}
 
     def _large(self, boxes: dict) -> dict:
-        keys = [key for key in ("labels", "scores") if key in boxes]
-        return {"boxes": boxes["boxes"].float() * self.enlarge} | {key: boxes[key] for key in keys}
+        here = {key: boxes[key].to(self.device) for key in ("boxes", "labels", "scores") if key in boxes}
+        return here | {"boxes": here["boxes"].float() * self.enlarge}
 
 
 class Recall(Metric):
@@ -64,6 +64,7 @@ class Recall(Metric):
     def update(self, proposals: list[Tensor], targets: list[dict]) -> None:
         """Add the proposals (n, 4) of some images, best first, and their targets' `boxes`."""
         for boxes, target in zip(proposals, targets, strict=True):
+            boxes = boxes.to(self.device)
             overlap = iou(target["boxes"].to(boxes), boxes)
             self.objects += len(overlap)
             for i, number in enumerate(self.numbers):

@@ -12,7 +12,7 @@ from torch import Tensor
 from lecture_utils.figures.boxes import photograph
 from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, PURPLE, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, PURPLE, WIDTH, course_look, picture_axes, to_array
 from lecture_utils.transformers.beit_results import CORRECTED
 
 COVER = PURPLE  # no street is, and no map of attention
@@ -25,7 +25,7 @@ def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.n
     rows, columns = mask.shape
     if height % rows or width % columns:
         raise ValueError(f"mask: got shape {tuple(mask.shape)}, expected a divisor of {height} × {width} pixels")
-    hidden = mask.repeat_interleave(height // rows, 0).repeat_interleave(width // columns, 1).numpy()
+    hidden = to_array(mask.repeat_interleave(height // rows, 0).repeat_interleave(width // columns, 1))
     return np.where(hidden[..., None], np.rint(255 * np.array(to_rgb(COVER))), pixels).astype(np.uint8)
 
 
@@ -60,7 +60,7 @@ def as_words(
         ax.set_title(name)
         if name == "their words":
             ax.imshow(shown, interpolation="nearest")
-            for (row, column), word in np.ndenumerate(words[top:bottom, left:right].numpy()):
+            for (row, column), word in np.ndenumerate(to_array(words[top:bottom, left:right])):
                 colour = ink_on(tuple(means[row, column] / 255))
                 ax.text(column, row, word, ha="center", va="center", size=13, color=colour)
             lines = np.arange(bottom - top + 1) - 0.5, np.arange(right - left + 1) - 0.5
@@ -79,7 +79,7 @@ def codebook(
     rows = -(-len(codes) // columns)
     p, q = codes.shape[-2:]
     sheet = np.full((rows * columns, p + 1, q + 1, 3), 255, np.uint8)
-    sheet[: len(codes), :p, :q] = codes.permute(0, 2, 3, 1).numpy()
+    sheet[: len(codes), :p, :q] = to_array(codes.permute(0, 2, 3, 1))
     sheet = sheet.reshape(rows, columns, p + 1, q + 1, 3).swapaxes(1, 2).reshape(rows * (p + 1), columns * (q + 1), 3)
     fig, axes = picture_axes(1, 1, width=width, aspect=sheet.shape[1] / sheet.shape[0], title=title)
     fig.set_figheight(fig.get_figheight() - 0.25)
@@ -98,7 +98,7 @@ def bias_by_step(table: Float[Tensor, "entries heads"], grid: tuple[int, int]) -
         raise ValueError(
             f"table: got shape {tuple(table.shape)}, expected ({steps + 3}, heads) for a grid {tuple(grid)}"
         )
-    maps = table[:steps].detach().unflatten(0, (2 * height - 1, 2 * width - 1)).permute(2, 0, 1)
+    maps = table[:steps].detach().cpu().unflatten(0, (2 * height - 1, 2 * width - 1)).permute(2, 0, 1)
     return maps.flip(1, 2)  # the table counts the place of who looks less that of whom it looks at
 
 
@@ -114,7 +114,7 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
     fig.suptitle(title)
     for head, (ax, map_) in enumerate(zip(axes[0], maps, strict=True), 1):
         shown = ax.imshow(
-            map_.numpy(),
+            to_array(map_),
             cmap="PuOr_r",
             vmin=-most,
             vmax=most,

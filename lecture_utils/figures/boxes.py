@@ -34,6 +34,7 @@ from lecture_utils.figures.style import (
     WIDTH,
     course_look,
     picture_axes,
+    to_array,
 )
 
 CLASS_COLOURS = (ORANGE, SKY, PURPLE, "#F0E442", GREEN, VERMILION, BLUE)  # of label 1, 2, …
@@ -50,7 +51,7 @@ def class_colour(label: int) -> str:
 
 def photograph(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """What a reader gives, a tensor (3, H, W) uint8, as `picture` wants it: (H, W, 3). An array stays as it is."""
-    return _array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
+    return to_array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
 
 
 def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarray:
@@ -62,10 +63,6 @@ def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarra
 def pale(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """A photograph, simplified, in pale colours, (h, w, 3) uint8, before which boxes stand out."""
     return (simplified(image, colours=12) * 0.65 + 89).astype(np.uint8)
-
-
-def _array(values: torch.Tensor | ArrayLike) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
 
 
 @course_look
@@ -84,7 +81,7 @@ def draw_boxes(
     for all or one a box. Lines have a halo, dark or white, whatever differs from their colour, so that they show by day
     and by night; many boxes get thin lines.
     """
-    boxes = _array(boxes).astype(float)
+    boxes = to_array(boxes, float)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: got shape {boxes.shape}, expected (n, 4)")
     colours = _one_a_box(ORANGE if colours is None else colours, len(boxes))
@@ -217,7 +214,7 @@ def corrected(
 
     `names` say what the two are; `truth`, if given, is drawn beneath them.
     """
-    before, after = _array(before).astype(float), _array(after).astype(float)
+    before, after = to_array(before, float), to_array(after, float)
     if before.shape != after.shape:
         raise ValueError(f"after: got shape {after.shape}, expected {before.shape}, that of before")
     fig, ax = _one_picture(photograph(image), title=title, width=width)
@@ -255,7 +252,7 @@ def anchors_on(
     for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
     image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
     """
-    anchors, image = _array(anchors).astype(float), photograph(image)
+    anchors, image = to_array(anchors, float), photograph(image)
     rows, columns = map_size
     k = len(anchors) // max(1, rows * columns)
     if anchors.ndim != 2 or anchors.shape[1] != 4 or k < 1 or len(anchors) != rows * columns * k:

@@ -23,6 +23,7 @@ from lecture_utils.figures.style import (
     WIDTH,
     bare,
     course_look,
+    to_array,
 )
 
 
@@ -122,7 +123,7 @@ def over_seeds(
     places = np.arange(len(x))
     for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
         for i, (name, runs) in enumerate(lines.items()):
-            runs = np.asarray(runs, dtype=float)
+            runs = to_array(runs, float)
             if runs.ndim != 2 or runs.shape[1] != len(x):
                 raise ValueError(f"panels: got shape {runs.shape} of {name!r}, expected (trainings, {len(x)})")
             mean, colour = runs.mean(0), CYCLE[i % len(CYCLE)]

@@ -22,6 +22,7 @@ from lecture_utils.figures.style import (
     VERMILION,
     WIDTH,
     course_look,
+    to_array,
 )
 from lecture_utils.segmentation.unpooling import max_pool, max_unpool
 
@@ -78,7 +79,7 @@ def number_grid(
     fills the cells, "" or None leaving one white; `highlight` (rows, columns) is True where a cell gets a thick frame
     and a bold number. Zeros in white cells are faint, nan is an empty cell. `title` stands above the grid.
     """
-    values = np.asarray(values)
+    values = to_array(values)
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"values: got shape {values.shape}, expected (rows, columns), each at least 1")
     fills = _like(values, "colours", np.full(values.shape, "") if colours is None else colours)
@@ -125,7 +126,7 @@ def grid_row(
     `colours` and `highlight` are name → what `number_grid` takes. `gap` is in cells. With `arrows`, one for each gap:
     an empty text leaves the gap empty.
     """
-    matrices = {name: np.asarray(values) for name, values in grids.items()}
+    matrices = {name: to_array(values) for name, values in grids.items()}
     if not matrices:
         raise ValueError("grids: got no matrix, expected at least one")
     if flat := [name for name, values in matrices.items() if values.ndim != 2]:
@@ -173,7 +174,7 @@ def remembered_position(x: ArrayLike, small: ArrayLike, window: tuple[int, int],
 
     `x` is the map that is pooled, `small` what the rest of the network made of it, `window` (row, column) in `small`.
     """
-    x, small = torch.as_tensor(x).float(), torch.as_tensor(small).float()
+    x, small = torch.as_tensor(x).cpu().float(), torch.as_tensor(small).cpu().float()
     pooled, indices = (out[0, 0] for out in max_pool(x[None, None], kernel_size))
     unpooled = max_unpool(small[None, None], indices[None, None], x.shape)[0, 0]
     (height, width), position = x.shape, int(indices[window])
@@ -234,7 +235,7 @@ def points_per_unit(ax: Axes) -> float:
 
 
 def _like(values: np.ndarray, argument: str, given: ArrayLike) -> np.ndarray:
-    given = np.asarray(given)
+    given = to_array(given)
     if given.shape != values.shape:
         raise ValueError(f"{argument}: got shape {given.shape}, expected {values.shape}, one for each value")
     return given

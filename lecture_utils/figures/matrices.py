@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from lecture_utils.figures.grids import TINTS, cell_arrow, grid_canvas, number_grid, tint
-from lecture_utils.figures.style import BLUE, FAINT, INK, ORANGE, WIDTH, bare, course_look
+from lecture_utils.figures.style import BLUE, FAINT, INK, ORANGE, WIDTH, bare, course_look, to_array
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix
 from lecture_utils.segmentation.transposed import coverage, stamp
 
@@ -51,7 +51,7 @@ def matrix_product(
     `image` (h, w) is shown as the column the matrix takes. `colours` are those of the matrix, see `entry_colours`;
     `names` are the letters of matrix and column.
     """
-    matrix, image = np.asarray(matrix), np.asarray(image)
+    matrix, image = to_array(matrix), to_array(image)
     if matrix.ndim != 2 or matrix.shape != (np.prod(output_size), image.size):
         raise ValueError(
             f"matrix: got shape {matrix.shape}, expected {(int(np.prod(output_size)), image.size)}, output × image"
@@ -140,7 +140,7 @@ def one_to_many(
     The values before `at` (row by row) have been sent already; the cells that this one adds to have the colours of the
     kernel. `room` (rows, columns) is kept for the output at least, so that figures of several strides are of one size.
     """
-    values, kernel = np.asarray(values, float), np.asarray(kernel, float)
+    values, kernel = to_array(values, float), to_array(kernel, float)
     (h, w), (kh, kw), (i, j) = values.shape, kernel.shape, at
     if not (0 <= i < h and 0 <= j < w):
         raise ValueError(f"at: got {at}, expected a place in {h}×{w} values")
@@ -171,7 +171,7 @@ def one_to_many(
 
 def count_colours(counts: ArrayLike) -> np.ndarray:
     """A shade of blue for each whole number: the darker the larger, "" for 0. The darkest is the largest, or 4."""
-    counts = np.asarray(counts, dtype=int)
+    counts = to_array(counts, int)
     most = max(4, counts.max())  # so that few are not dark where there are no more
     return np.array(["", *(tint(BLUE, 0.12 + 0.78 * n / most) for n in range(1, most + 1))])[counts]
 

@@ -23,12 +23,13 @@ from lecture_utils.figures.style import (
     bare,
     course_look,
     picture_axes,
+    to_array,
 )
 
 
 def picture(ax: Axes, image: np.ndarray) -> None:
     """Draw a photograph (H, W, 3) or a label map (H, W), pixel by pixel, without ticks."""
-    image = np.asarray(image)
+    image = to_array(image)
     if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"image: got shape {image.shape}, expected (H, W, 3) for a picture or (H, W) for a label map")
     ax.imshow(colour_labels(image) if image.ndim == 2 else image, interpolation="nearest")
@@ -40,7 +41,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
 
     `alpha` is the share of the label's colour, 0 to 1. Ignored pixels keep the photograph.
     """
-    image, labels = np.asarray(image), np.asarray(labels)
+    image, labels = to_array(image), to_array(labels)
     if image.shape != (*labels.shape, 3):
         raise ValueError(
             f"labels: got shape {labels.shape} for an image {image.shape}, expected the same height and width"
@@ -53,7 +54,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
 
 def legend(fig: Figure, *label_maps: np.ndarray, columns: int = 6) -> None:
     """Name the colours of the classes in these label maps, below the figure, which grows by the room that takes."""
-    present = np.unique(np.concatenate([np.unique(labels) for labels in label_maps]))
+    present = np.unique(np.concatenate([np.unique(to_array(labels)) for labels in label_maps]))
     colours = {CLASSES[i]: to_hex(PALETTE[i] / 255) for i in present if i != IGNORE_INDEX}
     if IGNORE_INDEX in present:
         colours["ignored"] = to_hex(np.array(IGNORE_COLOUR) / 255)
@@ -86,13 +87,14 @@ def compare(columns: Mapping[str, Sequence[np.ndarray]], *, title: str = "", wid
     if not counts or len(set(counts.values())) != 1 or 0 in counts.values():
         raise ValueError(f"columns: got {counts} pictures, expected as many in each column, and at least one")
     rows = next(iter(counts.values()))
-    first = np.asarray(next(iter(columns.values()))[0])
+    columns = {name: [to_array(image) for image in pictures] for name, pictures in columns.items()}
+    first = next(iter(columns.values()))[0]
     fig, axes = picture_axes(rows, len(columns), width=width, aspect=first.shape[1] / first.shape[0], title=title)
     for column, (name, pictures) in enumerate(columns.items()):
         axes[0, column].set_title(name)
         for row, image in enumerate(pictures):
             picture(axes[row, column], image)
-    maps = [image for pictures in columns.values() for image in pictures if np.ndim(image) == 2]
+    maps = [image for pictures in columns.values() for image in pictures if image.ndim == 2]
     if maps:
         legend(fig, *maps)
     return fig
@@ -111,8 +113,8 @@ def boundaries_magnified(
     `maps` are name → (H, W), the truth first; its outlines are drawn over every map, so that a lost edge shows.
     `window` is (x0, y0, x1, y1) in pixels; by default the third of the picture with the most edges of thin classes.
     """
-    image = np.asarray(image)
-    maps = {name: np.asarray(labels) for name, labels in maps.items()}
+    image = to_array(image)
+    maps = {name: to_array(labels) for name, labels in maps.items()}
     for name, labels in maps.items():
         if labels.shape != image.shape[:2]:
             raise ValueError(f"maps[{name!r}]: got shape {labels.shape}, expected {image.shape[:2]}, the photograph's")

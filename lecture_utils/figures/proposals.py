@@ -23,6 +23,7 @@ from lecture_utils.figures.style import (
     WIDTH,
     course_look,
     picture_axes,
+    to_array,
 )
 
 HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 0.9)])
@@ -43,7 +44,7 @@ def objectness_maps(
         down, across = height / h, width / w
         # A point stands in the middle of its cell; the first one lies at pixel (0, 0).
         extent = (-across / 2 - 0.5, width - across / 2 - 0.5, height - down / 2 - 0.5, -down / 2 - 0.5)
-        ax.imshow(np.asarray(values), cmap=HEAT, vmin=0, vmax=1, extent=extent, interpolation="nearest")
+        ax.imshow(to_array(values), cmap=HEAT, vmin=0, vmax=1, extent=extent, interpolation="nearest")
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         ax.set_title(name)
     for ax in axes.flat[len(maps) :]:
@@ -68,6 +69,7 @@ def nms_steps(
     """
     if not len(boxes):
         raise ValueError("boxes: got none, expected at least one")
+    boxes, scores = boxes.cpu(), scores.cpu()
     left, panels = scores.argsort(descending=True), []
     kept = left[:0]
     while len(left) and len(panels) < steps:

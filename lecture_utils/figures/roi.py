@@ -36,7 +36,7 @@ def roi_cells(
     the middle, and is printed in the corner only to leave the points free. `box` (x0, y0, x1, y1), in red, is in pixels
     of the image, `size` (height, width) the numbers to make. Made for maps of up to ten cells a side.
     """
-    features, region = torch.as_tensor(features, dtype=torch.float32), torch.tensor([[0.0, *box]])
+    features, region = torch.as_tensor(features, dtype=torch.float32).cpu(), torch.tensor([[0.0, *box]])
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(f"features: got shape {tuple(features.shape)}, expected (height, width)")
     (height, width), gap, top = features.shape, 2.0, 1.0

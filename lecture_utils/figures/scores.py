@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecture_utils.figures.style import CYCLE, DASHES, INK, course_look
+from lecture_utils.figures.style import CYCLE, DASHES, INK, course_look, to_array
 
 MARKERS = "osD^vP"
 
@@ -17,7 +17,7 @@ def confusion_map(confusion: np.ndarray, names: Sequence[str], *, title: str = "
 
     Classes that the truth does not hold are left out.
     """
-    confusion, names = np.asarray(confusion, dtype=float), np.asarray(names)
+    confusion, names = to_array(confusion, float), np.asarray(names)
     if confusion.shape != (len(names), len(names)):
         raise ValueError(f"confusion: got shape {confusion.shape}, expected {(len(names), len(names))}, one row a name")
     present = confusion.sum(1) > 0
@@ -62,13 +62,13 @@ def curves(
             if len(values) != len(x):
                 raise ValueError(f"panels: got {len(values)} values of {name!r}, expected {len(x)}, one for each x")
             style = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)]}
-            ax.plot(x, values, marker=MARKERS[i % len(MARKERS)], label=name, **style)
+            ax.plot(to_array(x), to_array(values), marker=MARKERS[i % len(MARKERS)], label=name, **style)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if "x" in log:
             ax.set_xscale("log")
         if "y" in log:
             ax.set_yscale("log")
-        ax.set_xticks(x, x if ticks is None else ticks)
+        ax.set_xticks(to_array(x), x if ticks is None else ticks)
         ax.minorticks_off()
         if limits and ylabel in limits:
             ax.set_ylim(limits[ylabel])

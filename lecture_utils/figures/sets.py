@@ -11,7 +11,17 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.style import BLUE, FAINT, GREEN, ORANGE, VERMILION, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    course_look,
+    picture_axes,
+    to_array,
+)
 from lecture_utils.figures.transformers import DEPTH
 
 SMALL = 0.02  # of a picture's area; below that a box is called small
@@ -31,7 +41,7 @@ def cost_matrix(
     `pairs` are the matched queries and their objects, as `assign` gives them; `objects` are named. Queries that answer
     for no object stay without a frame. A row for each object, because there are more queries.
     """
-    table = np.asarray(cost.detach().cpu() if isinstance(cost, Tensor) else cost, dtype=float).T
+    table = to_array(cost, float).T
     if table.ndim != 2 or len(table) != len(objects) or not table.size:
         raise ValueError(f"cost: got shape {table.T.shape}, expected (queries, {len(objects)}), one column an object")
     rows, columns = table.shape
@@ -60,7 +70,7 @@ def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str =
     green for small boxes, red for large ones wider than high, blue for the other large ones. Over each panel stand
     the query's number and how many boxes it gave.
     """
-    boxes = [np.asarray(part, dtype=float).reshape(-1, 4) for part in boxes]
+    boxes = [to_array(part, float).reshape(-1, 4) for part in boxes]
     if not boxes:
         raise ValueError("boxes: got no query, expected at least one")
     columns = min(columns, len(boxes))
@@ -82,7 +92,7 @@ def centres(ax: Axes, boxes: ArrayLike, *, size: int | float = 7) -> None:
 
     `size` is the area of a dot, in square points; colours are those of `found_by_query`.
     """
-    x, y, w, h = np.asarray(boxes, dtype=float).reshape(-1, 4).T
+    x, y, w, h = to_array(boxes, float).reshape(-1, 4).T
     kinds = {"small": w * h < SMALL, "wide": (w * h >= SMALL) & (w >= h), "tall": (w * h >= SMALL) & (w < h)}
     for kind, chosen in kinds.items():
         ax.scatter(x[chosen], y[chosen], s=size, color=SHAPES[kind], linewidths=0, alpha=0.7)

@@ -8,7 +8,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
+from torch import Tensor, bfloat16
 
 # Okabe and Ito's colours, told apart by every common kind of colour blindness and in grey print (by lightness).
 INK = "#222222"
@@ -99,6 +101,16 @@ def encode_pngs(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES) -> list[b
         if left >= 0:
             break
     return pngs
+
+
+def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
+    """Numbers as matplotlib takes them: tensors, alone or in lists, come from any device and leave their gradient."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == bfloat16 else values  # which NumPy does not know
+    elif isinstance(values, list | tuple):
+        values = [to_array(value) if isinstance(value, Tensor | list | tuple) else value for value in values]
+    return np.asarray(values, dtype)
 
 
 def _drawn(fig: Figure, scale: float) -> Image.Image:

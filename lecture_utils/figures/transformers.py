@@ -16,7 +16,7 @@ from torch import Tensor
 from lecture_utils.figures.attention_maps import over_image
 from lecture_utils.figures.boxes import photograph, simplified
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, picture_axes, to_array
 
 DEPTH = LinearSegmentedColormap.from_list("depth", ["#D6E8F4", BLUE])
 NEVER = "#F2F2F2"
@@ -34,7 +34,7 @@ def looks_from(
         raise ValueError(f"weights: got shape {tuple(weights.shape)}, expected (b, heads, {height * width} twice)")
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"at: got {at}, expected a row below {height} and a column below {width}")
-    return weights[..., row * width + column, :].unflatten(-1, grid)
+    return weights[..., row * width + column, :].cpu().unflatten(-1, grid)
 
 
 @course_look
@@ -44,7 +44,7 @@ def reached(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str 
     The stronger the darker, on a scale of its own for each panel; points that do not count at all stay grey. Panel
     titles tell how many points do.
     """
-    panels = {name: np.asarray(values, dtype=float) for name, values in panels.items()}
+    panels = {name: to_array(values, float) for name, values in panels.items()}
     h, w = next(iter(panels.values())).shape
     fig, axes = picture_axes(1, len(panels), aspect=w / h, title=title)
     for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
@@ -82,7 +82,7 @@ def word_by_word(
     As a causal mask is drawn: row t says what holds for word t, column s what for word s. Cells that are 0 or False are
     grey and crossed out. `rows` and `columns` name the axes.
     """
-    panels = {name: np.asarray(values, dtype=float) for name, values in panels.items()}
+    panels = {name: to_array(values, float) for name, values in panels.items()}
     t = len(words)
     for name, values in panels.items():
         if values.shape != (t, t):
@@ -140,7 +140,7 @@ def layers_by_heads(
         if head == 0:
             ax.set_ylabel(f"layer {layer + 1}")
         if marks is not None:
-            ax.set_xlabel(f"{np.asarray(marks)[layer, head]:.2f}")
+            ax.set_xlabel(f"{to_array(marks)[layer, head]:.2f}")
     return fig
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lecture_utils.figures.style import BLUE, INK, ORANGE, course_look
+from lecture_utils.figures.style import BLUE, INK, ORANGE, course_look, to_array
 
 
 @course_look
@@ -18,7 +18,7 @@ def two_boxes(
 
     The areas of intersection and union are written below, in square pixels.
     """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    a, b = to_array(a, float), to_array(b, float)
     for name, box in (("a", a), ("b", b)):
         if box.shape != (4,) or (box[2:] < box[:2]).any():
             raise ValueError(f"{name}: got {box.tolist()}, expected one box (x0, y0, x1, y1) with x0 ≤ x1 and y0 ≤ y1")

@@ -13,7 +13,7 @@ from torch import Tensor
 from lecture_utils.figures.attention_maps import over_image
 from lecture_utils.figures.boxes import photograph
 from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes
+from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes, to_array
 
 SIMILAR = plt.get_cmap("cividis", 20)  # even in lightness; few levels, so that a small palette holds them all
 
@@ -25,7 +25,7 @@ def position_similarity(positions: Float[Tensor, "1 n d"], grid: tuple[int, int]
     """
     if positions.shape[1] != 1 + grid[0] * grid[1]:
         raise ValueError(f"positions: got {tuple(positions.shape)}, expected (1, 1 + {grid[0]} · {grid[1]}, d)")
-    places = F.normalize(positions[0, 1:].detach().float(), dim=1)
+    places = F.normalize(positions[0, 1:].detach().cpu().float(), dim=1)
     return (places @ places.T).reshape(*grid, *grid)
 
 
@@ -37,7 +37,7 @@ def similarity_grid(similarity: Float[Tensor, "h w h w"], *, title: str = "", wi
     """
     h, w = similarity.shape[:2]
     tiles = np.full((h, h + 1, w, w + 1), np.nan)
-    tiles[:, :h, :, :w] = similarity.numpy().transpose(0, 2, 1, 3)
+    tiles[:, :h, :, :w] = to_array(similarity).transpose(0, 2, 1, 3)
     mosaic = tiles.reshape(h * (h + 1), w * (w + 1))[:-1, :-1]
     fig, axes = picture_axes(1, 1, width=width, aspect=w / h, title=title)
     ax = axes[0, 0]
@@ -61,7 +61,7 @@ def one_similarity(
     ax = axes[0, 0]
     _make_room(fig, w / h, title)
     low = min(0.0, similarity.min().item())
-    shown = ax.imshow(similarity[at].numpy(), cmap=SIMILAR, vmin=low, vmax=1, interpolation="nearest")
+    shown = ax.imshow(to_array(similarity[at]), cmap=SIMILAR, vmin=low, vmax=1, interpolation="nearest")
     ax.add_patch(Rectangle((at[1] - 0.5, at[0] - 0.5), 1, 1, fill=False, ec=VERMILION, lw=3))
     ax.set_xticks(range(w))
     ax.set_yticks(range(h))
@@ -99,4 +99,4 @@ def seen_in(
 
 def of_the_class_token(flow: Float[Tensor, "b n n"], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:
     """How much of each patch is in the class token, as maps: the first row of a rollout, or of attention weights."""
-    return flow[:, 0, 1:].unflatten(-1, grid)
+    return flow[:, 0, 1:].cpu().unflatten(-1, grid)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.scores import MARKERS
-from lecture_utils.figures.style import CYCLE, WIDTH, course_look
+from lecture_utils.figures.style import CYCLE, WIDTH, course_look, to_array
 
 Moments = tuple[ArrayLike, ArrayLike]  # a mean (2,) and a covariance (2, 2)
 FORMS = MARKERS + "*Xph<>"  # so that a dozen clusters differ by more than their colour
@@ -43,7 +43,7 @@ def in_rows(
     gap = max(1, w // 16)
     sheet = np.full((len(rows), h + gap, n, w + gap, 3), 255, np.uint8)
     for line, pictures in zip(sheet, rows.values(), strict=True):
-        line[:h, :, :w] = pictures.permute(2, 0, 3, 1).numpy()
+        line[:h, :, :w] = to_array(pictures.permute(2, 0, 3, 1))
     sheet = sheet.reshape(len(rows) * (h + gap), n * (w + gap), 3)[:-gap, :-gap]
     room = 0.25 + 0.1 * max(map(len, rows))  # inches for the names
     height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
@@ -76,7 +76,7 @@ def clouds(
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), squeeze=False, sharex=True, sharey=True)
     fig.suptitle(title)
     for ax, (name, (points, clusters, moments)) in zip(axes[0], panels.items(), strict=True):
-        points, clusters = np.asarray(points), np.asarray(clusters)
+        points, clusters = to_array(points), to_array(clusters)
         if points.shape != (len(clusters), 2):
             raise ValueError(f"panels[{name!r}]: got points {points.shape}, expected ({len(clusters)}, 2)")
         extent = {cluster: np.ptp(points[clusters == cluster], axis=0).prod() for cluster in np.unique(clusters)}
@@ -84,7 +84,7 @@ def clouds(
             style = {"color": _colour(cluster), "marker": FORMS[cluster % len(FORMS)]}
             ax.scatter(*points[clusters == cluster].T, s=8, linewidths=0, **style)
         for cluster, (mean, covariance) in enumerate(moments):
-            _contour(ax, np.asarray(mean), np.asarray(covariance), _colour(cluster))
+            _contour(ax, to_array(mean), to_array(covariance), _colour(cluster))
         ax.set(title=name, xlabel=xlabel)
     axes[0, 0].set_ylabel(ylabel)
     if names:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
 
@@ -18,7 +19,7 @@ def segmentation_scores(
     "miou_thin", "iou": {name: value}}`, in 0 to 1. A class that the target does not contain has IoU nan and no part in
     a mean; pixels wrongly given to it count against the classes they were taken from. A mean over no class is nan.
     """
-    confusion = np.asarray(confusion, dtype=np.float64)
+    confusion = np.asarray(confusion.cpu() if isinstance(confusion, Tensor) else confusion, dtype=np.float64)
     if confusion.shape != (len(names), len(names)):
         raise ValueError(f"confusion: got shape {confusion.shape}, expected {(len(names), len(names))}, one row a name")
     if not (confusion >= 0).all():

@@ -24,7 +24,7 @@ from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_
 from lecture_utils.datasets.layouts import CAPTIONS, coco_files, folder, is_flickr8k
 from lecture_utils.datasets.memory import Kept
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.detection import shipped_trunk
+from lecture_utils.tasks.detection import encode, shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.toycity.describe import LIST
 
@@ -37,9 +37,9 @@ def city_encoder() -> TrunkGrid:
     return TrunkGrid(shipped_trunk())
 
 
-def grid_encoder(name: str = "city") -> nn.Module:
+def grid_encoder(name: str = "city", *, device: str = "cpu") -> nn.Module:
     """The CNN whose features z all captioners share: "city", or "resnet50" and its like where torch can load them."""
-    return city_encoder() if name == "city" else resnet_grid(name)
+    return (city_encoder() if name == "city" else resnet_grid(name)).to(device)
 
 
 def caption_pictures(split: str, root: Path | str | None = None, *, size: int | None = None):
@@ -55,8 +55,8 @@ def caption_pictures(split: str, root: Path | str | None = None, *, size: int | 
 class Captioned(Dataset):
     """Items for a captioner: its index, what the captioner looks at, and the numbers of its captions.
 
-    `encoder` turns images into grids, once each, which are kept in half precision, as many as fit into memory (see
-    `Kept`); None leaves the images as they are.
+    `encoder` turns images into grids, once each and on its own device, which are kept on the CPU in half precision, as
+    many as fit into memory (see `Kept`); None leaves the images as they are.
     """
 
     def __init__(self, pictures, encoder: nn.Module | None, vocabulary: Vocabulary, *, split: str | None = None):
@@ -87,9 +87,9 @@ class Captioned(Dataset):
 
     @torch.no_grad()
     def grids(self, indices: Sequence[int]) -> Float[Tensor, "b features h w"]:
-        """What a captioner looks at for some of the pictures, encoded now."""
+        """What a captioner looks at for some of the pictures, encoded now; on the CPU, as all items."""
         images = torch.stack([self.pictures[index][0].as_subclass(Tensor) for index in indices])
-        return images if self.encoder is None else self.encoder(images)
+        return images if self.encoder is None else encode(self.encoder, images)
 
     def truth(self, index: int) -> tuple[toycity.Scene, toycity.Picture]:
         """The scene of a picture and how it was painted; ValueError for pictures that are not of the city."""
@@ -101,9 +101,11 @@ class Captioned(Dataset):
         return self._truths[index]
 
 
-def caption_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
-    """A split as the captioners take it: the features of the city's own trunk, and sentences."""
-    return _captioned(split, root, size, city_encoder())
+def caption_data(
+    split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
+) -> Captioned:
+    """A split as the captioners take it: the features of the city's own trunk, made on `device`, and sentences."""
+    return _captioned(split, root, size, grid_encoder(device=device))
 
 
 def caption_pixels(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:

@@ -53,6 +53,11 @@ def shipped_trunk() -> Trunk:
     return checkpoints.load_part(Trunk(base_channels=24, out_channels=64), "faster_rcnn", "trunk.")
 
 
+def encode(encoder: nn.Module, images: Tensor) -> Tensor:
+    """What an encoder makes of images on its own device; on the CPU, as all that data sets give."""
+    return encoder(images.to(next(encoder.parameters(), images).device)).cpu()
+
+
 def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "WithProposals":
     """The same, and in each target the `proposals` of Selective Search.
 

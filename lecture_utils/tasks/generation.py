@@ -56,7 +56,7 @@ def score_drawn_again(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[
 
 def score_drawings(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
     """As many drawings as `dataset` has pictures, held against these: see `judge`."""
-    return judge(draw(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset))
+    return judge(draw(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset), device=run.device)
 
 
 def draw(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h w"]:
@@ -67,13 +67,15 @@ def draw(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h
     return torch.cat([model.sample(share, generator=dice).cpu() for share in shares])
 
 
-def judge(drawings: Float[Tensor, "n 3 h w"], photographs: Float[Tensor, "m 3 h w"]) -> dict[str, float]:
+def judge(
+    drawings: Float[Tensor, "n 3 h w"], photographs: Float[Tensor, "m 3 h w"], *, device: str = "cpu"
+) -> dict[str, float]:
     """Scores of drawings by what the shipped ResNet sees in them: `frechet` distance, `precision`, `recall`, `sure`.
 
-    Images are as networks take them. `sure` is the share in which the classifier finds some named thing with a
-    probability of 0.9; it tells nothing of how different the drawings are, which recall does.
+    Images are as networks take them; the classifier looks at them on `device`. `sure` is the share in which it finds
+    some named thing with a probability of 0.9; it tells nothing of how different the drawings are, which recall does.
     """
-    classifier = checkpoints.load_weights(city_resnet(), "resnet").eval()
+    classifier = checkpoints.load_weights(city_resnet(), "resnet").eval().to(device)
     (drawn, scores), (real, _) = (seen(classifier, images) for images in (drawings, photographs))
     precision, recall = precision_and_recall(real, drawn)
     sure = (scores.softmax(1).amax(1) >= SURE).float().mean().item()
@@ -82,9 +84,10 @@ def judge(drawings: Float[Tensor, "n 3 h w"], photographs: Float[Tensor, "m 3 h 
 
 @torch.no_grad()
 def seen(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
-    """The features on which a classifier decides, and its scores."""
-    features = torch.cat([classifier.stages(classifier.stem(some)).mean((2, 3)) for some in images.cpu().split(250)])
-    return features, classifier.head(features)
+    """The features on which a classifier decides, and its scores; on the CPU, wherever the classifier is."""
+    images = images.to(next(classifier.parameters()).device)
+    features = torch.cat([classifier.stages(classifier.stem(some)).mean((2, 3)) for some in images.split(250)])
+    return features.cpu(), classifier.head(features).cpu()
 
 
 def pictures(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:

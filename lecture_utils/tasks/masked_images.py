@@ -139,7 +139,7 @@ def simple_guesses(truth: Int64[Tensor, "b n"], hidden: Bool[Tensor, "b n"]) -> 
 
 def nearest_visible(hidden: Bool[Tensor, "b n"], grid: tuple[int, int] = GRID) -> Int64[Tensor, "b n"]:
     """For each patch of a grid the nearest one that is not hidden, the first of several; itself where it is visible."""
-    place = torch.arange(grid[0] * grid[1])
+    place = torch.arange(grid[0] * grid[1], device=hidden.device)
     points = torch.stack([place // grid[1], place % grid[1]], dim=1).float()
     apart = torch.cdist(points, points).expand(len(hidden), -1, -1)
     return apart.masked_fill(hidden[:, None], torch.inf).argmin(-1)

@@ -18,7 +18,7 @@ from lecture_utils.detection.scores import CocoScores
 from lecture_utils.detection.single_object import to_shares
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.detection import WIDTH, collate, detection_data, shipped_trunk
+from lecture_utils.tasks.detection import WIDTH, collate, detection_data, encode, shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.transformers.detr import detections
 from lecture_utils.transformers.set_loss import set_loss
@@ -51,9 +51,9 @@ class Gridded(Dataset):
     """Maps of features in place of images, with targets in pixels: `boxes` and `labels`.
 
     `encoder` turns each picture into its map once, when it is first asked for, and with `mirror` its mirror image too;
-    chance then draws one of the two. They are kept in half precision: 0.13 MB for each of the city's, so 1 GB for 4,000
-    scenes and their mirror images. What does not fit into memory (see `Kept`) is encoded each time. `size` is that of
-    the pictures, (height, width).
+    chance then draws one of the two. They are kept on the CPU in half precision: 0.13 MB for each of the city's, so
+    1 GB for 4,000 scenes and their mirror images. What does not fit into memory (see `Kept`) is encoded each time.
+    `size` is that of the pictures, (height, width).
     """
 
     def __init__(self, pictures: CocoInstances, encoder: nn.Module, *, mirror: bool = False):
@@ -85,15 +85,20 @@ class Gridded(Dataset):
         if self.mirror:
             turned = {**target, "boxes": transforms.horizontal_flip(target["boxes"])}
             seen.append((transforms.horizontal_flip(image), turned))
-        maps = self.encoder(torch.stack([picture.as_subclass(Tensor) for picture, _ in seen])).half()
+        maps = encode(self.encoder, torch.stack([picture.as_subclass(Tensor) for picture, _ in seen])).half()
         return [(z, its) for z, (_, its) in zip(maps, seen, strict=True)]
 
 
-def gridded_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Gridded:
-    """A split as DETR takes it: features of the shipped Faster R-CNN's trunk, which learned on the training scenes."""
+def gridded_data(
+    split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
+) -> Gridded:
+    """A split as DETR takes it: features of the shipped Faster R-CNN's trunk, which learned on the training scenes.
+
+    They are made on `device`.
+    """
     pictures = detection_data(split, root, size=size)
     pictures.transforms = photo_transforms()  # without chance: pictures are encoded once, and both ways round
-    return Gridded(pictures, FoldedTrunk(shipped_trunk()), mirror=split == "train")
+    return Gridded(pictures, FoldedTrunk(shipped_trunk()).to(device), mirror=split == "train")
 
 
 def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:

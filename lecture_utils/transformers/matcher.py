@@ -38,7 +38,7 @@ def assign(cost: Float[Tensor, "queries objects"]) -> tuple[Int64[Tensor, "pairs
     """
     if cost.ndim != 2 or not torch.isfinite(cost).all():
         raise ValueError(f"cost: got shape {tuple(cost.shape)}, expected (queries, objects) and finite numbers")
-    queries, objects = linear_sum_assignment(cost.detach().double().cpu().numpy())
+    queries, objects = linear_sum_assignment(cost.detach().cpu().double().numpy())
     return torch.from_numpy(queries).to(cost.device), torch.from_numpy(objects).to(cost.device)
 
 

@@ -1,0 +1,233 @@
+"""Models live on the device they are asked for; figures and scores take tensors from there and give the same."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from pretend_gpu import PretendGPU
+from torch import nn
+
+from lecture_utils import claims, figures, recipes, tasks
+from lecture_utils.captioning import ShowAttendTell, sample
+from lecture_utils.detection.scores import CocoScores, Recall, doubles, without_doubles
+from lecture_utils.figures.transformers import looks_from
+from lecture_utils.segmentation import segmentation_scores
+from lecture_utils.tasks.captioning import Captioned
+from lecture_utils.tasks.detection import encode
+from lecture_utils.tasks.masked_images import nearest_visible
+from lecture_utils.transformers.matcher import assign
+from lecture_utils.whats_next import frechet_distance, precision_and_recall
+
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def pretended():
+    with PretendGPU():
+        yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("name", ["unet", "faster_rcnn", "beit", "diffusion"])
+def test_a_loaded_model_lies_where_it_is_asked_for(name, pretended):
+    assert all(tensor.is_cuda for tensor in recipes.load(name, device="cuda").state_dict(keep_vars=True).values())
+    assert not any(tensor.is_cuda for tensor in recipes.load(name).state_dict(keep_vars=True).values())
+
+
+def test_a_checkpoints_model_lies_there_too(tmp_path, pretended):
+    from lecture_utils import checkpoints
+
+    weights = {f"model.{name}": value for name, value in recipes.load("pixel").state_dict().items()}
+    checkpoints.save(tmp_path / "mine.safetensors", weights, {})
+    model = recipes.load("pixel", tmp_path / "mine.safetensors", device="cuda")
+    assert all(weight.is_cuda for weight in model.parameters())
+
+
+def test_an_encoder_works_where_it_is_and_gives_to_the_cpu(pretended):
+    images = torch.rand(2, 3, 16, 16)
+    there, here = tasks.grid_encoder(device="cuda"), tasks.grid_encoder()
+    assert not encode(there, images).is_cuda
+    assert torch.equal(encode(there, images), here(images))
+    assert torch.equal(encode(nn.MaxPool2d(2), images), nn.MaxPool2d(2)(images))  # which has no weights
+
+
+def test_items_of_captioners_are_on_the_cpu(pretended):
+    class Pictures:
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return torch.full((3, 16, 32), float(index)), []
+
+        def captions(self, index):
+            return ["a red car"]
+
+    data = Captioned(Pictures(), tasks.grid_encoder(device="cuda"), tasks.CITY_WORDS)
+    assert not data.grids([0, 1]).is_cuda
+    assert not data[1][1].is_cuda
+
+
+def test_dice_of_the_cpu_say_the_same_on_every_device(pretended):
+    torch.manual_seed(0)
+    model, z = ShowAttendTell(12, 8, (2, 3), dim=8, hidden=8, scorer=4).eval(), torch.randn(3, 8, 2, 3)
+    here = sample(model, z, generator=torch.Generator().manual_seed(1), longest=9)
+    there = sample(model.to("cuda"), z.to("cuda"), generator=torch.Generator().manual_seed(1), longest=9)
+    assert there.words.is_cuda
+    assert there.words.tolist() == here.words.tolist()
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "diffusion"])
+def test_drawings_come_from_the_models_device_to_the_cpu(name, pretended):
+    drawings = [tasks.draw(recipes.load(name, device=device), 2, seed=3) for device in ("cpu", "cuda")]
+    assert not drawings[1].is_cuda
+    assert torch.equal(*drawings)
+
+
+def test_drawings_are_judged_on_any_device(pretended):
+    torch.manual_seed(0)
+    drawings, photographs = torch.randn(12, 3, 32, 32), torch.randn(9, 3, 32, 32)
+    here = tasks.judge(drawings, photographs)
+    assert tasks.judge(drawings.to("cuda"), photographs, device="cuda") == here
+
+
+def random_boxes(n):
+    low = torch.rand(n, 2) * 50
+    return torch.cat([low, low + 5 + torch.rand(n, 2) * 20], dim=1)
+
+
+def moved(value):
+    """The same with every tensor on the GPU."""
+    if isinstance(value, torch.Tensor):
+        return value.to("cuda")
+    if isinstance(value, dict):
+        return {key: moved(part) for key, part in value.items()}
+    return type(value)(map(moved, value)) if isinstance(value, list | tuple) else value
+
+
+def fed(metric, found, targets):
+    metric.update(found, targets)
+    return metric.compute()
+
+
+def detections(n):
+    return [{"boxes": random_boxes(n), "labels": torch.arange(n) % 2 + 1, "scores": torch.linspace(1, 0.5, n)}]
+
+
+def precisely(metric):
+    return lambda found, targets: repr(fed(metric(), found, targets))
+
+
+SCORES = {
+    "average precision": (precisely(lambda: CocoScores(("background", "a", "b"))), detections(6), detections(4)),
+    "recall": (precisely(lambda: Recall([1, 3])), [random_boxes(5)], detections(4)),
+    "doubles": (doubles, detections(9)),
+    "suppression": (lambda found: [one["scores"].tolist() for one in without_doubles(found)], detections(9)),
+    "segmentation": (lambda counts: repr(segmentation_scores(counts)), torch.randint(9, (19, 19))),
+    "Fréchet distance": (frechet_distance, torch.randn(9, 3), torch.randn(8, 3)),
+    "precision and recall": (precision_and_recall, torch.randn(9, 3), torch.randn(8, 3)),
+    "assignment": (lambda cost: [part.tolist() for part in assign(cost)], torch.rand(5, 3)),
+    "nearest visible patch": (lambda hidden: nearest_visible(hidden, (2, 3)).tolist(), torch.rand(2, 6) > 0.5),
+    "a claim": (
+        lambda x: str(claims.check("c", slide=1, lecture="", measured={"x": x.mean()}, holds=lambda m: m["x"] > 0)),
+        torch.rand(3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_are_the_same_from_every_device(name, pretended):
+    score, *given = SCORES[name]
+    assert score(*moved(given)) == score(*given)
+
+
+PHOTO, MAPS = torch.randint(256, (3, 32, 32)).byte(), torch.rand(4, 4, 4)
+BOXES = random_boxes(3)
+FIGURES = {
+    "picture": lambda x: figures.picture(matplotlib.pyplot.gca(), x),
+    "compare": lambda x, y: figures.compare({"photo": [x.permute(1, 2, 0)], "labels": [y]}),
+    "overlay": lambda x, y: figures.overlay(x.permute(1, 2, 0), y),
+    "boundaries": lambda x, y: figures.boundaries_magnified(x.permute(1, 2, 0), {"truth": y, "found": y}),
+    "detections": lambda x, one: figures.detections(x, {"found": one}, names=("background", "a", "b")),
+    "corrected": lambda x, a, b: figures.corrected(x, a, b, truth=a),
+    "nms_steps": lambda x, a, scores: figures.nms_steps(x, a, scores, 0.5),
+    "objectness_maps": lambda x, maps: figures.objectness_maps(x, {"a": maps[0]}),
+    "anchors_on": lambda x, a: figures.anchors_on(x, a, (3, 1)),
+    "warped": lambda x, a, crops: figures.warped(x, a, crops),
+    "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
+    "gallery": lambda x, maps: figures.gallery([x], [["a", "b"]], [maps[0]], [1]),
+    "looking_from": lambda x, maps: figures.looking_from(x, maps, (1, 2)),
+    "layers_by_heads": lambda x, maps: figures.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
+    "reached": lambda maps: figures.reached({"a": maps[0]}, (1, 1)),
+    "word_by_word": lambda maps: figures.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
+    "similarity": lambda p: figures.one_similarity(figures.position_similarity(p, (2, 3)), (0, 1)),
+    "similarity_grid": lambda s: figures.similarity_grid(s),
+    "seen_in": lambda x, flow: figures.seen_in([x], figures.of_the_class_token(flow, (2, 2)), ["a"]),
+    "looks_from": lambda weights: figures.looking_from(PHOTO, looks_from(weights, (0, 1), (2, 2))[0], (0, 1)),
+    "covered": lambda x, mask: figures.covered(x, mask),
+    "as_words": lambda x, words: figures.as_words(x, x, words, (0, 0, 2, 2)),
+    "codebook": lambda codes: figures.codebook(codes),
+    "bias_maps": lambda table: figures.bias_maps(figures.bias_by_step(table, (2, 2))),
+    "in_rows": lambda x: figures.in_rows({"a": x[None]}),
+    "clouds": lambda p: figures.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
+    "cost_matrix": lambda cost: figures.cost_matrix(cost, assign(cost), ["a", "b", "c"]),
+    "found_by_query": lambda boxes: figures.found_by_query([boxes, boxes[:0]]),
+    "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
+    "remembered": lambda m: figures.remembered_position(m[0], m[0, :2, :2], (0, 1)),
+    "matrix_product": lambda m: figures.matrix_product(m[0], m[1, :2, :2], (2, 2)),
+    "one_to_many": lambda m: figures.one_to_many(m[0], m[1], at=(0, 1)),
+    "roi_cells": lambda m: figures.roi_cells(m[0], (0, 0, 3, 3)),
+    "two_boxes": lambda a: figures.two_boxes(a[0], a[1]),
+    "confusion_map": lambda counts: figures.confusion_map(counts, list("abcd")),
+    "curves": lambda m: figures.curves(m[0, 0], {"y": {"a": list(m[0, 1]), "b": m[0, 2]}}, xlabel="x"),
+    "over_seeds": lambda m: figures.over_seeds(list("abcd"), {"y": {"m": m[0]}}, xlabel="x"),
+}
+GIVEN = {
+    "picture": [torch.randint(19, (6, 5)).byte()],
+    "compare": [PHOTO, torch.randint(19, (32, 32)).byte()],
+    "detections": [PHOTO, detections(3)[0]],
+    "corrected": [PHOTO, BOXES, BOXES + 1],
+    "nms_steps": [PHOTO, BOXES, torch.rand(3)],
+    "anchors_on": [PHOTO, BOXES],
+    "warped": [PHOTO, BOXES, torch.randint(256, (3, 3, 8, 8)).byte()],
+    "similarity": [torch.randn(1, 7, 4)],
+    "similarity_grid": [torch.rand(2, 3, 2, 3)],
+    "seen_in": [PHOTO, torch.rand(1, 5, 5)],
+    "looks_from": [torch.rand(1, 2, 4, 4)],
+    "covered": [PHOTO, torch.rand(4, 4) > 0.5],
+    "as_words": [PHOTO, torch.arange(16).view(4, 4)],
+    "codebook": [torch.randint(256, (5, 3, 4, 4)).byte()],
+    "bias_maps": [torch.randn(12, 2)],
+    "in_rows": [PHOTO],
+    "clouds": [torch.randn(9, 2)],
+    "cost_matrix": [torch.rand(5, 3)],
+    "found_by_query": [torch.rand(4, 4)],
+    "two_boxes": [BOXES],
+    "confusion_map": [torch.randint(1, 9, (4, 4))],
+    "objectness_maps": [PHOTO, MAPS],
+    "word_strip": [PHOTO, MAPS],
+    "gallery": [PHOTO, MAPS],
+    "looking_from": [PHOTO, MAPS],
+    "layers_by_heads": [PHOTO, MAPS],
+}
+GIVEN |= dict.fromkeys(("overlay", "boundaries"), GIVEN["compare"])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_draw_the_same_from_every_device(name, pretended):
+    given = GIVEN.get(name, [MAPS])
+    pictures = []
+    for tensors in (given, moved(given)):
+        matplotlib.pyplot.close("all")
+        drawn = FIGURES[name](*tensors)
+        drawn = matplotlib.pyplot.gcf() if drawn is None else drawn
+        if not isinstance(drawn, np.ndarray):
+            drawn.canvas.draw()
+            drawn = np.asarray(drawn.canvas.buffer_rgba())
+        pictures.append(drawn)
+    assert (pictures[0] == pictures[1]).all()
+
+
+def test_an_array_of_tensors_in_half_precision():
+    given = [torch.tensor([1.5, 2.0], dtype=torch.bfloat16, requires_grad=True), torch.tensor([3.0, 4.0])]
+    assert figures.style.to_array(given).tolist() == [[1.5, 2.0], [3.0, 4.0]]
+    assert figures.style.to_array(given[0], int).tolist() == [1, 2]
