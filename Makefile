@@ -15,12 +15,13 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 
 .NOTPARALLEL:
-.PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city
+.PHONY: help handouts test test-style test-unit test-notebooks lab kaggle notebooks checkpoints bench clean setup tools city
 
 help:
 	@echo "make handouts      execute the notebooks and render them: handouts/_build (HTML and PDF)"
 	@echo "make test          test everything: style, package, notebooks"
 	@echo "make lab           open the notebooks in JupyterLab"
+	@echo "make kaggle        gather the wheels that Kaggle and Colab need: dist/kaggle"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
 	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
 	@echo "make bench         measure speeds"
@@ -47,11 +48,19 @@ test-style: setup
 test-unit: setup city
 	@$(PYTEST) --benchmark-disable --ignore=tests/benchmarks tests
 
-test-notebooks: setup city
+test-# Needs a network, but those who upload the folder need none.
+kaggle: setup
+	@$(PY) handouts/platforms.py kaggle
+
+notebooks: setup city
 	@$(SAME) $(PYTEST) --nbval --nbval-current-env notebooks
 
 lab: setup
 	@$(PY) -m jupyter lab --notebook-dir=notebooks
+
+# Needs a network, but those who upload the folder need none.
+kaggle: setup
+	@$(PY) handouts/platforms.py kaggle
 
 notebooks: setup city
 	@$(SAME) $(PY) handouts/execute.py --inplace
