@@ -48,11 +48,7 @@ test-style: setup
 test-unit: setup city
 	@$(PYTEST) --benchmark-disable --ignore=tests/benchmarks tests
 
-test-# Needs a network, but those who upload the folder need none.
-kaggle: setup
-	@$(PY) handouts/platforms.py kaggle
-
-notebooks: setup city
+test-notebooks: setup city
 	@$(SAME) $(PYTEST) --nbval --nbval-current-env notebooks
 
 lab: setup

@@ -173,7 +173,7 @@ def test_stored_proposals_of_the_photograph_are_opencvs(without):
 
 
 def test_seconds_of_stored_proposals_are_estimated_for_this_machine(without, streets, monkeypatch):
-    """Within a factor of four, since tests keep a machine busy; by the segmentation's time, which grows on a slower one."""
+    """Within a factor of four, since tests keep a machine busy; by the segmentation, slower on a slower machine."""
     measured, _ = timed_search(streets[5], enlarge=2, times=3)
     without()
     estimated, boxes = timed_search(streets[5], enlarge=2, times=3)
