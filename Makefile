@@ -15,13 +15,15 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 
 .NOTPARALLEL:
-.PHONY: help handouts test test-style test-unit test-notebooks lab notebooks checkpoints bench clean setup tools city test-lowest
+.PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks checkpoints bench clean
+.PHONY: setup tools city
 
 help:
 	@echo "make handouts      execute the notebooks and render them: handouts/_build (HTML and PDF)"
 	@echo "make test          test everything: style, package, notebooks"
 	@echo "make test-lowest   test the package with the lowest versions that pyproject.toml allows (6 GB of disk)"
 	@echo "make lab           open the notebooks in JupyterLab"
+	@echo "make kaggle        gather the wheels that Kaggle and Colab need: dist/kaggle"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
 	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
 	@echo "make bench         measure speeds"
@@ -65,6 +67,10 @@ test-lowest: setup city
 
 lab: setup
 	@$(PY) -m jupyter lab --notebook-dir=notebooks
+
+# Needs a network, but those who upload the folder need none.
+kaggle: setup
+	@$(PY) handouts/platforms.py kaggle
 
 notebooks: setup city
 	@$(SAME) $(PY) handouts/execute.py --inplace

@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="say what is missing on this machine, and how to mend it")
     doctor.add_argument("notebooks", nargs="*", type=Path, help="say what hinders the grading of these instead")
+    doctor.add_argument("--all", action="store_true", help="also what only the handouts and the tests need")
     doctor.set_defaults(run=run_doctor)
 
     data = commands.add_parser("data", help="generate scenes of the toy city in the layouts of real data sets")
@@ -103,7 +104,7 @@ def run_doctor(options: argparse.Namespace) -> int:
         return run_submissions(options.notebooks)
     from lecture_utils import doctor
 
-    text, able = doctor.report()
+    text, able = doctor.report(everything=options.all)
     print(text)
     return 0 if able else 1
 

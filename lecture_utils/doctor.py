@@ -14,6 +14,10 @@ GROUPS = ("core", "notebooks", "handouts", "test")  # only what is core makes th
 OLDEST_PYTHON = (3, 11)
 FREE_GIB = 2.0  # the generated city, checkpoints of interrupted trainings and the rendered handouts
 _PRESET = ("torch", "torchvision", "numpy")  # built to fit each other on Colab and Kaggle: never to be upgraded there
+_NEWEST = {
+    "colab": "Runtime → Change runtime type → Runtime version",
+    "kaggle": "Settings → Environment → Always use latest environment",
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,30 @@ class Finding:
     mend: str = ""
 
 
-def report() -> tuple[str, bool]:
-    """Examine this machine; give the table as text, and whether the course can run here."""
+def report(*, everything: bool = False) -> tuple[str, bool]:
+    """Examine this machine; give the table as text, and whether the course can run here.
+
+    The table holds what this use needs: all in a checkout, what notebooks need where a wheel is installed, and on Colab
+    and Kaggle, which have notebooks of their own, what runs in them. `everything` lists all everywhere.
+    """
     findings = [check_python(), *check_packages(), check_torch(), check_checkpoints(), check_disk(), *check_tools()]
-    findings.append(check_device())
+    findings = [f for f in (*findings, check_device()) if everything or _is_for_this_use(f)]
     able = all(f.state == "OK" for f in findings if f.group == "core")
     return table(findings) + ("" if able else "\nThe course cannot run here yet.\n"), able
+
+
+def _is_for_this_use(finding: Finding) -> bool:
+    if finding.group in ("core", "machine"):
+        return True
+    if runtime.place() != "laptop":
+        return finding.name == "ipywidgets"
+    return finding.group == "notebooks" or runtime.checkout() is not None
+
+
+def unmet() -> list[str]:
+    """A sentence for each package of the core that is missing here or too old."""
+    broken = [f for f in check_packages() if f.group == "core" and f.state != "OK"]
+    return [f"{' '.join((f.name, f.found)).strip()} is {f.state} ({f.needed} is needed): {f.mend}.\n" for f in broken]
 
 
 def table(findings: list[Finding]) -> str:
@@ -116,7 +138,7 @@ def check_package(group: str, requirement: str) -> Finding:
 
 def _pip(requirement: str) -> str:
     if runtime.place() != "laptop" and requirement.split(">")[0] in _PRESET:
-        return "take the newest environment in the session's settings; do not upgrade this package here"
+        return f"take the newest runtime ({_NEWEST[runtime.place()]}); do not upgrade this package here"
     return f'python -m pip install "{requirement}"'
 
 

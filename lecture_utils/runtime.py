@@ -9,6 +9,7 @@ import operator
 import os
 import random
 import re
+import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from lecture_utils.files import require_folder
 DEVICES = ("cpu", "cuda", "mps")
 PROFILES = ("quick", "full")
 PRECISIONS = ("fp32", "bf16", "fp16")
+KAGGLE = Path("/kaggle")  # input (read-only), working (saved with the notebook) and temp (neither)
 OLDEST_CAPABILITY = (7, 5)  # the Turing generation (T4): today's PyTorch is no longer built for older GPUs
 
 _PLACES = {"laptop": "This computer", "colab": "Colab", "kaggle": "Kaggle"}
 _DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 _BUDGET = {"quick": "small images, short training", "full": "larger images, longer training"}
+_SLOW = ("cpu", "full")
 _CLICK = {
     "colab": "For a GPU: Runtime → Change runtime type → T4 GPU.",
     "kaggle": "For a GPU: verify your phone number in your account, then Settings → Accelerator → GPU T4 x2.",
@@ -75,6 +78,10 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     seed_everything(run.seed)
     if not quiet:
         print(run.reason)
+        if run.place != "laptop":  # there nothing is upgraded, so what is too old stays
+            from lecture_utils import doctor
+
+            print(*doctor.unmet(), sep="", end="")
     return run
 
 
@@ -108,8 +115,10 @@ def choose(
     # The line of a laptop must read the same on every laptop (notebooks are compared with their stored outputs), so it
     # tells no core counts, no versions, and the precision only on a GPU.
     device_name = _DEVICE_NAMES[chosen] + (f" in {precision}" if chosen == "cuda" else "")
+    slow = " On a CPU this is slow: notebook 04 alone takes more than an hour." if (chosen, profile) == _SLOW else ""
     click = f" {_CLICK[machine.place]}" if chosen == best == "cpu" and machine.place in _CLICK else ""
-    reason = f"{_PLACES[machine.place]}, {device_name} ({why}): the {profile} profile, {_BUDGET[profile]}.{click}"
+    budget = f"the {profile} profile, {_BUDGET[profile]}"
+    reason = f"{_PLACES[machine.place]}, {device_name} ({why}): {budget}.{slow}{click}"
     return Runtime(machine.place, chosen, precision, profile, _seed(seed), reason)
 
 
@@ -181,14 +190,17 @@ def seed_everything(seed: int) -> None:
 def data_root() -> Path:
     """Give the folder for generated data; it need not exist yet.
 
-    `LECTURE_DATA` if set, else the checkout's `data`, else `/kaggle/working/data` on Kaggle, else `data` where we are.
+    `LECTURE_DATA` if set, else, on Kaggle, a temporary folder (what is written to `/kaggle/working` becomes the
+    notebook's output, which a few thousand images would fill), else the checkout's `data`, else `data` where we are.
     Raises `ValueError` where `LECTURE_DATA` names what can be no folder.
     """
     if (named := _named_folder("LECTURE_DATA")) is not None:
         return named
-    if checkout() is not None:
-        return checkout() / "data"
-    return Path("/kaggle/working/data") if place() == "kaggle" else Path("data").absolute()
+    if place() == "kaggle":
+        temp = KAGGLE / "temp"
+        writable = os.access(temp if temp.exists() else KAGGLE, os.W_OK)
+        return (temp if writable else Path(tempfile.gettempdir())) / "lecture-data"
+    return checkout() / "data" if checkout() is not None else Path("data").absolute()
 
 
 def shipped(name: str) -> Path:
@@ -225,7 +237,7 @@ def kaggle_folder(slug: str, root: str | os.PathLike | None = None) -> Path | No
     named = None if root else _named_folder("LECTURE_KAGGLE_INPUT")
     if named and not named.is_dir():
         raise ValueError(f"LECTURE_KAGGLE_INPUT: expected a folder, got {named}, which is not there")
-    root = Path(root or named or "/kaggle/input")
+    root = Path(root or named or KAGGLE / "input")
     owners = sorted((root / "datasets").iterdir()) if (root / "datasets").is_dir() else []
     return next((home / slug for home in [root, *owners] if (home / slug).is_dir()), None)
 

@@ -217,3 +217,36 @@ def test_an_impossible_wish_in_the_environment_is_shown(monkeypatch):
     finding = doctor.check_device()
     assert finding.state == "broken"
     assert "LECTURE_PROFILE" in finding.mend
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+@pytest.mark.parametrize("variable", ["KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG"])
+def test_on_a_platform_only_what_runs_there_is_listed(variable, cloned, monkeypatch):
+    """It has notebooks of its own; handouts and tests are made elsewhere."""
+    monkeypatch.setenv(variable, "x")
+    monkeypatch.setattr(runtime, "checkout", lambda: ROOT if cloned else None)
+    monkeypatch.setattr(doctor, "_declared", declared_by_the_project)
+    developers = {"jupyterlab", "jupytext", "nbclient", "sphinx", "pytest", "nbval", "playwright", "timm", "npm"}
+    listed = names_in(doctor.report()[0])
+    assert {"torch", "jaxtyping", "ipywidgets", "checkpoints", "device"} <= listed
+    assert not developers & listed
+    assert developers <= names_in(doctor.report(everything=True)[0])
+
+
+def test_from_a_wheel_on_a_laptop_the_notebooks_are_listed_too_and_in_a_checkout_all(monkeypatch):
+    monkeypatch.setattr(doctor, "_declared", declared_by_the_project)
+    assert {"torch", "jupyterlab", "sphinx", "pytest", "npm"} <= names_in(doctor.report()[0])
+    monkeypatch.setattr(runtime, "checkout", lambda: None)
+    listed = names_in(doctor.report()[0])
+    assert {"torch", "jupyterlab", "ipywidgets"} <= listed
+    assert not {"sphinx", "pytest", "npm"} & listed
+
+
+def declared_by_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].items()
+    return project["dependencies"] + [f'{need}; extra == "{extra}"' for extra, needs in extras for need in needs]
+
+
+def names_in(text):
+    return {line.split()[0] for line in text.splitlines() if line.startswith("  ")}

@@ -195,12 +195,14 @@ def test_doctor_says_whether_the_course_can_run(capsys, monkeypatch):
     from lecture_utils import doctor
 
     for able, status in ((True, 0), (False, 1)):
-        monkeypatch.setattr(doctor, "report", lambda able=able: ("a table", able))
+        monkeypatch.setattr(doctor, "report", lambda everything, able=able: (f"a table, {everything}", able))
         assert main(["doctor"]) == status
-    assert "a table" in capsys.readouterr().out
+    assert "a table, False" in capsys.readouterr().out
+    assert main(["doctor", "--all"]) == 1
+    assert "a table, True" in capsys.readouterr().out
 
 
 def test_a_missing_library_is_one_line(pairs, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert main(["train", "rcnn", "--root", str(pairs), "--steps", "1"]) == 2
-    assert "train: selective_search needs OpenCV" in capsys.readouterr().err
+    assert "train: selective_search: OpenCV is not installed here" in capsys.readouterr().err

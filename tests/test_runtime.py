@@ -1,5 +1,6 @@
 """The choice of device, precision and profile for every kind of machine, and the folders, all without a GPU."""
 
+import importlib.metadata
 import random
 import re
 import warnings
@@ -213,7 +214,7 @@ def test_look_sees_a_mac_and_bf16_in_hardware(monkeypatch):
     assert runtime.look() == Machine(mps=True, cpu_bf16=False)
 
 
-def test_data_root_prefers_the_variable_then_the_checkout_then_kaggle(monkeypatch, tmp_path):
+def test_data_root_prefers_the_variable_then_the_checkout(monkeypatch, tmp_path):
     monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "mine"))
     assert runtime.data_root() == tmp_path / "mine"
     monkeypatch.delenv("LECTURE_DATA")
@@ -222,8 +223,6 @@ def test_data_root_prefers_the_variable_then_the_checkout_then_kaggle(monkeypatc
     monkeypatch.setattr(runtime, "checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     assert runtime.data_root() == tmp_path / "data"
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    assert runtime.data_root().as_posix() == "/kaggle/working/data"
     assert not (tmp_path / "data").exists()
 
 
@@ -263,6 +262,54 @@ def test_kaggles_inputs_are_missed_where_they_were_named(monkeypatch, tmp_path):
     monkeypatch.setenv("LECTURE_KAGGLE_INPUT", str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"LECTURE_KAGGLE_INPUT: expected a folder, got .*nowhere, which is not there"):
         runtime.kaggle_folder("flickr8k")
+
+
+@pytest.mark.parametrize("cloned", [False, True], ids=["wheel", "git clone below /kaggle/working"])
+def test_on_kaggle_generated_data_stays_out_of_what_kaggle_saves(cloned, monkeypatch, tmp_path):
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    monkeypatch.setattr(runtime, "KAGGLE", tmp_path / "kaggle")
+    monkeypatch.setattr(runtime, "checkout", lambda: tmp_path / "kaggle/working/course" if cloned else None)
+    monkeypatch.setattr(runtime.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    assert runtime.data_root() == tmp_path / "tmp/lecture-data"  # no /kaggle, or none that can be written to
+    (tmp_path / "kaggle/temp").mkdir(parents=True)
+    assert runtime.data_root() == tmp_path / "kaggle/temp/lecture-data"
+    (tmp_path / "kaggle/temp").rmdir()  # Kaggle lets it be made
+    assert runtime.data_root() == tmp_path / "kaggle/temp/lecture-data"
+    monkeypatch.setattr(runtime.os, "access", lambda path, mode: False)
+    assert runtime.data_root() == tmp_path / "tmp/lecture-data"
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path / "mine"))
+    assert runtime.data_root() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "slow"),
+    [
+        (Machine(), {"profile": "full"}, True),
+        (Machine("kaggle"), {"profile": "full"}, True),
+        (Machine("colab", gpu="T4", capability=(7, 5)), {"profile": "full", "device": "cpu"}, True),
+        (Machine("colab", gpu="T4", capability=(7, 5)), {}, False),
+        (Machine(mps=True), {}, False),
+        (Machine(), {}, False),
+    ],
+)
+def test_the_full_profile_on_a_cpu_says_how_long_it_takes(machine, asked, slow):
+    assert ("more than an hour" in choose(machine, **asked).reason) == slow
+
+
+@pytest.mark.parametrize("variable", ["KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG"])
+def test_on_a_platform_it_says_what_is_too_old_or_missing_there(variable, monkeypatch, capsys):
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.9.0" if name == "torch" else version(name))
+    runtime.setup()
+    assert "2.9.0" not in capsys.readouterr().out  # on a laptop pip sees to it
+    monkeypatch.setenv(variable, "x")
+    runtime.setup()
+    _, second = capsys.readouterr().out.splitlines()
+    assert second.startswith("torch 2.9.0 is too old (>=2.10 is needed): take the newest")
+    assert "→" in second
+    assert "pip" not in second
+    runtime.setup(quiet=True)
+    assert capsys.readouterr().out == ""
 
 
 def _package_in(monkeypatch, folder):

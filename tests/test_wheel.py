@@ -21,6 +21,7 @@ def test_the_wheel_carries_sample_and_checkpoints(tmp_path):
     for name in ("unet", "fcn", "pixel"):
         assert {f"lecture_utils/_data/checkpoints/{name}{end}" for end in (".safetensors", ".json")} <= names
     assert "lecture_utils/_data/sample/manifest_val.json" in names
+    assert "lecture_utils/_data/selective_search.npz" in names
     assert "lecture_utils/_data/sample/cityscapes_data/val/32.jpg" in names
     assert {f"lecture_utils/{path.relative_to(ROOT / 'lecture_utils').as_posix()}"
             for path in (ROOT / "lecture_utils").rglob("*.py")} <= names  # fmt: skip

@@ -6,6 +6,8 @@ transpose of C is the transposed convolution of slide 11, see `transposed`. As o
 (2016), section 4.1.
 """
 
+import warnings
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -113,7 +115,9 @@ def assemble(
     shape = (c_out * places, groups * per_group * pixels)
     where = torch.stack([rows.flatten(), columns.flatten()])
     if sparse:
-        return torch.sparse_coo_tensor(where, values.flatten(), shape, check_invariants=False).coalesce()
+        # torch 2.11 warns of unchecked invariants even where it is told not to check them (pytorch, issue 184610).
+        with warnings.catch_warnings(action="ignore"):
+            return torch.sparse_coo_tensor(where, values.flatten(), shape, check_invariants=False).coalesce()
     return weight.new_zeros(shape).index_put(tuple(where), values.flatten())
 
 

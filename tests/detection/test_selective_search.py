@@ -9,10 +9,11 @@ import pytest
 import torch
 from skimage import data
 
-from lecture_utils.datasets import CocoInstances
+from lecture_utils.datasets import CocoInstances, city_instances
+from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import area, clip
 from lecture_utils.detection.scores import Recall
-from lecture_utils.detection.selective_search import selective_search
+from lecture_utils.detection.selective_search import selective_search, timed_search
 from lecture_utils.runtime import shipped
 
 # The first `number` boxes are drawn by lot, so only whole results are compared, as sets.
@@ -130,11 +131,112 @@ def test_bad_input_is_named(arguments, message):
         selective_search(**{"image": np.zeros((4, 5, 3), np.uint8), **arguments})
 
 
-@pytest.mark.parametrize("module", [None, SimpleNamespace(), SimpleNamespace(ximgproc=SimpleNamespace())])
-def test_without_opencv_it_says_what_to_install(monkeypatch, module):
-    monkeypatch.setitem(sys.modules, "cv2", module)  # None: as if it were not installed
-    with pytest.raises(ImportError, match=r'OpenCV.*pip install "lecture_utils\[proposals\]"'):
-        selective_search(np.zeros((4, 5, 3), np.uint8))
+# Without OpenCV's contrib modules: the images of the notebooks have stored proposals.
+
+NO_CONTRIB = SimpleNamespace(), SimpleNamespace(ximgproc=SimpleNamespace())  # an OpenCV without, and one half replaced
+
+
+@pytest.fixture(params=[None, *NO_CONTRIB], ids=["no OpenCV", "no contrib", "contrib without segmentation"])
+def without(request, monkeypatch):
+    module._say_once.cache_clear()
+    yield lambda: monkeypatch.setitem(sys.modules, "cv2", request.param)  # None: as if it were not installed
+    module._say_once.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def streets():
+    scenes = city_instances("val")
+    return {index: scenes[index][0].permute(1, 2, 0).numpy() for index in (0, 5, 49, 50)}
+
+
+WAYS = [{}, {"strategy": "quality"}, {"enlarge": 2}]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+def test_stored_proposals_are_opencvs(without, streets, options):
+    """A failure after the city's scenes have changed is mended by: python handouts/proposals.py"""
+    expected = {index: as_set(selective_search(streets[index], **options)) for index in (0, 5, 49)}
+    without()
+    for index, boxes in expected.items():
+        found = selective_search(streets[index], **options)
+        assert found.dtype == torch.float32
+        assert as_set(found) == boxes
+        assert len(found) == len(boxes)
+        assert torch.equal(selective_search(streets[index], number=7, **options), found[:7])
+
+
+def test_stored_proposals_of_the_photograph_are_opencvs(without):
+    expected = as_set(selective_search(data.astronaut()))
+    without()
+    assert as_set(selective_search(data.astronaut())) == expected
+    assert len(timed_search(data.astronaut(), strategy="quality")[1]) > 2 * len(expected)
+
+
+def test_seconds_of_stored_proposals_are_estimated_for_this_machine(without, streets, monkeypatch):
+    """Within a factor of four, since tests keep a machine busy; by the segmentation, slower on a slower machine."""
+    measured, _ = timed_search(streets[5], enlarge=2, times=3)
+    without()
+    estimated, boxes = timed_search(streets[5], enlarge=2, times=3)
+    assert as_set(boxes) == as_set(selective_search(streets[5], enlarge=2))
+    assert measured / 4 < estimated < measured * 4
+    fast, quality, enlarged = (timed_search(streets[5], times=3, **options)[0] for options in WAYS)
+    assert fast < min(quality, enlarged)
+    monkeypatch.setattr(module, "segmentation_seconds", lambda image, enlarge: 1000.0)
+    assert timed_search(streets[5], enlarge=2)[0] > 1000
+
+
+def test_it_is_said_once(without, streets, capsys):
+    without()
+    for _ in range(2):
+        selective_search(streets[0])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "OpenCV" in said
+    assert "stored" in said
+
+
+def test_last_bits_may_differ_and_no_more(without, streets):
+    without()
+    street = streets[5]
+    noisy = street.astype(int) + np.random.default_rng(0).integers(-1, 2, street.shape)
+    assert as_set(selective_search(noisy.clip(0, 255).astype(np.uint8))) == as_set(selective_search(street))
+    painted = street.copy()
+    painted[40:46, 60:66] = 255 - painted[40:46, 60:66]
+    for other in (painted, street[:, ::-1].copy(), street[:-1].copy(), street[..., ::-1] // 2):
+        with pytest.raises(ImportError):
+            selective_search(other)
+
+
+@pytest.mark.parametrize("options", [{}, {"enlarge": 3}, {"enlarge": 2, "strategy": "quality"}], ids=str)
+def test_for_other_images_and_ways_it_says_what_to_install(without, streets, photo, options, capsys):
+    without()
+    for search in (selective_search, timed_search):
+        with pytest.raises(
+            ImportError, match=r"OpenCV .* no proposals are stored .* pip install .*opencv-contrib-python"
+        ):
+            search(streets[0] if options else photo, **options)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_unknown_street_is_none_of_the_notebooks(without, streets):
+    without()
+    with pytest.raises(ImportError):
+        selective_search(streets[50])
+
+
+def test_arguments_are_checked_without_opencv_too(without):
+    without()
+    for search in (selective_search, timed_search):
+        with pytest.raises((ValueError, TypeError), match=r"^strategy: got 'best'|jaxtyping"):
+            search(np.zeros((4, 5, 3), np.uint8), strategy="best")
+
+
+def test_the_time_is_that_of_the_fastest_search(photo, monkeypatch):
+    clock = iter([0, 5, 10, 12, 20, 29])
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    seconds, boxes = timed_search(photo, times=3)
+    assert seconds == 2
+    assert as_set(boxes) == as_set(selective_search(photo))
 
 
 def test_a_picture_is_left_as_it_was(photo):

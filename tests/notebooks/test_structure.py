@@ -3,10 +3,10 @@
 import base64
 import copy
 import re
-import tomllib
 from pathlib import Path
 
 import nbformat
+import platforms
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -14,7 +14,7 @@ from lecture_utils.exercises import definitions, grading
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
+SETTINGS = platforms.project()
 LAST_SLIDE = 38
 KIB, MEGABYTE = 1024, 10**6
 
@@ -105,21 +105,15 @@ def describes_pictures(notebook, name):
                 yield f"<img> without alternative text: {tag[:80]}"
 
 
-def begins_with_title_and_badges(notebook, name):
+def begins_with_title_and_opening(notebook, name):
     if not notebook.cells or notebook.cells[0].cell_type != "markdown":
         yield "the first cell is not Markdown"
         return
     first = notebook.cells[0].source
     if not first.startswith("# "):
         yield "the first line is no title"
-    address = f"blob/main/notebooks/{name}.ipynb"
-    owner = REPOSITORY.removeprefix("https://github.com/")
-    for place, url in (
-        ("Colab", f"https://colab.research.google.com/github/{owner}/{address}"),
-        ("Kaggle", f"kaggle.com/kernels/welcome?src={REPOSITORY}/{address}"),
-    ):
-        if f"{url})" not in first:
-            yield f"no badge for {place} that leads to {url}"
+    if f"\n\n{platforms.opening(SETTINGS, name)}\n\n" not in first:
+        yield "no badges, or no word on Colab and Kaggle, as pyproject.toml has it: python handouts/platforms.py cells"
     titles = [cell for cell in notebook.cells if cell.cell_type == "markdown" and re.search(r"(?m)^# ", cell.source)]
     if len(titles) > 1:
         yield "more than one title (# ...)"
@@ -191,7 +185,7 @@ RULES = (
     names_no_machine,
     is_small,
     describes_pictures,
-    begins_with_title_and_badges,
+    begins_with_title_and_opening,
     stores_no_widgets,
     has_known_slides,
     asserts_what_is_not_compared,
@@ -223,15 +217,10 @@ def test_every_notebook_is_set_up_by_the_same_cell():
 @pytest.fixture
 def sound():
     """A notebook that breaks no rule."""
-    slug = REPOSITORY.removeprefix("https://github.com/")
-    badges = (
-        f"[![Colab](https://x.org/a.svg)](https://colab.research.google.com/github/{slug}/blob/main/notebooks/n.ipynb)\n"
-        f"[![Kaggle](https://x.org/b.svg)](https://kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/notebooks/n.ipynb)"
-    )
     picture = new_output("display_data", {"image/png": base64.b64encode(bytes(90 * KIB)).decode()})
     picture.metadata = {"image/png": {"alt": "a grey square"}}
     cells = [
-        new_markdown_cell(f"# Title\n\n{badges}"),
+        new_markdown_cell(f"# Title\n\n{platforms.opening(SETTINGS, 'n')}\n\n*Slide 9*"),
         new_code_cell("import torch", execution_count=1),
         new_code_cell(
             "show(figure)", execution_count=2, outputs=[picture], metadata={"tags": ["slide-09", "slide-11e"]}
@@ -280,11 +269,13 @@ FAULTS = {
     "no words for a picture": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
     "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
     "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
-    "no title": (begins_with_title_and_badges, lambda nb: nb.cells.pop(0)),
-    "two titles": (begins_with_title_and_badges, lambda nb: nb.cells.append(new_markdown_cell("# Another"))),
-    "a badge of another notebook": (
-        begins_with_title_and_badges,
-        lambda nb: nb.cells[0].update(source=nb.cells[0].source.replace("/n.ipynb", "/m.ipynb")),
+    "no title": (begins_with_title_and_opening, lambda nb: nb.cells.pop(0)),
+    "two titles": (begins_with_title_and_opening, lambda nb: nb.cells.append(new_markdown_cell("# Another"))),
+    "badges of an address": (
+        begins_with_title_and_opening,
+        lambda nb: nb.cells[0].update(
+            source="# Title\n\n[![Open in Colab](https://x.org/a.svg)](https://x.org/n)\n\n*Slide*"
+        ),
     ),
     "widget state": (stores_no_widgets, lambda nb: nb.metadata.update(widgets={})),
     "a widget view": (

@@ -1,5 +1,8 @@
 """The convolution matrix and its transpose beside torch's own convolutions, on random configurations."""
 
+import subprocess
+import sys
+import warnings
 from math import prod
 
 import numpy as np
@@ -146,6 +149,33 @@ def test_transpose_is_the_gradient(size, extra):
     (gradient,) = torch.autograd.grad(y, x, downstream)
     ours = transposed_convolution(downstream, weight, stride=2, padding=1, output_padding=extra)
     torch.testing.assert_close(ours, gradient)
+
+
+def test_sparse_matrices_warn_of_nothing():
+    """In a process of its own, because torch warns of unchecked invariants once: forward, transpose and backward."""
+    code = """if True:
+        import torch
+        from lecture_utils.segmentation.convolution_matrix import convolution_matrix
+        from lecture_utils.segmentation.transposed import transposed_convolution
+        weight = torch.ones(2, 3, 3, 2, requires_grad=True)
+        c = convolution_matrix(weight, (5, 4), sparse=True)
+        (c @ torch.ones(60)).sum().backward()
+        print(c._nnz(), c.T.to_dense().shape, transposed_convolution(torch.ones(1, 2, 3, 4), weight, stride=2).shape)
+    """
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.filterwarnings("error")
+def test_nor_does_the_constructor_of_torch_2_11_which_warns_whatever_it_is_told(monkeypatch):
+    construct = torch.sparse_coo_tensor
+
+    def as_in_2_11(*args, **options):
+        warnings.warn("Sparse invariant checks are implicitly disabled.", UserWarning, stacklevel=2)
+        return construct(*args, **options)
+
+    monkeypatch.setattr(torch, "sparse_coo_tensor", as_in_2_11)
+    assert convolution_matrix(KERNEL[None, None], (5, 4), sparse=True).is_sparse
 
 
 @pytest.mark.slide("10")
