@@ -7,6 +7,7 @@ from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.flickr import Flickr8k
 from lecture_utils.datasets.lone_objects import LoneNames, LoneObjects, Portraits
 from lecture_utils.datasets.pairs import CityscapesPairs, mask_labels, nearest_class, read_pair, split_pair
+from lecture_utils.datasets.reading import read_photo
 from lecture_utils.datasets.source import (
     DETECTION_SCENES,
     DETECTION_SIZE,

@@ -21,7 +21,15 @@ from torchvision.transforms.v2 import functional as F
 
 from lecture_utils.arguments import pair
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
+from lecture_utils.datasets.reading import (
+    check_on_error,
+    decode,
+    keep_readable,
+    make_command,
+    to_rgb,
+    to_tensor,
+    upright,
+)
 
 KAGGLE_SLUG = "cityscapes-image-pairs"
 SMALLEST_PHOTO = 8  # pixels a side; anything smaller is no photograph
@@ -97,7 +105,7 @@ def split_pair(
     if isinstance(image, Image.Image):
         if len(image.getbands()) < 3 and image.mode not in ("P", "PA"):
             raise ValueError(f"image: got a greyscale picture (mode {image.mode}), expected the mask's colours")
-        image = np.asarray(image.convert("RGB"))
+        image = to_rgb(upright(image), background=IGNORE_COLOUR)  # no label where a mask is transparent
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of shape (H, 2W, 3)")
     height, width, _ = image.shape
