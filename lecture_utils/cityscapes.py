@@ -30,8 +30,31 @@ _OFFICIAL = {
     "motorcycle": (0, 0, 230),
     "bicycle": (119, 11, 32),
 }
+# The benchmark's other labels, which are neither trained nor scored: train id 255 (license plate -1). Source: the table
+# of cityscapesScripts, helpers/labels.py. In a colour mask two of them cannot be told from a class and stay that class:
+# polegroup has the colour of pole, license plate that of car.
+_VOID = {
+    "unlabeled": (0, 0, 0),
+    "ego vehicle": (0, 0, 0),
+    "rectification border": (0, 0, 0),
+    "out of roi": (0, 0, 0),
+    "static": (0, 0, 0),
+    "dynamic": (111, 74, 0),
+    "ground": (81, 0, 81),
+    "parking": (250, 170, 160),
+    "rail track": (230, 150, 140),
+    "guard rail": (180, 165, 180),
+    "bridge": (150, 100, 100),
+    "tunnel": (150, 120, 90),
+    "polegroup": (153, 153, 153),
+    "caravan": (0, 0, 90),
+    "trailer": (0, 0, 110),
+    "license plate": (0, 0, 142),
+}
 CLASSES = tuple(_OFFICIAL)
 PALETTE = np.array(list(_OFFICIAL.values()), dtype=np.uint8)
+# The colours, each once, that mean `IGNORE_INDEX`: black first, then the nine that no class has.
+VOID_PALETTE = np.array([c for c in dict.fromkeys(_VOID.values()) if c not in _OFFICIAL.values()], dtype=np.uint8)
 TRAIN_ID = {name: index for index, name in enumerate(CLASSES)}
 
 # The classes whose parts are a few pixels wide: what a network without skip connections loses (slide 12).

@@ -20,7 +20,15 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from lecture_utils.datasets.memory import Kept
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, resizing, to_tensor
+from lecture_utils.datasets.reading import (
+    check_on_error,
+    keep_readable,
+    make_command,
+    read_photo,
+    resizing,
+    to_tensor,
+    warn_of_stored_pixels,
+)
 
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
 _BOX_KEYS = ("id", "image_id", "category_id", "bbox")
@@ -65,6 +73,8 @@ class CocoInstances(Dataset):
         self.categories, self._label_of = _labels(self._coco, self.annotations)
         self.ids = sorted(self._coco.imgs)
         self._kept = Kept()  # (image, target) by image id
+        sizes = {self.images / one["file_name"]: (one["width"], one["height"]) for one in self._coco.imgs.values()}
+        warn_of_stored_pixels(sizes, source=self.annotations)
         if on_error == "skip":
             self.ids = keep_readable(self.ids, self._read, source=self.annotations)
 
@@ -99,7 +109,7 @@ class CocoInstances(Dataset):
         return image.clone(), copies
 
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, dict]:
-        image = _photo(self.images, self._coco.imgs[image_id])
+        image = _photo(self.images, self._coco.imgs[image_id], coordinates=True)
         try:
             return self.resize(image, self._target(image_id, tuple(image.shape[-2:])))
         except (ValueError, TypeError) as error:
@@ -165,7 +175,7 @@ class CocoCaptions(Dataset):
 
     def _read(self, image_id: int) -> tuple[tv_tensors.Image, list[str]]:
         captions = [found["caption"] for found in self._coco.imgToAnns[image_id]]
-        return self.resize(_photo(self.images, self._coco.imgs[image_id]), captions)
+        return self.resize(_photo(self.images, self._coco.imgs[image_id], coordinates=False), captions)
 
 
 def _index(images: Path, annotations: Path, keys: Sequence[str], extra: dict | None = None) -> COCO:
@@ -213,16 +223,10 @@ def _labels(coco: COCO, file: Path) -> tuple[tuple[str, ...], dict[int, int]]:
     return ("background", *names), {number: 1 + names.index(name) for number, name in name_of.items()}
 
 
-def _photo(folder: Path, record: dict) -> tv_tensors.Image:
-    """Decode an image and compare its size with its record; COCO's few greyscale photographs become RGB."""
-    path = folder / record["file_name"]
-    picture = decode(path)
-    stated = (record["width"], record["height"])
-    if picture.size != stated:
-        raise ValueError(
-            f"{path}: got {picture.width}×{picture.height} pixels, expected {stated[0]}×{stated[1]} as annotated"
-        )
-    return tv_tensors.Image(to_tensor(np.asarray(picture.convert("RGB"))))
+def _photo(folder: Path, record: dict, *, coordinates: bool) -> tv_tensors.Image:
+    """Read an image as viewers show it, and compare its size with its record."""
+    size = (record["width"], record["height"])
+    return tv_tensors.Image(to_tensor(read_photo(folder / record["file_name"], size=size, coordinates=coordinates)))
 
 
 def _corners(objects: list[dict], canvas: tuple[int, int]) -> Float[Tensor, "n 4"]:

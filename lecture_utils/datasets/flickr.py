@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
 
-import numpy as np
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, resizing, to_tensor
+from lecture_utils.datasets.reading import check_on_error, keep_readable, read_photo, resizing, to_tensor
 
 HEADER = ["image", "caption"]
 SPLITS = {"train": range(2, 10), "val": range(1, 2), "test": range(1)}  # tenths
@@ -74,9 +73,8 @@ class Flickr8k(Dataset):
         return list(self._captions[self.names[index]])
 
     def _read(self, name: str) -> tuple[tv_tensors.Image, list[str]]:
-        picture = decode(self.root / "Images" / name)
-        image = tv_tensors.Image(to_tensor(np.asarray(picture.convert("RGB"))))
-        return self.resize(image, list(self._captions[name]))
+        photo = read_photo(self.root / "Images" / name)
+        return self.resize(tv_tensors.Image(to_tensor(photo)), list(self._captions[name]))
 
 
 def read_captions(file: Path) -> dict[str, list[str]]:

@@ -1,12 +1,10 @@
 """Cityscapes as photo-and-mask pairs, the layout of Kaggle's `cityscapes-image-pairs` (slides 3 and 13).
 
-Each file N.jpg holds the photograph on the left and the colour mask on the right. JPEG blurs the mask's colours, so
-a mask holds thousands of them; the label of a pixel is the class whose official colour is nearest.
+Each file N.jpg holds the photograph on the left and the colour mask on the right; `masks` finds the labels.
 """
 
-import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,72 +19,23 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from lecture_utils.arguments import pair
-from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE
+from lecture_utils.cityscapes import IGNORE_COLOUR
+from lecture_utils.datasets.masks import CITYSCAPES, Palette, mask_labels, own_palette
 from lecture_utils.datasets.memory import Kept
-from lecture_utils.datasets.reading import check_on_error, decode, keep_readable, make_command, to_tensor
+from lecture_utils.datasets.reading import (
+    check_on_error,
+    decode,
+    keep_readable,
+    make_command,
+    to_rgb,
+    to_tensor,
+    upright,
+)
 
 KAGGLE_SLUG = "cityscapes-image-pairs"
 SMALLEST_PHOTO = 8  # pixels a side; anything smaller is no photograph
 _NESTINGS = (".", "cityscapes_data", "cityscapes_data/cityscapes_data")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-
-_COLOURS = np.vstack([PALETTE, IGNORE_COLOUR]).astype(np.float32)
-_TRAIN_IDS = np.array([*range(len(CLASSES)), IGNORE_INDEX], dtype=np.uint8)
-_COLOUR_OF_ID = np.zeros((256, 3), dtype=np.int32)
-_COLOUR_OF_ID[_TRAIN_IDS] = _COLOURS
-_UNKNOWN = 254
-
-SURE_DISTANCE, SURE_PIXELS = 16, 3  # so near to the official colour, in so many pixels, a class is surely in a mask
-
-
-def nearest_class(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
-    """Recover train ids from mask colours: the class of the nearest palette colour, black being `IGNORE_INDEX`.
-
-    rgb (H, W, 3) uint8 gives labels (H, W) uint8. Nearest is Euclidean and exact; a tie goes to the lower train id.
-    A colour is measured once: a table of all 2^24 colours (16 MB, filled as colours turn up) answers the next time.
-    Raises ValueError for another type or shape.
-    """
-    if rgb.dtype != np.uint8 or rgb.ndim < 2 or rgb.shape[-1] != 3:
-        raise ValueError(f"rgb: got {rgb.dtype} of shape {rgb.shape}, expected uint8 of shape (H, W, 3)")
-    codes = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
-    table = _table()
-    labels = table[codes]
-    unknown = labels == _UNKNOWN
-    if unknown.any():
-        new = np.unique(codes[unknown])
-        table[new] = _measure(new)
-        labels = table[codes]
-    return labels
-
-
-def mask_labels(mask: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
-    """Recover the label map of a stored mask: for each pixel the nearest class *of those the mask surely contains*.
-
-    Where JPEG has mixed two colours, the nearest class may be a third: the blend of sky and building looks like "wall".
-    So a class counts only where a few pixels have nearly its exact colour; the pixels of the others go to the nearest
-    class that counts. mask (H, W, 3) uint8 gives (H, W) uint8.
-    """
-    labels = nearest_class(mask)
-    apart = ((mask.astype(np.int32) - _COLOUR_OF_ID[labels]) ** 2).sum(-1)
-    sure = np.bincount(labels[apart <= SURE_DISTANCE**2], minlength=256) >= SURE_PIXELS
-    doubtful = ~sure[labels]
-    if doubtful.any() and sure.any():
-        ids = np.flatnonzero(sure)
-        distances = ((mask[doubtful][:, None].astype(np.int32) - _COLOUR_OF_ID[ids]) ** 2).sum(-1)
-        labels[doubtful] = ids[distances.argmin(1)]
-    return labels
-
-
-@functools.cache
-def _table() -> UInt8[np.ndarray, "colours"]:
-    return np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
-
-
-def _measure(codes: np.ndarray) -> UInt8[np.ndarray, "colours"]:
-    """Train ids of 24-bit colours by |p|² − 2x·p; every number stays below 2^24, so float32 is exact."""
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
-    distances = (_COLOURS**2).sum(1) - 2 * colours @ _COLOURS.T
-    return _TRAIN_IDS[distances.argmin(1)]
 
 
 def split_pair(
@@ -99,7 +48,7 @@ def split_pair(
     if isinstance(image, Image.Image):
         if len(image.getbands()) < 3 and image.mode not in ("P", "PA"):
             raise ValueError(f"image: got a greyscale picture (mode {image.mode}), expected the mask's colours")
-        image = np.asarray(image.convert("RGB"))
+        image = to_rgb(upright(image), background=IGNORE_COLOUR)  # no label where a mask is transparent
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of shape (H, 2W, 3)")
     height, width, _ = image.shape
@@ -132,8 +81,10 @@ class CityscapesPairs(Dataset):
         transforms: Callable | None = None,
         on_error: str = "raise",
         size: int | tuple[int, int] | None = None,
+        palette: Mapping[tuple[int, int, int], int] | None = None,
     ) -> None:
         check_on_error(on_error)
+        self.palette = CITYSCAPES if palette is None else own_palette(palette)
         self.folder = find_split(root, split)
         self.transforms = transforms
         self.size = None if size is None else pair("size", size, least=1)
@@ -172,7 +123,9 @@ class CityscapesPairs(Dataset):
 
     def _pair(self, path: Path) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
         found = self._decoded.get(path)
-        return self._decoded.keep(path, _resize(*read_pair(path), self.size)) if found is None else found
+        if found is None:
+            found = self._decoded.keep(path, _resize(*_read_pair(path, self.palette), self.size))
+        return found
 
 
 def read_pair(path: Path | str) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
@@ -180,12 +133,20 @@ def read_pair(path: Path | str) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "
 
     Raises FileNotFoundError or ValueError, naming the file, where it is missing, broken, greyscale or wrongly sized.
     """
-    picture = decode(Path(path))
+    return _read_pair(Path(path), CITYSCAPES)
+
+
+def _read_pair(path: Path, palette: Palette) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "h w"]]:
+    photo, mask = _halves(path)
+    return to_tensor(photo), torch.from_numpy(mask_labels(mask, palette))
+
+
+def _halves(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
+    picture = decode(path)
     try:
-        photo, mask = split_pair(picture)
+        return split_pair(picture)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return to_tensor(photo), torch.from_numpy(mask_labels(mask))
 
 
 def find_split(root: Path | str, split: str) -> Path:

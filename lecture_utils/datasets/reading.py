@@ -1,7 +1,8 @@
 """What every reader shares: decoding one picture, and doing without the files that cannot be read."""
 
+import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 from torchvision.transforms import v2
 from tqdm import tqdm
@@ -19,11 +20,80 @@ from lecture_utils.toycity.export import COMMAND
 
 Item = TypeVar("Item")
 
+WHITE = (255, 255, 255)  # what a page shows behind a transparent pixel
 _NAMED_IN_WARNING = 3
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the value of the EXIF tag Orientation; 1 is upright
+_QUARTER_TURNS = [_TURNS[value] for value in (5, 6, 7, 8)]  # those that swap width and height
+_HEADERS = 5000
+
+
+def read_photo(
+    path: Path | str, *, size: tuple[int, int] | None = None, coordinates: bool = False
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a photograph (H, W, 3) as viewers show it: turned by its EXIF orientation, any kind of pixels as RGB.
+
+    size is the (width, height) that an annotation states; ValueError says where it fits the pixels neither turned nor
+    as they are stored. With coordinates=True the annotation holds places in the picture: where its size fits the stored
+    pixels only, it was made on them, so they are left unturned (orientations 5 to 8; the others keep the size, and
+    labelling tools show a picture as viewers do). `warn_of_stored_pixels` tells of these.
+    Raises FileNotFoundError or ValueError that names the file (see `decode` and `to_rgb`).
+    """
+    path = Path(path)
+    stored = decode(path)
+    picture = upright(stored)
+    if size is not None and picture.size != size:
+        if stored.size != size:
+            raise ValueError(
+                f"{path}: got {picture.width}×{picture.height} pixels, expected {size[0]}×{size[1]} as annotated"
+                f"{'; width and height are swapped' if picture.size == size[::-1] else ''}"
+            )
+        picture = stored if coordinates else picture
+    try:
+        return to_rgb(picture)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def warn_of_stored_pixels(sizes: Mapping[Path, tuple[int, int]], *, source: Path) -> None:
+    """Say once how many photographs `read_photo` leaves unturned, because their annotated sizes fit only so.
+
+    sizes has the annotated (width, height) of each file. Headers alone are read, of 5,000 files at most.
+    """
+    looked_at = list(sizes)[:: -(-len(sizes) // _HEADERS) or 1]
+    found = [path for path in looked_at if _fits_stored_only(path, sizes[path])]
+    if found:
+        warnings.warn(
+            f"{source}: {len(found)} of {len(looked_at)} photographs have an EXIF orientation, but width and height as "
+            f"they are stored: {_first([path.name for path in found])}. Their boxes were drawn on the unturned pixels, "
+            "so these are read unturned; to have them upright, remove the orientation and annotate them again",
+            stacklevel=3,
+        )
+
+
+def _fits_stored_only(path: Path, size: tuple[int, int]) -> bool:
+    if size[0] == size[1]:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        if head.startswith(b"\xff\xd8") and b"\xff\xe1" not in head:
+            return False  # a JPEG without the segment that holds EXIF data: ten times as fast as asking Pillow
+        with Image.open(path) as picture:
+            return picture.size == size and _turn(picture) in _QUARTER_TURNS
+    except Exception:  # a broken file is named when it is read
+        return False
 
 
 def decode(path: Path) -> Image.Image:
-    """Decode the whole picture file `path`, in the mode it was stored in.
+    """Decode the whole picture file `path`, its first frame, in the mode and orientation it was stored in.
 
     Raises FileNotFoundError where there is no such file and ValueError where it is not a complete picture.
     """
@@ -33,9 +103,85 @@ def decode(path: Path) -> Image.Image:
             return picture
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: not a complete picture (it is a folder); fetch or make it again") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller") from None
     except Exception as error:  # decoders meet broken bytes with many kinds of exception
+        if _is_heif(path):
+            raise ValueError(f"{path}: HEIC, a format of phones that is not read here; save it as JPEG") from error
         reason = str(error).replace(repr(str(path)), "it").replace("\n", " ")
         raise ValueError(f"{path}: not a complete picture ({reason}); fetch or make it again") from error
+
+
+def _is_heif(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(12)[4:] in (b"ftypheic", b"ftypheix", b"ftypmif1")
+    return False
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Turn and mirror a picture as its EXIF orientation asks; the same object where there is nothing to turn.
+
+    EXIF data that cannot be read are passed over, as viewers do. (`ImageOps.exif_transpose` also writes the EXIF data
+    anew, which fails on some that can be read.)
+    """
+    turn = _turn(picture)
+    if turn is None:
+        return picture
+    turned = picture.transpose(turn)
+    turned.format = picture.format
+    return turned
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # broken EXIF data, too, are met with many kinds of exception
+        return None
+
+
+def to_rgb(picture: Image.Image, *, background: tuple[int, int, int] = WHITE) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a picture of any mode as RGB (H, W, 3), in an array of its own.
+
+    Integers of 16 bits are scaled by their range and floats from [0, 1]; palettes are looked up, CMYK becomes RGB, and
+    transparent pixels show `background`. Raises ValueError for what has no range of its own (floats beyond [0, 1],
+    integers of 32 bits) and for modes that Pillow cannot convert (LAB).
+    """
+    if picture.mode.startswith("I") or picture.mode == "F":
+        grey = _scaled_floats(picture) if picture.mode == "F" else _upper_bytes(picture)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if _may_be_transparent(picture):
+        layer = picture.convert("LA" if picture.mode == "La" else "RGBA").convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), layer)
+    try:
+        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    except ValueError:
+        raise ValueError(f"got a picture of mode {picture.mode}, which is not read here; save it as RGB") from None
+
+
+def _may_be_transparent(picture: Image.Image) -> bool:
+    modes = [picture.mode, picture.palette.mode if picture.palette else ""]
+    return "transparency" in picture.info or any(mode.endswith(("A", "a")) for mode in modes)
+
+
+def _upper_bytes(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """The upper byte of 16-bit grey. Mode "I", 32 bits wide, holds 16 of them where it comes from a PNG or PGM."""
+    values = np.asarray(picture)
+    low, high = values.min(), values.max()
+    if picture.mode == "I" and (picture.format not in ("PNG", "PPM") or low < 0 or high >= 1 << 16):
+        raise ValueError(f"got 32-bit integers from {low} to {high}, of no known range; save it with 8 or 16 bits")
+    return (values >> 8).astype(np.uint8)
+
+
+def _scaled_floats(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    values = np.asarray(picture)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # nan is neither
+        raise ValueError(
+            f"got floating-point pixels from {low:g} to {high:g}, expected 0 to 1; scale them, or save 8 bits"
+        )
+    return (255 * values).round().astype(np.uint8)
 
 
 def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
@@ -91,10 +237,12 @@ def keep_readable(
 def _warn(problems: list[str], *, total: int, source: Path) -> None:
     if not problems:
         return
-    named = "; ".join(problems[:_NAMED_IN_WARNING])
     if len(problems) == total:
-        raise ValueError(f"{source}: none of its {total} items can be read: {named}")
-    rest = len(problems) - _NAMED_IN_WARNING
-    more = f"; and {rest} more" if rest > 0 else ""
+        raise ValueError(f"{source}: none of its {total} items can be read: {_first(problems)}")
     # The fourth frame is the caller's line that made the reader: _warn, keep_readable, the reader, that line.
-    warnings.warn(f"{source}: skipped {len(problems)} of {total} items: {named}{more}", stacklevel=4)
+    warnings.warn(f"{source}: skipped {len(problems)} of {total} items: {_first(problems)}", stacklevel=4)
+
+
+def _first(cases: list[str]) -> str:
+    rest = len(cases) - _NAMED_IN_WARNING
+    return "; ".join([*cases[:_NAMED_IN_WARNING], *([f"and {rest} more"] if rest > 0 else [])])
