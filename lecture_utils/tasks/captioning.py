@@ -24,6 +24,7 @@ from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.describe import LIST
 
 CITY_WORDS = Vocabulary(toycity.WORDS)
@@ -122,6 +123,7 @@ def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[
 
 def captioning_loss(dataset: Dataset) -> Callable:
     """Cross-entropy of the next words; for `training.fit`."""
+    require_targets(dataset, "a caption")
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         _, z, captions = batch
@@ -133,6 +135,7 @@ def captioning_loss(dataset: Dataset) -> Callable:
 
 def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Callable:
     """The same with the doubly stochastic term, equation (14) of Show, Attend and Tell."""
+    require_targets(dataset, "a caption")
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         _, z, captions = batch
@@ -144,6 +147,7 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
 
 def reinforcing_loss(dataset: Dataset) -> Callable:
     """The loss for hard attention, with a baseline that follows the rewards, equations (11) and (12)."""
+    require_targets(dataset, "a caption")
     baseline = 0.0
 
     def loss(model: ShowAttendTell, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:

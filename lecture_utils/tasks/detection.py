@@ -20,6 +20,7 @@ from lecture_utils.detection.selective_search import selective_search
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.export import CATEGORIES
 
 WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
@@ -38,9 +39,9 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
     coco = Path(root) / "coco" if (Path(root) / "coco").is_dir() else Path(root)
     annotations = coco / f"annotations/instances_{split}2017.json"
     data = CocoInstances(coco / f"{split}2017", annotations, masks=False, transforms=transforms)
-    if data.categories != ("background", *CATEGORIES):
+    if not set(data.categories[1:]) <= set(CATEGORIES):
         raise ValueError(f"root: got the categories {data.categories[1:]}, expected the detectors' {CATEGORIES}")
-    return data
+    return data.relabel(("background", *CATEGORIES))
 
 
 def shipped_trunk() -> Trunk:
@@ -118,7 +119,7 @@ def _search_all(dataset: CocoInstances) -> list[Tensor]:
 
 def collate(items: list[tuple[Tensor, dict]]) -> tuple[Tensor, list[dict]]:
     """A batch of images of one size, and a list of their targets as plain tensors."""
-    keys = ("boxes", "labels", "proposals")
+    keys = ("boxes", "labels", "proposals", "extent", "crowds", "crowd_labels")
     if len(sizes := {tuple(image.shape[1:]) for image, _ in items}) > 1:
         raise ValueError(f"images: got the sizes {sorted(sizes)} in one batch, expected one; resize them with size")
     images = torch.stack([image.as_subclass(Tensor) for image, _ in items])
@@ -127,6 +128,7 @@ def collate(items: list[tuple[Tensor, dict]]) -> tuple[Tensor, list[dict]]:
 
 def detection_loss(dataset: Dataset):
     """The sum of a detector's losses (slide 20); for `training.fit`."""
+    require_targets(dataset, "an object")
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch
