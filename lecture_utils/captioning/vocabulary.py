@@ -1,10 +1,10 @@
 """Words as numbers and back: the vocabulary of a captioner (slide 24)."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import regex
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -13,14 +13,28 @@ from lecture_utils.arguments import require_whole
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|,")
+COMMAS = ",،、，"
+_BOUNDARY = regex.compile(r"(?V1w)\b")  # Unicode's own, with the marks of every script
+_WORD = regex.compile(rf"[\p{{L}}\p{{N}}]|^[{COMMAS}]$")
+# Underscores, and what nobody sees: soft hyphens, marks of direction. Joiners stay, they belong to the spelling.
+_DROPPED = regex.compile(r"(?V1)\p{Pc}|([\p{Cf}&&\p{Default_Ignorable_Code_Point}--[\u200c\u200d]])")
+# Between characters of scripts that put no space between words; behind them nothing joins on.
+_NO_SPACE = r"\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_SPACE = regex.compile(rf"(?V1) (?=[{COMMAS}])|(?<=[{_NO_SPACE}、，]) (?=[[{_NO_SPACE}]&&\p{{L}}&&\p{{WB=Other}}])")
 
 
 def split_words(caption: str) -> list[str]:
-    """The words of a caption, in lower case; commas count as words, other punctuation is dropped."""
+    """The words of a caption, in lower case; commas count as words, other punctuation is dropped.
+
+    Words end where Unicode says so (Standard Annex 29): vowel signs and other marks belong to their letters, "don't"
+    and "3.5" are one word each. Scripts without spaces have no such ends: Chinese, Japanese (all but katakana), Thai,
+    Lao, Khmer and Burmese give their characters one by one. Lower case is Unicode's, too, for all languages alike:
+    Turkish I becomes i, and İ becomes an i with a dot of its own.
+    """
     if not isinstance(caption, str):
         raise ValueError(f"caption: got {caption!r}, expected a str")
-    return _WORD.findall(unicodedata.normalize("NFC", caption.lower()))
+    text = _DROPPED.sub(lambda found: "" if found[1] else " ", caption.lower())
+    return [part for part in _BOUNDARY.split(unicodedata.normalize("NFC", text)) if _WORD.search(part)]
 
 
 class Vocabulary:
@@ -76,8 +90,11 @@ class Vocabulary:
         return words
 
     def decode(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> str:
-        """The same as one sentence; a comma follows its word at once."""
-        return " ".join(self.spell(numbers)).replace(" ,", ",")
+        """The same as one sentence, in lower case and without dropped punctuation, each space a single one.
+
+        A comma follows its word at once, and so does a character of a script without spaces another one.
+        """
+        return _SPACE.sub("", " ".join(self.spell(numbers)))
 
 
 def pad(captions: Sequence[Sequence[int]]) -> Int64[Tensor, "b t"]:

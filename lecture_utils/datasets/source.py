@@ -70,9 +70,11 @@ def city_instances(
 ) -> CocoInstances:
     """The objects of the toy city at 128 × 128 pixels, "train" (4,000 scenes), "val" (200) or "test" (500).
 
-    Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances`.
+    Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances` without areas:
+    the published scores tell small objects from large ones by their boxes.
     """
-    return CocoInstances(*_city_coco(split, "instances"), masks=masks, transforms=transforms, size=size)
+    how = {"masks": masks, "areas": False, "transforms": transforms, "size": size}
+    return CocoInstances(*_city_coco(split, "instances"), **how)
 
 
 def city_captions(split: str, *, transforms: Callable | None = None, size: int | None = None) -> CocoCaptions:

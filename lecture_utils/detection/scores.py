@@ -23,7 +23,8 @@ class CocoScores(MeanAveragePrecision):
     `names` are those of the labels, the background first. The dictionary: `map` (mean over classes and over IoU
     thresholds 0.5, 0.55 … 0.95), `map_50`, `map_75`, and by size `map_small`, `map_medium`, `map_large`; `ap` has the
     average precision of each class by name; nan where there is nothing to find. COCO calls an object small below 32²
-    pixels and large above 96²; `enlarge` multiplies all boxes first, so that a small picture counts as a large one.
+    pixels of annotated area, else of its box, and large above 96²; `enlarge` multiplies all boxes first, so that a
+    small picture counts as a large one.
     """
 
     def __init__(self, names: Sequence[str], *, enlarge: float = 1.0):
@@ -33,8 +34,13 @@ class CocoScores(MeanAveragePrecision):
         self.names, self.enlarge = tuple(names), enlarge
 
     def update(self, found: list[dict], targets: list[dict]) -> None:
-        """Add the detections (`boxes`, `labels`, `scores`) and targets (`boxes`, `labels`) of some images."""
-        super().update([self._large(one) for one in found], [self._large(one) for one in targets])
+        """Add the detections (`boxes`, `labels`, `scores`) and targets (`boxes`, `labels`) of some images.
+
+        Targets may hold the annotated area as a share of the box's, `extent`, and `crowds` with their `crowd_labels`: a
+        detection that matches no object but lies in a crowd of its class does not count, as COCO has it. torchmetrics'
+        own `area` and `iscrowd` will do, too.
+        """
+        super().update([self._large(one) for one in found], [self._truth(one) for one in targets])
 
     def compute(self) -> dict:
         result = super().compute()
@@ -43,6 +49,22 @@ class CocoScores(MeanAveragePrecision):
         of_label = dict(zip(classes, each, strict=True))
         scores = {key: _known(result[key].item()) for key in KEYS}
         return scores | {"ap": {name: _known(of_label.get(i, -1)) for i, name in enumerate(self.names) if i}}
+
+    def _truth(self, target: dict) -> dict:
+        """A target as torchmetrics takes it, the crowds behind the objects; an area of 0 stands for that of the box."""
+        crowds = {"boxes": target.get("crowds", target["boxes"][:0])}
+        crowds["labels"] = target.get("crowd_labels", target["labels"][:0])
+        truth, crowds = self._large(target), self._large(crowds)
+        area = target.get("area", torch.zeros_like(truth["boxes"][:, 0])) * self.enlarge**2
+        crowd = target.get("iscrowd", torch.zeros_like(truth["labels"]))
+        if "extent" in target:
+            whole = (truth["boxes"][:, 2:] - truth["boxes"][:, :2]).prod(1)
+            # A hundredth of a pixel: in float32, an area of exactly 32² may come back as a little less.
+            area = ((whole * target["extent"] * 100).round() / 100).clamp(min=0.01)
+        return {key: torch.cat([truth[key], crowds[key]]) for key in truth} | {
+            "area": torch.cat([area, torch.zeros_like(crowds["boxes"][:, 0])]),
+            "iscrowd": torch.cat([crowd, torch.ones_like(crowds["labels"])]),
+        }
 
     def _large(self, boxes: dict) -> dict:
         here = {key: boxes[key].to(self.device) for key in ("boxes", "labels", "scores") if key in boxes}

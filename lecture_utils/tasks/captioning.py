@@ -26,6 +26,7 @@ from lecture_utils.datasets.memory import Kept
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import encode, shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.describe import LIST
 
 CITY_WORDS = Vocabulary(toycity.WORDS)
@@ -131,6 +132,7 @@ def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[
 
 def captioning_loss(dataset: Dataset) -> Callable:
     """Cross-entropy of the next words; for `training.fit`."""
+    require_targets(dataset, "a caption")
 
     check = _length_check(dataset)
 
@@ -168,6 +170,7 @@ def _length_check(dataset: Dataset) -> Callable[[nn.Module], None]:
 
 def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Callable:
     """The same with the doubly stochastic term, equation (14) of Show, Attend and Tell."""
+    require_targets(dataset, "a caption")
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         _, z, captions = batch
@@ -179,6 +182,7 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
 
 def reinforcing_loss(dataset: Dataset) -> Callable:
     """The loss for hard attention, with a baseline that follows the rewards, equations (11) and (12)."""
+    require_targets(dataset, "a caption")
     baseline = 0.0
 
     def loss(model: ShowAttendTell, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:

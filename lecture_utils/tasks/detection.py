@@ -25,6 +25,7 @@ from lecture_utils.detection.selective_search import selective_search
 from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.export import CATEGORIES
 
 WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
@@ -43,9 +44,9 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
     if root is None:
         return city_instances(split, **how)
     data = CocoInstances(*coco_files(root, split, INSTANCES), masks=False, **how)
-    if data.categories != ("background", *CATEGORIES):
+    if not set(data.categories[1:]) <= set(CATEGORIES):
         raise ValueError(f"root: got the categories {data.categories[1:]}, expected the detectors' {CATEGORIES}")
-    return data
+    return data.relabel(("background", *CATEGORIES))
 
 
 def shipped_trunk() -> Trunk:
@@ -178,7 +179,7 @@ def search(image: Tensor) -> Tensor:
 
 def collate(items: list[tuple[Tensor, dict]]) -> tuple[Tensor, list[dict]]:
     """A batch of images of one size, and a list of their targets as plain tensors."""
-    keys = ("boxes", "labels", "proposals")
+    keys = ("boxes", "labels", "proposals", "extent", "crowds", "crowd_labels")
     if len(sizes := {tuple(image.shape[1:]) for image, _ in items}) > 1:
         raise ValueError(f"images: got the sizes {sorted(sizes)} in one batch, expected one; resize them with size")
     images = torch.stack([image.as_subclass(Tensor) for image, _ in items])
@@ -187,6 +188,7 @@ def collate(items: list[tuple[Tensor, dict]]) -> tuple[Tensor, list[dict]]:
 
 def detection_loss(dataset: Dataset):
     """The sum of a detector's losses (slide 20); for `training.fit`."""
+    require_targets(dataset, "an object")
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch

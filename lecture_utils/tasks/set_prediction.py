@@ -20,6 +20,7 @@ from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import WIDTH, collate, detection_data, encode, shipped_trunk
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 from lecture_utils.transformers.detr import detections
 from lecture_utils.transformers.set_loss import set_loss
 
@@ -83,7 +84,9 @@ class Gridded(Dataset):
     def _encode(self, image: Tensor, target: dict) -> list[tuple[Tensor, dict]]:
         seen = [(image, target)]
         if self.mirror:
-            turned = {**target, "boxes": transforms.horizontal_flip(target["boxes"])}
+            turned = target | {
+                key: transforms.horizontal_flip(target[key]) for key in ("boxes", "crowds") if key in target
+            }
             seen.append((transforms.horizontal_flip(image), turned))
         maps = encode(self.encoder, torch.stack([picture.as_subclass(Tensor) for picture, _ in seen])).half()
         return [(z, its) for z, (_, its) in zip(maps, seen, strict=True)]
@@ -108,6 +111,7 @@ def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
 
 def set_prediction_loss(dataset: Gridded) -> Callable:
     """The set loss of all decoder layers; for `training.fit`."""
+    require_targets(dataset, "an object")
     size = getattr(dataset, "dataset", dataset).size  # also where it is a `Subset`
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:

@@ -24,6 +24,7 @@ from lecture_utils.detection.single_object import (
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import collate
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.targets import require_targets
 
 LONE_SCENES = {"train": 6000, "val": 200, "test": 500}
 BOX_WEIGHT = 30.0  # squared shares of a picture are small numbers beside a cross-entropy
@@ -71,6 +72,7 @@ def score_lone(model: SingleObject, dataset: Dataset, run: Runtime) -> dict[str,
 
 def filling_loss(dataset: Dataset) -> Callable:
     """The same for `FixedSlots`: objects fill the slots in the order in which they are annotated."""
+    require_targets(dataset, "an object")
 
     def loss(model: FixedSlots, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch

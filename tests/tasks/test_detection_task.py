@@ -97,7 +97,7 @@ def test_a_batch_is_one_tensor_and_a_list_of_plain_targets(city):
     assert type(images) is torch.Tensor
     assert images.shape == (2, 3, 64, 64)
     assert all(type(value) is torch.Tensor for target in targets for value in target.values())
-    assert [set(target) for target in targets] == [{"boxes", "labels", "proposals"}] * 2
+    assert [set(target) for target in targets] == [{"boxes", "labels", "extent", "proposals"}] * 2
 
 
 def test_images_of_several_sizes_in_a_batch_are_refused_and_resizing_helps(city):
