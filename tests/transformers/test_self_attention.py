@@ -52,7 +52,10 @@ def test_attention_is_torchs(case):
     added = mask
     if bias is not None:  # torch takes either a mask of truth values or numbers to add
         added = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-    reference = F.scaled_dot_product_attention(*parts, attn_mask=added, scale=scale)
+    if parts[0].numel():
+        reference = F.scaled_dot_product_attention(*parts, attn_mask=added, scale=scale)
+    else:  # for no head at all PyTorch 2.10 divides by 0, and Python dies
+        reference = parts[0].new_zeros(*parts[0].shape[:-1], parts[2].shape[-1])
     torch.testing.assert_close(mixed, reference)
     torch.testing.assert_close(weights @ parts[2], reference)
     assert (weights >= 0).all()
