@@ -62,7 +62,9 @@ class CocoInstances(Dataset):
         self.ids = self._index.ids()
         self.inventory.warn()
         if on_error == "skip":
-            self.ids = keep_readable(self.ids, self._index.guard(self._read), source=self.annotations)
+            listed = self.ids
+            self.ids = keep_readable(listed, self._index.guard(self._read), source=self.annotations)
+            self.inventory.counts["skipped"] = len(listed) - len(self.ids)
         self._kept: dict[Hashable, tuple[tv_tensors.Image, dict]] = {}
 
     def relabel(self, categories: Sequence[str]) -> "CocoInstances":
@@ -146,7 +148,9 @@ class CocoCaptions(Dataset):
         self.ids = self._index.ids()
         self.inventory.warn()
         if on_error == "skip":
-            self.ids = keep_readable(self.ids, self._index.guard(self._read), source=self.annotations)
+            listed = self.ids
+            self.ids = keep_readable(listed, self._index.guard(self._read), source=self.annotations)
+            self.inventory.counts["skipped"] = len(listed) - len(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
