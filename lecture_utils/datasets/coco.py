@@ -75,7 +75,9 @@ class CocoInstances(Dataset):
         stated = {self.images / one["file_name"]: (one["width"], one["height"]) for one in self._index.images.values()}
         warn_of_stored_pixels(stated, source=self.annotations)
         if on_error == "skip":
-            self.ids = keep_readable(self.ids, self._index.guard(self._read), source=self.annotations)
+            listed = self.ids
+            self.ids = keep_readable(listed, self._index.guard(self._read), source=self.annotations)
+            self.inventory.counts["skipped"] = len(listed) - len(self.ids)
         self._kept = Kept()  # (image, target) by image id
 
     def relabel(self, categories: Sequence[str]) -> "CocoInstances":
@@ -173,7 +175,9 @@ class CocoCaptions(Dataset):
         self.ids = self._index.ids()
         self.inventory.warn()
         if on_error == "skip":
-            self.ids = keep_readable(self.ids, self._index.guard(self._read), source=self.annotations)
+            listed = self.ids
+            self.ids = keep_readable(listed, self._index.guard(self._read), source=self.annotations)
+            self.inventory.counts["skipped"] = len(listed) - len(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)

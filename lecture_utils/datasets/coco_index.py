@@ -50,13 +50,6 @@ class Index:
 
         return whole
 
-    def refuse_problems(self) -> None:
-        """Raise an error that names the first of them, where there are any."""
-        found = list(self.problems.values())
-        kind = FileNotFoundError if all(problem.endswith("no such file") for problem in found) else ValueError
-        mend = "mend them, or leave their images out with on_error='skip'"
-        self.inventory.refuse("records that cannot be used", found, mend, kind)
-
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
@@ -77,8 +70,8 @@ def read_captions(images: Path, file: Path, *, on_error: str) -> Index:
     for image, _, caption in _annotations(content, index, schema.CAPTION, "caption"):
         index.records[image].append(caption)
     if on_error == "raise":
-        index.refuse_problems()
-    without = [f"image {shown(key)}" for key in index.images if key not in {*index.records, *index.problems}]
+        index.inventory.refuse_problems(list(index.problems.values()))
+    without = [f"image {shown(key)}" for key in index.images if not (key in index.records or key in index.problems)]
     counts = {"images": len(index.images), "captions": sum(map(len, index.records.values()))}
     index.inventory.counts = counts | {"images without a caption": len(without)}
     index.inventory.add("images without a caption", without, "a captioner learns to say nothing about them")
@@ -100,7 +93,7 @@ def read_instances(images: Path, file: Path, *, masks: bool, on_error: str) -> I
     if masks:
         _check_segmentations(rows, index)
     if on_error == "raise":
-        index.refuse_problems()
+        index.inventory.refuse_problems(list(index.problems.values()))
     return index
 
 

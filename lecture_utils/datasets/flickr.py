@@ -1,6 +1,7 @@
 """Flickr8k as Kaggle has it: photographs in `Images`, sentences in `captions.txt` (Hodosh et al., JAIR 2013)."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
@@ -8,7 +9,9 @@ from zlib import crc32
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from lecture_utils.datasets.inventory import Inventory
 from lecture_utils.datasets.reading import check_on_error, keep_readable, read_photo, resizing, to_tensor
+from lecture_utils.datasets.schema import inside
 
 HEADER = ["image", "caption"]
 SPLITS = {"train": range(2, 10), "val": range(1, 2), "test": range(1)}  # tenths
@@ -22,9 +25,10 @@ class Flickr8k(Dataset):
     may stand in quotes or without.
 
     The folder names no splits: eight tenths of the photographs are "train", one "val" and one "test", by a checksum of
-    the file name, so a photograph and all its sentences are always in the same one. Raises FileNotFoundError or
-    ValueError that names the file; on_error="skip" leaves out bad photographs with one warning. With `size`, one number
-    or (height, width), photographs are resized as they are read.
+    the file name, so a photograph and all its sentences are always in the same one. `inventory` counts what the folder
+    holds. Raises FileNotFoundError or ValueError that names the file: at opening for photographs that are not there or
+    not in `Images` and for blank sentences, else when their turn comes; on_error="skip" leaves out bad photographs with
+    one warning. With `size`, one number or (height, width), photographs are resized as they are read.
     """
 
     def __init__(
@@ -45,16 +49,36 @@ class Flickr8k(Dataset):
             raise FileNotFoundError(
                 f"{self.root / 'Images'}: no such folder; expected Flickr8k's Images and captions.txt"
             )
+        file = self.root / "captions.txt"
+        everything = read_captions(file)
         self._captions = {
             name: captions
-            for name, captions in sorted(read_captions(self.root / "captions.txt").items())
+            for name, captions in sorted(everything.items())
             if crc32(name.encode()) % 10 in SPLITS[split]
         }
         self.names = list(self._captions)
         if not self.names:
-            raise ValueError(f"{self.root / 'captions.txt'}: no photograph of it falls into the split {split!r}")
-        if on_error == "skip":
-            self.names = keep_readable(self.names, self._read, source=self.root / "captions.txt")
+            raise ValueError(f"{file}: no photograph of it falls into the split {split!r}")
+        there = set(os.listdir(self.root / "Images"))
+        self._problems = {name: found for name in self.names if (found := self._problem(name, there))}
+        sentences = sum(map(len, self._captions.values()))
+        counts = {"photographs": len(self.names), "sentences": sentences, "photographs of all splits": len(everything)}
+        self.inventory = Inventory(file, counts | {"photographs without a sentence": len(there - everything.keys())})
+        if on_error == "raise":
+            self.inventory.refuse_problems(list(self._problems.values()))
+        else:
+            self.names = keep_readable(self.names, self._read, source=file)
+            self.inventory.counts["skipped"] = len(self._captions) - len(self.names)
+
+    def _problem(self, name: str, there: set[str]) -> str | None:
+        """Why a photograph cannot be used, as far as can be told without decoding it."""
+        try:
+            path = self.root / "Images" / inside(name)
+        except ValueError as problem:
+            return str(problem)
+        if not all(map(str.strip, self._captions[name])):
+            return f"{name}: got an empty caption, expected a sentence"
+        return None if name in there or path.exists() else f"{path}: no such file"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -72,8 +96,14 @@ class Flickr8k(Dataset):
         """The sentences alone, without decoding the photograph."""
         return list(self._captions[self.names[index]])
 
+    def target_count(self, index: int) -> int:
+        """How many sentences a photograph has."""
+        return len(self._captions[self.names[index]])
+
     def _read(self, name: str) -> tuple[tv_tensors.Image, list[str]]:
-        photo = read_photo(self.root / "Images" / name)
+        if name in self._problems:
+            raise ValueError(self._problems[name])
+        photo = read_photo(self.root / "Images" / inside(name))
         return self.resize(tv_tensors.Image(to_tensor(photo)), list(self._captions[name]))
 
 

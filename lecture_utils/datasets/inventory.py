@@ -29,6 +29,11 @@ class Inventory:
         if cases:
             raise kind(f"{self.source}: {what}: {several(cases)}; {mend}")
 
+    def refuse_problems(self, problems: Sequence[str]) -> None:
+        """Raise an error for what cannot be used, where there is any; FileNotFoundError where all of it is missing."""
+        kind = FileNotFoundError if all(problem.endswith("no such file") for problem in problems) else ValueError
+        self.refuse("cannot be used", problems, "mend this, or leave it out with on_error='skip'", kind)
+
     def warn(self) -> None:
         """Tell of all findings in one warning, which points at the line that made the reader."""
         if self.findings:

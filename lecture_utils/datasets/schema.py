@@ -150,7 +150,8 @@ def validate(adapter: TypeAdapter, record: object, label: str) -> tuple[dict | N
         return None, f"{label}: got {shown(record)}, expected a record {{…}}"
     fields = list(dict.fromkeys(one["loc"][0] for one in found))
     if lacking := [repr(name) for name in fields if name not in record]:
-        return None, f"{label} lacks {', '.join(lacking)}"
+        hint = "; with masks=False it is not needed" if lacking == ["'segmentation'"] else ""
+        return None, f"{label} lacks {', '.join(lacking)}{hint}"
     return None, f"{label}: got {fields[0]} {shown(record[fields[0]])}, expected {_EXPECTED[fields[0]]}"
 
 

@@ -1,6 +1,7 @@
 """Words as numbers and back, for any text."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -61,6 +62,67 @@ def test_splitting_what_was_split_changes_nothing(text):
 )
 def test_words_and_punctuation(caption, words):
     assert split_words(caption) == words
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("नमस्ते दुनिया। एक लाल गाड़ी", ["नमस्ते", "दुनिया", "एक", "लाल", "गाड़ी"]),  # Hindi
+        ("একটি লাল গাড়ি।", ["একটি", "লাল", "গাড়ি"]),  # Bengali
+        ("ஒரு சிவப்பு கார்", ["ஒரு", "சிவப்பு", "கார்"]),  # Tamil
+        ("മലയാളം ഒരു ഭാഷ", ["മലയാളം", "ഒരു", "ഭാഷ"]),  # Malayalam
+        ("كَلْبٌ أَحْمَرُ، وقطة", ["كَلْبٌ", "أَحْمَرُ", "،", "وقطة"]),  # Arabic with vowels
+        ("كلب\u200f أسود", ["كلب", "أسود"]),  # a mark of direction is no letter
+        ("می\u200cخواهم برم", ["می\u200cخواهم", "برم"]),  # Persian, with a joiner
+        ("יֶלֶד רָץ בצה״ל", ["יֶלֶד", "רָץ", "בצה״ל"]),  # Hebrew with points
+        ("İstanbul'da BİR köpek", ["i\u0307stanbul'da", "bi\u0307r", "köpek"]),  # Turkish
+        ("한국어 자동차", ["한국어", "자동차"]),
+        ("ein Fußball\u00adspiel", ["ein", "fußballspiel"]),
+        ("from 3.5 to 1,000 m", ["from", "3.5", "to", "1,000", "m"]),
+        ("カメラと赤い車、猫", ["カメラ", "と", "赤", "い", "車", "、", "猫"]),
+        ("一辆红色的车", ["一", "辆", "红", "色", "的", "车"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),  # without spaces, character by character
+    ],
+)
+def test_words_of_other_scripts(caption, words):
+    assert split_words(caption) == words
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "नमस्ते दुनिया, एक लाल गाड़ी", "একটি লাল গাড়ি", "ஒரு சிவப்பு கார்",
+        "كَلْبٌ أَحْمَرُ، وقطة", "می\u200cخواهم برم", "یک سگ",
+        "kızıl bir köpek, ığdır", "ein mädchen läuft über 7 brücken", "chú chó chạy nhanh", "한국어 자동차", "สวัสดีชาวโลก",
+        "一辆红色的车，在树下", "赤い車、白い犬", "ខ្ញុំស្រលាញ់", "собака, щенок", "ένας σκύλος", "the dog's 3.5 m leash",
+    ],
+)  # fmt: skip
+def test_the_sentence_comes_back(sentence):
+    vocabulary = Vocabulary.build([sentence])
+    assert vocabulary.decode(vocabulary.encode(sentence)) == sentence
+
+
+MIXED = "aZ3.,'’_ \u0301\u200d\u200c\u00ad\u0e01\u0e34一々,、，ひカ가İIıΣ\u093f\u0915\u094d❤\n‿\u200fא״\"\u180e\u3099"
+
+
+@given(st.lists(st.text(st.sampled_from(MIXED), max_size=10), min_size=1, max_size=3))
+def test_no_mixture_of_scripts_and_marks_is_lost(texts):
+    vocabulary = Vocabulary.build(texts)
+    for text in texts:
+        words = split_words(text)
+        assert all(word.split() == [word] for word in words)  # BLEU splits at spaces
+        assert split_words(" ".join(words)) == words
+        assert split_words(vocabulary.decode(vocabulary.encode(text))) == words
+
+
+def test_the_citys_words_are_split_as_ever():
+    """As by the pattern with which the shipped captioners learned."""
+    pattern = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|,")
+    for split in ("train", "val", "test"):
+        for seed in toycity.seeds(split, 40):
+            scene = toycity.sample_scene(seed)
+            for caption in toycity.describe(scene, toycity.render(scene, 64)):
+                assert split_words(caption) == pattern.findall(caption)
 
 
 def test_sentences_are_written_as_people_do():

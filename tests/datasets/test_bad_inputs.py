@@ -45,8 +45,8 @@ def first_segmentation(value):
 
 
 # One bad image or annotation of three. name: (change(content, path of image 5), exception, fragment)
+# Photographs are decoded when their turn comes; all else is seen at opening.
 BAD_COCO_ITEMS = {
-    "image absent": (lambda content, path: path.unlink(), FileNotFoundError, "000000000005.jpg: no such file"),
     "image truncated": (
         lambda content, path: cut_short(path),
         ValueError,
@@ -57,9 +57,12 @@ BAD_COCO_ITEMS = {
         ValueError,
         "000000000005.jpg: got 37×53 pixels, expected 53×37",
     ),
-    "polygon of two points": (first_segmentation([[1, 2, 3, 4]]), ValueError, "annotation 1: cannot decode"),
+}
+BAD_COCO_RECORDS = {
+    "image absent": (lambda content, path: path.unlink(), FileNotFoundError, "000000000005.jpg: no such file"),
+    "polygon of two points": (first_segmentation([[1, 2, 3, 4]]), ValueError, "annotations[0] (id 1): cannot decode"),
     "polygon of seven numbers": (first_segmentation([[1, 2, 3, 4, 5, 6, 7]]), ValueError, "three points"),
-    "no polygon": (first_segmentation([]), ValueError, "annotation 1: cannot decode"),
+    "no polygon": (first_segmentation([]), ValueError, "annotations[0] (id 1): cannot decode"),
     "run lengths, height and width swapped": (
         first_segmentation({"size": [53, 37], "counts": [53 * 37]}),
         ValueError,
@@ -73,7 +76,7 @@ BAD_COCO_ITEMS = {
     "run lengths too long": (
         first_segmentation({"size": [37, 53], "counts": [5, 9999]}),
         ValueError,
-        "annotation 1: cannot decode",
+        "annotations[0] (id 1): cannot decode",
     ),
     "compressed run lengths cut short": (
         lambda content, path: content["annotations"][1]["segmentation"].update(
@@ -82,21 +85,40 @@ BAD_COCO_ITEMS = {
         ValueError,
         "do not cover the image",
     ),
-    "run lengths without counts": (first_segmentation({"size": [37, 53]}), ValueError, "annotation 1: cannot decode"),
+    "run lengths without counts": (
+        first_segmentation({"size": [37, 53]}),
+        ValueError,
+        "annotations[0] (id 1): cannot decode",
+    ),
     "box of three numbers": (
         lambda content, path: content["annotations"][0].update(bbox=[1, 2, 3]),
         ValueError,
-        "annotation 1: got bbox [1, 2, 3], expected [x, y, width, height]",
+        "annotations[0] (id 1): got bbox [1, 2, 3], expected [x, y, width, height]",
+    ),
+    "image without width": (
+        lambda content, path: content["images"][1].pop("width"),
+        ValueError,
+        "images[1] (id 5) lacks 'width'",
+    ),
+    "annotation without box": (
+        lambda content, path: content["annotations"][2].pop("bbox"),
+        ValueError,
+        "annotations[2] (id 3) lacks 'bbox'",
+    ),
+    "category id not listed": (
+        lambda content, path: content["annotations"].append(instance(8, 5, 4, [[0, 0, 9, 0, 9, 9]], [0.0, 0, 9, 9])),
+        ValueError,
+        "annotations[5] (id 8): got category_id 4, that 'categories' does not list",
     ),
     "box of words": (
         lambda content, path: content["annotations"][0].update(bbox=["a", "b", "c", "d"]),
         ValueError,
-        "annotation 1: got bbox ['a', 'b', 'c', 'd']",
+        'annotations[0] (id 1): got bbox ["a", "b", "c", "d"]',
     ),
     "box of nan": (
         lambda content, path: content["annotations"][0].update(bbox=[1.0, 2.0, float("nan"), 4.0]),
         ValueError,
-        "annotation 1: got bbox [1.0, 2.0, nan, 4.0]",
+        "annotations[0] (id 1): got bbox [1.0, 2.0, NaN, 4.0]",
     ),
 }
 
@@ -174,34 +196,11 @@ BAD_WHOLES = {
     "COCO: a list": (broken_json("[]"), ValueError, ("train2017.json: got no list 'images'",)),
     "COCO: no image": (changed_json(lambda content: content["images"].clear()), ValueError, ("'images' is empty",)),
     "COCO: no categories": (changed_json(lambda content: content.pop("categories")), ValueError, ("'categories'",)),
-    "COCO: image without width": (
-        changed_json(lambda content: content["images"][1].pop("width")),
+    "COCO: instances read as captions": (
+        instances_for_captions,
         ValueError,
-        ("images[1] lacks 'width'",),
+        ("annotations[0] (id 1) lacks 'caption'",),
     ),
-    "COCO: ids of two kinds": (
-        changed_json(lambda content: content["images"][1].update(id="5")),
-        ValueError,
-        ("got ids of 'images' of types int, str",),
-    ),
-    "COCO: annotation without box": (
-        changed_json(lambda content: content["annotations"][2].pop("bbox")),
-        ValueError,
-        ("annotations[2] lacks 'bbox'",),
-    ),
-    "COCO: annotation that is a number": (
-        changed_json(lambda content: content["annotations"].append(3)),
-        ValueError,
-        ("annotations[6] lacks 'id'",),
-    ),
-    "COCO: category id not listed": (
-        changed_json(
-            lambda content: content["annotations"].append(instance(8, 5, 4, [[0, 0, 9, 0, 9, 9]], [0.0, 0, 9, 9]))
-        ),
-        ValueError,
-        ("category ids [4]",),
-    ),
-    "COCO: instances read as captions": (instances_for_captions, ValueError, ("annotations[0] lacks 'caption'",)),
     "colours as floats": (
         lambda folder, on_error: _unchecked(nearest_class)(np.zeros((4, 5, 3), np.float32)),
         ValueError,
@@ -235,8 +234,9 @@ def bad_pairs(folder: Path, name: str) -> Path:
 
 def bad_coco(folder: Path, name: str) -> tuple[Path, Path]:
     content = coco_content()
+    content["annotations"].pop()  # of a box without area
     images, annotations = coco_folder(folder)
-    BAD_COCO_ITEMS[name][0](content, images / "000000000005.jpg")
+    (BAD_COCO_ITEMS | BAD_COCO_RECORDS)[name][0](content, images / "000000000005.jpg")
     annotations.write_text(json.dumps(content))
     return images, annotations
 
@@ -279,23 +279,35 @@ def test_bad_coco_item_raises_naming_it(tmp_path, name):
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", BAD_COCO_ITEMS)
+@pytest.mark.parametrize("name", BAD_COCO_RECORDS)
+def test_bad_coco_record_is_refused_at_opening(tmp_path, name):
+    _, exception, fragment = BAD_COCO_RECORDS[name]
+    folder = bad_coco(tmp_path, name)
+    with pytest.raises(exception) as caught:
+        CocoInstances(*folder)
+    assert str(caught.value).startswith(f"{folder[1]}: ")
+    assert fragment in str(caught.value)
+    assert "on_error='skip'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", BAD_COCO_ITEMS | BAD_COCO_RECORDS)
 def test_bad_coco_item_is_skipped_with_one_warning(tmp_path, name):
     folder = bad_coco(tmp_path, name)
     with pytest.warns(UserWarning, match="skipped 1 of 3 items") as caught:
         data = CocoInstances(*folder, on_error="skip")
     own = [warning for warning in caught if warning.category is UserWarning]
     assert len(own) == 1
-    assert BAD_COCO_ITEMS[name][2] in str(own[0].message)
+    assert (BAD_COCO_ITEMS | BAD_COCO_RECORDS)[name][2] in str(own[0].message)
     assert [target["image_id"] for _, target in data] == [9, 42]
 
 
+@pytest.mark.filterwarnings("ignore:.*images without a caption")
 @pytest.mark.parametrize("name", ["image absent", "image truncated", "image of another size"])
 def test_captions_treat_bad_images_alike(tmp_path, name):
     images, annotations = bad_coco(tmp_path, name)
     captions = annotations.with_name("captions_train2017.json")
     captions.write_text(json.dumps(caption_content()))
-    _, exception, fragment = BAD_COCO_ITEMS[name]
+    _, exception, fragment = (BAD_COCO_ITEMS | BAD_COCO_RECORDS)[name]
     with pytest.raises(exception) as caught:
         CocoCaptions(images, captions)[0]
     assert fragment in str(caught.value)
@@ -394,8 +406,8 @@ def table() -> list[tuple[str, str]]:
     def whole(folder, name):
         BAD_WHOLES[name][0](folder, "raise")
 
-    rows = []
-    for kind, cases, act in (("pair", BAD_PAIRS, pair), ("COCO", BAD_COCO_ITEMS, coco), ("", BAD_WHOLES, whole)):
+    rows, items = [], BAD_COCO_ITEMS | BAD_COCO_RECORDS
+    for kind, cases, act in (("pair", BAD_PAIRS, pair), ("COCO", items, coco), ("", BAD_WHOLES, whole)):
         for name in cases:
             with tempfile.TemporaryDirectory() as folder:
                 try:

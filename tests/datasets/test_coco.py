@@ -16,7 +16,10 @@ from torchvision.transforms import v2
 
 from lecture_utils.datasets import CocoCaptions, CocoInstances, coco
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools"),
+    pytest.mark.filterwarnings("ignore:.*(without an area|images without a caption):UserWarning"),
+]
 
 
 @pytest.fixture
@@ -55,7 +58,11 @@ def test_types_shapes_and_canvas(folder):
         assert target["labels"].shape == (count,)
         assert target["labels"].dtype == torch.int64
         assert type(target["image_id"]) is int
-        assert set(target) == {"boxes", "labels", "masks", "image_id"}
+        assert type(target["crowds"]) is tv_tensors.BoundingBoxes
+        assert target["crowds"].shape == (len(target["crowd_labels"]), 4)
+        assert target["extent"].dtype == torch.float32
+        assert target["extent"].shape == (count,)
+        assert set(target) == {"boxes", "labels", "masks", "image_id", "extent", "crowds", "crowd_labels"}
 
 
 def test_labels_are_contiguous_by_category_id(folder):
@@ -72,7 +79,9 @@ def test_boxes_are_cut_to_the_image(tmp_path):
         instance(3, 5, 7, [[0, 0, 9, 0, 9, 9]], [53.0, 30.0, 20.0, 10.0]),
         instance(4, 5, 7, [[0, 0, 9, 0, 9, 9]], [9.0, 9.0, -3.0, 5.0]),
     ]
-    target = CocoInstances(*coco_folder(tmp_path, content))[0][1]
+    with pytest.warns(UserWarning, match=r"without an area .*: 2 \(annotations\[2\] \(id 3\) with bbox \[53.0, 30.0"):
+        data = CocoInstances(*coco_folder(tmp_path, content))
+    target = data[0][1]
     assert target["boxes"].tolist() == [[0, 0, 16, 8], [50, 30, 53, 37]]
     assert target["labels"].tolist() == [2, 2]
     assert len(target["masks"]) == 2
@@ -108,9 +117,9 @@ def test_transforms_move_image_boxes_and_masks_together(folder):
 
 
 def test_detectors_need_no_masks(folder, monkeypatch):
-    monkeypatch.setattr(coco, "_mask", None)  # decoding one would be an error
-    plain, target = CocoInstances(*folder, masks=False)[0]
-    assert set(target) == {"boxes", "labels", "image_id"}
+    monkeypatch.setattr(coco, "segmentations", None)  # decoding one would be an error
+    plain, target = CocoInstances(*folder, masks=False, areas=False)[0]
+    assert set(target) == {"boxes", "labels", "image_id", "crowds", "crowd_labels"}
     assert target["labels"].tolist() == [2, 1, 3]
     assert plain.shape == (3, 37, 53)
 
@@ -197,5 +206,5 @@ def test_boxes_alone_need_no_segmentation(folder):
         del found["segmentation"]
     annotations.write_text(json.dumps(content))
     assert len(CocoInstances(images, annotations, masks=False)[0][1]["boxes"]) == 3
-    with pytest.raises(ValueError, match="lacks 'segmentation'"):
+    with pytest.raises(ValueError, match="lacks 'segmentation'; with masks=False it is not needed"):
         CocoInstances(images, annotations)

@@ -176,11 +176,10 @@ def test_broken_and_missing_photographs_are_left_out_on_request(folder):
     (folder / "Images" / lost).unlink()
     photo = folder / "Images" / broken
     photo.write_bytes(photo.read_bytes()[:200])
-    data = Flickr8k(folder, "train")  # what is wrong is said when its turn comes
-    with pytest.raises(FileNotFoundError, match=lost):
-        data[2]
+    with pytest.raises(FileNotFoundError, match=rf"captions.txt: cannot be used: 1 \(.*{lost}: no such file.*on_error"):
+        Flickr8k(folder, "train")
     with pytest.raises(ValueError, match=f"{broken}: not a complete picture"):
-        data[5]
+        whole[5]  # it is decoded when its turn comes
     with pytest.warns(UserWarning, match=rf"skipped 2 of {len(whole)} items: .*{lost}") as warned:
         kept = Flickr8k(folder, "train", on_error="skip")
     assert len(warned) == 1
@@ -193,3 +192,36 @@ def test_nothing_readable_is_an_error(folder):
         photo.write_bytes(b"")
     with pytest.raises(ValueError, match="none of its"):
         Flickr8k(folder, "test", on_error="skip")
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", "..\\secret.jpg", "C:\\secret.jpg"]
+)
+def test_names_stay_below_the_folder(folder, name):
+    (folder / "secret.jpg").write_bytes(b"secret")
+    with (folder / "captions.txt").open("a") as file:
+        file.write(f"{name},A dog .\n")
+    split = next(split for split, tenths in flickr.SPLITS.items() if crc32(name.encode()) % 10 in tenths)
+    with pytest.raises(ValueError, match=r"captions.txt: cannot be used: 1 \(got the file name .*it would lead out"):
+        Flickr8k(folder, split)
+
+
+def test_blank_sentences_are_refused(folder):
+    name = Flickr8k(folder, "train").names[3]
+    with (folder / "captions.txt").open("a") as file:
+        file.write(f"{name},  \n")
+    with pytest.raises(ValueError, match=rf"cannot be used: 1 \({name}: got an empty caption, expected a sentence\)"):
+        Flickr8k(folder, "train")
+    with pytest.warns(UserWarning, match="skipped 1 of"):
+        assert name not in Flickr8k(folder, "train", on_error="skip").names
+
+
+def test_the_inventory_counts(folder):
+    Image.new("RGB", (9, 9)).save(folder / "Images/unnamed.jpg")
+    data = Flickr8k(folder, "test")
+    assert data.inventory.counts == {
+        "photographs": len(data), "sentences": 5 * len(data), "photographs of all splits": 100,
+        "photographs without a sentence": 1,
+    }  # fmt: skip
+    assert data.target_count(0) == 5
+    assert "100 photographs of all splits" in str(data.inventory)

@@ -2,16 +2,22 @@
 
 import contextlib
 import io
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision import ops
+from torchvision.transforms import v2
 
+from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
 from lecture_utils.detection.scores import KEYS, CocoScores, Recall, doubles, without_doubles
+from lecture_utils.tasks import collate
 
 NAMES = ("background", "person", "car", "boat")
 
@@ -205,3 +211,93 @@ def test_without_doubles_refuses_what_is_not_finite(key):
     found[key][1] = float("nan")
     with pytest.raises(ValueError, match=f"{key}: got nan or infinity in 1 of 3, expected finite numbers"):
         without_doubles([found])
+
+
+def write_coco(root, seed: int) -> tuple[list[dict], list[dict]]:
+    """Photographs and a file with objects of annotated areas and crowds; the detections, COCO's and as tensors."""
+    rng = np.random.default_rng(seed)
+    images, objects, results, found = [], [], [], []
+    (root / "photos").mkdir()
+    for number in range(1, 9):
+        Image.new("RGB", (150, 120)).save(root / "photos" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 150, "height": 120})
+        guesses = []
+        for _ in range(rng.integers(0, 7)):
+            x, y, w, h = (int(side) for side in (*rng.integers(0, (60, 40)), *rng.integers(8, (90, 80))))
+            crowd, category = int(rng.random() < 0.35), int(rng.integers(1, 3))
+            area = int(rng.choice([0, 1024, w * h, w * h // 2]))
+            record = {"image_id": number, "category_id": category, "bbox": [x, y, w, h], "area": area}
+            objects.append(record | {"id": len(objects) + 1, "iscrowd": crowd})
+            for _ in range(rng.integers(0, 4) if crowd else rng.integers(0, 2)):
+                part = [x + w / 4, y, w / 2, h / 2] if crowd else [x + rng.integers(0, 4), y, w, h]
+                guesses.append((category if rng.random() < 0.9 else 3 - category, [float(side) for side in part]))
+        scores = rng.random(len(guesses)).astype(np.float32).tolist()
+        for (category, box), score in zip(guesses, scores, strict=True):
+            results.append({"image_id": number, "category_id": category, "bbox": box, "score": score})
+        boxes = torch.tensor([box for _, box in guesses]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([category for category, _ in guesses], dtype=torch.int64)
+        found.append({"boxes": boxes, "labels": labels, "scores": torch.tensor(scores)})
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}
+    (root / "instances.json").write_text(json.dumps(content))
+    return results, found
+
+
+@pytest.mark.slide("20")
+@pytest.mark.parametrize("seed", range(6))
+def test_crowds_and_areas_of_a_file_count_as_pycocotools_counts_them(tmp_path, seed):
+    results, found = write_coco(tmp_path, seed)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(tmp_path / "instances.json"))
+        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    data = CocoInstances(tmp_path / "photos", tmp_path / "instances.json", masks=False)
+    assert data.inventory.counts["crowds"] >= 3
+    _, targets = collate([data[index] for index in range(len(data))])
+    metric = CocoScores(data.categories)
+    metric.update(found[:3], targets[:3])
+    metric.update(found[3:], targets[3:])
+    scores = metric.compute()
+    for key, expected in zip(KEYS, evaluation.stats[:6].tolist(), strict=True):
+        assert math.isnan(scores[key]) if expected == -1 else scores[key] == pytest.approx(expected, abs=1e-6), key
+
+    without = CocoScores(data.categories)
+    without.update(found, [{key: target[key] for key in ("boxes", "labels")} for target in targets])
+    assert without.compute()["map_50"] < scores["map_50"]  # what lies in a crowd was counted as false
+
+    theirs = CocoScores(data.categories)  # torchmetrics' own way to say the same
+    theirs.update(found, [as_torchmetrics(target) for target in targets])
+    assert theirs.compute() == pytest.approx(scores, nan_ok=True)
+
+
+def as_torchmetrics(target: dict) -> dict:
+    sizes = target["boxes"][:, 2:] - target["boxes"][:, :2]
+    crowd = torch.ones_like(target["crowd_labels"])
+    area = torch.cat([(sizes.prod(1) * target["extent"]).round().clamp(min=0.1), crowd])
+    return {
+        "boxes": torch.cat([target["boxes"], target["crowds"]]),
+        "labels": torch.cat([target["labels"], target["crowd_labels"]]),
+        "iscrowd": torch.cat([torch.zeros_like(target["labels"]), crowd]),
+        "area": area,
+    }
+
+
+@pytest.mark.slide("20")
+def test_crowds_and_areas_follow_a_flip_and_a_resize(tmp_path):
+    write_coco(tmp_path, 0)
+    plain = CocoInstances(tmp_path / "photos", tmp_path / "instances.json", masks=False)
+    moved = CocoInstances(
+        tmp_path / "photos",
+        tmp_path / "instances.json",
+        masks=False,
+        transforms=v2.Compose([v2.Resize((240, 450)), v2.RandomHorizontalFlip(1)]),
+    )
+    for (_, target), (_, other) in zip(plain, moved, strict=True):
+        for key in ("boxes", "crowds"):
+            x0, y0, x1, y1 = target[key].as_subclass(torch.Tensor).T
+            expected = torch.stack([450 - 3 * x1, 2 * y0, 450 - 3 * x0, 2 * y1], dim=1)
+            torch.testing.assert_close(other[key].as_subclass(torch.Tensor), expected)
+        assert torch.equal(target["extent"], other["extent"])
+        assert torch.equal(target["crowd_labels"], other["crowd_labels"])

@@ -52,10 +52,19 @@ def test_annotations_of_coco_are_brought_down_to_four_categories(folders, tmp_pa
     bicycle = {**coco["annotations"][0], "id": 9999, "category_id": 11}
     coco["annotations"].append(bicycle)
     coco["categories"] = [{"id": 10 + place, "name": name} for place, name in enumerate(COCO)]
-    file.write_text(json.dumps(coco), "utf-8")
+    file.unlink()
+    given = file.with_name("all_train2017.json")
+    given.write_text(json.dumps(coco), "utf-8")
+    before_it = given.read_bytes()
 
     monkeypatch.chdir(tmp_path)
-    exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], {})
+    snippet = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+    exec(snippet, {})
+    assert given.read_bytes() == before_it  # what the user has is only read
+    written = file.read_bytes()
+    with pytest.raises(FileExistsError):
+        exec(snippet, {})
+    assert file.read_bytes() == written
 
     mended = CocoInstances(real / "train2017", file, masks=False)
     before = CocoInstances(folders / "my-coco" / "train2017", folders / "my-coco/annotations/instances_train2017.json")
