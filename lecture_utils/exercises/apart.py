@@ -4,6 +4,7 @@ The copy is made by fork, so it has the notebook's functions and data at once an
 has a fork that bears torch's threads: on macOS and Windows there is none.
 """
 
+import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -52,6 +53,8 @@ def run(work: Callable[[], Any], *, seconds: float) -> Any:
         pid = _fork()
         if pid == 0:
             _work(work, writer, trace, seconds)  # and never returns
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # as the copy does: whoever is first
         writer.close()
         try:
             if not reader.poll(LONGEST):
@@ -84,7 +87,8 @@ def _work(work: Callable[[], Any], writer: Connection, trace: Any, seconds: floa
     """Work and answer in the copy; ends it."""
     pid = os.getpid()
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the student's interrupt ends it at once
+        os.setpgid(0, 0)  # a group of its own, which ends with all that the student's function starts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         with output.descriptors_closed():
             # A thread of its own has no team of OpenMP's threads, which the copy lacks and would wait for.
             worker = threading.Thread(target=_answer, args=(work, writer, pid), daemon=True)
@@ -108,9 +112,10 @@ def _answer(work: Callable[[], Any], writer: Connection, pid: int) -> None:
 
 
 def _end(pid: int) -> int:
-    """End the copy, unless it has just ended, and tell how it did."""
+    """End the copy and what it started, unless it has just ended, and tell how it did."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
     try:
-        os.kill(pid, signal.SIGKILL)
         return os.waitpid(pid, 0)[1]
-    except (ProcessLookupError, ChildProcessError):  # who ignores SIGCHLD is told of no end
+    except ChildProcessError:  # who ignores SIGCHLD is told of no end
         return 0

@@ -74,13 +74,18 @@ def _written_to(stream, printed: Printed) -> Iterator[None]:
             stream.write = own
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:  # there is none under pythonw
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def descriptors_closed() -> Iterator[None]:
     """Let the descriptors 1 and 2 of this process, and of the programs it starts, lead nowhere."""
-    saved = {}
-    for descriptor in (1, 2):
-        with contextlib.suppress(OSError):  # there is none under pythonw
-            saved[descriptor] = os.dup(descriptor)
+    saved = {descriptor: os.dup(descriptor) for descriptor in [fd for fd in (1, 2) if _is_open(fd)]}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         for descriptor in saved:

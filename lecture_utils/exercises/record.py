@@ -31,9 +31,13 @@ class Other:
 
 def of(calls: Sequence[Call]) -> str:
     """The record of what came of a function's calls, a list of {"value": …, "changed": …} or {"error": …}."""
-    given = ({"value": call.value, "changed": call.changed} for call in calls)
-    failed = [{"error": type(call.error).__name__} if call.error is not None else None for call in calls]
-    return write([error or answer for error, answer in zip(failed, given, strict=True)])
+    return write([_came(call) for call in calls])
+
+
+def _came(call: Call) -> dict:
+    if call.error is not None:
+        return {"error": type(call.error).__name__}
+    return {"value": call.value, "changed": call.changed}
 
 
 def write(value: Any) -> str:
@@ -75,7 +79,7 @@ def _tree(value: Any) -> Any:
 def _array(value: Tensor | np.ndarray) -> dict:
     if isinstance(value, np.ndarray):
         return {"array": value.dtype.str, "shape": value.shape, "bytes": _text(np.ascontiguousarray(value).tobytes())}
-    tensor = values.as_tensor(value).resolve_conj().resolve_neg().contiguous()
+    tensor = values.as_tensor(value).resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
     data = tensor.flatten().view(torch.uint8).numpy().tobytes()
     return {"tensor": str(tensor.dtype), "shape": list(tensor.shape), "bytes": _text(data)}
 

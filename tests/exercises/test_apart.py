@@ -1,5 +1,6 @@
 """check in a copy of the process: what never returns, ends Python or writes past it hurts no notebook."""
 
+import dataclasses
 import logging
 import os
 import re
@@ -20,12 +21,13 @@ copies = pytest.mark.skipif(not apart.able(), reason="only Linux can run a check
 
 @pytest.fixture(autouse=True)
 def course(monkeypatch):
-    monkeypatch.setattr(engine, "find", {EXERCISE.name: EXERCISE}.__getitem__)
+    patient = dataclasses.replace(EXERCISE, name="00.patient", seconds=60)
+    monkeypatch.setattr(engine, "find", {EXERCISE.name: EXERCISE, patient.name: patient}.__getitem__)
     monkeypatch.setattr(engine, "_statuses", {})
 
 
-def checked(function):
-    return check(EXERCISE.name, function)
+def checked(function, name=EXERCISE.name):
+    return check(name, function)
 
 
 def power(x, factor=2):
@@ -82,12 +84,24 @@ def test_what_ends_python_does_not_end_the_notebook(function, says):
 
 
 @copies
-def test_a_function_that_forks_is_answered_once():
+def test_a_function_that_forks_is_answered_once_and_leaves_no_process(tmp_path):
     def forks(x, factor=2):
         os.fork()
+        (tmp_path / str(os.getpgrp())).touch()
         return enlarge(x, factor)
 
-    assert checked(forks).status == engine.CORRECT
+    assert checked(forks, "00.patient").status == engine.CORRECT
+    (group,) = [int(path.name) for path in tmp_path.iterdir()]
+    assert group != os.getpgrp()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a process was left behind")
     assert checked(lambda x, factor=2: x).status == engine.NOT_YET
 
 
@@ -124,7 +138,7 @@ def test_torch_works_in_a_copy_after_its_threads_worked_here():
         torch.set_num_threads(4)
         for _ in range(3):
             works(torch.zeros(1, 1, 2, 2))
-            assert checked(works).status == engine.CORRECT
+            assert checked(works, "00.patient").status == engine.CORRECT
     finally:
         torch.set_num_threads(threads)
 
@@ -158,8 +172,9 @@ def test_what_is_written_past_python_stays_out_of_the_notebook(monkeypatch, capf
 def test_a_closed_descriptor_stays_closed():
     """As under pythonw, which has no console."""
     script = (
-        "import os; os.close(2)\n"
+        "import os\n"
         "from lecture_utils.exercises import output\n"
+        "os.close(2)\n"
         "with output.redirected(output.Printed()): os.write(1, b'lost')\n"
         "try: os.write(2, b'x')\n"
         "except OSError: print('closed')"
