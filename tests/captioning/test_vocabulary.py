@@ -93,7 +93,8 @@ def test_words_of_other_scripts(caption, words):
     [
         "नमस्ते दुनिया, एक लाल गाड़ी", "একটি লাল গাড়ি", "ஒரு சிவப்பு கார்",
         "كَلْبٌ أَحْمَرُ، وقطة", "می\u200cخواهم برم", "یک سگ",
-        "kızıl bir köpek, ığdır", "ein mädchen läuft über 7 brücken", "chú chó chạy nhanh", "한국어 자동차", "สวัสดีชาวโลก",
+        "kızıl bir köpek, ığdır", "ein mädchen läuft über 7 brücken", "chú chó chạy nhanh", "한국어 자동차",
+        "สวัสดีชาวโลก",
         "一辆红色的车，在树下", "赤い車、白い犬", "ខ្ញុំស្រលាញ់", "собака, щенок", "ένας σκύλος", "the dog's 3.5 m leash",
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Data, losses and scores of detection: flips, proposals that are searched once, batches of lists."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -112,6 +113,19 @@ def test_other_categories_are_refused(city):
     file.write_text(file.read_text().replace('"person"', '"giraffe"'))
     with pytest.raises(ValueError, match=r"root: got the categories .*giraffe.* expected .*person"):
         tasks.detection_data("val", city)
+
+
+def test_the_citys_categories_may_come_in_another_order_and_below_a_root(city):
+    file = city / "coco/annotations/instances_train2017.json"
+    expected = [target["labels"].tolist() for _, target in tasks.detection_data("train", city)]
+    content = json.loads(file.read_text())
+    for record in content["annotations"]:
+        record["category_id"] = 5 - record["category_id"]
+    for record in content["categories"]:
+        record |= {"id": 5 - record["id"], "supercategory": "objects"}
+    content["categories"].insert(0, {"id": 0, "name": "objects", "supercategory": "none"})
+    file.write_text(json.dumps(content))
+    assert [target["labels"].tolist() for _, target in tasks.detection_data("train", city)] == expected
 
 
 @pytest.mark.slide("20")

@@ -73,6 +73,17 @@ def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
     assert torch.equal(plain["boxes"], pictures[0][1]["boxes"])  # nothing was turned in place
 
 
+def test_crowds_are_mirrored_with_their_pictures(city):
+    file = city / "coco/annotations/instances_val2017.json"
+    file.write_text(file.read_text().replace('"iscrowd":0', '"iscrowd":1', 1))
+    pictures = tasks.gridded_data("val", city).pictures
+    straight, mirrored = Gridded(pictures, Counting(), mirror=True)._encode(*pictures[0])
+    x0, y0, x1, y1 = straight[1]["crowds"].as_subclass(torch.Tensor).T
+    assert len(x0) == 1
+    expected = torch.stack([64 - x1, y0, 64 - x0, y1], dim=1)
+    assert torch.equal(mirrored[1]["crowds"].as_subclass(torch.Tensor), expected)
+
+
 def test_only_training_is_mirrored_and_the_shipped_trunk_encodes(city):
     train, test = tasks.gridded_data("train", city), tasks.gridded_data("test", city)
     assert train.mirror
