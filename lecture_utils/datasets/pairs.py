@@ -22,6 +22,7 @@ from lecture_utils.arguments import pair
 from lecture_utils.cityscapes import IGNORE_COLOUR
 from lecture_utils.datasets.masks import CITYSCAPES, Palette, mask_labels, own_palette
 from lecture_utils.datasets.memory import Kept
+from lecture_utils.datasets.plausibility import check_pairs
 from lecture_utils.datasets.reading import (
     check_on_error,
     decode,
@@ -67,6 +68,10 @@ class CityscapesPairs(Dataset):
     numbers N; `transforms(image, mask)` from torchvision's v2 moves both (when it pads, give it
     `fill={tv_tensors.Mask: IGNORE_INDEX}`). size: (height, width), or one number for a square, of the items.
 
+    palette: the label of each colour of another palette than Cityscapes', as {(128, 0, 0): 0, (224, 224, 192): 255};
+    255 is ignored, and black where it has no label. At opening a few files are looked at; ValueError where they are no
+    pairs in this palette (`plausibility`). check_masks=False leaves that out.
+
     Files are decoded once, on first use, and kept as uint8, as many as fit (see `Kept`); `preload()` decodes all at
     once, best done before a `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes;
     on_error="skip" reads every file at once and leaves the bad ones out with one warning. Raises FileNotFoundError for
@@ -82,6 +87,7 @@ class CityscapesPairs(Dataset):
         on_error: str = "raise",
         size: int | tuple[int, int] | None = None,
         palette: Mapping[tuple[int, int, int], int] | None = None,
+        check_masks: bool = True,
     ) -> None:
         check_on_error(on_error)
         self.palette = CITYSCAPES if palette is None else own_palette(palette)
@@ -90,6 +96,8 @@ class CityscapesPairs(Dataset):
         self.size = None if size is None else pair("size", size, least=1)
         self.files = list_pictures(self.folder)
         self._decoded = Kept()  # (photo, labels) by file
+        if check_masks:
+            check_pairs(self.files, self.palette, _halves)
         if on_error == "skip":
             self.files = keep_readable(self.files, self._pair, source=self.folder)
 

@@ -72,8 +72,8 @@ def warn_of_stored_pixels(sizes: Mapping[Path, tuple[int, int]], *, source: Path
     if found:
         warnings.warn(
             f"{source}: {len(found)} of {len(looked_at)} photographs have an EXIF orientation, but width and height as "
-            f"they are stored: {_first([path.name for path in found])}. Their boxes were drawn on the unturned pixels, "
-            "so these are read unturned; to have them upright, remove the orientation and annotate them again",
+            f"they are stored: {first_few([path.name for path in found])}. Their boxes were drawn on the unturned "
+            "pixels, so they are read unturned; to have them upright, remove the orientation and annotate them again",
             stacklevel=3,
         )
 
@@ -238,11 +238,11 @@ def _warn(problems: list[str], *, total: int, source: Path) -> None:
     if not problems:
         return
     if len(problems) == total:
-        raise ValueError(f"{source}: none of its {total} items can be read: {_first(problems)}")
+        raise ValueError(f"{source}: none of its {total} items can be read: {first_few(problems)}")
     # The fourth frame is the caller's line that made the reader: _warn, keep_readable, the reader, that line.
-    warnings.warn(f"{source}: skipped {len(problems)} of {total} items: {_first(problems)}", stacklevel=4)
+    warnings.warn(f"{source}: skipped {len(problems)} of {total} items: {first_few(problems)}", stacklevel=4)
 
 
-def _first(cases: list[str]) -> str:
+def first_few(cases: list[str]) -> str:
     rest = len(cases) - _NAMED_IN_WARNING
     return "; ".join([*cases[:_NAMED_IN_WARNING], *([f"and {rest} more"] if rest > 0 else [])])

@@ -4,9 +4,11 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from random import Random
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from lecture_utils import checkpoints, resuming
 from lecture_utils.datasets import CityscapesPairs, CocoCaptions, CocoInstances, Flickr8k
+from lecture_utils.datasets.flickr import SPLITS
 from lecture_utils.toycity import export
 
 sys.path.append(str(Path(__file__).parents[1] / "datasets"))
@@ -72,6 +75,7 @@ def bad_captions(dice: Random, folder: Path) -> Case:
 
 def spoil(dice: Random, file: Path, content: dict, fields: dict, images: Path) -> str:
     """Make one thing wrong in an annotation file or a photograph; returns what."""
+    content = deepcopy(content)
     match dice.randrange(8):
         case 0:
             content = dice.choice(NO_CONTENT)
@@ -163,11 +167,12 @@ def bad_pairs(dice: Random, folder: Path) -> Case:
 
 def bad_flickr(dice: Random, folder: Path) -> Case:
     (folder / "Images").mkdir(parents=True)
-    names = [f"{number}_{dice.randrange(99)}.jpg" for number in range(12)]
+    names = [f"{number}_{dice.randrange(99)}.jpg" for number in range(30)]
     for name in names:
         Image.new("RGB", (20, 16), (dice.randrange(256), 90, 30)).save(folder / "Images" / name)
     rows = ["image,caption", *(f"{name},A car , and a man ." for name in names for _ in range(2))]
-    at = dice.randrange(1, len(rows))
+    read = [at for at, row in enumerate(rows) if at and crc32(row.split(",")[0].encode()) % 10 in SPLITS["train"]]
+    at = dice.choice(read)
     name = rows[at].split(",")[0]
     spoiled = {
         "no header": rows[1:],

@@ -110,7 +110,7 @@ def test_transforms_move_photo_and_labels_together(tmp_path):
     write_pair(tmp_path / "train" / "1.png", colour_labels(labels), labels)
     moves = v2.Compose([v2.RandomHorizontalFlip(1), v2.RandomCrop((16, 24))])
     for _ in range(5):
-        image, mask = CityscapesPairs(tmp_path, transforms=moves)[0]
+        image, mask = CityscapesPairs(tmp_path, transforms=moves, check_masks=False)[0]
         assert mask.shape == (16, 24)
         # The photo shows its own labels, so after any move it must still show those of the moved mask.
         assert np.array_equal(nearest_class(image.permute(1, 2, 0).numpy()), mask.numpy())
