@@ -53,7 +53,8 @@ class Look(NamedTuple):
 
     telling: float  # flat, and not black where black is ignored
     known: float  # of the telling ones: have a colour of the palette
-    near: float  # of all: have a colour of the palette
+    colours: int  # of the palette that a twentieth of the telling ones have
+    near: float  # of those that are not black: have a colour of the palette
     still: float  # exactly like the pixel to the right
     black: float
     numbered: float  # quite flat, in a grey of 3 to 40 (JPEG makes 1 and 2 out of black)
@@ -102,13 +103,14 @@ def judge(photo: Half, mask: Half, palette: Palette) -> tuple[str, Counter[Colou
     seamless = _seamless(photo, mask)
     if seamless and _is_stacked(photo, palette):
         return "stacked", Counter()
-    mask_on_the_left = _is_mask(left) and 2 * left.still >= right.still  # and no mist in a colour of the palette
+    # A photograph of mist may have one colour of the palette.
+    mask_on_the_left = _is_mask(left) and left.colours > 1 and 2 * left.still >= right.still
     if _is_mask(right) or mask_on_the_left:
         return ("" if not mask_on_the_left else "masks" if _is_mask(right) else "swapped"), Counter()
     if right.numbered > 0.01 and right.pale < 0.02 and not seamless:
         return "numbers", Counter()
-    if right.black > 0.95 or (right.telling < EVIDENCE and right.near > 0.4):
-        return "", Counter()  # nothing to go by
+    if right.black > 0.95 or (right.telling < EVIDENCE and right.near > 0.25 and not seamless):
+        return "", Counter()  # all void, or too small a mask to tell
     if seamless or right.still < left.still + 0.1 or not _are_few(right.strange):
         return "photographs", Counter()
     return ("doubtful" if right.known > UNLIKELY else "palette"), right.strange
@@ -121,7 +123,8 @@ def look(picture: Half, palette: Palette) -> Look:
     blocks = picture[(rows[:, None] + around)[:, None, :, None], (columns[:, None] + around)[None, :, None, :]]
     blocks = blocks.reshape(-1, 9, 3).astype(np.int32)
     middle, ranges = blocks[:, 4], np.ptp(blocks, axis=1).max(-1)
-    known = ((middle[:, None] - palette.colours) ** 2).sum(-1).min(1) <= SURE_DISTANCE**2
+    distances = ((middle[:, None] - palette.colours) ** 2).sum(-1)
+    known = distances.min(1) <= SURE_DISTANCE**2
     telling = ranges <= _FLAT
     if palette.labels[(palette.colours == 0).all(1)].tolist() == [IGNORE_INDEX]:
         telling &= middle.max(1) > _BLACK
@@ -130,7 +133,8 @@ def look(picture: Half, palette: Palette) -> Look:
     return Look(
         telling=telling.mean(),
         known=known[telling].mean() if telling.any() else 0.0,
-        near=known.mean(),
+        colours=(np.bincount(distances.argmin(1)[telling & known]) > telling.sum() / 20).sum(),
+        near=known[middle.max(1) > _BLACK].mean() if (middle.max(1) > _BLACK).any() else 0.0,
         still=(blocks[:, 4] == blocks[:, 5]).all(-1).mean(),
         black=(middle.max(1) <= 8).mean(),
         numbered=(numbers & (middle.min(1) > 2) & (ranges == 0)).mean(),
