@@ -94,7 +94,7 @@ def check_pairs(files: Sequence[Path], palette: Palette, halves: Callable[[Path]
     )
     if 2 * sum(kind != "doubtful" for kind in suspects.values()) >= len(verdicts):
         raise ValueError(message)
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, stacklevel=3)
 
 
 def judge(photo: Half, mask: Half, palette: Palette) -> tuple[str, Counter[Colour]]:
