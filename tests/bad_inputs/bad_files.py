@@ -171,8 +171,8 @@ def bad_flickr(dice: Random, folder: Path) -> Case:
     for name in names:
         Image.new("RGB", (20, 16), (dice.randrange(256), 90, 30)).save(folder / "Images" / name)
     rows = ["image,caption", *(f"{name},A car , and a man ." for name in names for _ in range(2))]
-    read = [at for at, row in enumerate(rows) if at and crc32(row.split(",")[0].encode()) % 10 in SPLITS["train"]]
-    at = dice.choice(read)
+    learned = [at for at, row in enumerate(rows) if at and crc32(row.split(",")[0].encode()) % 10 in SPLITS["train"]]
+    at = dice.choice(learned)
     name = rows[at].split(",")[0]
     spoiled = {
         "no header": rows[1:],

@@ -79,4 +79,4 @@ def test_a_false_shape_would_be_noticed(checked):
     with pytest.raises(TypeCheckError):
         captioning.doubly_stochastic(torch.rand(2, 1, 1, 3, 4, 4), torch.ones(2, 4, dtype=torch.bool))
     with pytest.raises(TypeCheckError):
-        transformers.attention(torch.rand(2, 3, 4), torch.rand(2, 5, 4), torch.rand(1, 5, 4))
+        transformers.GridSelfAttention(8)(torch.randn(8, 2, 3))
