@@ -133,7 +133,7 @@ def look(picture: Half, palette: Palette) -> Look:
     return Look(
         telling=telling.mean(),
         known=known[telling].mean() if telling.any() else 0.0,
-        colours=(np.bincount(distances.argmin(1)[telling & known]) > telling.sum() / 20).sum(),
+        colours=int((np.bincount(distances.argmin(1)[telling & known]) > telling.sum() / 20).sum()),
         near=known[middle.max(1) > _BLACK].mean() if (middle.max(1) > _BLACK).any() else 0.0,
         still=(blocks[:, 4] == blocks[:, 5]).all(-1).mean(),
         black=(middle.max(1) <= 8).mean(),
@@ -144,14 +144,15 @@ def look(picture: Half, palette: Palette) -> Look:
 
 
 def _is_mask(half: Look) -> bool:
-    return half.telling >= EVIDENCE and half.known >= LIKELY
+    return bool(half.telling >= EVIDENCE and half.known >= LIKELY)
 
 
 def _seamless(photo: Half, mask: Half) -> bool:
     """Whether the halves go on in each other, as those of one photograph do."""
     strip = np.concatenate([photo[:, -8:], mask[:, :8]], axis=1).astype(np.int32)
     steps = np.abs(np.diff(strip, axis=1)).max(-1).mean(0)
-    return steps[7] <= 2 * max(steps[:7].mean(), steps[8:].mean(), 1)
+    usual = max(steps[:7].mean(), steps[8:].mean(), 1)
+    return bool(steps[7] <= 2 * usual and usual < 40)  # amid noise no seam can be seen
 
 
 def _is_stacked(photo: Half, palette: Palette) -> bool:
