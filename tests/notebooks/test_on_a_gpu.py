@@ -73,6 +73,7 @@ def run(cells):
     return stayed
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator is found")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_computed_together_lies_together(path, machine_with_gpu):
