@@ -25,10 +25,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ABSENT = ("jaxtyping", "wadler_lindig", "torchmetrics", "lightning_utilities")
 PYTHON = "3.12"  # the older of the two platforms'
 
+# Not `pip = !…`: IPython 7, which both platforms have, does not know that from Python 3.12 on.
 _BEGIN = """\
 import sys
-from glob import glob
 from importlib.util import find_spec
+from pathlib import Path
 
 """
 _END = """\
@@ -39,16 +40,16 @@ from lecture_utils import runtime
 
 run = runtime.setup(seed=0)"""
 _WHEELS = """\
-if wheels := glob("/kaggle/input/**/{wheel}", recursive=True) + glob("/content/{wheel}"):
+if wheels := [*Path("/kaggle/input").rglob("{wheel}"), *Path("/content").glob("{wheel}")]:
 """
 _FROM_WHEELS = """\
-    names = "lecture_utils=={version} {absent}"  # and no torch
-    pip = !{{sys.executable}} -m pip install --no-deps --no-index -f "{{wheels[0].rpartition('/')[0]}}" {{names}}
+    what = f"-f '{{wheels[0].parent}}' lecture_utils=={version} {absent}"
+    pip = get_ipython().getoutput(f"{{sys.executable}} -m pip install --no-deps --no-index {{what}}")  # and no torch
 """
 _FROM_ADDRESS = """\
-    source = f"--no-index -f '{{wheels[0].rpartition('/')[0]}}' lecture_utils=={version}"
-if glob("/kaggle") + glob("/content") and not find_spec("lecture_utils"):
-    pip = !{{sys.executable}} -m pip install --no-deps {{source}} {absent}
+    source = f"--no-index -f '{{wheels[0].parent}}' lecture_utils=={version}"
+if (Path("/kaggle").exists() or Path("/content").exists()) and not find_spec("lecture_utils"):
+    pip = get_ipython().getoutput(f"{{sys.executable}} -m pip install --no-deps {{source}} {absent}")
 """
 _SAY_WHEELS = '''\
 f"""The course, lecture_utils {version}, is not installed here (found: {{found}}).
