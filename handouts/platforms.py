@@ -27,9 +27,9 @@ PYTHON = "3.12"  # the older of the two platforms'
 
 # Not `pip = !…`: IPython 7, which both platforms have, does not know that from Python 3.12 on.
 _BEGIN = """\
-import sys
 from importlib.util import find_spec
 from pathlib import Path
+from sys import executable as py
 
 """
 _END = """\
@@ -44,12 +44,12 @@ if wheels := [*Path("/kaggle/input").rglob("{wheel}"), *Path("/content").glob("{
 """
 _FROM_WHEELS = """\
     what = f"-f '{{wheels[0].parent}}' lecture_utils=={version} {absent}"
-    pip = get_ipython().getoutput(f"{{sys.executable}} -m pip install --no-deps --no-index {{what}}")  # and no torch
+    pip = get_ipython().getoutput(f"{{py}} -m pip install --no-deps --no-index {{what}}")  # and no torch
 """
 _FROM_ADDRESS = """\
-    source = f"--no-index -f '{{wheels[0].parent}}' lecture_utils=={version}"
+    what = f"--no-deps --no-index -f '{{wheels[0].parent}}' lecture_utils=={version}"
 if (Path("/kaggle").exists() or Path("/content").exists()) and not find_spec("lecture_utils"):
-    pip = get_ipython().getoutput(f"{{sys.executable}} -m pip install --no-deps {{source}} {absent}")
+    pip = get_ipython().getoutput(f"{{py}} -m pip install {{what}} {absent}")
 """
 _SAY_WHEELS = '''\
 f"""The course, lecture_utils {version}, is not installed here (found: {{found}}).
@@ -85,7 +85,7 @@ def address(settings: dict) -> tuple[str, str]:
 def setup_cell(settings: dict) -> str:
     """The first code cell, the same in every notebook."""
     url, commit = address(settings)
-    source = f'source = "git+{url}@{commit}"\n' if url else ""
+    source = f'what = "--no-deps git+{url}@{commit}"\n' if url else ""
     template = _BEGIN + source + _WHEELS + (_FROM_ADDRESS if url else _FROM_WHEELS) + _END
     version = settings["project"]["version"]
     message = (_SAY_ADDRESS if url else _SAY_WHEELS).format(version=version)
