@@ -44,12 +44,12 @@ if wheels := [*Path("/kaggle/input").rglob("{wheel}"), *Path("/content").glob("{
 """
 _FROM_WHEELS = """\
     what = f"-f '{{wheels[0].parent}}' lecture_utils=={version} {absent}"
-    pip = get_ipython().getoutput(f"{{py}} -m pip install --no-deps --no-index {{what}}")  # and no torch
+    _ = get_ipython().getoutput(f"{{py}} -m pip install --no-deps --no-index {{what}}")  # and no torch
 """
 _FROM_ADDRESS = """\
     what = f"--no-deps --no-index -f '{{wheels[0].parent}}' lecture_utils=={version}"
 if (Path("/kaggle").exists() or Path("/content").exists()) and not find_spec("lecture_utils"):
-    pip = get_ipython().getoutput(f"{{py}} -m pip install {{what}} {absent}")
+    _ = get_ipython().getoutput(f"{{py}} -m pip install {{what}} {absent}")
 """
 _SAY_WHEELS = '''\
 f"""The course, lecture_utils {version}, is not installed here (found: {{found}}).
