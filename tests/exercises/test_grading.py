@@ -249,6 +249,7 @@ HALF = ("stuck", "kernel")
 NONE = ("empty", "replaces", "forges", "patches", "rewrites", "ends")
 
 
+@pytest.mark.timeout(1800)  # a kernel for each
 @pytest.mark.parametrize(
     ("student", "share"), [(name, share) for share, names in ((1, FULL), (0.5, HALF), (0, NONE)) for name in names]
 )

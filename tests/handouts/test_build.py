@@ -91,6 +91,17 @@ def test_each_picture_of_a_cell_has_its_own_alternative_text(build, tmp_path, mo
     assert len(texts) == len(said) + 1
 
 
+def test_nbconverts_classic_template_keeps_alternative_texts():
+    """As handouts/teaching.md says; its default template drops them."""
+    nbconvert = pytest.importorskip("nbconvert")
+    pictures = [
+        new_output("display_data", {"image/png": PIXEL}, metadata={"image/png": {"alt": alt}}) for alt in ("one", "two")
+    ]
+    page = new_notebook(cells=[new_code_cell("show()", outputs=pictures)])
+    text, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(page)
+    assert re.findall(r'<img alt="([^"]*)"', text) == ["one", "two"]
+
+
 def test_the_old_pdfs_stay_until_all_new_ones_are_printed(build, tmp_path, monkeypatch):
     (tmp_path / "pdf").mkdir()
     (tmp_path / "pdf" / "a.pdf").write_text("old")
