@@ -61,7 +61,7 @@ class CocoScores(MeanAveragePrecision):
             whole = (truth["boxes"][:, 2:] - truth["boxes"][:, :2]).prod(1)
             # A hundredth of a pixel: in float32, an area of exactly 32² may come back as a little less.
             area = ((whole * target["extent"] * 100).round() / 100).clamp(min=0.01)
-        return {key: torch.cat([truth[key], crowds[key]]) for key in truth} | {
+        return {key: torch.cat([truth[key], crowds[key]]) for key in crowds} | {
             "area": torch.cat([area, torch.zeros_like(crowds["boxes"][:, 0])]),
             "iscrowd": torch.cat([crowd, torch.ones_like(crowds["labels"])]),
         }

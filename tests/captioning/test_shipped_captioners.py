@@ -1,7 +1,7 @@
 """The shipped captioners: each scores what its card says, and they stand apart as the lecture claims."""
 
 import pytest
-from shipped import check_card, shipped_scores
+from shipped import ShippedScores, check_card
 
 from lecture_utils import recipes, tasks
 
@@ -13,7 +13,7 @@ CAPTIONERS = [name for name, recipe in recipes.RECIPES.items() if recipe.task in
 
 @pytest.fixture(scope="module")
 def scores():
-    return {name: shipped_scores(name) for name in CAPTIONERS}
+    return ShippedScores()
 
 
 @pytest.mark.parametrize("name", CAPTIONERS)

@@ -86,8 +86,9 @@ def test_of_many_photographs_one_entry_is_kept_and_a_change_is_still_seen(coco, 
 
 
 def test_a_missing_photograph_is_no_error_here(coco):
+    opened = instances(coco)
     (coco[0] / "000000000009.jpg").unlink()
-    assert fingerprint(instances(coco))["train2017/000000000009.jpg"] == "cannot be read"
+    assert fingerprint(opened)["train2017/000000000009.jpg"] == "cannot be read"
 
 
 def test_the_reader_is_found_inside_every_task(coco, tmp_path):

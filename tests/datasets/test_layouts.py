@@ -162,7 +162,8 @@ def test_splits_of_a_folder(tmp_path):
     assert layouts.splits(tmp_path / "both", "instances") == ["train"]
     assert layouts.splits(tmp_path / "both", "captions") == ["train"]
     assert layouts.splits(tmp_path / "both", "pairs") == []
-    photo(tmp_path / "flickr/Images/a.jpg")
+    for n in range(9):
+        photo(tmp_path / f"flickr/Images/{n}.jpg")
     assert layouts.splits(tmp_path / "flickr", "captions") == []
     text(tmp_path / "flickr/captions.txt", "image,caption\n" + "".join(f"{n}.jpg,a car\n" for n in range(9)))
     assert layouts.splits(tmp_path / "flickr", "captions") == ["train", "val"]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from shipped import check_card, shipped_scores
+from shipped import ShippedScores, check_card
 
 from lecture_utils import recipes, tasks
 from lecture_utils.costs import costs
@@ -19,7 +19,7 @@ DETECTORS = [name for name, recipe in recipes.RECIPES.items() if recipe.task in 
 
 @pytest.fixture(scope="module")
 def scores():
-    return {name: shipped_scores(name) for name in DETECTORS}
+    return ShippedScores()
 
 
 @pytest.mark.parametrize("name", DETECTORS)

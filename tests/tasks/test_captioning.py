@@ -437,9 +437,9 @@ def test_other_bad_input_is_one_line(coco, tmp_path, capsys):
     given = ["evaluate", "show_attend_tell", "--checkpoint", str(tmp_path / "w.safetensors"), "--root"]
     for arguments, message in (
         ([str(tmp_path / "nowhere")], "nowhere"),
-        ([str(coco), "--split", "test"], "test2017: no such folder"),
-        ([str(coco), "--split", "val", "--size", "64"], r"expected (b, 128, 16, 16)"),
-        ([str(coco), "--split", "val", "--size", "100"], "multiples of 16"),
+        ([str(coco), "--split", "test"], "has no 'test', only 'train' and 'val'"),
+        ([str(coco), "--split", "val", "--size", "64"], "takes 128 × 128 pixels: give --size 128"),
+        ([str(coco), "--split", "val", "--size", "100"], "got images of 100 × 100 pixels"),
     ):
         assert main([*given, *arguments]) == 2
         error = capsys.readouterr().err

@@ -40,7 +40,7 @@ def crowd(number):
 def test_without_an_object_no_detector_trains(tmp_path, capsys, name, objects):
     root = empty_folder(tmp_path / "data", objects)
     file = tmp_path / "runs/model.safetensors"
-    given = ["--root", str(root), "--size", "64", "--steps", "2", "--batch-size", "2", "--checkpoint", str(file)]
+    given = ["--root", str(root), "--size", "128", "--steps", "2", "--batch-size", "2", "--checkpoint", str(file)]
     assert main(["train", name, *given]) == 2
     assert "none of its 3 images has an object, so there is nothing to learn from" in capsys.readouterr().err
     assert not file.exists()

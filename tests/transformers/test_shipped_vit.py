@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from shipped import check_card, shipped_scores
+from shipped import ShippedScores, check_card
 
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.costs import costs
@@ -17,7 +17,7 @@ NAMES = ("vit", "resnet")
 
 @pytest.fixture(scope="module")
 def scores():
-    return {name: shipped_scores(name) for name in NAMES}
+    return ShippedScores()
 
 
 @pytest.mark.parametrize("name", NAMES)
