@@ -22,6 +22,7 @@ def scores():
     return ShippedScores()
 
 
+@pytest.mark.timeout(1800)  # R-CNN sends each of some 500 proposals an image through its trunk
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_checkpoint_scores_what_its_card_says(scores, name):
     check_card(name, scores[name], tolerance=TOLERANCE)
