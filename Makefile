@@ -87,7 +87,7 @@ bench: setup
 clean:
 	rm -rf .venv handouts/_build build dist runs data/city-* data/proposals* *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis .benchmarks notebooks/.ipynb_checkpoints
-	find lecture_utils tests handouts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find lecture_utils lecture_course tests handouts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The generated city, made once and before two processes want it at the same time.
 city: setup

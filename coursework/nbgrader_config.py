@@ -3,7 +3,7 @@
 from nbgrader.converters import Autograde, GenerateAssignment
 from nbgrader.preprocessors import CheckCellMetadata, Execute
 
-from lecture_utils.exercises.marking import Judge, Untangle
+from lecture_course.engine.marking import Judge, Untangle
 
 c = get_config()
 

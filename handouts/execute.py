@@ -29,8 +29,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from lecture_course.engine import grading
 from lecture_utils import checkpoints
-from lecture_utils.exercises import grading
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "handouts" / "_build"

@@ -16,7 +16,7 @@ from pathlib import Path
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
-from lecture_utils.exercises.definitions import MODULES, of_notebook
+from lecture_course.engine.definitions import PACKAGES, of_notebook
 
 BUDGET = 90  # seconds a notebook may take in the quick profile
 
@@ -264,7 +264,7 @@ def timing_page(notebooks: Notebooks, timings: dict) -> str:
 def exercise_minutes(name: str) -> int:
     """What the exercises of a notebook, as "04_unet", are meant to take in all."""
     number = name.partition("_")[0]
-    return sum(exercise.minutes for exercise in of_notebook(number).values()) if number in MODULES else 0
+    return sum(exercise.minutes for exercise in of_notebook(number).values()) if number in PACKAGES else 0
 
 
 def _slide_order(place: str) -> tuple[float, str]:

@@ -53,7 +53,6 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     doctor = commands.add_parser("doctor", help="say what is missing on this machine, and how to mend it")
-    doctor.add_argument("notebooks", nargs="*", type=Path, help="say what hinders the grading of these instead")
     doctor.add_argument("--all", action="store_true", help="also what only the handouts and the tests need")
     doctor.set_defaults(run=run_doctor)
 
@@ -100,23 +99,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    if options.notebooks:
-        return run_submissions(options.notebooks)
     from lecture_utils import doctor
 
     text, able = doctor.report(everything=options.all)
     print(text)
     return 0 if able else 1
-
-
-def run_submissions(notebooks: list[Path]) -> int:
-    from lecture_utils.exercises import submission
-
-    found = {path: submission.faults(path) for path in notebooks}
-    for path, faults in found.items():
-        for line in faults or ["nothing hinders its grading"]:
-            print(f"{path}: {line}")
-    return int(any(found.values()))
 
 
 def run_data(options: argparse.Namespace) -> int:

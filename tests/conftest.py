@@ -1,5 +1,7 @@
 """What holds of all tests."""
 
+import os
+import sys
 import urllib.error
 
 import pytest
@@ -8,6 +10,16 @@ from hypothesis import settings
 # A busy machine is slow at times; that is no fault of the code.
 settings.register_profile("course", deadline=None)
 settings.load_profile("course")
+
+
+os.environ["MPLBACKEND"] = "agg"  # figures are drawn without a screen
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -7,6 +7,19 @@ import torch
 from pretend_gpu import PretendGPU
 from torch import nn
 
+from lecture_course.nb01_from_classification_to_pixels import figures as nb01
+from lecture_course.nb02_unpooling import figures as nb02
+from lecture_course.nb03_transposed_convolution import figures as nb03
+from lecture_course.nb04_unet import figures as nb04
+from lecture_course.nb05_from_one_box_to_many import figures as nb05
+from lecture_course.nb06_rcnn_and_fast_rcnn import figures as nb06
+from lecture_course.nb07_region_proposal_network import figures as nb07
+from lecture_course.nb08_show_attend_and_tell import figures as nb08
+from lecture_course.nb09_captioning_with_transformers import figures as nb09
+from lecture_course.nb10_vision_transformer import figures as nb10
+from lecture_course.nb11_detr import figures as nb11
+from lecture_course.nb12_beit import figures as nb12
+from lecture_course.nb13_whats_next import figures as nb13
 from lecture_utils import claims, figures, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell, sample
 from lecture_utils.detection.scores import CocoScores, Recall, doubles, without_doubles
@@ -146,38 +159,38 @@ FIGURES = {
     "picture": lambda x: figures.picture(matplotlib.pyplot.gca(), x),
     "compare": lambda x, y: figures.compare({"photo": [x.permute(1, 2, 0)], "labels": [y]}),
     "overlay": lambda x, y: figures.overlay(x.permute(1, 2, 0), y),
-    "boundaries": lambda x, y: figures.boundaries_magnified(x.permute(1, 2, 0), {"truth": y, "found": y}),
+    "boundaries": lambda x, y: nb04.boundaries_magnified(x.permute(1, 2, 0), {"truth": y, "found": y}),
     "detections": lambda x, one: figures.detections(x, {"found": one}, names=("background", "a", "b")),
     "corrected": lambda x, a, b: figures.corrected(x, a, b, truth=a),
-    "nms_steps": lambda x, a, scores: figures.nms_steps(x, a, scores, 0.5),
-    "objectness_maps": lambda x, maps: figures.objectness_maps(x, {"a": maps[0]}),
-    "anchors_on": lambda x, a: figures.anchors_on(x, a, (3, 1)),
-    "warped": lambda x, a, crops: figures.warped(x, a, crops),
+    "nms_steps": lambda x, a, scores: nb07.nms_steps(x, a, scores, 0.5),
+    "objectness_maps": lambda x, maps: nb07.objectness_maps(x, {"a": maps[0]}),
+    "anchors_on": lambda x, a: nb07.anchors_on(x, a, (3, 1)),
+    "warped": lambda x, a, crops: nb06.warped(x, a, crops),
     "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
-    "gallery": lambda x, maps: figures.gallery([x], [["a", "b"]], [maps[0]], [1]),
+    "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
     "looking_from": lambda x, maps: figures.looking_from(x, maps, (1, 2)),
-    "layers_by_heads": lambda x, maps: figures.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
+    "layers_by_heads": lambda x, maps: nb09.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
     "reached": lambda maps: figures.reached({"a": maps[0]}, (1, 1)),
-    "word_by_word": lambda maps: figures.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
-    "similarity": lambda p: figures.one_similarity(figures.position_similarity(p, (2, 3)), (0, 1)),
-    "similarity_grid": lambda s: figures.similarity_grid(s),
-    "seen_in": lambda x, flow: figures.seen_in([x], figures.of_the_class_token(flow, (2, 2)), ["a"]),
+    "word_by_word": lambda maps: nb09.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
+    "similarity": lambda p: nb10.one_similarity(nb10.position_similarity(p, (2, 3)), (0, 1)),
+    "similarity_grid": lambda s: nb10.similarity_grid(s),
+    "seen_in": lambda x, flow: nb10.seen_in([x], nb10.of_the_class_token(flow, (2, 2)), ["a"]),
     "looks_from": lambda weights: figures.looking_from(PHOTO, looks_from(weights, (0, 1), (2, 2))[0], (0, 1)),
     "covered": lambda x, mask: figures.covered(x, mask),
-    "as_words": lambda x, words: figures.as_words(x, x, words, (0, 0, 2, 2)),
-    "codebook": lambda codes: figures.codebook(codes),
-    "bias_maps": lambda table: figures.bias_maps(figures.bias_by_step(table, (2, 2))),
-    "in_rows": lambda x: figures.in_rows({"a": x[None]}),
-    "clouds": lambda p: figures.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
-    "cost_matrix": lambda cost: figures.cost_matrix(cost, assign(cost), ["a", "b", "c"]),
-    "found_by_query": lambda boxes: figures.found_by_query([boxes, boxes[:0]]),
+    "as_words": lambda x, words: nb12.as_words(x, x, words, (0, 0, 2, 2)),
+    "codebook": lambda codes: nb12.codebook(codes),
+    "bias_maps": lambda table: nb12.bias_maps(nb12.bias_by_step(table, (2, 2))),
+    "in_rows": lambda x: nb13.in_rows({"a": x[None]}),
+    "clouds": lambda p: nb13.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
+    "cost_matrix": lambda cost: nb11.cost_matrix(cost, assign(cost), ["a", "b", "c"]),
+    "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]]),
     "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
-    "remembered": lambda m: figures.remembered_position(m[0], m[0, :2, :2], (0, 1)),
-    "matrix_product": lambda m: figures.matrix_product(m[0], m[1, :2, :2], (2, 2)),
-    "one_to_many": lambda m: figures.one_to_many(m[0], m[1], at=(0, 1)),
-    "roi_cells": lambda m: figures.roi_cells(m[0], (0, 0, 3, 3)),
-    "two_boxes": lambda a: figures.two_boxes(a[0], a[1]),
-    "confusion_map": lambda counts: figures.confusion_map(counts, list("abcd")),
+    "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
+    "matrix_product": lambda m: nb03.matrix_product(m[0], m[1, :2, :2], (2, 2)),
+    "one_to_many": lambda m: nb03.one_to_many(m[0], m[1], at=(0, 1)),
+    "roi_cells": lambda m: nb06.roi_cells(m[0], (0, 0, 3, 3)),
+    "two_boxes": lambda a: nb05.two_boxes(a[0], a[1]),
+    "confusion_map": lambda counts: nb01.confusion_map(counts, list("abcd")),
     "curves": lambda m: figures.curves(m[0, 0], {"y": {"a": list(m[0, 1]), "b": m[0, 2]}}, xlabel="x"),
     "over_seeds": lambda m: figures.over_seeds(list("abcd"), {"y": {"m": m[0]}}, xlabel="x"),
 }

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, Rectangle
@@ -19,12 +19,12 @@ from matplotlib.textpath import TextPath
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 from PIL import Image, ImageFilter
+from torch import Tensor
 
 from lecture_utils.figures.grids import ink_on, points_per_unit
 from lecture_utils.figures.overlays import name_colours, picture
 from lecture_utils.figures.style import (
     BLUE,
-    CYCLE,
     GREEN,
     INK,
     ORANGE,
@@ -217,14 +217,14 @@ def corrected(
     before, after = to_array(before, float), to_array(after, float)
     if before.shape != after.shape:
         raise ValueError(f"after: got shape {after.shape}, expected {before.shape}, that of before")
-    fig, ax = _one_picture(photograph(image), title=title, width=width)
+    fig, ax = one_picture(photograph(image), title=title, width=width)
     colours = dict(zip(names, (SKY, ORANGE), strict=True))
     if truth is not None:
         draw_boxes(ax, truth, colours=TRUTH)
         colours = {"truth": TRUTH, **colours}
     draw_boxes(ax, before, colours=SKY, dashed=True)
     draw_boxes(ax, after, colours=ORANGE)
-    for (x0, y0), (x1, y1) in zip(_centres(before), _centres(after), strict=True):
+    for (x0, y0), (x1, y1) in zip(centres(before), centres(after), strict=True):
         if np.hypot(x1 - x0, y1 - y0) < 0.5:  # no arrow would be seen, only its head
             continue
         arrow = FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0)
@@ -235,55 +235,12 @@ def corrected(
     return fig
 
 
-@course_look
-def anchors_on(
-    image: torch.Tensor | np.ndarray,
-    anchors: Float[torch.Tensor, "anchors 4"],
-    map_size: tuple[int, int],
-    *,
-    names: Sequence[str] = (),
-    margin: int | float | None = None,
-    title: str = "",
-    width: int | float = 6.0,
-) -> Figure:
-    """Draw the points of a feature map on the image, and the K anchors of one of them (slides 21 and 22).
-
-    `anchors` are those of `anchors_over` a map of `map_size` (height, width); the point is the middle one. `names`, one
-    for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
-    image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
-    """
-    anchors, image = to_array(anchors, float), photograph(image)
-    rows, columns = map_size
-    k = len(anchors) // max(1, rows * columns)
-    if anchors.ndim != 2 or anchors.shape[1] != 4 or k < 1 or len(anchors) != rows * columns * k:
-        raise ValueError(f"anchors: got shape {anchors.shape}, expected ({rows} · {columns} · K, 4)")
-    if names and len(names) != k:
-        raise ValueError(f"names: got {len(names)}, expected {k}, one for each anchor of a point")
-    row, column = rows // 2, columns // 2
-    mine = anchors.reshape(rows, columns, k, 4)[row, column]
-    if margin is None:
-        view = np.minimum(0, mine[:, :2].min(0) - 2), np.maximum(image.shape[1::-1], mine[:, 2:].max(0) + 2)
-    else:
-        view = np.full(2, -margin), np.array(image.shape[1::-1]) + margin
-    fig, ax = _one_picture(image, title=title, width=width, view=view)
-    points = _centres(anchors.reshape(-1, k, 4)[:, 0])
-    ax.scatter(
-        *points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, zorder=0.5, clip_on=(margin or 0) < 0
-    )  # beneath the boxes
-    groups = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(dict.fromkeys(names))}
-    draw_boxes(ax, mine, colours=[groups[name] for name in names] or ORANGE)
-    ax.scatter(*points[row * columns + column], s=60, c=VERMILION, edgecolors="white", linewidths=1.2, zorder=4)
-    if groups:
-        name_colours(fig, groups)
-    return fig
-
-
-def _centres(boxes: np.ndarray) -> np.ndarray:
+def centres(boxes: np.ndarray) -> np.ndarray:
     """The middle of each box, (n, 2), where a picture shows it."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
 
 
-def _one_picture(
+def one_picture(
     image: np.ndarray, *, title: str, width: float, view: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[Figure, Axes]:
     """One picture; the axes reach from the first to the second point (x, y) of `view`, by default over the picture."""
@@ -293,3 +250,17 @@ def _one_picture(
     picture(ax, image)
     ax.set(xlim=(low[0] - 0.5, high[0] - 0.5), ylim=(high[1] - 0.5, low[1] - 0.5))
     return fig, ax
+
+
+COVER = PURPLE  # no street is, and no map of attention
+
+
+def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A photograph, (3, H, W) or (H, W, 3), whose hidden patches are covered in one colour."""
+    pixels = photograph(image)
+    height, width = pixels.shape[:2]
+    rows, columns = mask.shape
+    if height % rows or width % columns:
+        raise ValueError(f"mask: got shape {tuple(mask.shape)}, expected a divisor of {height} × {width} pixels")
+    hidden = to_array(mask.repeat_interleave(height // rows, 0).repeat_interleave(width // columns, 1))
+    return np.where(hidden[..., None], np.rint(255 * np.array(to_rgb(COVER))), pixels).astype(np.uint8)

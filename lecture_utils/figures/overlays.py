@@ -6,18 +6,16 @@ from math import ceil
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 
-from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, THIN_CLASSES, colour_labels
+from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
-    HATCHES,
     INK,
     WIDTH,
     bare,
@@ -100,46 +98,6 @@ def compare(columns: Mapping[str, Sequence[np.ndarray]], *, title: str = "", wid
     return fig
 
 
-@course_look
-def boundaries_magnified(
-    image: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    *,
-    window: tuple[int, int, int, int] | None = None,
-    title: str = "Boundaries, magnified",
-) -> Figure:
-    """Draw a photograph with a window in it, and that window of each label map enlarged, pixel by pixel.
-
-    `maps` are name → (H, W), the truth first; its outlines are drawn over every map, so that a lost edge shows.
-    `window` is (x0, y0, x1, y1) in pixels; by default the third of the picture with the most edges of thin classes.
-    """
-    image = to_array(image)
-    maps = {name: to_array(labels) for name, labels in maps.items()}
-    for name, labels in maps.items():
-        if labels.shape != image.shape[:2]:
-            raise ValueError(f"maps[{name!r}]: got shape {labels.shape}, expected {image.shape[:2]}, the photograph's")
-    truth = next(iter(maps.values()))
-    x0, y0, x1, y1 = window or busiest_window(truth)
-    if not (0 <= x0 < x1 <= image.shape[1] and 0 <= y0 < y1 <= image.shape[0]):
-        raise ValueError(
-            f"window: got {(x0, y0, x1, y1)}, expected x0 < x1 and y0 < y1 inside {image.shape[:2]} (H, W)"
-        )
-    edges = outline(truth)
-
-    fig, axes = picture_axes(1, 1 + len(maps), aspect=(x1 - x0) / (y1 - y0), title=title)
-    picture(axes[0, 0], image)
-    axes[0, 0].set_title("photograph")
-    for colour, line in (("white", 3.6), (INK, 1.6)):
-        axes[0, 0].add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
-    for ax, (name, labels) in zip(axes[0, 1:], maps.items(), strict=True):
-        picture(ax, labels)
-        ax.set(xlim=(x0 - 0.5, x1 - 0.5), ylim=(y1 - 0.5, y0 - 0.5), title=name)
-        for colour, line in (("black", 1.8), ("white", 0.8)):
-            ax.add_collection(LineCollection(edges, colors=colour, linewidths=line, capstyle="projecting"))
-    legend(fig, *(labels[y0:y1, x0:x1] for labels in maps.values()))
-    return fig
-
-
 def outline(labels: np.ndarray) -> np.ndarray:
     """The edges between pixels of different class, as segments (n, 2, 2) of (x, y) in image coordinates."""
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])  # between (y, x) and (y, x + 1): a vertical edge at x + ½
@@ -147,52 +105,6 @@ def outline(labels: np.ndarray) -> np.ndarray:
     y, x = np.nonzero(labels[1:] != labels[:-1])
     level = np.stack([np.stack([x - 0.5, y + 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
     return np.concatenate([upright, level])
-
-
-def busiest_window(labels: np.ndarray, share: float = 1 / 3) -> tuple[int, int, int, int]:
-    """The window (x0, y0, x1, y1), `share` of the picture wide and high, that holds the most edges of thin classes."""
-    height, width = labels.shape
-    h, w = max(1, round(height * share)), max(1, round(width * share))
-    thin = np.isin(labels, [CLASSES.index(name) for name in THIN_CLASSES])
-    busy = np.zeros((height + 1, width + 1))  # summed-area table: the sum over any window from its four corners
-    edges = np.zeros(labels.shape)
-    edges[:, 1:] += thin[:, 1:] != thin[:, :-1]
-    edges[1:] += thin[1:] != thin[:-1]
-    busy[1:, 1:] = edges.cumsum(0).cumsum(1)
-    sums = busy[h:, w:] - busy[:-h, w:] - busy[h:, :-w] + busy[:-h, :-w]
-    y0, x0 = (int(i) for i in np.unravel_index(sums.argmax(), sums.shape))
-    return x0, y0, x0 + w, y0 + h
-
-
-@course_look
-def class_iou_bars(scores: Mapping[str, dict], *, title: str = "Intersection over union of each class") -> Figure:
-    """Draw the IoU of each class as bars, one a model; `scores` are name → what `segmentation_scores` returns.
-
-    Classes that no target contains are left out; the rest stand in the order of the first model's IoU.
-    """
-    if not scores:
-        raise ValueError("scores: got no model, expected at least one")
-    first = next(iter(scores.values()))["iou"]
-    names = sorted((name for name, value in first.items() if not np.isnan(value)), key=first.get)
-    size = 0.8 / len(scores)
-    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + len(names) * (0.2 + 0.17 * len(scores))))
-    at = np.arange(len(names))
-    for i, (model, values) in enumerate(scores.items()):
-        ax.barh(
-            at + (len(scores) / 2 - i - 0.5) * size,
-            [values["iou"][name] for name in names],
-            height=size,
-            color=CYCLE[i % len(CYCLE)],
-            hatch=HATCHES[i % len(HATCHES)],
-            edgecolor="white",
-            linewidth=0.5,
-            label=f"{model}: mean {values['miou']:.2f}",
-        )
-    ax.set_yticks(at, [f"{name} (thin)" if name in THIN_CLASSES else name for name in names])
-    ax.set(xlim=(0, 1), xlabel="intersection over union", title=title)
-    ax.grid(axis="x")
-    fig.legend(loc="outside lower center", ncols=min(3, len(scores)))
-    return fig
 
 
 @course_look

@@ -6,37 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecture_utils.figures.style import CYCLE, DASHES, INK, course_look, to_array
+from lecture_utils.figures.style import (
+    CYCLE,
+    DASHES,
+    HATCHES,
+    WIDTH,
+    course_look,
+    to_array,
+)
 
 MARKERS = "osD^vP"
-
-
-@course_look
-def confusion_map(confusion: np.ndarray, names: Sequence[str], *, title: str = "") -> Figure:
-    """Draw a confusion matrix (K, K) of pixel counts as shares of each true class, a row each, in percent.
-
-    Classes that the truth does not hold are left out.
-    """
-    confusion, names = to_array(confusion, float), np.asarray(names)
-    if confusion.shape != (len(names), len(names)):
-        raise ValueError(f"confusion: got shape {confusion.shape}, expected {(len(names), len(names))}, one row a name")
-    present = confusion.sum(1) > 0
-    if not present.any():
-        raise ValueError("confusion: got no pixel of any class, expected some")
-    shares = confusion[present][:, present] / confusion[present].sum(1, keepdims=True)
-    names, count = names[present], int(present.sum())
-    fig, ax = plt.subplots(figsize=(8, 1.8 + 0.36 * count))
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row, column in np.ndindex(count, count):
-        percent = round(100 * shares[row, column])
-        if percent:
-            ax.text(column, row, percent, ha="center", va="center", color="white" if percent > 55 else INK)
-    ax.set_xticks(range(count), names, rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(count), names)
-    ax.set(xlabel="predicted class (percent of the row)", ylabel="true class", title=title)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return fig
 
 
 @course_look
@@ -77,4 +56,60 @@ def curves(
     if len(names) > 1 or len(panels) == 1:
         handles = [line for line in axes[0, 0].get_lines() if not line.get_label().startswith("_")]
         fig.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    return fig
+
+
+@course_look
+def over_seeds(
+    x: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    *,
+    xlabel: str,
+    title: str = "",
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Draw the mean over several trainings with a bar from the least to the most, a panel for each y label.
+
+    `panels` are y label → name → one row of values over `x` for each training; the trainings are dots beside the line.
+    `limits` are the y range of a panel.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(min(WIDTH, 1.5 + 3.75 * len(panels)), 3.6), squeeze=False)
+    fig.suptitle(title)
+    places = np.arange(len(x))
+    for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, runs) in enumerate(lines.items()):
+            runs = to_array(runs, float)
+            if runs.ndim != 2 or runs.shape[1] != len(x):
+                raise ValueError(f"panels: got shape {runs.shape} of {name!r}, expected (trainings, {len(x)})")
+            mean, colour = runs.mean(0), CYCLE[i % len(CYCLE)]
+            at = places + 0.07 * (i - (len(lines) - 1) / 2)
+            spread = np.abs(np.stack([runs.min(0), runs.max(0)]) - mean)
+            ax.errorbar(at, mean, spread, color=colour, linestyle=DASHES[i % len(DASHES)], capsize=4, label=name)
+            ax.scatter(np.tile(at, len(runs)), runs.ravel(), s=14, color=colour, alpha=0.6)
+        ax.set_xticks(places, x)
+        ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.4, len(x) - 0.6))
+        if limits and ylabel in limits:
+            ax.set_ylim(limits[ylabel])
+        ax.grid(axis="y")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    return fig
+
+
+@course_look
+def seconds_an_image(panels: Mapping[str, Mapping[str, Sequence[float]]], parts: Sequence[str]) -> Figure:
+    """Draw bars of seconds, a panel for each of `panels`: name → system → seconds of each of the `parts`, stacked."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
+    for ax, (title, systems) in zip(axes[0], panels.items(), strict=True):
+        names = list(systems)
+        start = np.zeros(len(names))
+        for part, colour, hatch in zip(range(len(parts)), CYCLE, HATCHES, strict=False):
+            length = np.array([systems[name][part] for name in names], dtype=float)
+            bar = ax.barh(names, length, left=start, color=colour, hatch=hatch, edgecolor="white", label=parts[part])
+            start = start + length
+        ax.bar_label(bar, labels=[f" {seconds:.2g} s" for seconds in start])
+        ax.set(title=title, xlabel="seconds an image", xlim=(0, 1.25 * start.max()))
+        ax.invert_yaxis()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(parts))
     return fig

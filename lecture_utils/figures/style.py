@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
@@ -22,6 +23,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))  # nor lin
 
 WIDTH = 9.0  # inches of a figure as wide as the column of text
 CSS_PIXELS_PER_INCH = 80  # so that WIDTH is 720 pixels on the page, and 11 points are 12
+HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 0.9)])
 KILOBYTES = 100  # a notebook holds a dozen pictures and stays below a megabyte
 
 # Used as a decorator, `@course_look` draws one function's figure in this look and leaves the reader's settings alone.

@@ -7,8 +7,8 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from lecture_utils.figures import gallery, over_image, pale, picture_axes, word_strip
-from lecture_utils.figures.attention_maps import broken
+from lecture_course.nb08_show_attend_and_tell.figures import broken, gallery
+from lecture_utils.figures import over_image, pale, picture_axes, word_strip
 from lecture_utils.figures.style import VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

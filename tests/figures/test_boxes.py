@@ -8,9 +8,9 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from lecture_course.nb07_region_proposal_network.figures import anchors_on
 from lecture_utils.detection.anchors import anchors_over, base_anchors
 from lecture_utils.figures import (
-    anchors_on,
     class_colour,
     corrected,
     detections,

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from lecture_course.nb02_unpooling.figures import remembered_position, window_tints
 from lecture_utils.figures.grids import (
     TINTS,
     cell_arrow,
@@ -16,9 +17,7 @@ from lecture_utils.figures.grids import (
     grid_row,
     ink_on,
     number_grid,
-    remembered_position,
     tint,
-    window_tints,
 )
 from lecture_utils.figures.style import CYCLE, INK
 

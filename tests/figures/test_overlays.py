@@ -9,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from lecture_course.nb04_unet.figures import boundaries_magnified, busiest_window, class_iou_bars
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, THIN_CLASSES, TRAIN_ID, colour_labels
-from lecture_utils.figures import (
-    boundaries_magnified,
-    class_iou_bars,
-    compare,
-    legend,
-    overlay,
-    picture,
-    training_curve,
-)
-from lecture_utils.figures.overlays import busiest_window, outline
+from lecture_utils.figures import compare, legend, overlay, picture, training_curve
+from lecture_utils.figures.overlays import outline
 from lecture_utils.segmentation import segmentation_scores
 
 LABELS = st.sampled_from([*range(len(CLASSES)), IGNORE_INDEX])

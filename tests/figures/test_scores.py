@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from lecture_course.nb01_from_classification_to_pixels import figures as nb01
 from lecture_utils import figures
 
 
 @pytest.mark.slide("04")
 def test_confusion_is_shown_as_shares_of_each_true_class_that_occurs():
     confusion = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 6]])
-    ax = figures.confusion_map(confusion, ["road", "wall", "car"]).axes[0]
+    ax = nb01.confusion_map(confusion, ["road", "wall", "car"]).axes[0]
     assert np.allclose(ax.images[0].get_array(), [[0.75, 0], [0.25, 0.75]])  # a quarter of the road went to a wall
     assert [label.get_text() for label in ax.get_yticklabels()] == ["road", "car"]
     assert [text.get_text() for text in ax.texts] == ["75", "25", "75"]
@@ -17,12 +18,12 @@ def test_confusion_is_shown_as_shares_of_each_true_class_that_occurs():
 
 def test_confusion_refuses_a_matrix_without_a_pixel():
     with pytest.raises(ValueError, match="confusion: got no pixel"):
-        figures.confusion_map(np.zeros((2, 2)), ["a", "b"])
+        nb01.confusion_map(np.zeros((2, 2)), ["a", "b"])
 
 
 def test_confusion_refuses_other_names_than_rows():
     with pytest.raises(ValueError, match="confusion: got shape"):
-        figures.confusion_map(np.ones((2, 2)), ["road"])
+        nb01.confusion_map(np.ones((2, 2)), ["road"])
 
 
 @pytest.mark.slide("06")

@@ -6,15 +6,9 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
+from lecture_course.nb09_captioning_with_transformers.figures import layers_by_heads, word_by_word
 from lecture_utils.figures.style import INK, ORANGE
-from lecture_utils.figures.transformers import (
-    layers_by_heads,
-    looking_from,
-    looks_from,
-    patches_apart,
-    reached,
-    word_by_word,
-)
+from lecture_utils.figures.transformers import looking_from, looks_from, patches_apart, reached
 from lecture_utils.transformers import GridSelfAttention, causal_mask
 
 IMAGE = torch.randint(0, 256, (3, 24, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -9,8 +9,9 @@ import pages
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from lecture_course.engine import definitions
+from lecture_course.nb04_unet import exercises as unet
 from lecture_utils import claims
-from lecture_utils.exercises import definitions, unet
 
 
 def claim_cell(claim="It is big", *, slide=4, lecture="1", measured=2.0, holds=True, note="", tags=()):

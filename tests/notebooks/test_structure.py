@@ -10,7 +10,7 @@ import platforms
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lecture_utils.exercises import definitions, grading
+from lecture_course.engine import definitions, grading
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -146,7 +146,7 @@ def asserts_what_is_not_compared(notebook, name):
 
 
 def has_its_exercises(notebook, name):
-    if (number := name[:2]) not in definitions.MODULES:
+    if (number := name[:2]) not in definitions.PACKAGES:
         return
     checked = [found for cell in code(notebook) if (found := grading.checked(cell.source))]
     for exercise in definitions.of_notebook(number):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from shipped import ShippedScores, check_card
 
+from lecture_course.nb10_vision_transformer.figures import of_the_class_token
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.costs import costs
 from lecture_utils.datasets import LoneNames
-from lecture_utils.figures.vit import of_the_class_token
 from lecture_utils.transformers import rollout
 
 # Rounding on another processor flips a picture here and there.

@@ -1,0 +1,313 @@
+"""The exercises of notebook 01: colours, patches, one pass over the image, and what it costs (slides 4 to 7)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
+from lecture_utils.costs import conv_multiply_adds
+from lecture_utils.segmentation import FCN, linear_everywhere, patch_around, tensor_shapes
+from lecture_utils.segmentation.pixel import colour_ceiling
+
+IGNORED = 255
+
+
+def coloured_pixels(rng: Generator) -> list[Case]:
+    def case(pixels: int, colours: int, labels: int, note: str, *, ignored: int = 0) -> Case:
+        colour = torch.randint(colours, (pixels,), generator=rng)
+        label = (colour + torch.randint(labels, (pixels,), generator=rng)) % labels
+        label[:ignored] = IGNORED
+        return Case((colour, label), note=note)
+
+    return [
+        Case((torch.tensor([7, 7, 7, 2]), torch.tensor([0, 0, 1, 1])), note="four pixels, two colours"),
+        case(12, 3, 2, "twelve pixels"),
+        Case((torch.tensor([5, 5, 5, 9, 4]), torch.tensor([0, 0, 2, 2, 2])), note="colours of unequal size"),
+        case(20, 4, 3, "some pixels are ignored", ignored=8),
+        case(200, 1, 5, "a single colour"),
+        case(500, 60, 4, "many colours, some ignored", ignored=100),
+    ]
+
+
+def places(rng: Generator) -> list[Case]:
+    def image(*shape: int) -> Tensor:
+        return torch.randint(1, 10, shape, generator=rng).float()
+
+    return [
+        Case((image(1, 1, 5, 5), 2, 2, 3), note="in the middle"),
+        Case((image(1, 1, 4, 7), 2, 4, 3), note="an image that is not square"),
+        Case((image(1, 1, 6, 8), 0, 5, 3), note="at the upper border"),
+        Case((image(1, 1, 6, 8), 4, 0, 5), note="at the left border"),
+        Case((image(1, 1, 6, 8), 5, 7, 7), note="in the lower right corner"),
+        Case((image(1, 1, 3, 2), 1, 0, 9), note="a patch larger than the image"),
+        Case((image(3, 2, 9, 5), 6, 3, 5), note="a batch of three with two channels"),
+        Case((image(2, 3, 5, 6), 3, 2, 1), note="a patch of one pixel"),
+    ]
+
+
+def layers(rng: Generator) -> list[Case]:
+    def case(shape: tuple[int, ...], side: int, outputs: int, note: str) -> Case:
+        weight = torch.randint(-3, 4, (outputs, shape[1] * side**2), generator=rng).float()
+        bias = torch.randint(-9, 10, (outputs,), generator=rng).float()
+        return Case((torch.randint(-3, 4, shape, generator=rng).float(), weight, bias), note=note)
+
+    return [
+        case((1, 1, 3, 3), 2, 1, "squares of 2×2 on a 3×3 map"),
+        case((1, 1, 3, 5), 3, 2, "a map that is not square, two outputs"),
+        case((1, 2, 4, 3), 2, 2, "two channels"),
+        case((1, 3, 2, 2), 2, 4, "one square only: the linear layer itself"),
+        case((2, 4, 3, 4), 1, 3, "squares of one value, batch of two"),
+        case((3, 2, 7, 6), 4, 5, "a batch of three"),
+    ]
+
+
+def convolutions(rng: Generator) -> list[Case]:
+    drawn = torch.randint(2, 40, (3, 5), generator=rng).tolist()
+    return [
+        Case((1, 1, 1, 2, 3), note="a 1×1 convolution on 2×3 pixels"),
+        Case((2, 5, 3, 4, 7), note="a 3×3 convolution"),
+        Case((3, 64, 3, 572, 570), note="the first convolution of a U-Net"),
+        *(Case(tuple(numbers)) for numbers in drawn),
+    ]
+
+
+# Wrong functions
+
+
+def mean_over_colours(colours: Tensor, labels: Tensor) -> float:
+    colours, labels = colours[labels != IGNORED], labels[labels != IGNORED]
+    shares = [colour_ceiling(colours[colours == c], labels[colours == c]) for c in colours.unique()]
+    return sum(shares) / len(shares)
+
+
+def window_kept_inside(image: Tensor, row: int, column: int, size: int) -> Tensor:
+    top = max(0, min(row - size // 2, image.shape[2] - size))
+    left = max(0, min(column - size // 2, image.shape[3] - size))
+    return image[..., top : top + size, left : left + size]
+
+
+def cut_off_at_the_border(image: Tensor, row: int, column: int, size: int) -> Tensor:
+    half = size // 2
+    return image[..., max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
+
+
+def padded_by(mode: str):
+    def patch(image: Tensor, row: int, column: int, size: int) -> Tensor:
+        half = size // 2
+        return F.pad(image, (half, half, half, half), mode=mode)[..., row : row + size, column : column + size]
+
+    return patch
+
+
+def moved_by(rows_and_columns: int):
+    """The patch of a pixel some rows lower and as many columns further right."""
+
+    def patch(image: Tensor, row: int, column: int, size: int) -> Tensor:
+        padded = F.pad(image, (size, size + 1, size, size + 1))
+        top, left = row + size - size // 2 + rows_and_columns, column + size - size // 2 + rows_and_columns
+        return padded[..., top : top + size, left : left + size]
+
+    return patch
+
+
+def sliced_without_padding(image: Tensor, row: int, column: int, size: int) -> Tensor:
+    half = size // 2
+    return image[..., row - half : row + half + 1, column - half : column + half + 1]
+
+
+def channels_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    c = x.shape[1]
+    side = round((weight.shape[1] / c) ** 0.5)
+    return F.conv2d(x, weight.unflatten(1, (side, side, c)).movedim(-1, 1), bias)
+
+
+def kernel_turned(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    c = x.shape[1]
+    return linear_everywhere(x, weight.unflatten(1, (c, -1)).flip(-1).flatten(1), bias)
+
+
+def square_beside_square(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    side = round((weight.shape[1] / x.shape[1]) ** 0.5)
+    return linear_everywhere(x, weight, bias)[..., ::side, ::side]
+
+
+def padded_to_the_input(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    side = round((weight.shape[1] / x.shape[1]) ** 0.5)
+    before, after = (side - 1) // 2, side // 2
+    return linear_everywhere(F.pad(x, (before, after, before, after)), weight, bias)
+
+
+EXERCISES = (
+    Exercise(
+        "01.colour_ceiling",
+        title="The best that colour alone can do",
+        minutes=12,
+        difficulty=2,
+        reference=colour_ceiling,
+        cases=coloured_pixels,
+        mistakes=mistakes(
+            "You always name the commonest label of all. A classifier of colours may name another for each colour.",
+            lambda colours, labels: colour_ceiling(torch.zeros_like(colours), labels),
+            "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
+            lambda colours, labels: labels.bincount().max().item() / len(labels),
+            "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
+            mean_over_colours,
+            "You divide by all pixels. Those labelled 255 do not count, neither above nor below the line.",
+            lambda colours, labels: colour_ceiling(colours, labels) * (labels != IGNORED).sum().item() / len(labels),
+            "You take 255 for a label. Drop these pixels before you count.",
+            lambda colours, labels: colour_ceiling(colours, labels, ignore_index=-1),
+            "Colours and labels are swapped: for each colour ask which label most of its pixels have.",
+            lambda colours, labels: colour_ceiling(labels[labels != IGNORED], colours[labels != IGNORED]),
+        ),
+        hints=(
+            "Two pixels of one colour must get one label. Which label costs the fewest errors?",
+            "Leave the ignored pixels out; then go through `colours.unique()`.",
+            "Inside the loop: `labels[colours == colour].bincount().max()` pixels can be right.",
+        ),
+        because="No training, however long, passes this number: it is a property of the data.",
+    ),
+    Exercise(
+        "01.patch_around",
+        title="Cut the patch around a pixel",
+        minutes=10,
+        difficulty=1,
+        reference=patch_around,
+        cases=places,
+        mistakes=mistakes(
+            "At the border you move the window back into the image; then the pixel is no longer in its middle.",
+            window_kept_inside,
+            "At the border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
+            cut_off_at_the_border,
+            "Nothing is padded: near the border row - half is negative, and Python counts that from the end.",
+            sliced_without_padding,
+            "Beyond the border you repeat the last pixel; here it is 0.",
+            padded_by("replicate"),
+            "Beyond the border you mirror the image; here it is 0.",
+            padded_by("reflect"),
+            "The pixel is at the upper left of your patch, and should be in its middle.",
+            lambda image, row, column, size: F.pad(image, (0, size, 0, size))[
+                ..., row : row + size, column : column + size
+            ],
+            "Your patch lies one pixel too far down and to the right.",
+            moved_by(1),
+            "Your patch lies one pixel too far up and to the left.",
+            moved_by(-1),
+            "Row and column are swapped: the row counts along the height, the third axis.",
+            lambda image, row, column, size: patch_around(image, column, row, size),
+        ),
+        hints=(
+            "Half of the patch, rounded down, lies on each side of the pixel.",
+            "Pad the whole image by that half first (`F.pad`). Where is pixel (row, column) then?",
+            "After padding it is at (row + half, column + half), so the patch begins at (row, column).",
+        ),
+        because="Near the border most of a patch is padding: the classifier sees less there.",
+    ),
+    Prediction(
+        "01.patches",
+        title="How many patches?",
+        minutes=1,
+        difficulty=1,
+        answer=lambda: patch_count(128, 128, 29),
+        mistakes={
+            96 * 96: "That is the street in the explorer. This image has 128 × 128 pixels.",
+            100 * 100: "These are the patches that fit into the image. The pixels near the border need labels, too.",
+            4 * 4: "You laid the patches beside each other. The window moves by one pixel, not by its width.",
+            29 * 29: "That is how many pixels a patch has.",
+            128: "That is one row.",
+        },
+        hints=("Each pixel is the centre of one patch.",),
+        because="And the network runs once for each of them.",
+    ),
+    Exercise(
+        "01.linear_everywhere",
+        title="A linear layer is a convolution",
+        minutes=15,
+        difficulty=3,
+        reference=linear_everywhere,
+        cases=layers,
+        mistakes=mistakes(
+            "The columns of the weight are in another order: flattening (c, side, side) runs through the channel "
+            "last of all, not first.",
+            channels_last,
+            "The kernel is turned by half a turn. `F.conv2d` does not turn it, so you need not either.",
+            kernel_turned,
+            "Rows and columns of each kernel are swapped: flattening runs along a row first.",
+            lambda x, weight, bias: linear_everywhere(x.mT, weight, bias).mT,
+            "You answer for the first square only. The layer is applied at every place of the map.",
+            lambda x, weight, bias: linear_everywhere(x, weight, bias)[..., 0, 0],
+            "You set the squares side by side. They overlap: move by one place.",
+            square_beside_square,
+            "You padded the map. Only squares that lie inside count.",
+            padded_to_the_input,
+            "The bias is missing.",
+            lambda x, weight, bias: linear_everywhere(x, weight),
+        ),
+        hints=(
+            "One output at one place: a weighted sum over a square in all channels. Which layer computes that?",
+            "Each row of the weight matrix becomes a kernel of shape (c, side, side). How large is `side`?",
+            "`side` is the root of `weight.shape[1] / c`. Reshape the weight to (out, c, side, side), then `F.conv2d`.",
+        ),
+        because="This is all that changes when a classifier becomes fully convolutional; no weight changes.",
+    ),
+    Exercise(
+        "01.conv_multiply_adds",
+        title="Multiply–adds of a convolution",
+        minutes=5,
+        difficulty=1,
+        reference=conv_multiply_adds,
+        cases=convolutions,
+        mistakes=mistakes(
+            "You counted a kernel of k × 1. It has k × k places.",
+            lambda i, o, k, h, w: i * o * k * h * w,
+            "These are FLOPs. A multiply–add is a multiplication and an addition together: half as many.",
+            lambda i, o, k, h, w: 2 * conv_multiply_adds(i, o, k, h, w),
+            "Each output value looks at all input channels, not at one.",
+            lambda i, o, k, h, w: conv_multiply_adds(1, o, k, h, w),
+            "That is the work for one output channel.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, 1, k, h, w),
+            "That is the work for one channel in and one out. Each output channel looks at all input channels.",
+            lambda i, o, k, h, w: conv_multiply_adds(1, 1, k, h, w),
+            "These are the weights. Each is used again at every pixel of the output.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, 1, 1),
+            "`height` and `width` are the output's already; do not take the border off again.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h - k + 1, w - k + 1),
+            "You squared one side; the map need not be square.",
+            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h, h),
+        ),
+        hints=(
+            "Begin with one value of the output: how many numbers are multiplied and added for it?",
+            "kernel · kernel · in_channels for one value. How many values has the output?",
+        ),
+        because="Twice the height and width is four times the work, twice the channels in and out, too.",
+    ),
+    Prediction(
+        "01.coarsest",
+        title="After five poolings",
+        minutes=2,
+        difficulty=1,
+        answer=lambda: coarsest_map(480, 640),
+        mistakes={
+            (20, 15): "Height comes first in this course: (height, width).",
+            (30, 40): "That is the map after four poolings.",
+            (96, 128): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 5.",
+            (48, 64): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 10.",
+            32: "That is the stride. How large is the map?",
+            300: "That is how many values there are. How high and how wide is the map?",
+        },
+        hints=("Each 2×2 pooling with stride 2 halves height and width.", "Five halvings divide by 32."),
+        because="300 places answer for 307,200 pixels. You will meet this map again when boxes are proposed.",
+    ),
+)
+
+
+def patch_count(height: int, width: int, size: int) -> int:
+    """How many places a window of `size` pixels has whose centre runs through the image."""
+    half = size // 2
+    padded = F.pad(torch.empty(1, 1, height, width, device="meta"), (half, half, half, half))
+    return padded.unfold(2, size, 1).unfold(3, size, 1).shape[2:4].numel()
+
+
+def coarsest_map(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the map that an FCN with five poolings scores."""
+    steps = tensor_shapes(FCN(3, 1, base_channels=1), height, width)
+    return [step.output[1:] for step in steps if step.kind.startswith("max pool")][-1]

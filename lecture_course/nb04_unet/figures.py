@@ -1,0 +1,287 @@
+"""The pictures of notebook 04: U-Net from its own shapes, outlines, and the IoU of each class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from torch import nn
+
+from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
+from lecture_utils.figures.overlays import legend, outline, picture
+from lecture_utils.figures.style import (
+    BLUE,
+    CYCLE,
+    FAINT,
+    GREEN,
+    HATCHES,
+    INK,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    course_look,
+    picture_axes,
+    to_array,
+)
+from lecture_utils.segmentation.shapes import Shape, tensor_shapes
+from lecture_utils.segmentation.unet import UNet
+
+# Inches on the figure.
+TALLEST, SHORTEST = 1.15, 0.34  # boxes
+WIDEST, THINNEST = 0.34, 0.07
+PITCH = 0.56  # from one box to the next: room for the largest number
+LABEL = 0.25  # height of a line of text
+DROP = 0.26  # length of an arrow between two levels
+KEY = 2.9  # width of the names of the arrows
+COLOURS = {"conv": BLUE, "max pool": VERMILION, "up-conv": GREEN, "copy": FAINT, "last conv": PURPLE}
+
+
+@dataclass
+class Box:
+    """One tensor on the figure: its shape, its level below the top, its column, and where it is drawn, in inches."""
+
+    shape: Shape
+    level: int
+    column: int
+    copied: int = 0  # channels that came over a skip connection
+    crop: tuple[int, int] = (0, 0)  # pixels cut from each side of the copy: vertically, horizontally
+    left: float = 0.0
+    bottom: float = 0.0
+    width: float = 0.0
+    height: float = 0.0
+
+    @property
+    def middle(self) -> float:
+        return self.left + self.width / 2
+
+    @property
+    def top(self) -> float:
+        return self.bottom + self.height
+
+    @property
+    def size(self) -> str:
+        """Height × width in words, on two lines when they differ, since the neighbours stand close."""
+        _, height, width = self.shape
+        return f"{height}²" if height == width else f"{height}×\n{width}"
+
+    @property
+    def text_bottom(self) -> float:
+        """Where the size written below the box ends."""
+        return self.bottom - LABEL * (1 + self.size.count("\n"))
+
+
+@course_look
+def unet_diagram(model: UNet, input_size: tuple[int, int], *, title: str = "") -> Figure:
+    """Draw the U of `model` for an image of `input_size` (height, width): every box a tensor, every arrow a layer.
+
+    A box is as high as its map is large and as wide as it has channels (both on a compressed scale), with the channels
+    above and height × width below it. All numbers come from a run of the model. Raises what the model raises for a size
+    that does not fit.
+    """
+    boxes, arrows = trace(model, input_size)
+    size = arrange(boxes)
+    fig, ax = plt.subplots(figsize=size, layout="none")
+    ax.set_position((0, 0, 1, 1))
+    ax.set(xlim=(0, size[0]), ylim=(0, size[1]), aspect="equal")
+    ax.axis("off")
+    for box in boxes:
+        draw_box(ax, box)
+    for kind, start, end in arrows:
+        draw_arrow(ax, kind, start, end)
+    key(ax, [kind for kind, _, _ in arrows], after_conv(model), right=size[0] - 0.15)
+    given, padded = ("{}×{}".format(*pixels) for pixels in (input_size, boxes[0].shape[1:]))
+    title = title or f"U-Net for {given} pixels" + (f", padded to {padded}" if padded != given else "")
+    ax.text(size[0] / 2, size[1] - 0.12, title, size=15, ha="center", va="top")
+    return fig
+
+
+def trace(model: UNet, input_size: tuple[int, int]) -> tuple[list[Box], list[tuple[str, Box, Box]]]:
+    """Turn the model's steps into boxes, each in its level and column, and arrows (kind, from, to)."""
+    steps = tensor_shapes(model, *input_size)
+    boxes = [Box(steps[0].inputs[0], level=0, column=0)]
+    arrows, skips = [], []
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        here = boxes[-1]
+        if step.kind.startswith("conv"):
+            new = Box(step.output, here.level, here.column + 1)
+            arrows.append((step.kind if following else f"last {step.kind}", here, new))
+        elif step.kind.startswith("max pool"):
+            skips.append(here)
+            new = Box(step.output, here.level + 1, here.column)
+            arrows.append((step.kind, here, new))
+        elif step.kind.startswith("up-conv"):
+            rise = step.kind
+            continue  # its output is drawn as the other half of the box that the copy joins
+        else:
+            skip, up = step.inputs
+            crop = ((skip[1] - up[1]) // 2, (skip[2] - up[2]) // 2)
+            new = Box(step.output, here.level - 1, here.column, copied=skip[0], crop=crop)
+            arrows += [(rise, here, new), ("copy and crop" if any(crop) else "copy", skips.pop(), new)]
+        boxes.append(new)
+    return boxes, arrows
+
+
+def arrange(boxes: list[Box]) -> tuple[float, float]:
+    """Give each box its place and size in inches; returns the width and height of the figure."""
+    most = max(box.shape[0] for box in boxes)
+    largest = max(max(box.shape[1:]) for box in boxes)
+    for box in boxes:
+        channels, *sides = box.shape
+        box.width = THINNEST + (WIDEST - THINNEST) * (channels / most) ** 0.5
+        box.height = SHORTEST + (TALLEST - SHORTEST) * (sum(sides) / 2 / largest) ** 0.6
+    bottom = 0.1
+    for level in reversed(range(1 + max(box.level for box in boxes))):
+        row = [box for box in boxes if box.level == level]
+        bottom += LABEL * max(1 + box.size.count("\n") for box in row)
+        for box in row:
+            box.bottom = bottom
+            box.left = 0.5 + box.column * PITCH - box.width / 2
+        bottom += max(box.height for box in row) + LABEL + DROP
+    width = 1.0 + boxes[-1].column * PITCH
+    lowest = max(boxes, key=lambda box: (box.level, box.column))
+    if lowest.left + lowest.width > width - KEY - 0.4:  # a shallow U leaves no free corner
+        width += KEY
+    return width, bottom - DROP + 0.35
+
+
+def draw_box(ax: Axes, box: Box) -> None:
+    """A box with its channels above and its size below; the copied channels are the pale, hatched part."""
+    pale = box.width * box.copied / box.shape[0]
+    place = {"ec": INK, "lw": 0.8}
+    ax.add_patch(Rectangle((box.left + pale, box.bottom), box.width - pale, box.height, fc=SKY, **place))
+    if pale:
+        ax.add_patch(Rectangle((box.left, box.bottom), pale, box.height, fc="white", hatch="////", **place))
+    text = {"ha": "center", "size": 11.5}
+    ax.text(box.middle, box.top + 0.05, f"{box.shape[0]}", va="bottom", weight="bold", **text)
+    ax.text(box.middle, box.bottom - 0.05, box.size, va="top", linespacing=1.0, **text)
+
+
+def draw_arrow(ax: Axes, kind: str, start: Box, end: Box) -> None:
+    """An arrow between two boxes: across for convolutions and copies, down or up between the levels."""
+    if start.level == end.level:
+        y = start.bottom + min(start.height, end.height) / 2
+        tail, head = (start.left + start.width + 0.03, y), (end.left - 0.03, y)
+    elif end.level > start.level:
+        tail, head = (end.middle, start.text_bottom), (end.middle, end.top + LABEL)
+    else:
+        tail, head = (end.middle, start.top + LABEL), (end.middle, end.text_bottom)
+    ax.add_patch(arrow(kind, tail, head))
+    if any(end.crop) and kind.startswith("copy"):
+        vertical, horizontal = end.crop
+        pixels = f"{vertical}" if vertical == horizontal else f"{vertical}, {horizontal}"
+        ax.text((tail[0] + head[0]) / 2, y + 0.05, f"crop {pixels}", ha="center", va="bottom", size=11.5)
+
+
+def arrow(kind: str, tail: tuple[float, float], head: tuple[float, float]) -> FancyArrowPatch:
+    colour = next(colour for name, colour in COLOURS.items() if kind.startswith(name))
+    dash = (0, (4, 2)) if kind.startswith("copy") else "-"
+    style = "-|>,head_length=5,head_width=3"
+    return FancyArrowPatch(tail, head, arrowstyle=style, color=colour, lw=2, ls=dash, shrinkA=0, shrinkB=0)
+
+
+def after_conv(model: UNet) -> str:
+    """What follows each 3×3 convolution in `model`, in its order."""
+    words = {nn.ReLU: "ReLU", nn.BatchNorm2d: "batch norm"}
+    block = model.encoder[0]
+    return ", ".join(words[type(layer)] for layer in block[1 : len(block) // 2])
+
+
+def key(ax: Axes, kinds: list[str], after: str, *, right: float) -> None:
+    """Name the arrows, in the free corner below the decoder."""
+    more = {"conv": f", {after}", "copy and crop": " (pixels a side)"}
+    for line, kind in enumerate(reversed(dict.fromkeys(kinds))):
+        y = 0.3 + line * 0.27
+        words = kind.removeprefix("last ") + next((end for start, end in more.items() if kind.startswith(start)), "")
+        ax.add_patch(arrow(kind, (right - KEY, y), (right - KEY + 0.45, y)))
+        ax.text(right - KEY + 0.55, y, words, va="center", size=11.5)
+
+
+@course_look
+def boundaries_magnified(
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    title: str = "Boundaries, magnified",
+) -> Figure:
+    """Draw a photograph with a window in it, and that window of each label map enlarged, pixel by pixel.
+
+    `maps` are name → (H, W), the truth first; its outlines are drawn over every map, so that a lost edge shows.
+    `window` is (x0, y0, x1, y1) in pixels; by default the third of the picture with the most edges of thin classes.
+    """
+    image = to_array(image)
+    maps = {name: to_array(labels) for name, labels in maps.items()}
+    for name, labels in maps.items():
+        if labels.shape != image.shape[:2]:
+            raise ValueError(f"maps[{name!r}]: got shape {labels.shape}, expected {image.shape[:2]}, the photograph's")
+    truth = next(iter(maps.values()))
+    x0, y0, x1, y1 = window or busiest_window(truth)
+    if not (0 <= x0 < x1 <= image.shape[1] and 0 <= y0 < y1 <= image.shape[0]):
+        raise ValueError(
+            f"window: got {(x0, y0, x1, y1)}, expected x0 < x1 and y0 < y1 inside {image.shape[:2]} (H, W)"
+        )
+    edges = outline(truth)
+
+    fig, axes = picture_axes(1, 1 + len(maps), aspect=(x1 - x0) / (y1 - y0), title=title)
+    picture(axes[0, 0], image)
+    axes[0, 0].set_title("photograph")
+    for colour, line in (("white", 3.6), (INK, 1.6)):
+        axes[0, 0].add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
+    for ax, (name, labels) in zip(axes[0, 1:], maps.items(), strict=True):
+        picture(ax, labels)
+        ax.set(xlim=(x0 - 0.5, x1 - 0.5), ylim=(y1 - 0.5, y0 - 0.5), title=name)
+        for colour, line in (("black", 1.8), ("white", 0.8)):
+            ax.add_collection(LineCollection(edges, colors=colour, linewidths=line, capstyle="projecting"))
+    legend(fig, *(labels[y0:y1, x0:x1] for labels in maps.values()))
+    return fig
+
+
+def busiest_window(labels: np.ndarray, share: float = 1 / 3) -> tuple[int, int, int, int]:
+    """The window (x0, y0, x1, y1), `share` of the picture wide and high, that holds the most edges of thin classes."""
+    height, width = labels.shape
+    h, w = max(1, round(height * share)), max(1, round(width * share))
+    thin = np.isin(labels, [CLASSES.index(name) for name in THIN_CLASSES])
+    busy = np.zeros((height + 1, width + 1))  # summed-area table: the sum over any window from its four corners
+    edges = np.zeros(labels.shape)
+    edges[:, 1:] += thin[:, 1:] != thin[:, :-1]
+    edges[1:] += thin[1:] != thin[:-1]
+    busy[1:, 1:] = edges.cumsum(0).cumsum(1)
+    sums = busy[h:, w:] - busy[:-h, w:] - busy[h:, :-w] + busy[:-h, :-w]
+    y0, x0 = (int(i) for i in np.unravel_index(sums.argmax(), sums.shape))
+    return x0, y0, x0 + w, y0 + h
+
+
+@course_look
+def class_iou_bars(scores: Mapping[str, dict], *, title: str = "Intersection over union of each class") -> Figure:
+    """Draw the IoU of each class as bars, one a model; `scores` are name → what `segmentation_scores` returns.
+
+    Classes that no target contains are left out; the rest stand in the order of the first model's IoU.
+    """
+    if not scores:
+        raise ValueError("scores: got no model, expected at least one")
+    first = next(iter(scores.values()))["iou"]
+    names = sorted((name for name, value in first.items() if not np.isnan(value)), key=first.get)
+    size = 0.8 / len(scores)
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + len(names) * (0.2 + 0.17 * len(scores))))
+    at = np.arange(len(names))
+    for i, (model, values) in enumerate(scores.items()):
+        ax.barh(
+            at + (len(scores) / 2 - i - 0.5) * size,
+            [values["iou"][name] for name in names],
+            height=size,
+            color=CYCLE[i % len(CYCLE)],
+            hatch=HATCHES[i % len(HATCHES)],
+            edgecolor="white",
+            linewidth=0.5,
+            label=f"{model}: mean {values['miou']:.2f}",
+        )
+    ax.set_yticks(at, [f"{name} (thin)" if name in THIN_CLASSES else name for name in names])
+    ax.set(xlim=(0, 1), xlabel="intersection over union", title=title)
+    ax.grid(axis="x")
+    fig.legend(loc="outside lower center", ncols=min(3, len(scores)))
+    return fig

@@ -1,0 +1,210 @@
+"""The exercises of notebook 07: anchors, matching and non-maximum suppression (slides 20 to 22)."""
+
+import torch
+from torch import Generator, Tensor
+
+from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.nb07_region_proposal_network.mistakes import ANSWERS, KEPT, PLACES, SHAPES
+from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.boxes import nms
+from lecture_utils.detection.matching import match
+from lecture_utils.detection.rpn import RPN
+
+SLIDE_MAP = (15, 20)  # height, width: slide 21's map of a 640 × 480 picture
+PAPER_SIZES, PAPER_RATIOS = (128, 256, 512), (0.5, 1, 2)
+
+
+def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
+    """`match` as the region proposal network calls it."""
+    return match(overlap, high=high, low=low, rescue=True)
+
+
+def whole(rng: Generator, low: int, high: int, *shape: int) -> Tensor:
+    return torch.randint(low, high, shape, generator=rng).float()
+
+
+def shapes(rng: Generator) -> list[Case]:
+    # Multiples of 8, so that no half width lies between two whole numbers and is rounded by a hair.
+    sizes = [8 * int(size) for size in whole(rng, 1, 12, 8)]
+    return [
+        Case(((sizes[0],), (1,)), note="one square"),
+        Case((tuple(sizes[1:3]), (1,)), note="two squares"),
+        Case(((sizes[3],), (0.5, 2)), note="one wide, one tall"),
+        Case(((sizes[4], sizes[4] + 8), (0.25, 1, 3)), note="two sizes, three ratios"),
+        Case((PAPER_SIZES, PAPER_RATIOS), note="the nine of the paper"),
+        Case((tuple(sizes[5:]), (4,)), note="three sizes, all tall"),
+    ]
+
+
+def maps(rng: Generator) -> list[Case]:
+    def base(number: int) -> Tensor:
+        half = whole(rng, 1, 20, number, 2)
+        return torch.cat([-half, half], dim=1)
+
+    return [
+        Case((base(1), (2, 2), 8), note="one anchor on a 2 × 2 map"),
+        Case((base(1), (1, 3), 4), note="a single row"),
+        Case((base(2), (3, 2), 16), note="two anchors a point, a map that is not square"),
+        Case((base(1), (2, 3), 1), note="stride 1"),
+        Case((base(3), (4, 5), 10), note="three anchors a point"),
+        Case((base(9), SLIDE_MAP, 32), note="nine at each point of the slide's map"),
+    ]
+
+
+def overlaps(rng: Generator) -> list[Case]:
+    def table(objects: int, boxes: int) -> Tensor:
+        return 0.02 + 0.9 * torch.rand(objects, boxes, generator=rng)
+
+    exact = torch.tensor([[0.75, 0.5, 0.25, 0.125]])
+    spread = whole(rng, 1, 5, 1, 4)[0] / 100
+    no_luck = torch.stack([torch.tensor([0.9, 0.5, 0.1, 0.05]), spread])  # the second object overlaps nothing well
+    shared = torch.tensor([[0.9, 0.2, 0.05, 0.1], [0.4, 0.1, 0.02, 0.03]])  # and here its best box is the other's
+    tie = torch.tensor([[0.2, 0.6, 0.6, 0.1], [0.8, 0.05, 0.1, 0.05]])
+    return [
+        Case((exact, 0.5, 0.25), note="exactly on the thresholds"),
+        Case((no_luck, 0.7, 0.3), note="an object that overlaps nothing well"),
+        Case((shared, 0.7, 0.3), note="two objects whose best box is the same"),
+        Case((tie, 0.7, 0.3), note="two boxes overlap an object equally well"),
+        Case((torch.zeros(0, 5), 0.7, 0.3), note="an image without objects"),
+        Case((table(3, 7), 0.7, 0.3), note="three objects, seven boxes"),
+        Case((table(4, 30) ** 2, 0.5, 0.4), note="other thresholds"),
+        Case((table(5, 200) ** 3, 0.7, 0.3), note="many boxes, few of them good"),
+    ]
+
+
+def crowds(rng: Generator) -> list[Case]:
+    def crowd(number: int, side: int) -> tuple[Tensor, Tensor]:
+        low, size = whole(rng, 0, side, number, 2), whole(rng, 4, 20, number, 2)
+        return torch.cat([low, low + size], dim=1), torch.rand(number, generator=rng)
+
+    far = whole(rng, 20, 40, 1)
+    pair = torch.tensor([[0.0, 0, 8, 8], [1, 0, 9, 8], [0, 0, 0, 0]])
+    pair[2] = torch.cat([far, far, far + 5, far + 9])
+    chain = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]])  # the middle one overlaps both others
+    half = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 2], [0, 0, 3, 4]])  # IoU 1/2 and 3/4 with the first
+    # Thresholds that no IoU of such boxes equals, but for 0.5, which every type of number holds exactly: a quotient of
+    # 3/10 in float32 is above Python's 0.3, and not above torch's.
+    return [
+        Case((pair, torch.tensor([0.6, 0.9, 0.3]), 0.5), note="two boxes on one thing, one elsewhere"),
+        Case((chain, torch.tensor([0.9, 0.8, 0.7]), 0.31), note="a chain of three"),
+        Case((half, torch.tensor([0.9, 0.8, 0.7]), 0.5), note="an overlap of exactly the threshold"),
+        Case((torch.tensor([[0.0, 0, 12, 12], [4, 4, 8, 8]]), torch.tensor([0.7, 0.8]), 0.5), note="one in another"),
+        Case((torch.zeros(0, 4), torch.zeros(0), 0.5), note="no box"),
+        Case((*crowd(8, 12), 0.71), note="eight boxes"),
+        Case((*crowd(40, 30), 0.31), note="forty boxes, a low threshold"),
+        Case((*crowd(120, 40), 0.5), note="a hundred and twenty"),
+    ]
+
+
+# Wrong functions
+
+
+def twelve_at_each_point() -> int:
+    base = base_anchors((64, *PAPER_SIZES), PAPER_RATIOS)
+    return len(anchors_over(base, (30, 40), 16))
+
+
+def channels_of_nine() -> tuple[int, int]:
+    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
+    return rpn.objectness.out_channels, rpn.corrections.out_channels
+
+
+EXERCISES = (
+    Exercise(
+        "07.base_anchors",
+        title="Anchors at one point",
+        minutes=10,
+        difficulty=2,
+        reference=base_anchors,
+        cases=shapes,
+        mistakes=SHAPES,
+        hints=(
+            "Two equations for each shape: height / width = ratio, and height · width = size². Solve them on paper.",
+            "height = size · √ratio and width = size / √ratio.",
+            "[-w / 2, -h / 2, w / 2, h / 2] for each ratio and, inside, each size; torch.tensor(...).round().",
+        ),
+        because="Ratios change the shape and leave the area, sizes change the area and leave the shape.",
+    ),
+    Prediction(
+        "07.count",
+        title="How many anchors?",
+        minutes=2,
+        difficulty=1,
+        answer=twelve_at_each_point,
+        mistakes={
+            1200: "That is the number of points; several anchors stand at each.",
+            640 * 480 * 12: "The points are those of the feature map, not of the picture.",
+            10_800: "That is for nine anchors at each point; four sizes give more than three.",
+            8400: "Four sizes and three ratios: every size with every ratio.",
+            57_600: "Four numbers describe each box; count the boxes.",
+        },
+        hints=("How many points has a map of 40 × 30?", "Every size with every ratio: K = 4 · 3."),
+        because="K · 40 · 30. A crop at every place and size would have been billions (slide 16).",
+    ),
+    Exercise(
+        "07.anchors_over",
+        title="Anchors over a map",
+        minutes=15,
+        difficulty=2,
+        reference=anchors_over,
+        cases=maps,
+        mistakes=PLACES,
+        hints=(
+            "The point in row i and column j lies at x = j · stride, y = i · stride. By what does each of the four "
+            "numbers of a box grow when the box moves there?",
+            "Three loops do it: rows, columns, shapes; append base[k] + torch.tensor([x, y, x, y]).",
+            "Without loops: points (h · w, 1, 4) + base (K, 4) gives (h · w, K, 4); then reshape(-1, 4).",
+        ),
+        because="Nobody looks at the image for this: anchors depend on its size alone, and are made once.",
+    ),
+    Prediction(
+        "07.channels",
+        title="The channels of the two answers",
+        minutes=2,
+        difficulty=1,
+        answer=channels_of_nine,
+        mistakes={
+            (1, 4): "That would do for one anchor at each point; here there are nine.",
+            (18, 36): "So it is in the paper, with two scores an anchor. One is enough: objectness is yes or no.",
+            (36, 9): "The other way round: objectness first.",
+            (9, 4): "Each of the nine anchors gets corrections of its own.",
+            (9, 9): "A correction is four numbers: dx, dy, dw, dh.",
+            (2700, 10800): "Those are the numbers over the slide's whole map; channels are those at one point.",
+        },
+        hints=("One number says whether there is an object. How many correct a box?", "Nine anchors each get theirs."),
+        because="K and 4 · K channels: a map of scores and four maps of corrections for each shape of anchor.",
+    ),
+    Exercise(
+        "07.match",
+        title="Which anchor answers for which object",
+        minutes=20,
+        difficulty=3,
+        reference=match_and_rescue,
+        shown=match,
+        cases=overlaps,
+        mistakes=ANSWERS,
+        hints=(
+            "For every box (a column of the table): its best object, and how well it overlaps. `overlap.max(0)`.",
+            "Begin with the best objects; put −2 where the best overlap is below high, then −1 where it is below low.",
+            "An image without objects comes first: overlap has no row to take a maximum of. All its boxes are −1.",
+            "Rescue: rescued = (overlap == overlap.amax(1, keepdim=True)).any(0); these keep their best object.",
+        ),
+        because="Rescue is what gives small and oddly shaped objects an anchor at all.",
+    ),
+    Exercise(
+        "07.nms",
+        title="Non-maximum suppression",
+        minutes=15,
+        difficulty=2,
+        reference=nms,
+        cases=crowds,
+        mistakes=KEPT,
+        hints=(
+            "order = scores.argsort(descending=True) lists the boxes, best first. The first is kept for certain.",
+            "A loop: keep order[0], compute its IoU with all that are left, go on with those that overlap it little.",
+            "overlap = iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= threshold].",
+            "Return torch.stack(kept), or an empty torch.int64 tensor where there was no box.",
+        ),
+        because="Greedy, and good enough: each kept box speaks for all that overlap it.",
+    ),
+)

@@ -1,0 +1,251 @@
+"""The exercises of notebook 09: attention between points and words, heads, masks and patches (slides 28 to 30)."""
+
+import torch
+from einops import rearrange
+from torch import Generator, Tensor
+
+from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.nb09_captioning_with_transformers.mistakes import (
+    ATTENTION,
+    HEADS,
+    MAPS,
+    MASK,
+    PATCHES,
+    WEIGHTS,
+)
+from lecture_utils.figures.transformers import looks_from
+from lecture_utils.transformers.self_attention import GridSelfAttention, MultiHeadAttention, attention, causal_mask
+
+SAGAN_CHANNELS = 128
+
+
+def scaled_dot_product(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """`attention` without a mask: the mixed values and the weights."""
+    return attention(queries, keys, values)
+
+
+def masked_weights(scores: Tensor, mask: Tensor) -> Tensor:
+    """The weights that `attention` has for these scores (b, q, k), which are those of the keys 1 0 0 …, 0 1 0 …, …"""
+    one_each = torch.eye(scores.shape[-1]).expand(len(scores), -1, -1)
+    return attention(scores, one_each, one_each, mask, scale=1.0)[1]
+
+
+def map_of_point(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Tensor:
+    """Where the point `at` of a grid looks in `GridSelfAttention`: queries and keys (b, c, h, w) → (b, h, w)."""
+    flat_queries, flat_keys = (rearrange(x, "b c h w -> b (h w) c") for x in (queries, keys))
+    _, weights = attention(flat_queries, flat_keys, flat_keys, scale=1.0)
+    return looks_from(weights[:, None], at, keys.shape[-2:])[:, 0]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """What `MultiHeadAttention` does with queries, keys and values: (b, n, heads · c) → (b, heads, n, c)."""
+    return rearrange(x, "b n (heads c) -> b heads n c", heads=heads)
+
+
+def cut(image: Tensor, patch: int) -> Tensor:
+    """What `OnlyTransformers` does first, in rows: (b, c, h · p, w · p) → (b, h · w, c · p · p)."""
+    return rearrange(image, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
+
+
+def random(rng: Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=rng)
+
+
+def looks(rng: Generator) -> list[Case]:
+    def case(b: int, queries: int, keys: int, d: int, v: int, note: str) -> Case:
+        return Case((random(rng, b, queries, d), random(rng, b, keys, d), random(rng, b, keys, v)), note=note)
+
+    return [
+        case(1, 1, 2, 4, 2, "one query, two keys"),
+        case(1, 3, 3, 4, 4, "three points that look at one another"),
+        case(2, 2, 5, 3, 3, "more keys than queries, batch of 2"),
+        case(2, 5, 3, 16, 7, "values of another size than the keys"),
+        case(3, 4, 4, 9, 9, "batch of 3"),
+        Case(
+            (random(rng, 2, 3, 4, 5), random(rng, 2, 3, 6, 5), random(rng, 2, 3, 6, 5)), note="with an axis for heads"
+        ),
+    ]
+
+
+def queries_and_keys(rng: Generator) -> list[Case]:
+    def case(b: int, c: int, at: tuple[int, int], grid: tuple[int, int], note: str) -> Case:
+        return Case((random(rng, b, c, *grid), random(rng, b, c, *grid), at), note=note)
+
+    return [
+        case(1, 1, (0, 1), (2, 2), "a grid of 2 × 2, one channel"),
+        case(1, 2, (1, 0), (2, 3), "a grid that is not square"),
+        case(1, 4, (2, 1), (3, 2), "a tall grid"),
+        case(2, 3, (1, 2), (3, 5), "batch of 2"),
+        case(3, 8, (2, 3), (4, 4), "batch of 3"),
+    ]
+
+
+def tokens_and_heads(rng: Generator) -> list[Case]:
+    shapes = (
+        (1, 2, 4, 2, "two words, two heads"),
+        (1, 3, 6, 1, "one head"),
+        (1, 3, 6, 3, "three heads of 2"),
+        (2, 4, 8, 2, "batch of 2"),
+        (3, 5, 12, 4, "four heads of 3"),
+        (2, 3, 9, 3, "as many heads as words"),
+    )
+    return [Case((random(rng, b, n, d), heads), note=note) for b, n, d, heads, note in shapes]
+
+
+def lengths(rng: Generator) -> list[Case]:
+    more = torch.randperm(20, generator=rng)[:2] + 6
+    return [Case((length,), note=f"{length} words") for length in (2, 3, 5, *more.tolist())]
+
+
+def scores_and_masks(rng: Generator) -> list[Case]:
+    def case(b: int, queries: int, keys: int, note: str) -> Case:
+        mask = torch.rand(b, queries, keys, generator=rng) < 0.5
+        mask[..., 0] |= ~mask.any(-1)  # everyone may look somewhere
+        mask[..., -1] &= ~mask.all(-1)  # and nobody everywhere
+        return Case((2 * random(rng, b, queries, keys), mask), note=note)
+
+    causal = causal_mask(4).expand(1, 4, 4)
+    return [
+        Case(
+            (2 * random(rng, 1, 2, 3), torch.tensor([[[True, True, False], [False, True, True]]])), note="two of three"
+        ),
+        Case((2 * random(rng, 1, 4, 4), causal), note="the causal mask"),
+        case(2, 3, 5, "batch of 2"),
+        case(3, 5, 4, "more queries than keys"),
+        Case((random(rng, 2, 3, 7) - 40, torch.arange(7).expand(2, 3, 7) > 2), note="scores far below 0"),
+    ]
+
+
+def pictures(rng: Generator) -> list[Case]:
+    shapes = (
+        (1, 1, 4, 4, 2, "4 × 4 pixels, one channel"),
+        (1, 1, 4, 6, 2, "wider than high"),
+        (1, 3, 4, 4, 2, "three channels"),
+        (1, 2, 3, 6, 3, "a single row of patches"),
+        (2, 3, 9, 6, 3, "batch of 2"),
+        (2, 3, 20, 15, 5, "larger patches"),
+    )
+    return [Case((random(rng, b, c, h, w), patch), note=note) for b, c, h, w, patch, note in shapes]
+
+
+def sagan_parameters() -> int:
+    return sum(p.numel() for p in GridSelfAttention(SAGAN_CHANNELS).parameters())
+
+
+EXERCISES = (
+    Exercise(
+        "09.attention",
+        title="Scaled dot-product attention",
+        minutes=15,
+        difficulty=2,
+        reference=scaled_dot_product,
+        shown=attention,
+        cases=looks,
+        mistakes=ATTENTION,
+        hints=(
+            "Three lines: scores, weights, the mixed values. Which two of the three inputs make the scores?",
+            "keys.transpose(-1, -2) turns (…, k, d) into (…, d, k), and @ multiplies the last two axes of any tensors.",
+            "scores = queries @ keys.transpose(-1, -2) / √d; weights = scores.softmax(-1), over the keys; "
+            "weights @ values.",
+        ),
+        because="Nothing in it counts points or knows their order: it works for 2 of them and for 2,000.",
+    ),
+    Prediction(
+        "09.parameters",
+        title="The parameters of the block",
+        minutes=3,
+        difficulty=1,
+        answer=sagan_parameters,
+        mistakes={
+            20_640: "That leaves out γ, which is learned, too.",
+            20_480: "Those are the weights; each output channel has a bias, and there is γ.",
+            20_481: "Those are the weights and γ; each output channel has a bias.",
+            49_537: "Queries and keys have D / 8 channels only.",
+            6193: "The values keep all D channels; queries and keys are the small ones.",
+            4128: "That is queries and keys; the values come on top, and γ.",
+            16_512: "That is the values alone.",
+            5201: "That is right for 64 channels.",
+        },
+        hints=(
+            "A 1×1 convolution from D to K channels has D · K weights and K biases.",
+            "Queries: 128 · 16 + 16. The same for the keys. Values: 128 · 128 + 128. And γ.",
+        ),
+        because="The number of points does not occur in it: the same block serves a grid of any size.",
+    ),
+    Exercise(
+        "09.map_of_point",
+        title="Where does this point look?",
+        minutes=15,
+        difficulty=2,
+        reference=map_of_point,
+        cases=queries_and_keys,
+        mistakes=MAPS,
+        hints=(
+            "One query, many keys: the query of this point is queries[:, :, row, column], of shape (b, c).",
+            'Its score with each key is a sum over the channels: torch.einsum("bc,bchw->bhw", query, keys).',
+            "The softmax runs over all h · w points at once: flatten(1), softmax(1), and back by view.",
+        ),
+        because="A row of the weights, set back into the grid, is a map. A column would tell who looks at this point.",
+    ),
+    Exercise(
+        "09.split_heads",
+        title="Split into heads",
+        minutes=10,
+        difficulty=2,
+        reference=split_heads,
+        shown=MultiHeadAttention.forward,
+        cases=tokens_and_heads,
+        mistakes=HEADS,
+        hints=(
+            "Two steps: give the numbers of each word an axis for the heads, then move that axis.",
+            "x.reshape(b, n, heads, d // heads) cuts the d numbers of each word into pieces and moves nothing.",
+            "… .transpose(1, 2) moves the heads before the words.",
+        ),
+        because="With heads as an axis of the batch, one matrix product serves them all.",
+    ),
+    Exercise(
+        "09.causal_mask",
+        title="The causal mask",
+        minutes=5,
+        difficulty=1,
+        reference=causal_mask,
+        cases=lengths,
+        mistakes=MASK,
+        hints=(
+            "The first word may look at one word, itself; the last one at all of them. Which triangle is that?",
+            "torch.ones(length, length, dtype=torch.bool) has True everywhere; .tril() and .triu() keep a triangle.",
+        ),
+        because="The output at a word foretells the next one, so a word may see itself: the diagonal is True.",
+    ),
+    Exercise(
+        "09.masked_weights",
+        title="A softmax with a mask",
+        minutes=10,
+        difficulty=2,
+        reference=masked_weights,
+        shown=attention,
+        cases=scores_and_masks,
+        mistakes=WEIGHTS,
+        hints=(
+            "The weights that are left must sum to 1. So the mask has to work before the softmax divides by the sum.",
+            "Which score gives a weight of exactly 0, when the weight is eˢᶜᵒʳᵉ over a sum?",
+            "scores.masked_fill(~mask, -math.inf).softmax(-1)",
+        ),
+        because="e to the −∞ is 0: the forbidden ones are neither in the numerator nor in the sum.",
+    ),
+    Exercise(
+        "09.cut",
+        title="A picture into patches",
+        minutes=15,
+        difficulty=2,
+        reference=cut,
+        cases=pictures,
+        mistakes=PATCHES,
+        hints=(
+            "Split both sides of the picture: (b, c, h, p, w, q) has an axis for each; nothing has moved yet.",
+            "Then the axes must be put in order: rows and columns of patches first, then the channel, then the pixels.",
+            "image.reshape(b, c, h, p, w, p).permute(0, 2, 4, 1, 3, 5).reshape(b, h * w, c * p * p)",
+        ),
+        because="reshape alone reads memory in one stroke, row of pixels after row of pixels: it never makes a square.",
+    ),
+)

@@ -1,0 +1,272 @@
+"""The exercises of notebook 11: boxes, matching and the loss of set prediction (slide 33)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.nb11_detr.mistakes import CLASS_LOSS, COST, GIOU, MATCH, PIXELS
+from lecture_utils.detection.boxes import giou
+from lecture_utils.detection.single_object import from_shares
+from lecture_utils.transformers.detr import DETR
+from lecture_utils.transformers.matcher import assign, matching_cost
+from lecture_utils.transformers.set_loss import NO_OBJECT, NO_OBJECT_WEIGHT, set_losses
+
+QUERIES, THINGS = 100, 7  # the text of the notebook names these, too
+EXAMPLE_COST = torch.tensor(
+    [[1.0, 2.0], [2.0, 8.0], [6.0, 7.0]]
+)  # the cheapest pair of all is not in the best matching
+
+
+def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
+    """(x, y, w, h) in shares of the picture → (x0, y0, x1, y1) in pixels."""
+    return from_shares(boxes, height, width)
+
+
+def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """GIoU of the first box of `a` with the first of `b`, of the second with the second, …"""
+    return giou(a, b).diagonal()
+
+
+def cheapest(cost: Tensor) -> Tensor:
+    """For each object (column) its query (row) in the matching that costs least."""
+    queries, objects = assign(cost)
+    return queries[objects.argsort()]
+
+
+def class_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy with a weight of 0.1 for class 0, divided by the sum of the weights."""
+    weights = torch.ones(logits.shape[-1])
+    weights[NO_OBJECT] = NO_OBJECT_WEIGHT
+    return F.cross_entropy(logits, wanted, weights)
+
+
+def whole_boxes(rng: Generator, number: int) -> Tensor:
+    """Corners of boxes of different shapes, in whole numbers."""
+    corner = torch.randint(0, 9, (number, 2), generator=rng).float()
+    width = torch.randint(2, 9, (number, 1), generator=rng)
+    height = width + torch.randint(1, 6, (number, 1), generator=rng)  # never square
+    return torch.cat([corner, corner + torch.cat([width, height], 1)], dim=1)
+
+
+def some_shares(rng: Generator, number: int) -> Tensor:
+    """Boxes (x, y, w, h) inside of the picture, wider than high or the other way round."""
+    size = 0.1 + 0.3 * torch.rand(number, 2, generator=rng)
+    return torch.cat([0.2 + 0.6 * torch.rand(number, 2, generator=rng), size], 1)
+
+
+def boxes_in_shares(rng: Generator) -> list[Case]:
+    return [
+        Case((torch.tensor([[0.5, 0.5, 0.5, 0.25]]), 100, 200), note="one box in the middle"),
+        Case((torch.tensor([[0.25, 0.75, 0.125, 0.5]]), 64, 64), note="a square picture"),
+        Case((some_shares(rng, 3), 480, 640), note="three boxes"),
+        Case((some_shares(rng, 5), 640, 427), note="a tall picture"),
+        Case((torch.tensor([[0.125, 0.5, 0.5, 0.25]]), 64, 128), note="a box that reaches beyond the picture"),
+        Case((torch.zeros(0, 4), 48, 64), note="no box at all"),
+    ]
+
+
+def pairs_of_boxes(rng: Generator) -> list[Case]:
+    def pair(a: tuple, b: tuple, note: str) -> Case:
+        return Case((torch.tensor([a]).float(), torch.tensor([b]).float()), note=note)
+
+    shift = torch.tensor([20.0, 12, 20, 12])
+    return [
+        pair((0, 0, 1, 1), (3, 0, 4, 1), "two apart, side by side"),
+        pair((0, 0, 4, 2), (2, 0, 6, 2), "half of each is shared"),
+        pair((0, 0, 2, 2), (3, 4, 5, 5), "two apart, aslant"),
+        pair((0, 0, 8, 4), (2, 1, 4, 3), "one inside of the other"),
+        Case((whole_boxes(rng, 2), whole_boxes(rng, 2) + shift), note="two pairs, far apart"),
+        Case((whole_boxes(rng, 4), whole_boxes(rng, 4)), note="four pairs"),
+        Case((torch.zeros(0, 4), torch.zeros(0, 4)), note="no pair at all"),
+    ]
+
+
+def queries_and_objects(rng: Generator) -> list[Case]:
+    def case(queries: int, classes: int, objects: int, note: str) -> Case:
+        labels = torch.randint(1, classes, (objects,), generator=rng)
+        logits = 2 * torch.randn(queries, classes, generator=rng)
+        return Case((logits, some_shares(rng, queries), labels, some_shares(rng, objects)), note=note)
+
+    return [
+        case(1, 2, 1, "one query, one object"),
+        case(3, 4, 2, "three queries, two objects"),
+        case(5, 3, 3, "five queries, three objects"),
+        case(6, 7, 5, "seven classes"),
+        case(2, 5, 3, "more objects than queries"),
+        case(4, 3, 0, "no object at all"),
+    ]
+
+
+def costs(rng: Generator) -> list[Case]:
+    distinct = torch.randperm(12, generator=rng).reshape(4, 3).float()
+    return [
+        Case((EXAMPLE_COST,), note="the costs of the text"),
+        Case((torch.tensor([[2.0, 1.0], [3.0, 9.0], [5.0, 8.0]]),), note="the second object needs the first query"),
+        Case((torch.rand(3, 1, generator=rng),), note="one object"),
+        Case((distinct + torch.rand(4, 3, generator=rng) / 100,), note="four queries, three objects"),
+        Case((torch.rand(6, 4, generator=rng),), note="six queries, four objects"),
+        Case((torch.rand(5, 5, generator=rng) - 2,), note="as many objects as queries, costs below 0"),
+        Case((torch.zeros(4, 0),), note="no object at all"),
+    ]
+
+
+def logits_and_classes(rng: Generator) -> list[Case]:
+    def case(queries: int, classes: int, things: int, note: str) -> Case:
+        wanted = torch.cat([torch.randint(1, classes, (things,), generator=rng), torch.zeros(queries - things).long()])
+        order = torch.randperm(queries, generator=rng)
+        return Case((2 * torch.randn(queries, classes, generator=rng), wanted[order]), note=note)
+
+    return [
+        Case((torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])), note="one empty, one not"),
+        case(5, 3, 1, "four of five empty"),
+        case(7, 4, 3, "three things"),
+        case(3, 5, 3, "none empty"),
+        case(6, 3, 0, "all empty"),
+        case(20, 5, 4, "the city's twenty queries"),
+    ]
+
+
+def numbers_of_the_paper() -> tuple[int, int]:
+    """How many logits and how many numbers of boxes the paper's model gives for one picture."""
+    with torch.device("meta"):
+        model = DETR.paper()
+    queries = len(model.queries)
+    return queries * model.classes.out_features, queries * model.box[-1].out_features
+
+
+def weight_of_the_empty() -> float:
+    """The share that the empty queries have in the class loss, when all are wrong alike."""
+    undecided = torch.zeros(1, QUERIES, 2)
+    truth = torch.rand(THINGS, 4)
+    target = {"labels": torch.ones(THINGS, dtype=torch.int64), "boxes": truth}
+    boxes = torch.cat([truth, torch.zeros(QUERIES - THINGS, 4)])[None]
+    sure = undecided.clone()
+    sure[:, :THINGS, 1] = 100.0  # the queries of the things are right, so what is left is that of the empty ones
+    left, all_of_it = (set_losses(logits, boxes, [target])["class"] for logits in (sure, undecided))
+    return (left / all_of_it).item()
+
+
+EXERCISES = (
+    Exercise(
+        "11.to_pixels",
+        title="From shares to pixels",
+        minutes=5,
+        difficulty=1,
+        reference=to_pixels,
+        shown=from_shares,
+        cases=boxes_in_shares,
+        mistakes=PIXELS,
+        hints=(
+            "x, y, w, h = boxes.unbind(-1). Where does the box begin, where does it end, still in shares?",
+            "x0 = x − w / 2 and x1 = x + w / 2; multiply those by the width, and those of y by the height.",
+        ),
+        because="In shares a box is the same for a picture of any size, and a sigmoid can say it.",
+    ),
+    Exercise(
+        "11.giou",
+        title="Generalised IoU",
+        minutes=12,
+        difficulty=2,
+        reference=giou_of_pairs,
+        shown=giou,
+        cases=pairs_of_boxes,
+        mistakes=GIOU,
+        hints=(
+            "IoU first: the intersection's sides must not fall below 0, or two boxes that are apart in both directions "
+            "would seem to share an area.",
+            "The smallest box around both runs from torch.minimum of the first corners to torch.maximum of the last.",
+            "giou = iou − (hull − union) / hull, where hull is the area of that box.",
+        ),
+        because="Where boxes are apart, IoU is 0 everywhere and tells no direction; GIoU rises as they come closer.",
+    ),
+    Exercise(
+        "11.cost",
+        title="What would this query cost for that object?",
+        minutes=12,
+        difficulty=2,
+        reference=matching_cost,
+        cases=queries_and_objects,
+        mistakes=COST,
+        hints=(
+            "Three tables of (queries, objects), added. logits.softmax(-1)[:, labels] is the first, with a minus.",
+            "(boxes[:, None] - truth).abs().sum(-1) is L1; times 5.",
+            "giou(to_corners(boxes), to_corners(truth)), of lecture_utils.detection.boxes; times 2, with a minus.",
+        ),
+        because="Only differences between costs matter: what is added to a whole column changes no matching.",
+    ),
+    Exercise(
+        "11.match",
+        title="The cheapest matching",
+        minutes=15,
+        difficulty=2,
+        reference=cheapest,
+        shown=assign,
+        cases=costs,
+        mistakes=MATCH,
+        hints=(
+            "itertools.permutations(range(queries), objects) gives every way to hand each object a query of its own.",
+            "The cost of one way: cost[list(rows), range(objects)].sum(). Keep the rows of the cheapest.",
+            "min(permutations(…), key=lambda rows: cost[list(rows), range(objects)].sum()), as a tensor of int64.",
+        ),
+        because="20 queries and 8 objects have 5 billion matchings; the Hungarian algorithm finds the best in a "
+        "millisecond. For the loop that you wrote, five are enough.",
+    ),
+    Exercise(
+        "11.class_loss",
+        title="Most queries are empty",
+        minutes=10,
+        difficulty=2,
+        reference=class_loss,
+        shown=set_losses,
+        cases=logits_and_classes,
+        mistakes=CLASS_LOSS,
+        hints=(
+            "The loss of each query alone: −log_softmax of the class that it should have.",
+            "Weights: 0.1 where wanted is 0, else 1. A weighted mean is divided by the sum of the weights.",
+            "F.cross_entropy(logits, wanted, weight) does all of it, with one weight for each class.",
+        ),
+        because="Without the weight, saying “nothing” everywhere would be the quickest way to a low loss.",
+    ),
+    Prediction(
+        "11.outputs",
+        title="How many numbers?",
+        minutes=2,
+        difficulty=1,
+        answer=numbers_of_the_paper,
+        mistakes={
+            (9100, 400): "“No object” is a class, too.",
+            (92, 4): "That is one query; there are a hundred.",
+            (91, 4): "That is one query, and “no object” is a class, too.",
+            (9200, 100): "A box has four numbers.",
+            (9200, 4): "Each query has a box of its own.",
+            (9200, 36800): "A query has one box, whatever its class; a box for each class is Fast R-CNN's.",
+            (400, 9200): "The other way round: the logits first.",
+        },
+        hints=(
+            "Each of the 100 queries gives one row of logits and one box.",
+            "A logit for each of the 91 numbers of classes, and one more for “no object”.",
+        ),
+        because="However many things there are, the answer has this size. Faster R-CNN's grows with its proposals.",
+    ),
+    Prediction(
+        "11.empty",
+        title="What do the empty ones weigh?",
+        minutes=4,
+        difficulty=2,
+        answer=weight_of_the_empty,
+        mistakes={
+            0.93: "So many queries are empty; but each counts a tenth of one that is not.",
+            0.1: "That is the weight of one of them. How many are there?",
+            0.093: "Divide by the sum of all weights: the things' seven and the empty ones' 9.3.",
+            0.4295: "That is the share of the seven; asked for is the others'.",
+            0.5882: "Seven of the hundred queries are not empty.",
+            9.3: "That is the sum of their weights; what share of all weights is it?",
+        },
+        hints=(
+            "How many queries stay empty? Each of them weighs 0.1.",
+            "93 · 0.1 = 9.3, beside seven that weigh 1 each.",
+        ),
+        because="With a weight of 1 it would be 93 %, and a net that never finds anything would be nearly right.",
+    ),
+)

@@ -1,0 +1,202 @@
+"""The exercises of notebook 13: clusters, principal components, the VAE's price of a code, noise (slides 36 to 38)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Generator, Tensor
+
+from lecture_course.engine.definitions import Case, Exercise
+from lecture_course.nb13_whats_next.mistakes import DIVERGENCES, MIXTURES, PROJECTIONS, RESPONSIBILITIES, STEPS
+from lecture_utils.whats_next import divergence, noised
+
+
+def kmeans_step(
+    points: Float[Tensor, "n d"], centres: Float[Tensor, "k d"]
+) -> tuple[Int64[Tensor, " n"], Float[Tensor, "k d"]]:
+    """One step of k-means: each point's nearest centre, and the means of the points of each.
+
+    A centre without points stays. Lloyd, "Least squares quantization in PCM", 1982 (written in 1957).
+    """
+    labels = torch.cdist(points, centres).argmin(1)
+    joined = F.one_hot(labels, len(centres)).to(points.dtype)  # (n, k), one 1 in each row
+    counts = joined.sum(0)[:, None]
+    return labels, torch.where(counts > 0, joined.T @ points / counts.clamp(min=1), centres)
+
+
+def responsibilities(
+    points: Float[Tensor, "n d"],
+    weights: Float[Tensor, " k"],
+    means: Float[Tensor, "k d"],
+    variances: Float[Tensor, "k d"],
+) -> Float[Tensor, "n k"]:
+    """The share that each Gaussian of a mixture has in each point; the densities stay logarithms until softmax."""
+    far = (points[:, None] - means).square() / variances
+    densities = -0.5 * (far + variances.log()).sum(-1)  # less a constant, (2π) to the d/2, by which softmax divides
+    return (weights.log() + densities).softmax(1)
+
+
+def project(data: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n d"]:
+    """Each row drawn again from its `k` principal components: the nearest points of the best flat of k dimensions."""
+    mean = data.mean(0)
+    _, _, axes = torch.linalg.svd(data - mean, full_matrices=False)  # rows, by falling variance
+    return mean + (data - mean) @ axes[:k].T @ axes[:k]
+
+
+def points_and_centres(rng: Generator) -> list[Case]:
+    def case(n: int, k: int, d: int, note: str, *, alone: int | None = None) -> Case:
+        middles = 3 + 2 * torch.randn(k, d, generator=rng)
+        points = middles[torch.randint(k, (n,), generator=rng)] + torch.randn(n, d, generator=rng)
+        centres = middles + torch.randn(k, d, generator=rng)
+        if alone is not None:
+            centres[alone] = 50 + torch.rand(d, generator=rng)
+        return Case((points, centres), note=note)
+
+    return [
+        case(5, 2, 2, "five points, two centres"),
+        case(12, 3, 1, "points on a line"),
+        case(40, 4, 2, "four clusters in the plane"),
+        case(30, 3, 5, "a centre that no point joins", alone=1),
+        case(200, 6, 3, "colours"),
+    ]
+
+
+def mixtures(rng: Generator) -> list[Case]:
+    def case(n: int, k: int, d: int, note: str, *, far: float = 1.0) -> Case:
+        points, means = 2 * far * torch.randn(n, d, generator=rng), 2 * torch.randn(k, d, generator=rng)
+        weights = torch.randn(k, generator=rng).softmax(0)
+        return Case((points, weights, means, 0.5 + 2 * torch.rand(k, d, generator=rng)), note=note)
+
+    return [
+        case(3, 2, 1, "three points on a line, two Gaussians"),
+        case(6, 2, 2, "two Gaussians in the plane"),
+        case(20, 4, 3, "four Gaussians"),
+        case(7, 5, 2, "more Gaussians than axes"),
+        case(9, 3, 2, "points far away from all", far=10.0),
+        case(5, 3, 200, "points of 200 numbers"),
+    ]
+
+
+def data_and_k(rng: Generator) -> list[Case]:
+    def case(n: int, d: int, k: int, note: str) -> Case:
+        turn, _ = torch.linalg.qr(torch.randn(d, d, generator=rng))
+        spread = 3.0 * 0.7 ** torch.arange(d)
+        data = torch.randn(n, d, generator=rng) * spread @ turn + 4 * torch.randn(d, generator=rng)
+        return Case((data, k), note=note)
+
+    return [
+        case(6, 2, 1, "six points in the plane, one number each"),
+        case(20, 5, 2, "five columns, two components"),
+        case(50, 4, 3, "all components but one"),
+        case(10, 3, 3, "all components: nothing is lost"),
+        case(6, 12, 4, "fewer rows than columns"),
+    ]
+
+
+def codes(rng: Generator) -> list[Case]:
+    def case(b: int, d: int, note: str) -> Case:
+        return Case((torch.randn(b, d, generator=rng), torch.randn(b, d, generator=rng)), note=note)
+
+    some = case(4, 6, "sure and unsure codes")
+    return [
+        case(1, 2, "one code of two numbers"),
+        case(3, 5, "batch of 3"),
+        case(5, 2, "short codes"),
+        Case((some.args[0], 3 * some.args[1]), note=some.note),
+        Case((torch.zeros(2, 3), torch.zeros(2, 3)), note="the normal distribution itself"),
+    ]
+
+
+def images_noise_and_kept(rng: Generator) -> list[Case]:
+    def case(b: int, c: int, h: int, w: int, note: str) -> Case:
+        image, noise = torch.randn(2, b, c, h, w, generator=rng)
+        return Case((image, noise, 0.05 + 0.9 * torch.rand(b, generator=rng)), note=note)
+
+    return [
+        case(1, 1, 3, 4, "one picture"),
+        case(3, 1, 5, 3, "as many pictures as columns"),
+        case(2, 3, 5, 7, "batch of 2"),
+        case(3, 3, 4, 6, "as many pictures as channels"),
+        case(5, 3, 8, 8, "batch of 5"),
+    ]
+
+
+EXERCISES = (
+    Exercise(
+        "13.kmeans_step",
+        title="One step of k-means",
+        minutes=10,
+        difficulty=2,
+        reference=kmeans_step,
+        cases=points_and_centres,
+        mistakes=STEPS,
+        hints=(
+            "torch.cdist(points, centres) has the shape (n, k); the nearest centre is an argmin over its last axis.",
+            "points[labels == i] are the points of centre i; their mean over axis 0 is its new place.",
+            "If there are none, the centre stays. torch.stack puts the k new centres into one tensor.",
+        ),
+        because="Neither half of the step can enlarge the sum of squared distances, and there are only so many ways to "
+        "label the points: k-means always comes to rest, though not always at the best place.",
+    ),
+    Exercise(
+        "13.responsibilities",
+        title="Whose point is it?",
+        minutes=15,
+        difficulty=3,
+        reference=responsibilities,
+        cases=mixtures,
+        mistakes=RESPONSIBILITIES,
+        hints=(
+            "Along one axis the logarithm of the density is −½ (x − μ)² / σ² − ½ log(2πσ²).",
+            "points[:, None] − means has the shape (n, k, d). The axes are independent: sum the logarithms over d.",
+            "Add weights.log(), and let softmax over the Gaussians do the exp and the division.",
+        ),
+        because="Softmax subtracts the largest logarithm before exp, so the shares are right even where every density "
+        "is too small for float32. With equal weights and ever smaller equal variances it is k-means.",
+    ),
+    Exercise(
+        "13.project",
+        title="Back from k numbers",
+        minutes=10,
+        difficulty=2,
+        reference=project,
+        cases=data_and_k,
+        mistakes=PROJECTIONS,
+        hints=(
+            "data.mean(0) is one row; take it off every row.",
+            "torch.linalg.svd(centred, full_matrices=False) gives U, S, Vh: Vh's rows are the directions, best first.",
+            "centred @ axes.T are the k numbers of each row, times axes the row again; then add the mean.",
+        ),
+        because="No other k numbers, taken from a row by a matrix and drawn by a matrix, lose less of the variance.",
+    ),
+    Exercise(
+        "13.divergence",
+        title="How far from the normal distribution?",
+        minutes=10,
+        difficulty=2,
+        reference=divergence,
+        cases=codes,
+        mistakes=DIVERGENCES,
+        hints=(
+            "σ² is log_variance.exp(), and log σ² is log_variance itself.",
+            "½ (μ² + σ² − 1 − log σ²) for all numbers at once has the shape (b, d).",
+            "The numbers of a code are independent, so their divergences add up: sum over axis 1.",
+        ),
+        because="It is 0 for the normal distribution alone: what a code tells of its image has a price, in nats.",
+    ),
+    Exercise(
+        "13.noised",
+        title="Many steps at once",
+        minutes=8,
+        difficulty=1,
+        reference=noised,
+        cases=images_noise_and_kept,
+        mistakes=MIXTURES,
+        hints=(
+            "kept has one number for each image, (b,); the images are (b, c, h, w).",
+            "kept[:, None, None, None] is (b, 1, 1, 1): one factor for all the pixels of an image.",
+            "Both factors are roots: kept.sqrt() for the image, (1 − kept).sqrt() for the noise.",
+        ),
+        because="Image and noise are independent, so their variances add up: ᾱ + (1 − ᾱ) = 1 at every step. And no "
+        "step needs those before it, so training can draw any of them.",
+    ),
+)

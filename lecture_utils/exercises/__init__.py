@@ -1,3 +1,0 @@
-"""Checked exercises: `check` an answer, take a `hint`, see the package's own `solution`, count the `progress`."""
-
-from lecture_utils.exercises.engine import check, hint, progress, solution

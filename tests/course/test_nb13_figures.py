@@ -1,0 +1,115 @@
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from lecture_course.nb13_whats_next import figures as nb13
+
+
+@pytest.fixture
+def pictures():
+    return torch.randint(0, 256, (3, 3, 4, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+def drawn(fig):
+    """The picture that a figure of rows holds, (H, W, 3), and where the names stand in it."""
+    (ax,) = fig.axes
+    (image,) = ax.get_images()
+    return np.asarray(image.get_array()), ax
+
+
+def test_rows_hold_their_pictures_in_order_with_white_between(pictures):
+    few = pictures // 64 * 64  # the sheet has 64 colours at most: these are kept
+    few[:, 1:] = few[:, :1]
+    fig = nb13.in_rows({"above": few, "below": few.flip(0)}, above=["a", "b", "c"], title="Two rows")
+    sheet, ax = drawn(fig)
+    assert sheet.shape == (2 * 4 + 1, 3 * 6 + 2, 3)
+    for row, some in enumerate((few, few.flip(0))):
+        for column, one in enumerate(some):
+            cell = sheet[5 * row : 5 * row + 4, 7 * column : 7 * column + 6]
+            np.testing.assert_allclose(cell, one.permute(1, 2, 0), atol=2)
+    assert (sheet[4] == 255).all()
+    assert (sheet[:, 6] == 255).all()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["above", "below"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+    assert list(ax.get_yticks()) == [2, 7]
+    assert list(ax.get_xticks()) == [3, 10, 17]
+    assert fig.get_suptitle() == "Two rows"
+    plt.close(fig)
+
+
+def test_rows_keep_a_rare_colour():
+    """A few green pixels among many greys of all kinds, as a traffic light has them."""
+    greys = torch.arange(32 * 32).view(1, 1, 32, 32).expand(8, 3, -1, -1) % 256
+    greys = greys.to(torch.uint8).clone()
+    greys[0, :, :2, :2] = torch.tensor([40, 220, 110], dtype=torch.uint8)[:, None, None]
+    sheet, _ = drawn(fig := nb13.in_rows({"lights": greys}))
+    np.testing.assert_allclose(sheet[:2, :2].reshape(-1, 3), np.tile([40, 220, 110], (4, 1)), atol=12)
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) <= 64
+    plt.close(fig)
+
+
+@pytest.mark.parametrize(
+    ("rows", "above", "problem"),
+    [
+        ({}, (), "rows: got {} pictures"),
+        ({"a": torch.zeros(0, 3, 4, 4, dtype=torch.uint8)}, (), "rows: got {'a': 0}"),
+        ({"a": torch.zeros(2, 3, 4, 4), "b": torch.zeros(1, 3, 4, 4)}, (), "as many in each row"),
+        ({"a": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, ["x"], "above: got 1 words, expected 2"),
+    ],
+)
+def test_bad_rows_are_refused(rows, above, problem):
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        nb13.in_rows(rows, above=above)
+
+
+POINTS = np.array([[0.0, 0.0], [1.0, 0.5], [4.0, 4.0], [5.0, 7.0], [4.5, 5.0]])
+CLUSTERS = np.array([0, 0, 1, 1, 1])
+
+
+def test_clouds_show_each_cluster_in_its_colour_and_its_ellipse():
+    covariance = np.array([[4.0, 0.0], [0.0, 0.25]])
+    turned = np.array([[1.0, 0.9], [0.9, 1.0]])
+    shapes = [((0.5, 0.25), covariance), ((4.5, 5.0), turned)]
+    fig = nb13.clouds(
+        {"one": (POINTS, CLUSTERS, shapes), "two": (POINTS, 1 - CLUSTERS, ())}, xlabel="x", ylabel="y", names=("a", "b")
+    )
+    left, right = fig.axes
+    by_size = {len(dots.get_offsets()): dots.get_facecolor()[0] for dots in left.collections if len(dots.get_offsets())}
+    swapped = {
+        len(dots.get_offsets()): dots.get_facecolor()[0] for dots in right.collections if len(dots.get_offsets())
+    }
+    assert set(by_size) == {2, 3}
+    np.testing.assert_array_equal(by_size[2], swapped[3])
+    first, second = left.patches
+    assert sorted((first.width, first.height)) == pytest.approx([2, 8])  # twice two deviations of 0.5 and of 2
+    assert {round(first.angle) % 180, round(second.angle) % 180} == {0, 45}
+    assert not right.patches
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
+    plt.close(fig)
+
+
+def test_ellipses_hold_the_points_of_a_normal_distribution():
+    """Two deviations hold 1 − exp(−2) of them, in whichever direction the cloud is long."""
+    covariance = np.array([[2.0, -1.2], [-1.2, 1.0]])
+    points = np.random.default_rng(0).multivariate_normal((3, -1), covariance, size=4000)
+    fig = nb13.clouds({"": (points, np.zeros(4000, int), [((3, -1), covariance)])}, xlabel="x", ylabel="y")
+    (ellipse,) = fig.axes[0].patches
+    inside = ellipse.get_path().contains_points(ellipse.get_patch_transform().inverted().transform(points))
+    assert inside.mean() == pytest.approx(1 - np.exp(-2), abs=0.02)
+    plt.close(fig)
+
+
+def test_a_cluster_without_extent_is_a_cross_alone():
+    crosses = [(point, np.zeros((2, 2))) for point in POINTS[:2]]
+    fig = nb13.clouds({"": (POINTS, CLUSTERS, crosses)}, xlabel="x", ylabel="y")
+    assert not fig.axes[0].patches
+    assert [tuple(line.get_xydata()[0]) for line in fig.axes[0].get_lines()] == [tuple(point) for point in POINTS[:2]]
+    plt.close(fig)
+
+
+def test_points_without_a_cluster_are_refused():
+    with pytest.raises(ValueError, match=r"panels\['two'\]: got points \(5, 2\), expected \(4, 2\)"):
+        nb13.clouds({"two": (POINTS, CLUSTERS[:4], ())}, xlabel="x", ylabel="y")

@@ -1,0 +1,546 @@
+"""What students write for notebook 13: right in several ways, and wrong in many (`test_all.py` judges them)."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from torch.distributions import MultivariateNormal
+
+from lecture_course.engine.definitions import Exercise
+from lecture_course.nb13_whats_next.exercises import EXERCISES, kmeans_step, project, responsibilities
+
+# 13.kmeans_step, right
+
+
+def step_by_loops(points, centres):
+    labels = torch.stack([((point - centres) ** 2).sum(1).argmin() for point in points])
+    new = centres.clone()
+    for i in range(len(centres)):
+        if (labels == i).any():
+            new[i] = points[labels == i].mean(dim=0)
+    return labels, new
+
+
+def step_by_adding(points, centres):
+    labels = (points[:, None] - centres).norm(dim=2).min(dim=1).indices
+    sums = torch.zeros_like(centres).index_add(0, labels, points)
+    counts = labels.bincount(minlength=len(centres))
+    new = sums / counts[:, None].clamp(min=1)
+    new[counts == 0] = centres[counts == 0]
+    return labels, new
+
+
+# 13.kmeans_step, wrong
+
+
+def step_to_the_farthest(points, centres):
+    labels = torch.cdist(points, centres).argmax(1)
+    return labels, step_by_labels(points, centres, labels)
+
+
+def step_by_labels(points, centres, labels):
+    return torch.stack([points[labels == i].mean(0) if i in labels else c for i, c in enumerate(centres)])
+
+
+def step_without_a_move(points, centres):
+    return torch.cdist(points, centres).argmin(1), centres
+
+
+def step_to_nan(points, centres):
+    labels = torch.cdist(points, centres).argmin(1)
+    return labels, torch.stack([points[labels == i].mean(0) for i in range(len(centres))])
+
+
+def step_to_zero(points, centres):
+    labels = torch.cdist(points, centres).argmin(1)
+    new = torch.zeros_like(centres)
+    for i in labels.unique():
+        new[i] = points[labels == i].mean(0)
+    return labels, new
+
+
+def step_labelled_again(points, centres):
+    _, new = step_by_loops(points, centres)
+    return torch.cdist(points, new).argmin(1), new
+
+
+def step_of_sums(points, centres):
+    labels = torch.cdist(points, centres).argmin(1)
+    return labels, torch.stack([points[labels == i].sum(0) if i in labels else c for i, c in enumerate(centres)])
+
+
+def step_by_dot(points, centres):
+    labels = (points @ centres.T).argmax(1)
+    return labels, step_by_labels(points, centres, labels)
+
+
+def step_to_the_median(points, centres):
+    labels = torch.cdist(points, centres).argmin(1)
+    new = [points[labels == i].median(0).values if i in labels else c for i, c in enumerate(centres)]
+    return labels, torch.stack(new)
+
+
+def step_turned_round(points, centres):
+    labels, new = step_by_loops(points, centres)
+    return new, labels
+
+
+def step_of_centres_alone(points, centres):
+    return step_by_loops(points, centres)[1]
+
+
+def step_with_int32(points, centres):
+    labels, new = step_by_loops(points, centres)
+    return labels.int(), new
+
+
+def step_in_place(points, centres):
+    labels, new = step_by_loops(points, centres)
+    centres[:] = new
+    return labels, centres
+
+
+# 13.responsibilities, right
+
+
+def shares_by_torch(points, weights, means, variances):
+    gaussians = [MultivariateNormal(m, torch.diag(v)) for m, v in zip(means, variances, strict=True)]
+    densities = torch.stack([gaussian.log_prob(points) for gaussian in gaussians], dim=1) + torch.log(weights)
+    return (densities - densities.logsumexp(dim=1, keepdim=True)).exp()
+
+
+def shares_by_the_largest(points, weights, means, variances):
+    logs = torch.zeros(len(points), len(weights))
+    for i in range(len(weights)):
+        squares = (points - means[i]) ** 2 / (2 * variances[i])
+        logs[:, i] = weights[i].log() - (squares + 0.5 * (2 * math.pi * variances[i]).log()).sum(1)
+    scaled = (logs - logs.max(1, keepdim=True).values).exp()
+    return scaled / scaled.sum(1, keepdim=True)
+
+
+# 13.responsibilities, wrong
+
+
+def log_joint(points, weights, means, variances):
+    apart = (points[:, None] - means[None]) ** 2
+    return torch.log(weights) - 0.5 * (apart / variances + torch.log(2 * math.pi * variances)).sum(-1)
+
+
+def shares_without_weights(points, weights, means, variances):
+    return torch.softmax(log_joint(points, torch.ones_like(weights), means, variances), dim=1)
+
+
+def shares_of_deviations(points, weights, means, variances):
+    return torch.softmax(log_joint(points, weights, means, variances**2), dim=1)
+
+
+def shares_without_the_width(points, weights, means, variances):
+    apart = (points[:, None] - means[None]) ** 2
+    return torch.softmax(torch.log(weights) - 0.5 * (apart / variances).sum(-1), dim=1)
+
+
+def shares_without_a_half(points, weights, means, variances):
+    apart = (points[:, None] - means[None]) ** 2
+    return torch.softmax(torch.log(weights) - (apart / variances + 0.5 * torch.log(variances)).sum(-1), dim=1)
+
+
+def shares_by_points(points, weights, means, variances):
+    return torch.softmax(log_joint(points, weights, means, variances), dim=0)
+
+
+def shares_by_division(points, weights, means, variances):
+    densities = weights * torch.exp(-0.5 * ((points[:, None] - means) ** 2 / variances).sum(-1))
+    densities = densities / (2 * math.pi * variances).prod(-1).sqrt()
+    return densities / densities.sum(1, keepdim=True)
+
+
+def shares_unnormalised(points, weights, means, variances):
+    return log_joint(points, weights, means, variances).exp()
+
+
+def shares_as_logarithms(points, weights, means, variances):
+    return torch.log_softmax(log_joint(points, weights, means, variances), dim=1)
+
+
+def shares_of_the_winner(points, weights, means, variances):
+    best = log_joint(points, weights, means, variances).argmax(1)
+    return torch.eye(len(weights))[best]
+
+
+def shares_turned(points, weights, means, variances):
+    return torch.softmax(log_joint(points, weights, means, variances), dim=1).T
+
+
+def shares_of_mismatched_axes(points, weights, means, variances):
+    return torch.softmax(-0.5 * ((points - means) ** 2 / variances).sum(-1), dim=1)
+
+
+# 13.project, right
+
+
+def project_by_sklearn(data, k):
+    pca = PCA(n_components=k).fit(data.double().numpy())
+    return torch.from_numpy(pca.inverse_transform(pca.transform(data.double().numpy()))).float()
+
+
+def project_by_eigh(data, k):
+    mean = data.mean(dim=0, keepdim=True)
+    centred = (data - mean).double()
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    best = vectors[:, -k:]
+    return mean + (centred @ best @ best.T).float()
+
+
+def project_by_values(data, k):
+    centred = data - data.mean(0)
+    left, values, axes = torch.linalg.svd(centred, full_matrices=False)
+    return data.mean(0) + left[:, :k] @ torch.diag(values[:k]) @ axes[:k, :]
+
+
+# 13.project, wrong
+
+
+def axes_of(rows):
+    return torch.linalg.svd(rows, full_matrices=False).Vh
+
+
+def project_around_zero(data, k):
+    axes = axes_of(data)[:k]
+    return data @ axes.T @ axes
+
+
+def project_without_the_mean(data, k):
+    centred = data - data.mean(0)
+    axes = axes_of(centred)[:k]
+    return centred @ axes.T @ axes
+
+
+def project_uncentred(data, k):
+    axes = axes_of(data - data.mean(0))[:k]
+    return data @ axes.T @ axes
+
+
+def project_rows_centred(data, k):
+    mean = data.mean(dim=1, keepdim=True)
+    axes = axes_of(data - mean)[:k]
+    return (data - mean) @ axes.T @ axes + mean
+
+
+def project_on_the_least(data, k):
+    mean = data.mean(0)
+    vectors = torch.linalg.eigh((data - mean).double().T @ (data - mean).double())[1].float()
+    return mean + (data - mean) @ vectors[:, :k] @ vectors[:, :k].T
+
+
+def project_on_the_last(data, k):
+    mean = data.mean(0)
+    axes = axes_of(data - mean)[-k:]
+    return mean + (data - mean) @ axes.T @ axes
+
+
+def project_on_columns_of_vh(data, k):
+    mean = data.mean(0)
+    axes = axes_of(data - mean)[:, :k]
+    return mean + (data - mean) @ axes @ axes.T
+
+
+def project_to_numbers(data, k):
+    centred = data - data.mean(0)
+    return centred @ axes_of(centred)[:k].T
+
+
+def project_standardised(data, k):
+    mean, deviation = data.mean(0), data.std(0)
+    scaled = (data - mean) / deviation
+    axes = axes_of(scaled)[:k]
+    return scaled @ axes.T @ axes * deviation + mean
+
+
+def project_the_first_columns(data, k):
+    mean = data.mean(0)
+    kept = mean.expand_as(data).clone()
+    kept[:, :k] = data[:, :k]
+    return kept
+
+
+def project_nothing(data, k):
+    return data
+
+
+def project_in_numpy(data, k):
+    return project_by_sklearn(data, k).numpy()
+
+
+# 13.divergence, right
+
+
+def divergence_by_torch(mean, log_variance):
+    normal = torch.distributions.Normal(0.0, 1.0)
+    codes = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
+    return torch.distributions.kl_divergence(codes, normal).sum(dim=1)
+
+
+def divergence_by_loops(mean, log_variance):
+    sums = [
+        sum(0.5 * (m.item() ** 2 + math.exp(v.item()) - 1 - v.item()) for m, v in zip(means, variances, strict=True))
+        for means, variances in zip(mean, log_variance, strict=True)
+    ]
+    return torch.tensor(sums)
+
+
+# 13.divergence, wrong
+
+
+def divergence_of_variances(mean, log_variance):
+    return 0.5 * torch.sum(mean**2 + log_variance - 1 - torch.log(log_variance), dim=1)
+
+
+def divergence_of_deviations(mean, log_variance):
+    return 0.5 * torch.sum(mean**2 + torch.exp(log_variance) ** 2 - 1 - 2 * log_variance, dim=1)
+
+
+def divergence_negative(mean, log_variance):
+    return 0.5 * torch.sum(1 + log_variance - mean**2 - log_variance.exp(), dim=1)
+
+
+def divergence_without_a_half(mean, log_variance):
+    return torch.sum(mean**2 + log_variance.exp() - 1 - log_variance, dim=1)
+
+
+def divergence_without_one(mean, log_variance):
+    return 0.5 * torch.sum(mean**2 + log_variance.exp() - log_variance, dim=1)
+
+
+def divergence_of_unsquared_means(mean, log_variance):
+    return 0.5 * torch.sum(mean + log_variance.exp() - 1 - log_variance, dim=1)
+
+
+def divergence_averaged(mean, log_variance):
+    return 0.5 * torch.mean(mean**2 + log_variance.exp() - 1 - log_variance, dim=1)
+
+
+def divergence_of_the_batch(mean, log_variance):
+    return 0.5 * torch.sum(mean**2 + log_variance.exp() - 1 - log_variance)
+
+
+def divergence_unsummed(mean, log_variance):
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)
+
+
+def divergence_along_the_batch(mean, log_variance):
+    return 0.5 * torch.sum(mean**2 + log_variance.exp() - 1 - log_variance, dim=0)
+
+
+def divergence_the_other_way(mean, log_variance):
+    codes = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
+    return torch.distributions.kl_divergence(torch.distributions.Normal(0.0, 1.0), codes).sum(1)
+
+
+def divergence_keeping_its_axis(mean, log_variance):
+    return divergence_by_torch(mean, log_variance)[:, None]
+
+
+# 13.noised, right
+
+
+def noised_by_view(image, noise, kept):
+    kept = kept.view(-1, 1, 1, 1)
+    return torch.sqrt(kept) * image + torch.sqrt(1 - kept) * noise
+
+
+def noised_by_loops(image, noise, kept):
+    return torch.stack([math.sqrt(a) * x + math.sqrt(1 - a) * e for x, e, a in zip(image, noise, kept, strict=True)])
+
+
+def noised_by_einsum(image, noise, kept):
+    return torch.einsum("b,bchw->bchw", kept**0.5, image) + torch.einsum("b,bchw->bchw", (1 - kept) ** 0.5, noise)
+
+
+# 13.noised, wrong
+
+
+def noised_exchanged(image, noise, kept):
+    kept = kept[:, None, None, None]
+    return (1 - kept).sqrt() * image + kept.sqrt() * noise
+
+
+def noised_without_roots(image, noise, kept):
+    kept = kept[:, None, None, None]
+    return kept * image + (1 - kept) * noise
+
+
+def noised_with_one_root(image, noise, kept):
+    kept = kept[:, None, None, None]
+    return kept.sqrt() * image + (1 - kept) * noise
+
+
+def noised_by_difference_of_roots(image, noise, kept):
+    kept = kept[:, None, None, None].sqrt()
+    return kept * image + (1 - kept) * noise
+
+
+def noised_on_top(image, noise, kept):
+    return image + (1 - kept[:, None, None, None]).sqrt() * noise
+
+
+def noised_to_velocity(image, noise, kept):
+    kept = kept[:, None, None, None]
+    return kept.sqrt() * noise - (1 - kept).sqrt() * image
+
+
+def noised_alike(image, noise, kept):
+    return kept[0].sqrt() * image + (1 - kept[0]).sqrt() * noise
+
+
+def noised_by_column(image, noise, kept):
+    return kept**0.5 * image + (1 - kept) ** 0.5 * noise
+
+
+def noised_by_channel(image, noise, kept):
+    kept = kept.view(-1, 1, 1)
+    return kept**0.5 * image + (1 - kept) ** 0.5 * noise
+
+
+def noised_in_place(image, noise, kept):
+    image *= kept.sqrt()[:, None, None, None]
+    return image + (1 - kept).sqrt()[:, None, None, None] * noise
+
+
+def noised_past_the_end(image, noise, kept):
+    return noised_by_view(image, noise, kept + 1).nan_to_num()
+
+
+RIGHT = {
+    "13.kmeans_step": [step_by_loops, step_by_adding],
+    "13.responsibilities": [shares_by_torch, shares_by_the_largest],
+    "13.project": [project_by_sklearn, project_by_eigh, project_by_values],
+    "13.divergence": [divergence_by_torch, divergence_by_loops],
+    "13.noised": [noised_by_view, noised_by_loops, noised_by_einsum],
+}
+
+WRONG = {
+    "13.kmeans_step": [
+        (step_to_the_farthest, "farthest"),
+        (step_without_a_move, "stay where they were"),
+        (step_to_nan, "mean of no points"),
+        (step_to_zero, "goes to 0"),
+        (step_labelled_again, "after the move"),
+        (step_of_sums, "divide by how many"),
+        (step_by_dot, "dot product"),
+        (step_to_the_median, "median"),
+        (step_turned_round, "another order"),
+        (step_of_centres_alone, "2 values"),
+        (step_with_int32, "int32"),
+        (step_in_place, "writes into its input"),
+    ],
+    "13.responsibilities": [
+        (shares_without_weights, "equally common"),
+        (shares_of_deviations, "squared them once more"),
+        (shares_without_the_width, "low one"),
+        (shares_without_a_half, "½ is missing in the exponent"),
+        (shares_by_points, "sum over the points"),
+        (shares_by_division, "0 / 0"),
+        (shares_unnormalised, "sum over all Gaussians"),
+        (shares_as_logarithms, "logarithms of the shares"),
+        (shares_of_the_winner, "k-means"),
+        (shares_turned, "rows and columns"),
+        (shares_of_mismatched_axes, "RuntimeError"),
+    ],
+    "13.project": [
+        (project_around_zero, "not taken off"),
+        (project_without_the_mean, "not given back"),
+        (project_uncentred, "not centred"),
+        (project_rows_centred, "mean of each row"),
+        (project_on_the_least, "eigh counts upwards"),
+        (project_on_the_last, "last k rows"),
+        (project_on_columns_of_vh, "rows of Vh"),
+        (project_to_numbers, "k numbers of each row"),
+        (project_standardised, "divided by their deviations"),
+        (project_the_first_columns, "mixtures of all columns"),
+        (project_nothing, "as it was"),
+        (project_in_numpy, "NumPy array"),
+    ],
+    "13.divergence": [
+        (divergence_of_variances, "for σ² itself"),
+        (divergence_of_deviations, "for log σ"),
+        (divergence_negative, "negative divergence"),
+        (divergence_without_a_half, "½ is missing"),
+        (divergence_without_one, "−1 is missing"),
+        (divergence_of_unsquared_means, "not squared"),
+        (divergence_averaged, "add up"),
+        (divergence_of_the_batch, "sum over the batch"),
+        (divergence_unsummed, "sum them for each image"),
+        (divergence_along_the_batch, "over the images of the batch"),
+        (divergence_the_other_way, "other way round"),
+        (divergence_keeping_its_axis, "one axis too many"),
+    ],
+    "13.noised": [
+        (noised_exchanged, "exchanged"),
+        (noised_without_roots, "roots are missing"),
+        (noised_with_one_root, "over 1 − ᾱ"),
+        (noised_by_difference_of_roots, "root of the difference"),
+        (noised_on_top, "image is kept whole"),
+        (noised_to_velocity, "velocity"),
+        (noised_alike, "step of the first"),
+        (noised_by_column, "meets the columns"),
+        (noised_by_channel, "meets the channels"),
+        (noised_in_place, "writes into its input"),
+        (noised_past_the_end, ""),
+    ],
+}
+
+
+@pytest.mark.slide("36")
+@pytest.mark.slide("37")
+@pytest.mark.slide("38")
+def test_every_exercise_has_right_and_wrong_answers():
+    for exercise in EXERCISES:
+        assert isinstance(exercise, Exercise)
+        assert len(RIGHT[exercise.name]) >= 2
+        assert len(WRONG[exercise.name]) >= 5
+
+
+@pytest.fixture
+def dice():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.slide("36")
+def test_steps_of_kmeans_end_where_scikit_learn_ends(dice):
+    points, centres = torch.randn(300, 3, generator=dice, dtype=torch.float64), None
+    centres = points[:5].clone()
+    fitted = KMeans(5, init=centres.numpy(), n_init=1, tol=0, algorithm="lloyd").fit(points.numpy())
+    for _ in range(fitted.n_iter_):
+        labels, centres = kmeans_step(points, centres)
+    np.testing.assert_allclose(centres, fitted.cluster_centers_)
+    assert labels.tolist() == fitted.labels_.tolist()
+    assert torch.equal(kmeans_step(points, centres)[1], centres)
+
+
+@pytest.mark.slide("36")
+def test_responsibilities_are_scikit_learns(dice):
+    points = torch.randn(400, 3, generator=dice, dtype=torch.float64) + torch.arange(400)[:, None] % 3
+    mixture = GaussianMixture(3, covariance_type="diag", random_state=0, max_iter=20, tol=0.1).fit(points.numpy())
+    parts = (torch.from_numpy(x) for x in (mixture.weights_, mixture.means_, mixture.covariances_))
+    ours = responsibilities(points, *parts)
+    np.testing.assert_allclose(ours, mixture.predict_proba(points.numpy()), atol=1e-9)
+
+
+@pytest.mark.slide("36")
+def test_responsibilities_of_narrow_gaussians_are_the_step_of_kmeans(dice):
+    points, centres = torch.randn(50, 2, generator=dice), torch.randn(4, 2, generator=dice)
+    narrow = responsibilities(points, torch.full((4,), 0.25), centres, torch.full((4, 2), 1e-6))
+    assert torch.equal(narrow.round().argmax(1), kmeans_step(points, centres)[0])
+    assert narrow.max(1).values.min() > 0.99
+
+
+@pytest.mark.slide("38")
+@pytest.mark.parametrize(("n", "d", "k"), [(40, 7, 3), (6, 20, 4), (9, 5, 5)])
+def test_the_projection_is_that_of_scikit_learn(dice, n, d, k):
+    data = torch.randn(n, d, generator=dice, dtype=torch.float64) + 5
+    pca = PCA(k).fit(data.numpy())
+    np.testing.assert_allclose(project(data, k), pca.inverse_transform(pca.transform(data.numpy())))
