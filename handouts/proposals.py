@@ -36,12 +36,12 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     boxes, factors = [], []
-    for index, strategy, enlarge in searches:
+    for index, strategy, scale in searches:
         start = time.process_time()  # of this process alone, so that a busy machine counts as an idle one
-        found = selective_search(images[index], strategy=strategy, enlarge=enlarge)
+        found = selective_search(images[index], strategy=strategy, scale=scale)
         took = time.process_time() - start
-        factors.append(took / segmentation_seconds(images[index], enlarge, time.process_time))
-        boxes.append((found * enlarge).numpy().astype(np.uint16))  # whole pixels of the searched image
+        factors.append(took / segmentation_seconds(images[index], scale, time.process_time))
+        boxes.append((found * scale).numpy().astype(np.uint16))  # whole pixels of the searched image
     ways = [way for _, *way in searches]
     typical = [np.median([factor for factor, other in zip(factors, ways, strict=True) if other == way]) for way in ways]
     indices, strategies, scales = zip(*searches, strict=True)

@@ -169,7 +169,7 @@ def load_weights(model: nn.Module, name: str) -> nn.Module:
 
 
 def load_part(model: nn.Module, name: str, prefix: str) -> nn.Module:
-    """Load from the shipped weights `name` those of one part, whose names begin with `prefix` ("trunk."), into it."""
+    """Load from the shipped weights `name` those of the part whose names begin with `prefix` ("backbone."), into it."""
     path = runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors")
     tensors, _ = read(path)
     part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

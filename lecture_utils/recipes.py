@@ -17,8 +17,8 @@ from lecture_utils.cityscapes import CLASSES
 from lecture_utils.datasets import DETECTION_SIZE, QUICK_SIZE, LoneNames, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.pairs import SMALLEST_PHOTO
-from lecture_utils.detection import RCNN, RPN, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead, Trunk
-from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_trunk
+from lecture_utils.detection import RCNN, RPN, Backbone, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead
+from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_backbone
 from lecture_utils.runtime import Runtime
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.fcn import start_from
@@ -32,15 +32,15 @@ from lecture_utils.tasks import (
     DENOISING,
     DETECTION,
     DRAWN_AGAIN,
-    LONE,
     MASKED_IMAGES,
     NAMED_SIZE,
     PIXEL_CAPTIONS,
     PORTRAIT_SIZE,
     PROPOSALS,
-    SEARCHED,
     SEGMENTATION,
+    SELECTIVE_SEARCH,
     SETS,
+    SINGLE_OBJECT,
     SLOTS,
     VARIATIONAL,
     Task,
@@ -82,26 +82,29 @@ def patch_recipe(patch: int, *, depth: int) -> Recipe:
 SIZES, RATIOS = (8, 16, 32), (0.5, 1, 2)
 
 
-def trunk(base_channels: int = 24) -> Trunk:
-    return Trunk(base_channels=base_channels, out_channels=64)
+def backbone(base_channels: int = 24) -> Backbone:
+    return Backbone(base_channels=base_channels, out_channels=64)
 
 
 def rpn(sizes: Sequence[float] = SIZES, ratios: Sequence[float] = RATIOS) -> RPN:
     """Anchors at every eighth pixel; as many candidates and drawn anchors as the small map calls for."""
-    return RPN(64, stride=Trunk.stride, step=2, sizes=sizes, ratios=ratios, candidates=1000, batch=128)
+    return RPN(
+        64, feature_stride=Backbone.stride, stride=2, sizes=sizes, ratios=ratios,
+        pre_nms_top_n=1000, batch_size_per_image=128,
+    )  # fmt: skip
 
 
 def head(regions: int = 64) -> RegionHead:
-    return RegionHead(64, 1 + len(CATEGORIES), hidden=192, batch=regions)
+    return RegionHead(64, 1 + len(CATEGORIES), hidden=192, batch_size_per_image=regions)
 
 
 def proposal_recipe(sizes: Sequence[float], ratios: Sequence[float]) -> Recipe:
-    """Proposals alone are the easier task: a thinner trunk will do."""
-    build = lambda: ProposalNetwork(trunk(16), rpn(sizes, ratios))  # noqa: E731
+    """Proposals alone are the easier task: a thinner backbone will do."""
+    build = lambda: ProposalNetwork(backbone(16), rpn(sizes, ratios))  # noqa: E731
     return Recipe(build, steps=1500, task=PROPOSALS, lr=2e-3)
 
 
-# Captioners look at 16 × 16 points: the features of the city's own trunk, or patches of 8 × 8 pixels.
+# Captioners look at 16 × 16 points: the features of the city's own backbone, or patches of 8 × 8 pixels.
 GRID = {"words": len(CITY_WORDS), "features": 256, "grid": (16, 16)}
 
 
@@ -146,26 +149,26 @@ RECIPES = {
     "patch5": patch_recipe(5, depth=1),
     # Slide 14, and slide 15: one class and one box an image, or eight of them, from a vector of 4096 numbers.
     "single_object": Recipe(
-        lambda: SingleObject(city_trunk(), 4096, 1 + len(CATEGORIES)),
+        lambda: SingleObject(city_backbone(), 4096, 1 + len(CATEGORIES)),
         steps=3000,
-        task=LONE,
+        task=SINGLE_OBJECT,
         lr=3e-3,
         batch_size=16,
         pixels=DETECTION_SIZE,
     ),
     "eight_slots": Recipe(
-        lambda: FixedSlots(city_trunk(), 4096, 1 + len(CATEGORIES), slots=8),
+        lambda: FixedSlots(city_backbone(), 4096, 1 + len(CATEGORIES), slots=8),
         steps=3000,
         task=SLOTS,
         lr=3e-3,
         batch_size=16,
         pixels=DETECTION_SIZE,
     ),
-    "faster_rcnn": Recipe(lambda: FasterRCNN(trunk(), rpn(), head()), steps=3000, task=DETECTION, lr=2e-3),
-    # The same trunk and head; the proposals come from Selective Search. For R-CNN each region is an image, so it draws
-    # half as many.
-    "fast_rcnn": Recipe(lambda: FastRCNN(trunk(), head()), steps=3000, task=SEARCHED, lr=2e-3),
-    "rcnn": Recipe(lambda: RCNN(trunk(), head(32)), steps=3000, task=SEARCHED, lr=2e-3),
+    "faster_rcnn": Recipe(lambda: FasterRCNN(backbone(), rpn(), head()), steps=3000, task=DETECTION, lr=2e-3),
+    # The same backbone and head; the proposals come from Selective Search. For R-CNN each region is an image, so it
+    # draws     # half as many.
+    "fast_rcnn": Recipe(lambda: FastRCNN(backbone(), head()), steps=3000, task=SELECTIVE_SEARCH, lr=2e-3),
+    "rcnn": Recipe(lambda: RCNN(backbone(), head(32)), steps=3000, task=SELECTIVE_SEARCH, lr=2e-3),
     # Proposals alone, with one, three and nine anchors at every point.
     "rpn1": proposal_recipe([16], [1]),
     "rpn3": proposal_recipe(SIZES, [1]),

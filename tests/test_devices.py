@@ -22,7 +22,7 @@ from lecture_course.nb12_beit import figures as nb12
 from lecture_course.nb13_whats_next import figures as nb13
 from lecture_utils import claims, figures, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell, sample
-from lecture_utils.detection.scores import CocoScores, Recall, doubles, without_doubles
+from lecture_utils.detection.scores import CocoScores, Recall, apply_nms, count_duplicates
 from lecture_utils.figures.transformers import looks_from
 from lecture_utils.segmentation import segmentation_scores
 from lecture_utils.tasks.captioning import Captioned
@@ -133,8 +133,8 @@ def precisely(metric):
 SCORES = {
     "average precision": (precisely(lambda: CocoScores(("background", "a", "b"))), detections(6), detections(4)),
     "recall": (precisely(lambda: Recall([1, 3])), [random_boxes(5)], detections(4)),
-    "doubles": (doubles, detections(9)),
-    "suppression": (lambda found: [one["scores"].tolist() for one in without_doubles(found)], detections(9)),
+    "doubles": (count_duplicates, detections(9)),
+    "suppression": (lambda found: [one["scores"].tolist() for one in apply_nms(found)], detections(9)),
     "segmentation": (lambda counts: repr(segmentation_scores(counts)), torch.randint(9, (19, 19))),
     "Fréchet distance": (frechet_distance, torch.randn(9, 3), torch.randn(8, 3)),
     "precision and recall": (precision_and_recall, torch.randn(9, 3), torch.randn(8, 3)),

@@ -256,7 +256,7 @@ def test_each_size_is_taken_or_refused_with_the_option_and_one_that_fits(made, n
         fits = False
         mend = int(re.search(r"give --size (\d+)$", str(problem))[1])
         own_data.require_size(name, mend, **takes)
-    if chosen.task.layout is None or chosen.task is tasks.SEARCHED:
+    if chosen.task.layout is None or chosen.task is tasks.SELECTIVE_SEARCH:
         return
     root = made / {"pairs": "pairs", "instances": "coco", "captions": "coco"}[chosen.task.layout]
     try:

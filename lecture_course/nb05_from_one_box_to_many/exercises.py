@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
 from lecture_utils.detection.boxes import area, iou
 from lecture_utils.detection.crops import count_boxes
-from lecture_utils.detection.single_object import class_and_box_losses, single_object_loss, to_shares
+from lecture_utils.detection.single_object import class_and_box_losses, multi_task_loss, normalize_boxes
 
 
 def random_boxes(rng: Generator, number: int, height: int, width: int) -> Tensor:
@@ -110,21 +110,21 @@ def best_answer() -> float:
 
 SHARES = mistakes(
     "These are still pixels: divide x and w by the width, y and h by the height.",
-    lambda boxes, height, width: to_shares(boxes, 1, 1),
+    lambda boxes, height, width: normalize_boxes(boxes, 1, 1),
     "x and w are shares of the width, y and h of the height; you have them the other way round.",
-    lambda boxes, height, width: to_shares(boxes, width, height),
+    lambda boxes, height, width: normalize_boxes(boxes, width, height),
     "x and y are the box's middle, not its upper left corner.",
     lambda boxes, height, width: torch.cat(
-        [boxes[:, :2] / torch.tensor([width, height]), to_shares(boxes, height, width)[:, 2:]], dim=1
+        [boxes[:, :2] / torch.tensor([width, height]), normalize_boxes(boxes, height, width)[:, 2:]], dim=1
     ),
     "The last two numbers are the lower right corner; w and h are the box's width and height.",
     lambda boxes, height, width: torch.cat(
-        [to_shares(boxes, height, width)[:, :2], boxes[:, 2:] / torch.tensor([width, height])], dim=1
+        [normalize_boxes(boxes, height, width)[:, :2], boxes[:, 2:] / torch.tensor([width, height])], dim=1
     ),
     "These are the corners as shares; the slide's box is its middle and its size.",
     lambda boxes, height, width: boxes / torch.tensor([width, height, width, height]),
     "w and h are half of what they should be: the whole width, not the way from the middle to the edge.",
-    lambda boxes, height, width: to_shares(boxes, height, width) * torch.tensor([1, 1, 0.5, 0.5]),
+    lambda boxes, height, width: normalize_boxes(boxes, height, width) * torch.tensor([1, 1, 0.5, 0.5]),
 )
 OVERLAP = mistakes(
     "Two boxes that lie apart get an overlap: their common width and height are negative; make these 0 before you "
@@ -156,7 +156,7 @@ LOSS = mistakes(
         weight * F.cross_entropy(scores, labels) + class_and_box_losses(scores, boxes, labels, targets)[1]
     ),
     "The weight is not used: multiply the box's loss by it.",
-    lambda scores, boxes, labels, targets, weight: single_object_loss(scores, boxes, labels, targets, 1.0),
+    lambda scores, boxes, labels, targets, weight: multi_task_loss(scores, boxes, labels, targets, 1.0),
     "Your L2 is the mean over all numbers, as F.mse_loss gives; sum the four of a box, then average over images.",
     lambda scores, boxes, labels, targets, weight: (
         F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets)
@@ -174,9 +174,7 @@ LOSS = mistakes(
         F.cross_entropy(scores, labels) + weight * (boxes - targets).norm(dim=1).mean()
     ),
     "F.cross_entropy takes scores as they are and does the softmax itself; yours went through one already.",
-    lambda scores, boxes, labels, targets, weight: single_object_loss(
-        scores.softmax(1), boxes, labels, targets, weight
-    ),
+    lambda scores, boxes, labels, targets, weight: multi_task_loss(scores.softmax(1), boxes, labels, targets, weight),
 )
 COUNT = mistakes(
     "This counts pixels. A box has a first and a last row, and a first and a last column.",
@@ -193,11 +191,11 @@ COUNT = mistakes(
 
 EXERCISES = (
     Exercise(
-        "05.to_shares",
+        "05.normalize_boxes",
         title="A box as the network learns it",
         minutes=8,
         difficulty=1,
-        reference=to_shares,
+        reference=normalize_boxes,
         cases=boxes_in_pictures,
         mistakes=SHARES,
         hints=(
@@ -229,7 +227,7 @@ EXERCISES = (
         title="Two losses, one number",
         minutes=10,
         difficulty=2,
-        reference=single_object_loss,
+        reference=multi_task_loss,
         cases=predictions,
         mistakes=LOSS,
         hints=(
@@ -237,7 +235,7 @@ EXERCISES = (
             "L2: square the four differences of a box and sum them. Then the mean over the images.",
             "F.cross_entropy(scores, labels) + weight * (boxes - targets).square().sum(1).mean()",
         ),
-        because="One number, so one backward pass: both heads pull at the same trunk.",
+        because="One number, so one backward pass: both heads pull at the same backbone.",
     ),
     Prediction(
         "05.mean",

@@ -36,7 +36,7 @@ def pairs(rng: Generator) -> list[Case]:
     ]
 
 
-def corrections(rng: Generator) -> list[Case]:
+def deltas(rng: Generator) -> list[Case]:
     def some(number: int) -> Tensor:
         return torch.randint(-8, 9, (number, 4), generator=rng) / 8
 
@@ -119,7 +119,7 @@ EXERCISES = (
         minutes=8,
         difficulty=2,
         reference=decode,
-        cases=corrections,
+        cases=deltas,
         mistakes=DECODE,
         hints=(
             "Solve each formula for what belongs to the box: x = x of the proposal + dx · its width.",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
 from lecture_course.nb06_rcnn_and_fast_rcnn.regions import pool_region
-from lecture_utils.detection.boxes import decode, encode, to_centre, to_corners
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, decode, encode, xyxy_to_cxcywh
 
 Correct = Callable[[Tensor, Tensor], Tensor]
 
@@ -17,7 +17,9 @@ def encoded(shift: Callable, growth: Callable) -> Correct:
     """Corrections by other formulas; each is given the centres and sizes of box and proposal, (n, 2)."""
 
     def wrong(boxes: Tensor, proposals: Tensor) -> Tensor:
-        (place, size), (own_place, own_size) = ((x[:, :2], x[:, 2:]) for x in (to_centre(boxes), to_centre(proposals)))
+        (place, size), (own_place, own_size) = (
+            (x[:, :2], x[:, 2:]) for x in (xyxy_to_cxcywh(boxes), xyxy_to_cxcywh(proposals))
+        )
         return torch.cat([shift(place, size, own_place, own_size), growth(size, own_size)], dim=1)
 
     return wrong
@@ -43,11 +45,11 @@ def one_too_large(boxes: Tensor, proposals: Tensor) -> Tensor:
 def decoded(move: Callable, grow: Callable) -> Correct:
     """Boxes by other formulas for the centre, and for the size."""
 
-    def wrong(corrections: Tensor, proposals: Tensor) -> Tensor:
-        own = to_centre(proposals)
+    def wrong(deltas: Tensor, proposals: Tensor) -> Tensor:
+        own = xyxy_to_cxcywh(proposals)
         place, size = own[:, :2], own[:, 2:]
-        new_size = grow(size, corrections[:, 2:])
-        return to_corners(torch.cat([move(place, size, corrections[:, :2], new_size), new_size], dim=1))
+        new_size = grow(size, deltas[:, 2:])
+        return cxcywh_to_xyxy(torch.cat([move(place, size, deltas[:, :2], new_size), new_size], dim=1))
 
     return wrong
 
@@ -60,10 +62,10 @@ def right_grow(size: Tensor, growth: Tensor) -> Tensor:
     return size * growth.exp()
 
 
-def from_the_corner(corrections: Tensor, proposals: Tensor) -> Tensor:
+def from_the_corner(deltas: Tensor, proposals: Tensor) -> Tensor:
     size = proposals[:, 2:] - proposals[:, :2]
-    corner = proposals[:, :2] + corrections[:, :2] * size
-    return torch.cat([corner, corner + size * corrections[:, 2:].exp()], dim=1)
+    corner = proposals[:, :2] + deltas[:, :2] * size
+    return torch.cat([corner, corner + size * deltas[:, 2:].exp()], dim=1)
 
 
 def pooled(corners: Callable = torch.round, first: Callable = torch.floor, end: Callable = torch.ceil, more: int = 1):
@@ -154,7 +156,7 @@ DECODE = mistakes(
     "dw and dh are not used: the size does not change.",
     decoded(right_move, lambda size, growth: size),
     "These are centres and sizes; the last step is to corners: centre − size / 2 and centre + size / 2.",
-    lambda corrections, proposals: to_centre(decode(corrections, proposals)),
+    lambda deltas, proposals: xyxy_to_cxcywh(decode(deltas, proposals)),
     "The box grows from its upper left corner; it should grow around its centre.",
     from_the_corner,
 )

@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb07_region_proposal_network.mistakes import ANSWERS, KEPT, PLACES, SHAPES
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import nms
 from lecture_utils.detection.matching import match
 from lecture_utils.detection.rpn import RPN
@@ -16,7 +16,7 @@ PAPER_SIZES, PAPER_RATIOS = (128, 256, 512), (0.5, 1, 2)
 
 def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
     """`match` as the region proposal network calls it."""
-    return match(overlap, high=high, low=low, rescue=True)
+    return match(overlap, high=high, low=low, allow_low_quality_matches=True)
 
 
 def whole(rng: Generator, low: int, high: int, *shape: int) -> Tensor:
@@ -101,12 +101,12 @@ def crowds(rng: Generator) -> list[Case]:
 
 def twelve_at_each_point() -> int:
     base = base_anchors((64, *PAPER_SIZES), PAPER_RATIOS)
-    return len(anchors_over(base, (30, 40), 16))
+    return len(grid_anchors(base, (30, 40), 16))
 
 
 def channels_of_nine() -> tuple[int, int]:
-    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
-    return rpn.objectness.out_channels, rpn.corrections.out_channels
+    rpn = RPN(256, feature_stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
+    return rpn.objectness.out_channels, rpn.deltas.out_channels
 
 
 EXERCISES = (
@@ -142,11 +142,11 @@ EXERCISES = (
         because="K · 40 · 30. A crop at every place and size would have been billions (slide 16).",
     ),
     Exercise(
-        "07.anchors_over",
+        "07.grid_anchors",
         title="Anchors over a map",
         minutes=15,
         difficulty=2,
-        reference=anchors_over,
+        reference=grid_anchors,
         cases=maps,
         mistakes=PLACES,
         hints=(

@@ -39,7 +39,7 @@ def anchors_on(
 ) -> Figure:
     """Draw the points of a feature map on the image, and the K anchors of one of them (slides 21 and 22).
 
-    `anchors` are those of `anchors_over` a map of `map_size` (height, width); the point is the middle one. `names`, one
+    `anchors` are those of `grid_anchors` a map of `map_size` (height, width); the point is the middle one. `names`, one
     for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
     image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
     """

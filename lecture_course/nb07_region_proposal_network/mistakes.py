@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import area, iou, nms
-from lecture_utils.detection.matching import BACKGROUND, BETWEEN, match
+from lecture_utils.detection.matching import BACKGROUND, IGNORED, match
 
 
 def anchors_by(shape: Callable[[float, float], tuple[float, float]]) -> Callable[..., Tensor]:
@@ -35,32 +35,32 @@ def regrouped(order: tuple[int, ...]) -> Callable[..., Tensor]:
     """The anchors over a map in another order of rows (0), columns (1) and shapes (2)."""
 
     def place(base, map_size, stride) -> Tensor:
-        return anchors_over(base, map_size, stride).view(*map_size, -1, 4).permute(*order, 3).reshape(-1, 4)
+        return grid_anchors(base, map_size, stride).view(*map_size, -1, 4).permute(*order, 3).reshape(-1, 4)
 
     return place
 
 
 def moved(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
-    return anchors_over(base, map_size, stride) + stride / 2
+    return grid_anchors(base, map_size, stride) + stride / 2
 
 
 def y_before_x(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
     zero = torch.zeros(1, 4)
-    return (anchors_over(zero, map_size, stride)[:, None, [1, 0, 3, 2]] + base).reshape(-1, 4)
+    return (grid_anchors(zero, map_size, stride)[:, None, [1, 0, 3, 2]] + base).reshape(-1, 4)
 
 
 def from_one_corner(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
     """Only (x0, y0) moves from point to point."""
-    anchors = anchors_over(base, map_size, stride).view(-1, len(base), 4).clone()
+    anchors = grid_anchors(base, map_size, stride).view(-1, len(base), 4).clone()
     anchors[..., 2:] = base[:, 2:]
     return anchors.reshape(-1, 4)
 
 
-def matched_by(high: Callable = torch.ge, low: Callable = torch.lt, between: int = BETWEEN) -> Callable[..., Tensor]:
+def matched_by(high: Callable = torch.ge, low: Callable = torch.lt, between: int = IGNORED) -> Callable[..., Tensor]:
     """Matching with other comparisons at the thresholds, or another number between them."""
 
     def assign(overlap, high_at, low_at) -> Tensor:
-        right = match(overlap, high=high_at, low=low_at, rescue=True)
+        right = match(overlap, high=high_at, low=low_at, allow_low_quality_matches=True)
         if not len(overlap):
             return right
         best, nearest = overlap.max(0)
@@ -91,8 +91,8 @@ def rescued_for_its_object(overlap: Tensor, high: float, low: float) -> Tensor:
 
 
 def no_number_for_background(overlap: Tensor, high: float, low: float) -> Tensor:
-    matches = match(overlap, high=high, low=low, rescue=True)
-    return torch.where(matches == BETWEEN, BACKGROUND, torch.where(matches == BACKGROUND, BETWEEN, matches))
+    matches = match(overlap, high=high, low=low, allow_low_quality_matches=True)
+    return torch.where(matches == IGNORED, BACKGROUND, torch.where(matches == BACKGROUND, IGNORED, matches))
 
 
 def strict(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
@@ -166,11 +166,11 @@ PLACES = mistakes(
     "The first point sits at pixel (0, 0), not in the middle of its cell.",
     moved,
     "The map size is (height, width), rows first.",
-    lambda base, size, stride: anchors_over(base, size[::-1], stride),
+    lambda base, size, stride: grid_anchors(base, size[::-1], stride),
     "The row moves x and the column y; a box is (x0, y0, x1, y1), so the column moves x.",
     y_before_x,
     "Two points are `stride` pixels apart, not one.",
-    lambda base, size, stride: anchors_over(base, size, 1),
+    lambda base, size, stride: grid_anchors(base, size, 1),
     "Only x0 and y0 move; x1 and y1 have to move with them.",
     from_one_corner,
 )

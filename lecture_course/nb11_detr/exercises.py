@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb11_detr.mistakes import CLASS_LOSS, COST, GIOU, MATCH, PIXELS
 from lecture_utils.detection.boxes import giou
-from lecture_utils.detection.single_object import from_shares
+from lecture_utils.detection.single_object import denormalize_boxes
 from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import assign, matching_cost
 from lecture_utils.transformers.set_loss import NO_OBJECT, NO_OBJECT_WEIGHT, set_losses
@@ -20,7 +20,7 @@ EXAMPLE_COST = torch.tensor(
 
 def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
     """(x, y, w, h) in shares of the picture → (x0, y0, x1, y1) in pixels."""
-    return from_shares(boxes, height, width)
+    return denormalize_boxes(boxes, height, width)
 
 
 def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ EXERCISES = (
         minutes=5,
         difficulty=1,
         reference=to_pixels,
-        shown=from_shares,
+        shown=denormalize_boxes,
         cases=boxes_in_shares,
         mistakes=PIXELS,
         hints=(
@@ -191,7 +191,7 @@ EXERCISES = (
         hints=(
             "Three tables of (queries, objects), added. logits.softmax(-1)[:, labels] is the first, with a minus.",
             "(boxes[:, None] - truth).abs().sum(-1) is L1; times 5.",
-            "giou(to_corners(boxes), to_corners(truth)), of lecture_utils.detection.boxes; times 2, with a minus.",
+            "giou of lecture_utils.detection.boxes, of both as cxcywh_to_xyxy gives them; times 2, with a minus.",
         ),
         because="Only differences between costs matter: what is added to a whole column changes no matching.",
     ),

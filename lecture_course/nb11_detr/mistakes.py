@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.boxes import area, clip, giou, iou, to_corners
+from lecture_utils.detection.boxes import area, clip, cxcywh_to_xyxy, giou, iou
 from lecture_utils.transformers.matcher import assign
 
 
@@ -25,15 +25,15 @@ PIXELS = mistakes(
         torch.cat([boxes[:, :2] - boxes[:, 2:], boxes[:, :2] + boxes[:, 2:]], 1) * scale(height, width)
     ),
     "Height and width are exchanged: x counts along the width.",
-    lambda boxes, height, width: to_corners(boxes) * scale(width, height),
+    lambda boxes, height, width: cxcywh_to_xyxy(boxes) * scale(width, height),
     "The box is cut to the picture; that is another step, and a box may reach beyond.",
-    lambda boxes, height, width: clip(to_corners(boxes) * scale(height, width), height, width),
+    lambda boxes, height, width: clip(cxcywh_to_xyxy(boxes) * scale(height, width), height, width),
     "The corners are still shares; make them pixels.",
-    lambda boxes, height, width: to_corners(boxes),
+    lambda boxes, height, width: cxcywh_to_xyxy(boxes),
     "All four are multiplied by the width; y counts along the height.",
-    lambda boxes, height, width: to_corners(boxes) * width,
+    lambda boxes, height, width: cxcywh_to_xyxy(boxes) * width,
     "The columns are out of order: x0, y0, x1, y1.",
-    lambda boxes, height, width: (to_corners(boxes) * scale(height, width))[:, [0, 2, 1, 3]],
+    lambda boxes, height, width: (cxcywh_to_xyxy(boxes) * scale(height, width))[:, [0, 2, 1, 3]],
 )
 
 
@@ -76,7 +76,7 @@ def costing(
     *,
     chance: Callable[[Tensor], Tensor] = lambda logits: logits.softmax(-1),
     apart: Callable[[Tensor], Tensor] = lambda differences: differences.abs().sum(-1),
-    corners: Callable[[Tensor], Tensor] = to_corners,
+    corners: Callable[[Tensor], Tensor] = cxcywh_to_xyxy,
     weights: tuple[int, int, int] = (-1, 5, -2),
 ) -> Callable[..., Tensor]:
     """The matching cost with another probability, another distance, other corners or other weights."""

@@ -7,27 +7,27 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lecture_utils.arguments import require_channels
-from lecture_utils.detection.trunk import Trunk
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.downloads import load_downloaded
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
-class TrunkGrid(nn.Module):
-    """A grid with a point at every eighth pixel, from a detector's trunk: what is there, and how it looks close by.
+class BackboneGrid(nn.Module):
+    """A grid with a point at every eighth pixel, from a detector's backbone: what is there, and how it looks close by.
 
-    The trunk's last map knows kinds and places of objects, and little of their colours, which a detector can do
+    The backbone's last map knows kinds and places of objects, and little of their colours, which a detector can do
     without; its first map still holds them. Both are joined, as in Hariharan et al., "Hypercolumns for object
-    segmentation and fine-grained localization", CVPR 2015. No gradient flows back into the trunk.
+    segmentation and fine-grained localization", CVPR 2015. No gradient flows back into the backbone.
     """
 
-    def __init__(self, trunk: Trunk):
+    def __init__(self, backbone: Backbone):
         super().__init__()
-        self.trunk = trunk.requires_grad_(False)
-        self.features = trunk.out_channels + 4 * trunk.laterals[0].in_channels
+        self.backbone = backbone.requires_grad_(False)
+        self.features = backbone.out_channels + 4 * backbone.laterals[0].in_channels
         self.eval()
 
-    def train(self, mode: bool = True) -> "TrunkGrid":
+    def train(self, mode: bool = True) -> "BackboneGrid":
         return super().train(False)  # its normalisation keeps the statistics of its own training
 
     @torch.no_grad()
@@ -36,7 +36,7 @@ class TrunkGrid(nn.Module):
         require_channels(image, 3)
         if image.shape[2] % 16 or image.shape[3] % 16:
             raise ValueError(f"image: got {tuple(image.shape[2:])} pixels, expected multiples of 16")
-        first, last = self.trunk.first_and_last(image)
+        first, last = self.backbone.first_and_last(image)
         return torch.cat([F.avg_pool2d(last, 2), F.pixel_unshuffle(first, 2)], dim=1)
 
 

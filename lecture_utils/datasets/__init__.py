@@ -5,10 +5,10 @@ The toy city is exported in the formats of the real data sets, so the real ones 
 
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.flickr import Flickr8k
-from lecture_utils.datasets.lone_objects import LoneNames, LoneObjects, Portraits
 from lecture_utils.datasets.masks import mask_labels, nearest_class
 from lecture_utils.datasets.pairs import CityscapesPairs, read_pair, split_pair
 from lecture_utils.datasets.reading import read_photo
+from lecture_utils.datasets.single_objects import LoneNames, Portraits, SingleObjects
 from lecture_utils.datasets.source import (
     DETECTION_SCENES,
     DETECTION_SIZE,

@@ -27,7 +27,7 @@ def base_anchors(sizes: Sequence[int | float], ratios: Sequence[int | float]) ->
 
 
 @check_shapes
-def anchors_over(
+def grid_anchors(
     base: Float[Tensor, "k 4"], map_size: tuple[int, int], stride: int | tuple[int, int]
 ) -> Float[Tensor, "anchors 4"]:
     """The K base anchors at each of the h · w points, `stride` pixels apart, of a feature map (h, w): h·w·K anchors.

@@ -1,9 +1,9 @@
-"""Boxes: overlap, corrections and non-maximum suppression, the arithmetic every detector shares (slides 14 to 22).
+"""Boxes: overlap, regression deltas and non-maximum suppression, which every detector shares (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: its width is x1 − x0, with no pixel added. Everything is
 vectorised over boxes, works on none, and gives what `torchvision.ops` gives, but that the threshold of `nms` is rounded
 to the overlaps' precision, so that 3/10 is 0.3. Half precision is computed in float32, where the area of a large box is
-finite: areas and overlaps stay in it, as there, boxes and corrections come back in their own type. Shapes that are no
+finite: areas and overlaps stay in it, as there, boxes and deltas come back in their own type. Shapes that are no
 boxes, and whole numbers, are a ValueError.
 """
 
@@ -19,14 +19,14 @@ Number = int | float
 LARGEST_LOG = log(1000 / 16)
 
 
-def to_centre(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+def xyxy_to_cxcywh(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn corners (x0, y0, x1, y1) into centre and size (x, y, w, h)."""
     _require_boxes(boxes=boxes)
     low, high = _full(boxes).split(2, dim=-1)
     return torch.cat([(low + high) / 2, high - low], dim=-1).to(boxes.dtype)
 
 
-def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """Turn centre and size (x, y, w, h) into corners (x0, y0, x1, y1)."""
     _require_boxes(boxes=boxes)
     centre, size = _full(boxes).split(2, dim=-1)
@@ -83,16 +83,16 @@ def _or_one(area: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
 def encode(
     boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n 4"]:
-    """The corrections (dx, dy, dw, dh) that turn each anchor into its box (slide 18; R-CNN, appendix C).
+    """The deltas (dx, dy, dw, dh), slide 18's corrections, that turn each anchor into its box (R-CNN, appendix C).
 
     Shifts of the centre in anchor widths and heights, and logarithms of the ratios of sizes; each times its weight.
-    A box or an anchor without width or height is a ValueError: no finite correction leads there, or from there.
+    A box or an anchor without width or height is a ValueError: no finite deltas lead there, or from there.
     """
     _require_boxes(2, boxes=boxes, anchors=anchors)
     if boxes.shape != anchors.shape:
         raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, expected {tuple(anchors.shape)}, that of anchors")
     precision = torch.promote_types(boxes.dtype, anchors.dtype)
-    target, anchor = to_centre(_full(boxes)), to_centre(_full(anchors))
+    target, anchor = xyxy_to_cxcywh(_full(boxes)), xyxy_to_cxcywh(_full(anchors))
     if not (torch.cat([target, anchor])[:, 2:] > 0).all():
         raise ValueError("boxes, anchors: got one of width or height 0 or less, expected each to have an area")
     shift = (target[:, :2] - anchor[:, :2]) / anchor[:, 2:]
@@ -101,20 +101,18 @@ def encode(
 
 
 def decode(
-    corrections: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
+    deltas: Float[Tensor, "n *k 4"], anchors: Float[Tensor, "n *k 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n *k 4"]:
-    """Apply corrections to anchors: the inverse of `encode`. No side grows more than 62.5 times."""
-    if corrections.shape != anchors.shape:
-        raise ValueError(
-            f"corrections: got shape {tuple(corrections.shape)}, expected {tuple(anchors.shape)}, that of anchors"
-        )
-    _require_boxes(corrections=corrections, anchors=anchors)
-    precision = torch.promote_types(corrections.dtype, anchors.dtype)
-    corrections, anchor = _full(corrections), to_centre(_full(anchors))
-    corrections = corrections / corrections.new_tensor(weights)
-    centre = anchor[..., :2] + corrections[..., :2] * anchor[..., 2:]
-    size = anchor[..., 2:] * torch.exp(corrections[..., 2:].clamp(max=LARGEST_LOG))
-    return to_corners(torch.cat([centre, size], dim=-1)).to(precision)
+    """Apply deltas to anchors: the inverse of `encode`. No side grows more than 62.5 times."""
+    if deltas.shape != anchors.shape:
+        raise ValueError(f"deltas: got shape {tuple(deltas.shape)}, expected {tuple(anchors.shape)}, that of anchors")
+    _require_boxes(deltas=deltas, anchors=anchors)
+    precision = torch.promote_types(deltas.dtype, anchors.dtype)
+    deltas, anchor = _full(deltas), xyxy_to_cxcywh(_full(anchors))
+    deltas = deltas / deltas.new_tensor(weights)
+    centre = anchor[..., :2] + deltas[..., :2] * anchor[..., 2:]
+    size = anchor[..., 2:] * torch.exp(deltas[..., 2:].clamp(max=LARGEST_LOG))
+    return cxcywh_to_xyxy(torch.cat([centre, size], dim=-1)).to(precision)
 
 
 def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[Tensor, "*n 4"]:
@@ -124,7 +122,7 @@ def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[T
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
-def large_enough(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
+def remove_small_boxes(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
     """Whether width and height are both at least `side` pixels."""
     _require_boxes(2, boxes=boxes)
     boxes = _full(boxes)

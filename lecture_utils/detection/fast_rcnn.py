@@ -1,4 +1,4 @@
-"""Fast R-CNN: one pass of the trunk over the image, then crop the features (slide 19; Girshick, ICCV 2015)."""
+"""Fast R-CNN: one pass of the backbone over the image, then crop the features (slide 19; Girshick, ICCV 2015)."""
 
 from collections.abc import Callable
 
@@ -10,21 +10,21 @@ from lecture_utils.detection.heads import Proposals, RegionHead
 
 
 class FastRCNN(nn.Module):
-    """A trunk, then a head on the features of each proposal.
+    """A backbone, then a head on the features of each proposal.
 
-    `trunk` maps images to feature maps and knows its `stride`; `head` is a `RegionHead` for that many channels.
+    `backbone` maps images to feature maps and knows its `stride`; `head` is a `RegionHead` for that many channels.
     """
 
-    def __init__(self, trunk: nn.Module, head: RegionHead):
+    def __init__(self, backbone: nn.Module, head: RegionHead):
         super().__init__()
-        self.trunk, self.head = trunk, head
+        self.backbone, self.head = backbone, head
 
     def forward(
         self, images: Float[Tensor, "b c h w"], proposals: Proposals, targets: list[dict] | None = None
     ) -> list[dict] | dict[str, Tensor]:
-        """Detections for each image, or with `targets` the losses `class` and `box corrections`."""
-        features = self.trunk(images)  # once an image
-        crop = crop_features(features, side=self.head.side, stride=self.trunk.stride)
+        """Detections for each image, or with `targets` the losses `class` and `box deltas`."""
+        features = self.backbone(images)  # once an image
+        crop = crop_features(features, side=self.head.side, stride=self.backbone.stride)
         return self.head(crop, proposals, images.shape[-2:], targets)
 
 

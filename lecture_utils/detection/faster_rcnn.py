@@ -9,19 +9,19 @@ from lecture_utils.detection.rpn import RPN
 
 
 class FasterRCNN(nn.Module):
-    """One trunk, a region proposal network on its features, and Fast R-CNN's head on the proposals."""
+    """One backbone, a region proposal network on its features, and Fast R-CNN's head on the proposals."""
 
-    def __init__(self, trunk: nn.Module, rpn: RPN, head: RegionHead):
+    def __init__(self, backbone: nn.Module, rpn: RPN, head: RegionHead):
         super().__init__()
-        self.trunk, self.rpn, self.head = trunk, rpn, head
+        self.backbone, self.rpn, self.head = backbone, rpn, head
 
     def forward(
         self, images: Float[Tensor, "b c h w"], targets: list[dict] | None = None
     ) -> list[dict] | dict[str, Tensor]:
         """Detections for each image, or with `targets` the four losses (slide 20), whose sum is trained."""
-        features = self.trunk(images)
+        features = self.backbone(images)
         size = images.shape[-2:]
         proposals, losses = self.rpn(features, size, targets)
-        crop = crop_features(features, side=self.head.side, stride=self.trunk.stride)
+        crop = crop_features(features, side=self.head.side, stride=self.backbone.stride)
         found = self.head(crop, proposals, size, targets)
         return found if targets is None else losses | found

@@ -1,4 +1,4 @@
-"""R-CNN: warp each proposal to one size and run the whole trunk on it (slide 18; Girshick et al., CVPR 2014)."""
+"""R-CNN: warp each proposal to one size and run the whole backbone on it (slide 18; Girshick et al., CVPR 2014)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,19 +8,19 @@ from lecture_utils.detection.heads import Proposals, RegionHead
 
 
 class RCNN(nn.Module):
-    """The trunk runs once a proposal; its last map is as large as the crops of Fast R-CNN, so the head is the same."""
+    """The backbone runs once per proposal; its map is as large as Fast R-CNN's crops, so the head is the same."""
 
-    def __init__(self, trunk: nn.Module, head: RegionHead):
+    def __init__(self, backbone: nn.Module, head: RegionHead):
         super().__init__()
-        self.trunk, self.head = trunk, head
+        self.backbone, self.head = backbone, head
 
     def forward(
         self, images: Float[Tensor, "b c h w"], proposals: Proposals, targets: list[dict] | None = None
     ) -> list[dict] | dict[str, Tensor]:
-        """Detections for each image, or with `targets` the losses `class` and `box corrections`."""
+        """Detections for each image, or with `targets` the losses `class` and `box deltas`."""
 
         def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:
-            return self.trunk(warp(images, proposals, self.head.side * self.trunk.stride))  # once a proposal
+            return self.backbone(warp(images, proposals, self.head.side * self.backbone.stride))  # once a proposal
 
         return self.head(crop, proposals, images.shape[-2:], targets)
 

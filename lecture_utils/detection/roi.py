@@ -3,7 +3,7 @@
 RoI pooling: Girshick, "Fast R-CNN", ICCV 2015, section 2.1. RoI align: He et al., "Mask R-CNN", ICCV 2017, section 3.
 Both give what `torchvision.ops.roi_pool` and `roi_align` give. `boxes` hold (x0, y0, x1, y1) in pixels of the image, as
 a list with the (n, 4) boxes of each image or as one (n, 5) tensor whose first column says which image of the batch;
-`spatial_scale` takes them to the feature map (¼ where the trunk has stride 4). Zero boxes are fine.
+`spatial_scale` takes them to the feature map (¼ where the backbone has stride 4). Zero boxes are fine.
 """
 
 from collections.abc import Sequence

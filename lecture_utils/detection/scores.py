@@ -23,15 +23,15 @@ class CocoScores(MeanAveragePrecision):
     `names` are those of the labels, the background first. The dictionary: `map` (mean over classes and over IoU
     thresholds 0.5, 0.55 … 0.95), `map_50`, `map_75`, and by size `map_small`, `map_medium`, `map_large`; `ap` has the
     average precision of each class by name; nan where there is nothing to find. COCO calls an object small below 32²
-    pixels of annotated area, else of its box, and large above 96²; `enlarge` multiplies all boxes first, so that a
+    pixels of annotated area, else of its box, and large above 96²; `scale` multiplies all boxes first, so that a
     small picture counts as a large one.
     """
 
-    def __init__(self, names: Sequence[str], *, enlarge: float = 1.0):
+    def __init__(self, names: Sequence[str], *, scale: float = 1.0):
         # COCO's own thresholds: torchmetrics rounds them to float32, so that a recall of exactly 0.3 misses its 0.3.
         overlaps, recalls = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0, 1, 101).tolist()
         super().__init__(iou_thresholds=overlaps, rec_thresholds=recalls, class_metrics=True)
-        self.names, self.enlarge = tuple(names), enlarge
+        self.names, self.scale = tuple(names), scale
 
     def update(self, found: list[dict], targets: list[dict]) -> None:
         """Add the detections (`boxes`, `labels`, `scores`) and targets (`boxes`, `labels`) of some images.
@@ -55,7 +55,7 @@ class CocoScores(MeanAveragePrecision):
         crowds = {"boxes": target.get("crowds", target["boxes"][:0])}
         crowds["labels"] = target.get("crowd_labels", target["labels"][:0])
         truth, crowds = self._large(target), self._large(crowds)
-        area = target.get("area", torch.zeros_like(truth["boxes"][:, 0])) * self.enlarge**2
+        area = target.get("area", torch.zeros_like(truth["boxes"][:, 0])) * self.scale**2
         crowd = target.get("iscrowd", torch.zeros_like(truth["labels"]))
         if "extent" in target:
             whole = (truth["boxes"][:, 2:] - truth["boxes"][:, :2]).prod(1)
@@ -68,7 +68,7 @@ class CocoScores(MeanAveragePrecision):
 
     def _large(self, boxes: dict) -> dict:
         here = {key: boxes[key].to(self.device) for key in ("boxes", "labels", "scores") if key in boxes}
-        return here | {"boxes": here["boxes"].float() * self.enlarge}
+        return here | {"boxes": here["boxes"].float() * self.scale}
 
 
 class Recall(Metric):
@@ -97,7 +97,7 @@ class Recall(Metric):
         return dict(zip(self.numbers, shares, strict=True))
 
 
-def doubles(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> int:
+def count_duplicates(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> int:
     """How often a thing is found twice: pairs of boxes in one image, of one class and with an IoU above `overlap`.
 
     Only detections with a score of at least `score` count.
@@ -111,7 +111,7 @@ def doubles(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> i
     return pairs
 
 
-def without_doubles(found: list[dict], *, overlap: float = 0.5) -> list[dict]:
+def apply_nms(found: list[dict], *, overlap: float = 0.5) -> list[dict]:
     """The same detections after non-maximum suppression within each class, best first.
 
     Boxes may lie beyond the border; one or a score that is not finite is a ValueError.

@@ -26,7 +26,7 @@ ALIKE = 3  # grey levels: two machines may render and decode a street with other
 
 
 def selective_search(
-    image: UInt8[np.ndarray, "h w 3"], *, strategy: str = "fast", number: int | None = None, enlarge: int = 1
+    image: UInt8[np.ndarray, "h w 3"], *, strategy: str = "fast", number: int | None = None, scale: int = 1
 ) -> Float[Tensor, "n 4"]:
     """Propose boxes (x0, y0, x1, y1) in pixels of an RGB image, in OpenCV's order; the first `number` of them, or all.
 
@@ -34,7 +34,7 @@ def selective_search(
     100 times (5, 5 and 4): more boxes, more seconds. No box comes twice. Which boxes come is the same at every call;
     their order is not, since OpenCV draws it by lot: a box's rank is its level of grouping times a random number, and
     low levels, small boxes, tend to come first (in the paper, section 3.3, it is the other way round).
-    A first segment has about a hundred pixels or more, so in a small picture small things are overlooked; `enlarge`
+    A first segment has about a hundred pixels or more, so in a small picture small things are overlooked; `scale`
     searches in a picture that many times as wide and high. Where OpenCV or its contrib modules are missing, images of
     the notebooks get their stored proposals, and others an `ImportError` that says what to install.
     """
@@ -45,24 +45,24 @@ def selective_search(
         raise ValueError(f"image: got shape {image.shape}, expected at least one pixel")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {strategy!r}, expected one of {', '.join(STRATEGIES)}")
-    require_positive(number=1 if number is None else number, enlarge=enlarge)
+    require_positive(number=1 if number is None else number, scale=scale)
     if missing := _missing():
-        return _stored(image, strategy, enlarge, missing)[1][:number]
+        return _stored(image, strategy, scale, missing)[1][:number]
     cv2 = _opencv()
     height, width = image.shape[:2]
     picture = np.ascontiguousarray(image[..., ::-1])  # OpenCV has blue first
-    if enlarge > 1:
-        picture = cv2.resize(picture, (width * enlarge, height * enlarge), interpolation=cv2.INTER_CUBIC)
+    if scale > 1:
+        picture = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(picture)
     search.switchToSelectiveSearchFast() if strategy == "fast" else search.switchToSelectiveSearchQuality()
     found = np.asarray(search.process(), np.float32).reshape(-1, 4)[:number]  # x, y, width, height
     boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)
-    return torch.from_numpy(boxes / enlarge)
+    return torch.from_numpy(boxes / scale)
 
 
 def timed_search(
-    image: UInt8[np.ndarray, "h w 3"], *, strategy: str = "fast", enlarge: int = 1, times: int = 1
+    image: UInt8[np.ndarray, "h w 3"], *, strategy: str = "fast", scale: int = 1, times: int = 1
 ) -> tuple[float, Float[Tensor, "n 4"]]:
     """Seconds of `selective_search`, the best of `times` searches, and its boxes.
 
@@ -73,19 +73,19 @@ def timed_search(
     missing, seconds = _missing(), []
     for _ in range(times):
         start = time.perf_counter()
-        boxes = selective_search(image, strategy=strategy, enlarge=enlarge)
+        boxes = selective_search(image, strategy=strategy, scale=scale)
         seconds.append(time.perf_counter() - start)
     if missing:
-        factor, _ = _stored(image, strategy, enlarge, missing)
-        seconds = [segmentation_seconds(image, enlarge) * factor for _ in range(times)]
+        factor, _ = _stored(image, strategy, scale, missing)
+        seconds = [segmentation_seconds(image, scale) * factor for _ in range(times)]
     return min(seconds), boxes
 
 
 def segmentation_seconds(
-    image: UInt8[np.ndarray, "h w 3"], enlarge: int = 1, clock: Callable[[], float] = time.perf_counter
+    image: UInt8[np.ndarray, "h w 3"], scale: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """The seconds of one segmentation of Felzenszwalb and Huttenlocher, by scikit-image, with which a search begins."""
-    larger = image.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+    larger = image.repeat(scale, axis=0).repeat(scale, axis=1)
     start = clock()
     felzenszwalb(larger, scale=100, sigma=0.8, min_size=100)
     return clock() - start
@@ -112,12 +112,12 @@ def thumbnail(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "16 16"]:
     return np.asarray(Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX))
 
 
-def _stored(image: np.ndarray, strategy: str, enlarge: int, missing: str) -> tuple[float, Tensor]:
+def _stored(image: np.ndarray, strategy: str, scale: int, missing: str) -> tuple[float, Tensor]:
     """How many `segmentation_seconds` the search took, and its boxes, as stored; `ImportError` where they are not."""
     store = _store()
     apart = np.abs(store["thumbnails"].astype(int) - thumbnail(image)).max((1, 2))
     same = (apart <= ALIKE) & (store["sizes"] == image.shape[:2]).all(1)
-    way = (store["strategies"] == STRATEGIES.index(strategy)) & (store["scales"] == enlarge)
+    way = (store["strategies"] == STRATEGIES.index(strategy)) & (store["scales"] == scale)
     (found,) = np.nonzero(same[store["images"]] & way)
     if not len(found):
         mend = "python -m pip install --force-reinstall --no-deps opencv-contrib-python-headless"
@@ -126,7 +126,7 @@ def _stored(image: np.ndarray, strategy: str, enlarge: int, missing: str) -> tup
         )
     _say_once(missing)
     end = store["counts"][: found[0] + 1].sum()
-    boxes = store["boxes"][end - store["counts"][found[0]] : end] / np.float32(enlarge)
+    boxes = store["boxes"][end - store["counts"][found[0]] : end] / np.float32(scale)
     return float(store["factors"][found[0]]), torch.from_numpy(boxes)
 
 

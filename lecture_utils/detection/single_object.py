@@ -11,27 +11,27 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lecture_utils.arguments import check_shapes, require_positive
-from lecture_utils.detection.boxes import to_centre, to_corners
-from lecture_utils.detection.trunk import ResidualBlock, convolution
+from lecture_utils.detection.backbone import ResidualBlock, convolution
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 
 class SingleObject(nn.Module):
-    """A trunk that turns an image into one vector, a head that scores classes, and a head that gives one box.
+    """A backbone that turns an image into one vector, a head that scores classes, and a head that gives one box.
 
-    `trunk` maps images (b, c, h, w) to vectors (b, features). Class 0 is the background; no single object has it.
+    `backbone` maps images (b, c, h, w) to vectors (b, features). Class 0 is the background; no single object has it.
     """
 
-    def __init__(self, trunk: nn.Module, features: int, num_classes: int):
+    def __init__(self, backbone: nn.Module, features: int, num_classes: int):
         super().__init__()
         require_positive(features=features, num_classes=num_classes)
-        self.trunk = trunk
+        self.backbone = backbone
         self.classes = nn.Linear(features, num_classes)
         self.box = nn.Linear(features, 4)
         start_at_zero(self.classes, self.box)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b 4"]]:
         """Scores (logits) of each class, and the box (x, y, w, h) in shares of the picture."""
-        vector = _vector(self.trunk, images, self.box.in_features)  # b features
+        vector = _vector(self.backbone, images, self.box.in_features)  # b features
         return self.classes(vector).float(), self.box(vector).float()
 
 
@@ -41,10 +41,10 @@ class FixedSlots(nn.Module):
     An empty slot is of class 0, the background. Objects beyond the last slot cannot be given.
     """
 
-    def __init__(self, trunk: nn.Module, features: int, num_classes: int, *, slots: int = 8):
+    def __init__(self, backbone: nn.Module, features: int, num_classes: int, *, slots: int = 8):
         super().__init__()
         require_positive(features=features, num_classes=num_classes, slots=slots)
-        self.trunk, self.slots = trunk, slots
+        self.backbone, self.slots = backbone, slots
         self.classes = nn.Linear(features, slots * num_classes)
         self.box = nn.Linear(features, slots * 4)
         start_at_zero(self.classes, self.box)
@@ -53,14 +53,14 @@ class FixedSlots(nn.Module):
         self, images: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b slots classes"], Float[Tensor, "b slots 4"]]:
         """Scores of each class and a box (x, y, w, h) in shares, for every slot."""
-        vector = _vector(self.trunk, images, self.box.in_features)  # b features
+        vector = _vector(self.backbone, images, self.box.in_features)  # b features
         split = (self.slots, -1)
         return self.classes(vector).float().unflatten(1, split), self.box(vector).float().unflatten(1, split)
 
 
-def _vector(trunk: nn.Module, images: Float[Tensor, "b c h w"], features: int) -> Float[Tensor, "b features"]:
-    """What the trunk makes of images, which must be of the one size that the heads were made for."""
-    vector = trunk(images)
+def _vector(backbone: nn.Module, images: Float[Tensor, "b c h w"], features: int) -> Float[Tensor, "b features"]:
+    """What the backbone makes of images, which must be of the one size that the heads were made for."""
+    vector = backbone(images)
     if vector.shape[1:] != (features,):
         size = " × ".join(map(str, images.shape[-2:]))
         raise ValueError(f"images: got {size} pixels, which become {vector.shape[1]} features, expected {features}")
@@ -79,13 +79,13 @@ def alexnet(num_classes: int = 1000) -> SingleObject:
 
     Images of 224 × 224, as AlexNet wants them (Krizhevsky, Sutskever and Hinton, NIPS 2012).
     """
-    trunk = torchvision.models.alexnet(weights=None)
-    trunk.classifier = trunk.classifier[:-1]  # all but the last layer, which is the head for classes
-    return SingleObject(trunk, 4096, num_classes)
+    backbone = torchvision.models.alexnet(weights=None)
+    backbone.classifier = backbone.classifier[:-1]  # all but the last layer, which is the head for classes
+    return SingleObject(backbone, 4096, num_classes)
 
 
-def city_trunk(base_channels: int = 16) -> nn.Sequential:
-    """A small trunk for images of 128 × 128: residual blocks down to 64 channels of 8 × 8, laid out as 4096 numbers.
+def city_backbone(base_channels: int = 16) -> nn.Sequential:
+    """A small backbone for images of 128 × 128: residual blocks down to 64 channels of 8 × 8, laid out as 4096 numbers.
 
     Laid out, not averaged: an average over the map would no longer say where a thing is.
     """
@@ -101,16 +101,16 @@ def city_trunk(base_channels: int = 16) -> nn.Sequential:
 
 
 @check_shapes
-def to_shares(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
+def normalize_boxes(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
     """Corners in pixels as (x, y, w, h), centre and size, in shares of a picture of `height` × `width` pixels."""
-    return to_centre(boxes / boxes.new_tensor([width, height, width, height]))
+    return xyxy_to_cxcywh(boxes / boxes.new_tensor([width, height, width, height]))
 
 
 @check_shapes
-def from_shares(shares: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
-    """The inverse of `to_shares`. A network may give a negative width or height; it counts as 0."""
+def denormalize_boxes(shares: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
+    """The inverse of `normalize_boxes`. A network may give a negative width or height; it counts as 0."""
     shares = torch.cat([shares[..., :2], shares[..., 2:].clamp(min=0)], dim=-1)
-    return to_corners(shares) * shares.new_tensor([width, height, width, height])
+    return cxcywh_to_xyxy(shares) * shares.new_tensor([width, height, width, height])
 
 
 @check_shapes
@@ -128,7 +128,7 @@ def class_and_box_losses(
 
 
 @check_shapes
-def single_object_loss(
+def multi_task_loss(
     scores: Float[Tensor, "b classes"],
     boxes: Float[Tensor, "b 4"],
     labels: Int64[Tensor, "b"],

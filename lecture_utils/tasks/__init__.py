@@ -38,7 +38,7 @@ from lecture_utils.tasks.detection import (
     proposal_data,
     score_detection,
     score_proposals,
-    searched,
+    selective_search_proposals,
 )
 from lecture_utils.tasks.generation import (
     PORTRAIT_SIZE,
@@ -63,14 +63,14 @@ from lecture_utils.tasks.segmentation import (
 )
 from lecture_utils.tasks.set_prediction import gridded_data, in_shares, score_sets, set_prediction_loss
 from lecture_utils.tasks.single_object import (
-    LONE_SCENES,
-    filling_loss,
+    SINGLE_OBJECT_SCENES,
+    fixed_slots_loss,
     in_slots,
-    lone_data,
-    lone_loss,
-    lone_truth,
-    score_lone,
+    score_single_object,
     score_slots,
+    single_object_data,
+    single_object_loss,
+    single_object_targets,
 )
 
 
@@ -105,13 +105,13 @@ DETECTION = Task(
     collate=collate,
     layout=INSTANCES,
 )
-SEARCHED = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
+SELECTIVE_SEARCH = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
 PROPOSALS = replace(DETECTION, score=score_proposals)
-LONE = Task(
-    lone_data,
-    lone_loss,
-    score_lone,
-    about=f"toy city: the things of {LONE_SCENES['train']:,} training scenes, one a scene, painted at 128 × 128",
+SINGLE_OBJECT = Task(
+    single_object_data,
+    single_object_loss,
+    score_single_object,
+    about=f"toy city: the objects of {SINGLE_OBJECT_SCENES['train']:,} training scenes, one a scene, at 128 × 128",
     collate=collate,
 )
 CAPTIONS = Task(
@@ -152,8 +152,8 @@ SETS = Task(
     gridded_data,
     set_prediction_loss,
     score_sets,
-    about=f"toy city: {COCO}, as features of faster_rcnn's trunk, and their mirror images",
+    about=f"toy city: {COCO}, as features of faster_rcnn's backbone, and their mirror images",
     collate=collate,
     layout=INSTANCES,
 )
-SLOTS = replace(DETECTION, loss=filling_loss, score=score_slots)
+SLOTS = replace(DETECTION, loss=fixed_slots_loss, score=score_slots)

@@ -17,14 +17,14 @@ from tqdm import tqdm
 from lecture_utils import toycity, training
 from lecture_utils.captioning import decoding
 from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, moved, reinforce_loss
-from lecture_utils.captioning.encoder import TrunkGrid, resnet_grid
+from lecture_utils.captioning.encoder import BackboneGrid, resnet_grid
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import PAD, Vocabulary, pad
 from lecture_utils.datasets import DETECTION_SIZE, CocoCaptions, Flickr8k, city_captions
 from lecture_utils.datasets.layouts import CAPTIONS, coco_files, folder, is_flickr8k
 from lecture_utils.datasets.memory import Kept
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.detection import encode, shipped_trunk
+from lecture_utils.tasks.detection import encode, shipped_backbone
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.describe import LIST
@@ -33,9 +33,9 @@ CITY_WORDS = Vocabulary(toycity.WORDS)
 LOOK_EVERYWHERE = 0.001  # λ of the doubly stochastic term
 
 
-def city_encoder() -> TrunkGrid:
-    """The trunk of the shipped Faster R-CNN as an encoder: 256 features at 16 × 16 points of a 128 × 128 picture."""
-    return TrunkGrid(shipped_trunk())
+def city_encoder() -> BackboneGrid:
+    """The backbone of the shipped Faster R-CNN as an encoder: 256 features at 16 × 16 points of a 128 × 128 picture."""
+    return BackboneGrid(shipped_backbone())
 
 
 def grid_encoder(name: str = "city", *, device: str = "cpu") -> nn.Module:
@@ -105,7 +105,7 @@ class Captioned(Dataset):
 def caption_data(
     split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
 ) -> Captioned:
-    """A split as the captioners take it: the features of the city's own trunk, made on `device`, and sentences."""
+    """A split as the captioners take it: the features of the city's own backbone, made on `device`, and sentences."""
     return _captioned(split, root, size, grid_encoder(device=device))
 
 

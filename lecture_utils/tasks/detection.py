@@ -20,17 +20,17 @@ from lecture_utils import checkpoints, runtime, training
 from lecture_utils.datasets import DETECTION_SIZE, CocoInstances, city_instances
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.layouts import INSTANCES, coco_files
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.scores import CocoScores, Recall
 from lecture_utils.detection.selective_search import selective_search
-from lecture_utils.detection.trunk import Trunk
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 from lecture_utils.toycity.export import CATEGORIES
 
 WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
-SEARCH_ENLARGE = 2  # Selective Search takes no region below about a hundred pixels, …
-SEARCHED_SIDE = SEARCH_ENLARGE * DETECTION_SIZE  # … and minutes for a photograph of a phone: so large it searches all
+SEARCH_SCALE = 2  # Selective Search takes no region below about a hundred pixels, …
+SEARCHED_SIDE = SEARCH_SCALE * DETECTION_SIZE  # … and minutes for a photograph of a phone: so large it searches all
 PART = 32  # images whose proposals are kept together while others are still searched
 NUMBERS = (10, 50, 100, 300)
 
@@ -49,9 +49,9 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
     return data.relabel(("background", *CATEGORIES))
 
 
-def shipped_trunk() -> Trunk:
-    """The trunk of the shipped Faster R-CNN, which learned on the training scenes."""
-    return checkpoints.load_part(Trunk(base_channels=24, out_channels=64), "faster_rcnn", "trunk.")
+def shipped_backbone() -> Backbone:
+    """The backbone of the shipped Faster R-CNN, which learned on the training scenes."""
+    return checkpoints.load_part(Backbone(base_channels=24, out_channels=64), "faster_rcnn", "backbone.")
 
 
 def encode(encoder: nn.Module, images: Tensor) -> Tensor:
@@ -59,17 +59,17 @@ def encode(encoder: nn.Module, images: Tensor) -> Tensor:
     return encoder(images.to(next(encoder.parameters(), images).device)).cpu()
 
 
-def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "WithProposals":
+def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "ProposalDataset":
     """The same, and in each target the `proposals` of Selective Search.
 
     They are searched when the first is asked for, or by `preload`, and kept on disk.
     """
     plain = detection_data(split, root, size=size)
     transforms, plain.transforms = plain.transforms, None
-    return WithProposals(plain, transforms)
+    return ProposalDataset(plain, transforms)
 
 
-class WithProposals(Dataset):
+class ProposalDataset(Dataset):
     """Images with targets that hold `proposals` (n, 4) beside `boxes` and `labels`."""
 
     def __init__(self, dataset: CocoInstances, transforms=None):
@@ -78,7 +78,7 @@ class WithProposals(Dataset):
 
     @cached_property
     def proposals(self) -> list[Tensor]:
-        return searched(self.dataset)
+        return selective_search_proposals(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -89,13 +89,13 @@ class WithProposals(Dataset):
         target["proposals"] = tv_tensors.BoundingBoxes(self.proposals[index], format="XYXY", canvas_size=size)
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
-    def preload(self) -> "WithProposals":
+    def preload(self) -> "ProposalDataset":
         self.dataset.preload()
         self.proposals  # noqa: B018 – searched now
         return self
 
 
-def searched(dataset: CocoInstances) -> list[Tensor]:
+def selective_search_proposals(dataset: CocoInstances) -> list[Tensor]:
     """Selective Search's proposals (n, 4) for every image of a data set without transforms, at the size it is read.
 
     They are kept in `proposals_….safetensors` beside the annotations, or in the course's own data folder where nothing
@@ -121,7 +121,7 @@ def searched(dataset: CocoInstances) -> list[Tensor]:
 def _of_what(dataset: CocoInstances) -> dict:
     """What makes proposals those of a data set and a size. The toy city's have been known by its annotations."""
     if dataset.size is None and set(dataset.sizes.values()) == {(DETECTION_SIZE, DETECTION_SIZE)}:
-        return {"annotations": crc32(dataset.annotations.read_bytes()), "enlarge": SEARCH_ENLARGE}
+        return {"annotations": crc32(dataset.annotations.read_bytes()), "enlarge": SEARCH_SCALE}
     return {"photographs": _key(fingerprint(dataset, labels=False)), "size": dataset.size, "side": SEARCHED_SIDE}
 
 
@@ -171,7 +171,7 @@ def search(image: Tensor) -> Tensor:
     if scale < 1:
         reduced = [max(8, round(side * scale)) for side in (height, width)]
         image = transforms_of.resize(image, reduced, antialias=True)
-    boxes = selective_search(image.permute(1, 2, 0).numpy(), enlarge=max(1, round(scale)))
+    boxes = selective_search(image.permute(1, 2, 0).numpy(), scale=max(1, round(scale)))
     if scale < 1:
         boxes = boxes * torch.tensor([width / image.shape[2], height / image.shape[1]] * 2)
     return torch.unique(boxes, dim=0)  # sorted: OpenCV's order is random, and a training must be repeatable
@@ -203,10 +203,10 @@ def inputs(images: Tensor, targets: list[dict]) -> tuple:
     return (images, given) if given else (images,)
 
 
-def score_detection(model: nn.Module, dataset: CocoInstances | WithProposals, run: Runtime) -> dict:
+def score_detection(model: nn.Module, dataset: CocoInstances | ProposalDataset, run: Runtime) -> dict:
     """COCO's mean average precision, by size and by class."""
     predict = lambda model, batch: (model(*inputs(*batch)), batch[1])  # noqa: E731
-    metric = CocoScores(dataset.categories, enlarge=WIDTH / dataset[0][0].shape[-1])
+    metric = CocoScores(dataset.categories, scale=WIDTH / dataset[0][0].shape[-1])
     return training.evaluate_batches(model, dataset, metric, run=run, predict=predict, collate=collate)
 
 

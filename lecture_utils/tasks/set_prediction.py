@@ -1,4 +1,4 @@
-"""DETR in the city: features of the detectors' own trunk, objects as a set, COCO's average precision."""
+"""DETR in the city: features of the detectors' own backbone, objects as a set, COCO's average precision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,38 +14,38 @@ from tqdm import tqdm
 from lecture_utils import training
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.datasets.memory import Kept
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.scores import CocoScores
-from lecture_utils.detection.single_object import to_shares
-from lecture_utils.detection.trunk import Trunk
+from lecture_utils.detection.single_object import normalize_boxes
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.detection import WIDTH, collate, detection_data, encode, shipped_trunk
+from lecture_utils.tasks.detection import WIDTH, collate, detection_data, encode, shipped_backbone
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 from lecture_utils.transformers.detr import detections
 from lecture_utils.transformers.set_loss import set_loss
 
 
-class FoldedTrunk(nn.Module):
-    """A trained detector's trunk, frozen: each 2 × 2 points of its map become one, with four times as many features.
+class SpaceToDepthBackbone(nn.Module):
+    """A trained detector's backbone, frozen: each 2 × 2 points of its map become one, with four times as many features.
 
     Nothing is lost, and a transformer has a quarter of the points to look at, a point at every eighth pixel. Images
     must have multiples of 8 pixels.
     """
 
-    def __init__(self, trunk: Trunk):
+    def __init__(self, backbone: Backbone):
         super().__init__()
-        self.trunk = trunk.requires_grad_(False)
-        self.features = 4 * trunk.out_channels
+        self.backbone = backbone.requires_grad_(False)
+        self.features = 4 * backbone.out_channels
         self.eval()
 
-    def train(self, mode: bool = True) -> "FoldedTrunk":
+    def train(self, mode: bool = True) -> "SpaceToDepthBackbone":
         return super().train(False)  # its normalisation keeps the statistics of its own training
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b features h8 w8"]:
         if images.shape[2] % 8 or images.shape[3] % 8:
             raise ValueError(f"images: got {images.shape[2]} × {images.shape[3]} pixels, expected multiples of 8")
-        return F.pixel_unshuffle(self.trunk(images), 2)
+        return F.pixel_unshuffle(self.backbone(images), 2)
 
 
 class Gridded(Dataset):
@@ -95,18 +95,18 @@ class Gridded(Dataset):
 def gridded_data(
     split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
 ) -> Gridded:
-    """A split as DETR takes it: features of the shipped Faster R-CNN's trunk, which learned on the training scenes.
+    """A split as DETR takes it: features of the shipped Faster R-CNN's backbone, which learned on the training scenes.
 
     They are made on `device`.
     """
     pictures = detection_data(split, root, size=size)
     pictures.transforms = photo_transforms()  # without chance: pictures are encoded once, and both ways round
-    return Gridded(pictures, FoldedTrunk(shipped_trunk()).to(device), mirror=split == "train")
+    return Gridded(pictures, SpaceToDepthBackbone(shipped_backbone()).to(device), mirror=split == "train")
 
 
 def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
     """Targets as a set loss takes them: boxes as (x, y, w, h) in shares of a picture of `size` (height, width)."""
-    return [{"labels": target["labels"], "boxes": to_shares(target["boxes"], *size)} for target in targets]
+    return [{"labels": target["labels"], "boxes": normalize_boxes(target["boxes"], *size)} for target in targets]
 
 
 def set_prediction_loss(dataset: Gridded) -> Callable:
@@ -125,5 +125,5 @@ def set_prediction_loss(dataset: Gridded) -> Callable:
 def score_sets(model: nn.Module, dataset: Gridded, run: Runtime) -> dict:
     """COCO's mean average precision of what the last layer says, nothing suppressed; by size and by class."""
     predict = lambda model, batch: (detections(model(batch[0]), dataset.size), batch[1])  # noqa: E731
-    metric = CocoScores(dataset.categories, enlarge=WIDTH / dataset.size[1])
+    metric = CocoScores(dataset.categories, scale=WIDTH / dataset.size[1])
     return training.evaluate_batches(model, dataset, metric, run=run, predict=predict, collate=collate)

@@ -9,60 +9,62 @@ from torch.utils.data import Dataset
 from torchmetrics.aggregation import CatMetric
 
 from lecture_utils import training
-from lecture_utils.datasets import LoneObjects
+from lecture_utils.datasets import SingleObjects
 from lecture_utils.detection.boxes import iou
 from lecture_utils.detection.scores import Recall
 from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
+    denormalize_boxes,
     fill_slots,
-    from_shares,
-    single_object_loss,
+    multi_task_loss,
+    normalize_boxes,
     slots_loss,
-    to_shares,
 )
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.detection import collate
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 
-LONE_SCENES = {"train": 6000, "val": 200, "test": 500}
+SINGLE_OBJECT_SCENES = {"train": 6000, "val": 200, "test": 500}
 BOX_WEIGHT = 30.0  # squared shares of a picture are small numbers beside a cross-entropy
 
 
-def lone_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> LoneObjects:
+def single_object_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> SingleObjects:
     """A split of the streets with one thing on them, as `SingleObject` takes them; they are painted, not read."""
     if root is not None:
         raise ValueError(f"root: got {root}, expected none: streets with one thing are painted from seeds")
-    if split not in LONE_SCENES:
-        raise ValueError(f"split: got {split!r}, expected one of {', '.join(LONE_SCENES)}")
+    if split not in SINGLE_OBJECT_SCENES:
+        raise ValueError(f"split: got {split!r}, expected one of {', '.join(SINGLE_OBJECT_SCENES)}")
     transforms = photo_transforms(train=split == "train", size=size)
-    return LoneObjects(split, LONE_SCENES[split], transforms=transforms, quiet=split != "train")
+    return SingleObjects(split, SINGLE_OBJECT_SCENES[split], transforms=transforms, quiet=split != "train")
 
 
-def lone_loss(dataset: Dataset, *, weight: float = BOX_WEIGHT) -> Callable:
+def single_object_loss(dataset: Dataset, *, weight: float = BOX_WEIGHT) -> Callable:
     """Cross-entropy + weight · L2 of the box (slide 14); for `training.fit`."""
 
     def loss(model: SingleObject, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch
-        return single_object_loss(*model(images), *lone_truth(images, targets), weight)
+        return multi_task_loss(*model(images), *single_object_targets(images, targets), weight)
 
     return loss
 
 
-def lone_truth(images: Tensor, targets: list[dict]) -> tuple[Tensor, Tensor]:
+def single_object_targets(images: Tensor, targets: list[dict]) -> tuple[Tensor, Tensor]:
     """The label (b,) and the box (b, 4), in shares of the picture, of the one object in each image."""
     boxes = torch.stack([target["boxes"][0] for target in targets])
-    return torch.stack([target["labels"][0] for target in targets]), to_shares(boxes, *images.shape[-2:])
+    return torch.stack([target["labels"][0] for target in targets]), normalize_boxes(boxes, *images.shape[-2:])
 
 
-def score_lone(model: SingleObject, dataset: Dataset, run: Runtime) -> dict[str, float]:
+def score_single_object(model: SingleObject, dataset: Dataset, run: Runtime) -> dict[str, float]:
     """Share of right classes, mean IoU of the box with the object's, and share of boxes with an IoU of 0.5 or more."""
 
     def predict(model: SingleObject, batch: tuple[Tensor, list[dict]]) -> tuple[Tensor]:
         images, targets = batch
-        (scores, boxes), (labels, truth) = model(images), lone_truth(images, targets)
-        overlap = [iou(a[None], b[None])[0, 0] for a, b in zip(from_shares(boxes), from_shares(truth), strict=True)]
+        (scores, boxes), (labels, truth) = model(images), single_object_targets(images, targets)
+        overlap = [
+            iou(a[None], b[None])[0, 0] for a, b in zip(denormalize_boxes(boxes), denormalize_boxes(truth), strict=True)
+        ]
         overlap = torch.stack(overlap)
         return (torch.stack([scores.argmax(1) == labels, overlap, overlap >= 0.5], dim=1),)
 
@@ -70,14 +72,14 @@ def score_lone(model: SingleObject, dataset: Dataset, run: Runtime) -> dict[str,
     return dict(zip(("accuracy", "box_iou", "box_recall"), each.mean(0).tolist(), strict=True))
 
 
-def filling_loss(dataset: Dataset) -> Callable:
+def fixed_slots_loss(dataset: Dataset) -> Callable:
     """The same for `FixedSlots`: objects fill the slots in the order in which they are annotated."""
     require_targets(dataset, "an object")
 
     def loss(model: FixedSlots, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch
         height, width = images.shape[-2:]
-        filled = [fill_slots(to_shares(t["boxes"], height, width), t["labels"], model.slots) for t in targets]
+        filled = [fill_slots(normalize_boxes(t["boxes"], height, width), t["labels"], model.slots) for t in targets]
         boxes, labels = (torch.stack(column) for column in zip(*filled, strict=True))
         return slots_loss(*model(images), labels, boxes, BOX_WEIGHT)
 
@@ -94,7 +96,7 @@ def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, 
 def in_slots(model: FixedSlots, images: Tensor) -> list[dict]:
     """What the slots of each image hold, in pixels: `boxes`, `labels`, `scores` of those that are not empty."""
     scores, shares = model(images)
-    boxes = from_shares(shares, *images.shape[-2:])
+    boxes = denormalize_boxes(shares, *images.shape[-2:])
     best, labels = scores.softmax(-1).max(-1)
     kept = labels > 0
     return [

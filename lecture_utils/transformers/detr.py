@@ -16,7 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from lecture_utils.arguments import require_channels, require_positive, require_whole
 from lecture_utils.detection.boxes import clip
-from lecture_utils.detection.single_object import from_shares
+from lecture_utils.detection.single_object import denormalize_boxes
 from lecture_utils.transformers.self_attention import MultiHeadAttention, mlp
 
 
@@ -190,7 +190,7 @@ def detections(predictions: Predictions, image_size: tuple[int, int], *, layer: 
     for a threshold to decide (section 4, technical details). Nothing is suppressed.
     """
     scores, labels = predictions.logits[layer].softmax(-1)[..., 1:].max(-1)
-    boxes = clip(from_shares(predictions.boxes[layer], *image_size), *image_size)
+    boxes = clip(denormalize_boxes(predictions.boxes[layer], *image_size), *image_size)
     return [
         {"boxes": box, "labels": label + 1, "scores": score}
         for box, label, score in zip(boxes, labels, scores, strict=True)

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
-from lecture_utils.detection.boxes import giou, to_corners
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
 
 # What probability, corners and overlap count for, in the cost as in the loss (the paper's appendix A.4).
 CLASS, L1, GIOU = 1.0, 5.0, 2.0
@@ -28,7 +28,7 @@ def matching_cost(
     """
     chance = logits.softmax(-1)[:, labels]
     apart = torch.cdist(boxes, truth, p=1)
-    return -CLASS * chance + L1 * apart - GIOU * giou(to_corners(boxes), to_corners(truth))
+    return -CLASS * chance + L1 * apart - GIOU * giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
 
 
 def assign(cost: Float[Tensor, "queries objects"]) -> tuple[Int64[Tensor, "pairs"], Int64[Tensor, "pairs"]]:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lecture_utils.arguments import require_channels, require_positive
-from lecture_utils.detection.trunk import ResidualBlock, convolution
+from lecture_utils.detection.backbone import ResidualBlock, convolution
 
 
 class ResNet(nn.Module):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
-from lecture_utils.detection.boxes import giou, to_corners
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
 from lecture_utils.transformers.matcher import CLASS, GIOU, L1, match
 
 NO_OBJECT = 0  # its class; the other detectors call it the background
@@ -46,7 +46,7 @@ def set_losses(
     return {
         "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),
         "L1": (given - truth).abs().sum() / number,
-        "GIoU": (1 - giou(to_corners(given), to_corners(truth)).diagonal()).sum().to(given) / number,
+        "GIoU": (1 - giou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(truth)).diagonal()).sum().to(given) / number,
     }
 
 

@@ -9,9 +9,9 @@ from bad_tensors import reshaped
 from judge import Case
 
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
-from lecture_utils.detection.trunk import Trunk
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.sliding_window import PatchClassifier
 from lecture_utils.segmentation.vgg16 import VGG16FCN
@@ -32,9 +32,15 @@ MODELS: dict[Callable, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     DeconvNet: ({"in_channels": 3, "num_classes": 5, "base_channels": 2, "bottleneck": 1}, (1, 3, 32, 32)),
     PixelClassifier: ({"in_channels": 3, "num_classes": 5, "hidden": 4, "depth": 2}, (1, 3, 5, 4)),
     PatchClassifier: ({"in_channels": 3, "num_classes": 5, "patch": 13, "depth": 2}, (1, 3, 13, 13)),
-    Trunk: ({"in_channels": 3, "base_channels": 4, "out_channels": 8}, (1, 3, 16, 16)),
-    RPN: ({"in_channels": 8, "stride": 4, "candidates": 20, "proposals": 5, "batch": 8}, None),
-    RegionHead: ({"in_channels": 8, "num_classes": 5, "side": 3, "hidden": 8, "batch": 8, "most": 10}, None),
+    Backbone: ({"in_channels": 3, "base_channels": 4, "out_channels": 8}, (1, 3, 16, 16)),
+    RPN: (
+        {"in_channels": 8, "feature_stride": 4, "pre_nms_top_n": 20, "post_nms_top_n": 5, "batch_size_per_image": 8},
+        None,
+    ),
+    RegionHead: (
+        {"in_channels": 8, "num_classes": 5, "side": 3, "hidden": 8, "batch_size_per_image": 8, "max_detections": 10},
+        None,
+    ),
     BottleneckRNN: (GRID | {"hidden": 8, "squeeze": 4}, None),
     ShowAttendTell: (GRID | {"hidden": 8, "scorer": 4}, None),
     CaptionTransformer: (GRID | {"heads": 2, "encoder_layers": 1, "decoder_layers": 1, "longest": 9}, None),

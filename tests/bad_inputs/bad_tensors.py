@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.detection import boxes, heads, matching, roi, single_object
-from lecture_utils.detection.anchors import anchors_over
+from lecture_utils.detection.anchors import grid_anchors
 from lecture_utils.segmentation import sliding_window, transposed, unpooling
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix, convolution_row
 from lecture_utils.transformers import beit, matcher, self_attention, visual_tokens, vit
@@ -41,20 +41,20 @@ def some_targets() -> list[dict]:
 
 # A right call of each function, as a function of nothing that makes its arguments.
 CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
-    boxes.to_centre: lambda: {"boxes": some_boxes(3)},
-    boxes.to_corners: lambda: {"boxes": some_boxes(3)},
+    boxes.xyxy_to_cxcywh: lambda: {"boxes": some_boxes(3)},
+    boxes.cxcywh_to_xyxy: lambda: {"boxes": some_boxes(3)},
     boxes.area: lambda: {"boxes": some_boxes(2, 3)},
     boxes.iou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
     boxes.giou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
     boxes.encode: lambda: {"boxes": some_boxes(3), "anchors": some_boxes(3)},
-    boxes.decode: lambda: {"corrections": torch.randn(3, 4), "anchors": some_boxes(3)},
+    boxes.decode: lambda: {"deltas": torch.randn(3, 4), "anchors": some_boxes(3)},
     boxes.clip: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
-    boxes.large_enough: lambda: {"boxes": some_boxes(3), "side": 2},
+    boxes.remove_small_boxes: lambda: {"boxes": some_boxes(3), "side": 2},
     boxes.nms: lambda: {"boxes": some_boxes(5), "scores": torch.rand(5), "threshold": 0.5},
-    anchors_over: lambda: {"base": some_boxes(3), "map_size": (2, 5), "stride": 8},
-    single_object.to_shares: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
-    single_object.from_shares: lambda: {"shares": some_boxes(3), "height": 9, "width": 7},
-    single_object.single_object_loss: lambda: {
+    grid_anchors: lambda: {"base": some_boxes(3), "map_size": (2, 5), "stride": 8},
+    single_object.normalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
+    single_object.denormalize_boxes: lambda: {"shares": some_boxes(3), "height": 9, "width": 7},
+    single_object.multi_task_loss: lambda: {
         "scores": torch.randn(3, 5), "boxes": torch.rand(3, 4), "labels": torch.tensor([0, 1, 4]),
         "targets": torch.rand(3, 4),
     },
@@ -64,11 +64,11 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     },
     single_object.fill_slots: lambda: {"boxes": torch.rand(3, 4), "labels": torch.tensor([1, 2, 1]), "slots": 8},
     heads.region_losses: lambda: {
-        "scores": torch.randn(3, 5), "corrections": torch.randn(3, 5, 4), "proposals": some_boxes(3),
+        "scores": torch.randn(3, 5), "deltas": torch.randn(3, 5, 4), "proposals": some_boxes(3),
         "labels": torch.tensor([0, 2, 4]), "boxes": some_boxes(3),
     },
     matching.match: lambda: {"overlap": torch.rand(2, 7), "high": 0.7, "low": 0.3},
-    matching.sample: lambda: {"matches": torch.tensor([0, -1, -2, 1]), "number": 4, "positive_share": 0.5},
+    matching.balanced_sample: lambda: {"matches": torch.tensor([0, -1, -2, 1]), "number": 4, "positive_fraction": 0.5},
     roi.roi_pool: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
     roi.roi_align: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
     convolution_matrix: lambda: {"weight": torch.randn(2, 3, 3, 2), "input_size": (6, 5)},

@@ -9,7 +9,7 @@ from torchvision import ops
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import iou, nms
 from lecture_utils.detection.roi import roi_align, roi_pool
 
@@ -46,7 +46,7 @@ def pairs():
         "RoI align, 300 boxes, 2 points": (lambda: roi_align(*pool, 2, True), lambda: ops.roi_align(*pool, 2, True)),
         "RoI align, 300 boxes, adaptive": (lambda: roi_align(*pool, -1, True), lambda: ops.roi_align(*pool, -1, True)),
         "anchors, 9 at 32 by 32 points": (
-            lambda: anchors_over(base_anchors(SIZES, RATIOS), MAP, STRIDE),
+            lambda: grid_anchors(base_anchors(SIZES, RATIOS), MAP, STRIDE),
             torchvision_anchors(),
         ),
     }

@@ -1,4 +1,4 @@
-"""The grids of features: the trunk's, which stays as it is, and torchvision's ResNets."""
+"""The grids of features: the backbone's, which stays as it is, and torchvision's ResNets."""
 
 import pytest
 import torch
@@ -6,31 +6,31 @@ import torch.nn.functional as F
 from torchvision import models
 
 from lecture_utils import recipes
-from lecture_utils.captioning import ResNetGrid, TrunkGrid, resnet_grid
-from lecture_utils.detection.trunk import Trunk
+from lecture_utils.captioning import BackboneGrid, ResNetGrid, resnet_grid
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.downloads import downloaded_file
 from lecture_utils.tasks import grid_encoder
 
 
-def small_trunk(seed=0):
+def small_backbone(seed=0):
     torch.manual_seed(seed)
-    trunk = Trunk(base_channels=4, out_channels=6)
-    for name, values in trunk.named_buffers():
+    backbone = Backbone(base_channels=4, out_channels=6)
+    for name, values in backbone.named_buffers():
         if name.endswith("running_var"):
             values.uniform_(0.5, 2)
-    return trunk
+    return backbone
 
 
 @pytest.mark.slide("25")
 @pytest.mark.parametrize("size", [(32, 48), (16, 16), (128, 64)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_point_holds_the_last_map_and_each_pixel_of_the_first(size, batch):
-    grid = TrunkGrid(small_trunk())
+    grid = BackboneGrid(small_backbone())
     image = torch.randn(batch, 3, *size)
     z = grid(image)
     h, w = size[0] // 8, size[1] // 8
     assert z.shape == (batch, grid.features, h, w) == (batch, 6 + 4 * 8, h, w)
-    first, last = small_trunk().eval().first_and_last(image)
+    first, last = small_backbone().eval().first_and_last(image)
     for row, column in ((0, 0), (h - 1, w - 1), (h // 2, w - 1)):
         block = (..., slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2))
         torch.testing.assert_close(z[:, :6, row, column], last[block].mean((2, 3)))
@@ -40,9 +40,9 @@ def test_a_point_holds_the_last_map_and_each_pixel_of_the_first(size, batch):
 @pytest.mark.slide("25")
 def test_nothing_is_learned_or_counted_in_the_trunk():
     """In whatever mode a captioner trains on it: no gradients, and its normalisation keeps its statistics."""
-    trunk = small_trunk()
-    before = {key: value.clone() for key, value in trunk.state_dict().items()}
-    grid = TrunkGrid(trunk)
+    backbone = small_backbone()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    grid = BackboneGrid(backbone)
     image = torch.randn(4, 3, 32, 32)
     whole = torch.nn.Sequential(grid, torch.nn.Conv2d(grid.features, 2, 1))
     first = grid(image)
@@ -54,20 +54,20 @@ def test_nothing_is_learned_or_counted_in_the_trunk():
         out.sum().backward()
     assert not first.requires_grad
     assert all(weights.grad is None and not weights.requires_grad for weights in grid.parameters())
-    assert all(torch.equal(value, before[key]) for key, value in trunk.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
     assert whole[1].weight.grad is not None
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 24, 32), (1, 3, 32, 40), (1, 3, 100, 100)])
 def test_sizes_that_the_trunk_would_round_are_refused(shape):
     with pytest.raises(ValueError, match=r"image: got \(\d+, \d+\) pixels, expected multiples of 16"):
-        TrunkGrid(small_trunk())(torch.zeros(shape))
+        BackboneGrid(small_backbone())(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 32, 32), (3, 32, 32), (1, 3, 0, 32)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(ValueError, match=r"image: got shape .*expected \(batch, 3, height, width\)"):
-        TrunkGrid(small_trunk())(torch.zeros(shape))
+        BackboneGrid(small_backbone())(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"image: got shape .*expected \(batch, 3, height, width\)"):
         ResNetGrid(models.resnet18())(torch.zeros(shape))
 
@@ -78,9 +78,9 @@ def test_the_city_is_seen_through_the_shipped_detectors_trunk():
     image = torch.randn(2, 3, 128, 128)
     z = grid(image)
     assert z.shape == (2, 256, 16, 16)
-    trunk = recipes.load("faster_rcnn").trunk.eval()
+    backbone = recipes.load("faster_rcnn").backbone.eval()
     with torch.no_grad():
-        first, last = trunk.first_and_last(image)
+        first, last = backbone.first_and_last(image)
     torch.testing.assert_close(z, torch.cat([F.avg_pool2d(last, 2), F.pixel_unshuffle(first, 2)], 1))
 
 

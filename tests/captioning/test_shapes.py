@@ -8,7 +8,7 @@ import torch
 from jaxtyping import TypeCheckError, install_import_hook
 from torchvision import models
 
-from lecture_utils.detection.trunk import Trunk
+from lecture_utils.detection.backbone import Backbone
 
 PACKAGES = ("lecture_utils.captioning", "lecture_utils.transformers")
 CAPTIONS = torch.tensor([[1, 5, 6, 2], [1, 4, 2, 0]])
@@ -55,7 +55,7 @@ def test_captioners_losses_and_decoding(checked, kind):
 
 def test_encoders_words_and_scores(checked):
     captioning, _ = checked
-    captioning.TrunkGrid(Trunk(base_channels=4, out_channels=6))(torch.randn(2, 3, 32, 48))
+    captioning.BackboneGrid(Backbone(base_channels=4, out_channels=6))(torch.randn(2, 3, 32, 48))
     captioning.ResNetGrid(models.resnet18())(torch.randn(1, 3, 64, 32))
     words = captioning.Vocabulary.build(["a red car", "a car"])
     assert words.decode(captioning.pad([words.encode("a car"), [4]])[0]) == "a car"

@@ -8,7 +8,7 @@ from torchvision.ops import box_convert, box_iou
 from lecture_course.nb05_from_one_box_to_many.exercises import LEFT, LEFT_FIRST, best_answer
 from lecture_course.nb05_from_one_box_to_many.exercises import RIGHT as RIGHT_CAR
 
-# 05.to_shares, right
+# 05.normalize_boxes, right
 
 
 def shares_by_columns(boxes, height, width):
@@ -20,7 +20,7 @@ def shares_by_torchvision(boxes, height, width):
     return box_convert(boxes, "xyxy", "cxcywh") / torch.tensor([width, height, width, height])
 
 
-# 05.to_shares, wrong
+# 05.normalize_boxes, wrong
 
 
 def shares_in_pixels(boxes, height, width):
@@ -241,14 +241,14 @@ def count_of_whole_rows(height, width):
 
 
 RIGHT = {
-    "05.to_shares": [shares_by_columns, shares_by_torchvision],
+    "05.normalize_boxes": [shares_by_columns, shares_by_torchvision],
     "05.iou": [iou_by_torchvision, iou_one_by_one],
     "05.loss": [loss_by_hand, loss_by_mse],
     "05.mean": [0.35, torch.tensor(0.35)],
     "05.crops": [count_by_loops, count_by_sizes],
 }
 WRONG = {
-    "05.to_shares": [
+    "05.normalize_boxes": [
         (shares_in_pixels, "still pixels"),
         (shares_with_sides_swapped, "the other way round"),
         (shares_of_the_corner, "the box's middle, not its upper left corner"),

@@ -119,16 +119,16 @@ def encode_in_place(boxes, proposals):
 # 06.decode, right
 
 
-def decode_by_columns(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_by_columns(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     x, y, w, h = a + dx * v, b + dy * u, v * dw.exp(), u * dh.exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_one_by_one(corrections, proposals):
+def decode_one_by_one(deltas, proposals):
     out = torch.empty_like(proposals)
-    for i, (dx, dy, dw, dh) in enumerate(corrections.tolist()):
+    for i, (dx, dy, dw, dh) in enumerate(deltas.tolist()):
         a0, b0, a1, b1 = proposals[i].tolist()
         width, height = (a1 - a0) * math.exp(dw), (b1 - b0) * math.exp(dh)
         left = (a0 + a1) / 2 + dx * (a1 - a0) - width / 2
@@ -140,71 +140,71 @@ def decode_one_by_one(corrections, proposals):
 # 06.decode, wrong
 
 
-def decode_pixels(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_pixels(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     x, y, w, h = a + dx, b + dy, v * dw.exp(), u * dh.exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_in_the_new_size(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_in_the_new_size(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     w, h = v * dw.exp(), u * dh.exp()
     x, y = a + dx * w, b + dy * h
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_swapped_sizes(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_swapped_sizes(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     x, y, w, h = a + dx * u, b + dy * v, v * dw.exp(), u * dh.exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_the_wrong_way(corrections, proposals):
-    return decode_by_columns(corrections * torch.tensor([-1, -1, 1, 1]), proposals)
+def decode_the_wrong_way(deltas, proposals):
+    return decode_by_columns(deltas * torch.tensor([-1, -1, 1, 1]), proposals)
 
 
-def decode_linearly(corrections, proposals):
-    return decode_by_columns(torch.cat([corrections[:, :2], (1 + corrections[:, 2:]).log()], dim=1), proposals)
+def decode_linearly(deltas, proposals):
+    return decode_by_columns(torch.cat([deltas[:, :2], (1 + deltas[:, 2:]).log()], dim=1), proposals)
 
 
-def decode_by_the_number_itself(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_by_the_number_itself(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     x, y, w, h = a + dx * v, b + dy * u, v * dw, u * dh
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_adding(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_adding(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     a, b, v, u = parts_of(proposals)
     x, y, w, h = a + dx * v, b + dy * u, v + dw.exp(), u + dh.exp()
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=1)
 
 
-def decode_without_sizes(corrections, proposals):
-    return decode_by_columns(corrections * torch.tensor([1, 1, 0, 0]), proposals)
+def decode_without_sizes(deltas, proposals):
+    return decode_by_columns(deltas * torch.tensor([1, 1, 0, 0]), proposals)
 
 
-def decode_to_centres(corrections, proposals):
-    return torch.stack(parts_of(decode_by_columns(corrections, proposals)), dim=1)
+def decode_to_centres(deltas, proposals):
+    return torch.stack(parts_of(decode_by_columns(deltas, proposals)), dim=1)
 
 
-def decode_from_the_corner(corrections, proposals):
-    dx, dy, dw, dh = corrections.unbind(1)
+def decode_from_the_corner(deltas, proposals):
+    dx, dy, dw, dh = deltas.unbind(1)
     _, _, v, u = parts_of(proposals)
     left, top = proposals[:, 0] + dx * v, proposals[:, 1] + dy * u
     return torch.stack([left, top, left + v * dw.exp(), top + u * dh.exp()], dim=1)
 
 
-def decode_whole_pixels(corrections, proposals):
-    return decode_by_columns(corrections, proposals).round()
+def decode_whole_pixels(deltas, proposals):
+    return decode_by_columns(deltas, proposals).round()
 
 
-def decode_nothing(corrections, proposals):
-    decode_by_columns(corrections, proposals)
+def decode_nothing(deltas, proposals):
+    decode_by_columns(deltas, proposals)
 
 
 # 06.roi_pool, right

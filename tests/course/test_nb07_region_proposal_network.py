@@ -85,7 +85,7 @@ def base_of_pairs(sizes, ratios):
     return base_by_loops([s for s, _ in zip(sizes, ratios)], ratios[:1])  # noqa: B905
 
 
-# 07.anchors_over, right
+# 07.grid_anchors, right
 
 
 def over_by_loops(base, map_size, stride):
@@ -109,7 +109,7 @@ def over_by_cartesian_product(base, map_size, stride):
     return (points[:, None] + base[None]).flatten(0, 1)
 
 
-# 07.anchors_over, wrong
+# 07.grid_anchors, wrong
 
 
 def over_by_columns(base, map_size, stride):
@@ -373,7 +373,7 @@ def nms_as_array(boxes, scores, threshold):
 RIGHT = {
     "07.base_anchors": [base_by_loops, base_by_torchvision, base_by_broadcasting],
     "07.count": [14_400, 14_400.0],
-    "07.anchors_over": [over_by_loops, over_by_torchvision, over_by_cartesian_product],
+    "07.grid_anchors": [over_by_loops, over_by_torchvision, over_by_cartesian_product],
     "07.channels": [(9, 36), [9, 36]],
     "07.match": [match_by_torchvision, match_by_where, match_one_by_one],
     "07.nms": [nms_by_torchvision, nms_by_a_table, nms_by_lists],
@@ -401,7 +401,7 @@ WRONG = {
         (57_600, "count the boxes"),
         (14_401, ""),
     ],
-    "07.anchors_over": [
+    "07.grid_anchors": [
         (over_by_columns, "column by column"),
         (over_shape_by_shape, "stand together"),
         (over_middles, "pixel (0, 0)"),

@@ -8,7 +8,7 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
 
 SIZES, RATIOS = (128, 256, 512), (0.5, 1, 2)
 
@@ -43,14 +43,14 @@ def test_anchors_are_torchvisions(seed):
     # An image that is no multiple of its map: torchvision's stride is the quotient, rounded down.
     image = height * dice.randint(1, 20) + dice.randrange(height), width * dice.randint(1, 20) + dice.randrange(width)
     stride = image[0] // height, image[1] // width
-    ours = anchors_over(base_anchors(sizes, ratios), (height, width), stride)
+    ours = grid_anchors(base_anchors(sizes, ratios), (height, width), stride)
     equal(ours, torchvision_anchors(sizes, ratios, image, (height, width)))
 
 
 @pytest.mark.slide("21")
 def test_an_image_that_the_map_does_not_divide():
     image, points = (600, 1000), (38, 63)
-    anchors = anchors_over(base_anchors(SIZES, RATIOS), points, (600 // 38, 1000 // 63))
+    anchors = grid_anchors(base_anchors(SIZES, RATIOS), points, (600 // 38, 1000 // 63))
     assert (600 // 38, 1000 // 63) == (15, 15)
     equal(anchors, torchvision_anchors(SIZES, RATIOS, image, points))
 
@@ -58,14 +58,14 @@ def test_an_image_that_the_map_does_not_divide():
 @pytest.mark.slide("21")
 def test_the_slides_map_and_the_papers_number():
     base = base_anchors(SIZES, RATIOS)
-    assert len(anchors_over(base, (15, 20), 32)) == 9 * 20 * 15  # a 640 × 480 image and its 20 × 15 map
-    assert len(anchors_over(base, (800 // 16, 800 // 16), 16)) == 22_500
+    assert len(grid_anchors(base, (15, 20), 32)) == 9 * 20 * 15  # a 640 × 480 image and its 20 × 15 map
+    assert len(grid_anchors(base, (800 // 16, 800 // 16), 16)) == 22_500
 
 
 @pytest.mark.slide("21")
 def test_anchors_stand_row_by_row_with_those_of_a_point_together():
     base = base_anchors((8,), (0.5, 2))
-    anchors = anchors_over(base, (2, 3), (10, 100)).reshape(2, 3, 2, 4)
+    anchors = grid_anchors(base, (2, 3), (10, 100)).reshape(2, 3, 2, 4)
     for row in range(2):
         for column in range(3):
             shift = torch.tensor([100.0 * column, 10 * row] * 2)
@@ -81,7 +81,7 @@ def test_the_area_stays_and_the_ratio_is_height_to_width():
 
 
 def test_a_map_without_points_has_no_anchors():
-    assert anchors_over(base_anchors((8,), (1,)), (0, 5), 4).shape == (0, 4)
+    assert grid_anchors(base_anchors((8,), (1,)), (0, 5), 4).shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_map_without_points_has_no_anchors():
         (lambda: base_anchors(8, (1,)), "sizes: got 8.0, expected a list"),
         (lambda: base_anchors((8,), (1, 0)), "ratios: got [1.0, 0.0]"),
         (lambda: base_anchors((8,), 1), "ratios: got 1.0"),
-        (lambda: anchors_over(torch.zeros(1, 4), (2, 3), 0), "map_size, stride: got (2, 3), 0"),
-        (lambda: anchors_over(torch.zeros(1, 4), (-1, 3), 4), "map_size, stride: got (-1, 3), 4"),
+        (lambda: grid_anchors(torch.zeros(1, 4), (2, 3), 0), "map_size, stride: got (2, 3), 0"),
+        (lambda: grid_anchors(torch.zeros(1, 4), (-1, 3), 4), "map_size, stride: got (-1, 3), 4"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):

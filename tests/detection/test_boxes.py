@@ -16,14 +16,14 @@ from lecture_utils.detection.boxes import (
     LARGEST_LOG,
     area,
     clip,
+    cxcywh_to_xyxy,
     decode,
     encode,
     giou,
     iou,
-    large_enough,
     nms,
-    to_centre,
-    to_corners,
+    remove_small_boxes,
+    xyxy_to_cxcywh,
 )
 
 CONFIGURATIONS = 200
@@ -58,10 +58,10 @@ def equal(ours, expected):
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_formats_are_torchvisions(seed):
     boxes, _ = two_sets(seed)
-    centre = to_centre(boxes)
+    centre = xyxy_to_cxcywh(boxes)
     torch.testing.assert_close(centre, ops.box_convert(boxes, "xyxy", "cxcywh"))
-    torch.testing.assert_close(to_corners(centre), ops.box_convert(centre, "cxcywh", "xyxy"))
-    torch.testing.assert_close(to_corners(centre), boxes, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(cxcywh_to_xyxy(centre), ops.box_convert(centre, "cxcywh", "xyxy"))
+    torch.testing.assert_close(cxcywh_to_xyxy(centre), boxes, rtol=1e-5, atol=1e-4)
     equal(area(boxes), ops.box_area(boxes))
 
 
@@ -107,7 +107,7 @@ def test_clip_and_large_enough_are_torchvisions(seed):
     height, width, side = dice.uniform(1, 200), dice.uniform(1, 200), dice.uniform(0, 40)
     clipped = clip(boxes, height, width)
     equal(clipped, ops.clip_boxes_to_image(boxes, (height, width)))
-    equal(large_enough(clipped, side).nonzero()[:, 0], ops.remove_small_boxes(clipped, side))
+    equal(remove_small_boxes(clipped, side).nonzero()[:, 0], ops.remove_small_boxes(clipped, side))
 
 
 # Corrections
@@ -122,9 +122,9 @@ def test_corrections_are_torchvisions(seed, weights):
     boxes, anchors = random_boxes(dice, number).double(), random_boxes(dice, number).double()
     coder = BoxCoder(weights)
     torch.testing.assert_close(encode(boxes, anchors, weights), coder.encode_single(boxes, anchors))
-    corrections = 4 * weights[2] * torch.randn(number, 4, generator=torch.Generator().manual_seed(seed)).double()
+    deltas = 4 * weights[2] * torch.randn(number, 4, generator=torch.Generator().manual_seed(seed)).double()
     # A seventh of the growths are beyond the limit.
-    torch.testing.assert_close(decode(corrections, anchors, weights), coder.decode_single(corrections, anchors))
+    torch.testing.assert_close(decode(deltas, anchors, weights), coder.decode_single(deltas, anchors))
 
 
 @pytest.mark.slide("18")
@@ -146,10 +146,10 @@ boxes = st.lists(st.tuples(sides(-500, 500), sides(-500, 500), sides(1, 200), si
 def test_decoding_what_was_encoded_gives_the_box_back(first, second, weights):
     number = min(len(first), len(second))
     box, anchor = (
-        to_corners(torch.tensor(some[:number], dtype=torch.float64).reshape(-1, 4)) for some in (first, second)
+        cxcywh_to_xyxy(torch.tensor(some[:number], dtype=torch.float64).reshape(-1, 4)) for some in (first, second)
     )
     # Growth is limited, so a box 62.5 times larger than its anchor does not come back.
-    fits = ((to_centre(box) / to_centre(anchor))[:, 2:] < 62).all(1)
+    fits = ((xyxy_to_cxcywh(box) / xyxy_to_cxcywh(anchor))[:, 2:] < 62).all(1)
     box, anchor = box[fits], anchor[fits]
     torch.testing.assert_close(decode(encode(box, anchor, weights), anchor, weights), box, rtol=1e-9, atol=1e-6)
 
@@ -157,23 +157,23 @@ def test_decoding_what_was_encoded_gives_the_box_back(first, second, weights):
 @pytest.mark.slide("18")
 def test_no_box_grows_without_limit():
     anchor = torch.tensor([[0.0, 0, 10, 20]])
-    grown = to_centre(decode(torch.tensor([[0.0, 0, 1000, 1000]]), anchor))
+    grown = xyxy_to_cxcywh(decode(torch.tensor([[0.0, 0, 1000, 1000]]), anchor))
     torch.testing.assert_close(grown, torch.tensor([[5.0, 10, 625, 1250]]))
     assert pytest.approx(4.135166556742356, abs=0) == LARGEST_LOG
 
 
 def test_every_class_may_have_corrections_of_its_own():
     anchors = random_boxes(random.Random(0), 5)
-    corrections = torch.randn(5, 3, 4)
-    together = decode(corrections, anchors[:, None].expand(-1, 3, -1))
+    deltas = torch.randn(5, 3, 4)
+    together = decode(deltas, anchors[:, None].expand(-1, 3, -1))
     for label in range(3):
-        equal(together[:, label], decode(corrections[:, label], anchors))
+        equal(together[:, label], decode(deltas[:, label], anchors))
 
 
 def test_corrections_carry_gradients():
     anchors = random_boxes(random.Random(1), 4).double()
-    corrections = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: decode(x, anchors, (10, 10, 5, 5)), corrections)
+    deltas = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: decode(x, anchors, (10, 10, 5, 5)), deltas)
 
 
 # Non-maximum suppression
@@ -291,8 +291,8 @@ def test_large_boxes_in_half_precision(side, dtype):
     torch.testing.assert_close(giou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
     torch.testing.assert_close(area(boxes), torch.tensor([1, 0.5, 0.5]) * boxes[0, 2].float() ** 2)
     centre = ops.box_convert(boxes.float(), "xyxy", "cxcywh").to(dtype)
-    equal(to_centre(boxes), centre)
-    equal(to_corners(centre), ops.box_convert(centre.float(), "cxcywh", "xyxy").to(dtype))
+    equal(xyxy_to_cxcywh(boxes), centre)
+    equal(cxcywh_to_xyxy(centre), ops.box_convert(centre.float(), "cxcywh", "xyxy").to(dtype))
     assert nms(boxes, torch.tensor([0.7, 0.8, 0.9]), 0.4).tolist() == [2, 1]
 
 
@@ -302,12 +302,12 @@ def test_large_boxes_in_half_precision(side, dtype):
 def test_corrections_in_half_precision_are_the_rounded_ones(dtype, weights):
     dice = random.Random(5)
     box, anchor = ((random_boxes(dice, 50) * 8).to(dtype) for _ in range(2))
-    solid = large_enough(box, 1e-3) & large_enough(anchor, 1e-3)
+    solid = remove_small_boxes(box, 1e-3) & remove_small_boxes(anchor, 1e-3)
     box, anchor = box[solid], anchor[solid]
     equal(encode(box, anchor, weights), encode(box.float(), anchor.float(), weights).to(dtype))
-    corrections = torch.randn(len(box), 4, generator=torch.Generator().manual_seed(5)).to(dtype)
-    equal(decode(corrections, anchor, weights), decode(corrections.float(), anchor.float(), weights).to(dtype))
-    assert decode(corrections, anchor.float(), weights).dtype == encode(box, anchor.float()).dtype == torch.float32
+    deltas = torch.randn(len(box), 4, generator=torch.Generator().manual_seed(5)).to(dtype)
+    equal(decode(deltas, anchor, weights), decode(deltas.float(), anchor.float(), weights).to(dtype))
+    assert decode(deltas, anchor.float(), weights).dtype == encode(box, anchor.float()).dtype == torch.float32
 
 
 # What is not finite
@@ -350,14 +350,14 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
         (lambda: iou(BOX, BOX[:, :3]), "b: got shape (1, 3), expected (n, 4)"),
         (lambda: giou(BOX[0], BOX), "a: got shape (4,)"),
         (lambda: area(BOX.mT), "boxes: got shape (4, 1), expected (…, 4)"),
-        (lambda: to_centre(BOX.mT), "boxes: got shape (4, 1)"),
-        (lambda: to_corners(BOX.mT), "boxes: got shape (4, 1)"),
+        (lambda: xyxy_to_cxcywh(BOX.mT), "boxes: got shape (4, 1)"),
+        (lambda: cxcywh_to_xyxy(BOX.mT), "boxes: got shape (4, 1)"),
         (lambda: clip(BOX.mT, 3, 3), "boxes: got shape (4, 1)"),
         (lambda: encode(BOX, BOX[0]), "anchors: got shape (4,), expected (n, 4)"),
         (lambda: encode(BOX, BOX - BOX), "boxes, anchors: got one of width or height 0"),
         (lambda: encode(BOX[:, [0, 1, 0, 3]], BOX), "boxes, anchors: got one of width or height 0"),
-        (lambda: decode(BOX, BOX[0]), "corrections: got shape (1, 4), expected (4,)"),
-        (lambda: decode(BOX.long(), BOX, (0.5, 1, 1, 1)), "corrections: got torch.int64"),
+        (lambda: decode(BOX, BOX[0]), "deltas: got shape (1, 4), expected (4,)"),
+        (lambda: decode(BOX.long(), BOX, (0.5, 1, 1, 1)), "deltas: got torch.int64"),
         (lambda: nms(BOX, torch.ones(2), 0.5), "scores: got shape (2,), expected (1,)"),
         (
             lambda: encode(BOX.long(), BOX, (0.5, 0.5, 0.5, 0.5)),

@@ -1,17 +1,17 @@
-"""Fast R-CNN: one pass of the trunk, crops in the image's pixels, gradients through both, and hard input."""
+"""Fast R-CNN: one pass of the backbone, crops in the image's pixels, gradients through both, and hard input."""
 
 import pytest
 import torch
 from torch import nn
 from torchvision.ops import MultiScaleRoIAlign
 
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.fast_rcnn import FastRCNN, crop_features
 from lecture_utils.detection.heads import RegionHead
-from lecture_utils.detection.trunk import Trunk
 
 
 def fast_rcnn():
-    return FastRCNN(Trunk(base_channels=4, out_channels=6), RegionHead(6, 4, hidden=8))
+    return FastRCNN(Backbone(base_channels=4, out_channels=6), RegionHead(6, 4, hidden=8))
 
 
 def targets_of(*counts):
@@ -25,7 +25,7 @@ def targets_of(*counts):
 @pytest.mark.parametrize("number", [1, 40])
 def test_the_trunk_runs_once_however_many_proposals(number):
     model, runs = fast_rcnn().eval(), []
-    model.trunk.register_forward_hook(lambda module, inputs, output: runs.append(output.shape))
+    model.backbone.register_forward_hook(lambda module, inputs, output: runs.append(output.shape))
     boxes = torch.tensor([[4.0, 4, 20, 30]]).repeat(number, 1)
     with torch.no_grad():
         model(torch.rand(2, 3, 32, 48), [boxes, boxes])
@@ -60,7 +60,7 @@ def test_any_number_of_proposals_and_objects(counts, objects):
     model, images = fast_rcnn(), torch.rand(2, 3, 30, 47)
     proposals = [torch.tensor([[4.0, 4, 20, 29], [0, 0, 1, 1], [40, 0, 47, 30], [2, 2, 2, 2]])[:n] for n in counts]
     losses = model(images, proposals, targets_of(*objects))
-    assert losses.keys() == {"class", "box corrections"}
+    assert losses.keys() == {"class", "box deltas"}
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -76,7 +76,7 @@ def test_the_losses_reach_the_trunk():
     nn.init.normal_(model.head.classes.weight)
     losses = model(torch.rand(1, 3, 32, 48), [torch.tensor([[5.0, 5, 22, 30]])], targets_of(1))
     losses["class"].backward()
-    assert all(p.grad.abs().sum() > 0 for p in model.trunk.smooth.parameters() if p.ndim > 1)
+    assert all(p.grad.abs().sum() > 0 for p in model.backbone.smooth.parameters() if p.ndim > 1)
 
 
 def test_images_of_a_batch_do_not_mix():

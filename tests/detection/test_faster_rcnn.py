@@ -5,20 +5,20 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.detection import roi_heads
 
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.boxes import iou
 from lecture_utils.detection.faster_rcnn import FasterRCNN
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
-from lecture_utils.detection.trunk import Trunk
 
 from .test_rpn import AWKWARD, RATIOS, SIZES, random_targets
 from .twins import torchvision_faster_rcnn
 
 LOSSES = {
     "objectness": "loss_objectness",
-    "anchor corrections": "loss_rpn_box_reg",
+    "anchor deltas": "loss_rpn_box_reg",
     "class": "loss_classifier",
-    "box corrections": "loss_box_reg",
+    "box deltas": "loss_box_reg",
 }
 
 
@@ -33,12 +33,14 @@ class SmoothFromOne:
         return F.smooth_l1_loss(given, wanted, beta=1.0, reduction=reduction)
 
 
-def make_detector(seed=0, *, step=1, num_classes=5, **settings):
+def make_detector(seed=0, *, stride=1, num_classes=5, **settings):
     """A small detector whose answers differ from region to region, as after some training."""
     torch.manual_seed(seed)
-    trunk = Trunk(3, base_channels=4, out_channels=8)
-    rpn = RPN(8, stride=4, step=step, sizes=SIZES, ratios=RATIOS, proposals=40)
-    model = FasterRCNN(trunk, rpn, RegionHead(8, num_classes, side=3, hidden=16, batch=32, **settings))
+    backbone = Backbone(3, base_channels=4, out_channels=8)
+    rpn = RPN(8, feature_stride=4, stride=stride, sizes=SIZES, ratios=RATIOS, post_nms_top_n=40)
+    model = FasterRCNN(
+        backbone, rpn, RegionHead(8, num_classes, side=3, hidden=16, batch_size_per_image=32, **settings)
+    )
     for name, parameter in model.named_parameters():
         if name.startswith(("rpn", "head")):
             torch.nn.init.normal_(parameter, std=0.2)
@@ -49,7 +51,7 @@ def make_detector(seed=0, *, step=1, num_classes=5, **settings):
 @pytest.mark.parametrize("seed", range(10))
 def test_detects_what_torchvision_detects(seed):
     ours = make_detector(
-        seed, score_threshold=0.15 + 0.01 * seed, nms_threshold=[0.3, 0.5, 0.7][seed % 3], most=30
+        seed, score_threshold=0.15 + 0.01 * seed, nms_threshold=[0.3, 0.5, 0.7][seed % 3], max_detections=30
     ).eval()
     twin = torchvision_faster_rcnn(ours, SIZES, RATIOS).eval()
     images = torch.randn(1 + seed % 3, 3, 48 + 16 * (seed % 2), 80)
@@ -84,7 +86,7 @@ def test_the_four_losses_are_torchvisions(seed, monkeypatch):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", AWKWARD)
 def test_awkward_targets_give_finite_losses_and_gradients(name, training):
-    model = make_detector(step=2).train(training)
+    model = make_detector(stride=2).train(training)
     boxes = AWKWARD[name]
     targets = [{"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64)}]
     targets.append({"boxes": AWKWARD["no object"], "labels": torch.zeros(0, dtype=torch.int64)})
@@ -100,7 +102,7 @@ def test_no_proposal_is_left(training):
     """Then the objects' own boxes are trained on, and where there are none, nothing; nothing is detected."""
     model = make_detector().train(training)
     with torch.no_grad():
-        model.rpn.corrections.bias.view(-1, 4)[:, 2:] = -30
+        model.rpn.deltas.bias.view(-1, 4)[:, 2:] = -30
     images = torch.randn(2, 3, 20, 28)
     empty = {"boxes": AWKWARD["no object"], "labels": torch.zeros(0, dtype=torch.int64)}
     one = {"boxes": torch.tensor([[2.0, 3, 12, 9]]), "labels": torch.tensor([2])}
@@ -133,11 +135,11 @@ def test_detections_stay_inside_pictures_of_any_size(height, width):
 
 @pytest.mark.slide("20")
 def test_one_gradient_reaches_trunk_proposals_and_head():
-    """Joint training: one backward pass moves all three, and the trunk is moved by each of the four losses."""
+    """Joint training: one backward pass moves all three, and the backbone is moved by each of the four losses."""
     model = make_detector().train()
     targets = [{"boxes": torch.tensor([[4.0, 4, 20, 18]]), "labels": torch.tensor([1])}]
     images = torch.randn(1, 3, 48, 64)
-    first = next(model.trunk.parameters())
+    first = next(model.backbone.parameters())
     losses = model(images, targets)
     for name, loss in losses.items():
         (gradient,) = torch.autograd.grad(loss, first, retain_graph=True)
@@ -149,9 +151,9 @@ def test_learns_to_find_one_square():
     """Sixty steps on pictures of one bright square, which is then found."""
     torch.manual_seed(0)
     model = FasterRCNN(
-        Trunk(3, base_channels=4, out_channels=8),
-        RPN(8, stride=4, step=2, sizes=(16,), ratios=(1,), proposals=20),
-        RegionHead(8, 2, side=3, hidden=16, batch=32),
+        Backbone(3, base_channels=4, out_channels=8),
+        RPN(8, feature_stride=4, stride=2, sizes=(16,), ratios=(1,), post_nms_top_n=20),
+        RegionHead(8, 2, side=3, hidden=16, batch_size_per_image=32),
     )
 
     def pictures(number):

@@ -17,7 +17,7 @@ SIZE = 40, 56  # height, width of the images
 def head_of(**options):
     head = RegionHead(CHANNELS, CLASSES, side=SIDE, hidden=16, **options)
     torch.nn.init.normal_(head.classes.weight, std=0.5)  # as large as after training, so that scores differ
-    torch.nn.init.normal_(head.corrections.weight, std=0.5)
+    torch.nn.init.normal_(head.deltas.weight, std=0.5)
     return head
 
 
@@ -31,12 +31,12 @@ def torchvision_of(head, features):
     mlp.fc6.load_state_dict(head.hidden[1].state_dict())
     mlp.fc7.load_state_dict(head.hidden[3].state_dict())
     predictor.cls_score.load_state_dict(head.classes.state_dict())
-    predictor.bbox_pred.load_state_dict(head.corrections.state_dict())
+    predictor.bbox_pred.load_state_dict(head.deltas.state_dict())
     return RoIHeads(
         lambda maps, proposals, sizes: crop_from(features)(proposals), mlp, predictor,
-        fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=head.batch, positive_fraction=0.25,
+        fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=head.batch_size_per_image, positive_fraction=0.25,
         bbox_reg_weights=None, score_thresh=head.score_threshold, nms_thresh=head.nms_threshold,
-        detections_per_img=head.most,
+        detections_per_img=head.max_detections,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def images_of(*counts):
 def test_detections_are_those_of_torchvision(seed):
     torch.manual_seed(seed)
     features, proposals, _ = images_of(3, 0, 5)
-    head = head_of(most=20)
+    head = head_of(max_detections=20)
     theirs, _ = torchvision_of(head, features).eval()({}, proposals, [SIZE] * 3)
     with torch.no_grad():
         ours = head(crop_from(features), proposals, SIZE)
@@ -84,19 +84,19 @@ def test_losses_are_those_of_torchvision_on_the_same_regions(seed):
     """With more room than regions nothing is left to chance, and both train on the same regions in the same order."""
     torch.manual_seed(seed)
     features, proposals, targets = images_of(3, 0, 5)
-    head = head_of(batch=1000)
+    head = head_of(batch_size_per_image=1000)
     reference = torchvision_of(head, features)
     regions, _, labels, wanted = reference.select_training_samples([p.clone() for p in proposals], targets)
-    our_regions, our_labels, boxes = head.draw(proposals, targets)
+    our_regions, our_labels, boxes = head.sample_proposals(proposals, targets)
     torch.testing.assert_close(our_regions, list(regions))
     torch.testing.assert_close(our_labels, labels)
     assert (torch.cat(labels) > 0).sum() > 10
 
-    scores, corrections = reference.box_predictor(reference.box_head(crop_from(features)(regions)))
+    scores, deltas = reference.box_predictor(reference.box_head(crop_from(features)(regions)))
     # torchvision's smooth L1 bends at 1/9, the paper's at 1: L₁(x) = 9 · L₁⸝₉(x / 9).
-    classes, box = fastrcnn_loss(scores, corrections / 9, labels, [target / 9 for target in wanted])
+    classes, box = fastrcnn_loss(scores, deltas / 9, labels, [target / 9 for target in wanted])
     losses = head(crop_from(features), proposals, SIZE, targets)
-    torch.testing.assert_close(losses, {"class": classes, "box corrections": 9 * box})
+    torch.testing.assert_close(losses, {"class": classes, "box deltas": 9 * box})
     assert box > 0
     torch.testing.assert_close(torch.cat(boxes)[torch.cat(labels) == 0], torch.cat(regions)[torch.cat(labels) == 0])
 
@@ -106,8 +106,8 @@ def test_a_quarter_of_the_regions_drawn_shows_an_object(seed):
     torch.manual_seed(seed)
     _, proposals, targets = images_of(6, 4)
     proposals = [torch.cat([p, random_boxes(60)]) for p in proposals]
-    head = head_of(batch=16)
-    regions, labels, boxes = head.draw(proposals, targets)
+    head = head_of(batch_size_per_image=16)
+    regions, labels, boxes = head.sample_proposals(proposals, targets)
     for region, label, box, target in zip(regions, labels, boxes, targets, strict=True):
         assert len(region) == len(label) == len(box) == 16
         assert (label > 0).sum() == 4
@@ -122,8 +122,10 @@ def test_a_quarter_of_the_regions_drawn_shows_an_object(seed):
 def test_drawing_repeats_with_the_seed():
     torch.manual_seed(0)
     _, proposals, targets = images_of(6, 4)
-    head = head_of(batch=8)
-    first, second, other = ([torch.manual_seed(seed), head.draw(proposals, targets)][1] for seed in (1, 1, 2))
+    head = head_of(batch_size_per_image=8)
+    first, second, other = (
+        [torch.manual_seed(seed), head.sample_proposals(proposals, targets)][1] for seed in (1, 1, 2)
+    )
     torch.testing.assert_close(first, second)
     assert any(not torch.equal(a, b) for a, b in zip(first[0], other[0], strict=True))
 
@@ -189,22 +191,22 @@ def test_hard_images_give_sound_detections(case):
 def test_only_the_true_class_learns_its_corrections():
     proposals = torch.tensor([[0.0, 0, 10, 20], [0, 0, 8, 8]])
     boxes, labels = torch.tensor([[5.0, 5, 25, 25], [0, 0, 8, 8]]), torch.tensor([2, 0])
-    corrections = torch.zeros(2, CLASSES, 4, requires_grad=True)
-    losses = region_losses(torch.zeros(2, CLASSES), corrections, proposals, labels, boxes)
+    deltas = torch.zeros(2, CLASSES, 4, requires_grad=True)
+    losses = region_losses(torch.zeros(2, CLASSES), deltas, proposals, labels, boxes)
     # The corrections of reference: 1, 0.25, ln 2 and 0, times their weights; smooth L1 is |x| − ½ above 1.
     wanted = torch.tensor([1, 0.25, torch.tensor(2.0).log(), 0]) * torch.tensor(WEIGHTS)
     expected = F.smooth_l1_loss(torch.zeros(4), wanted, reduction="sum") / 2
-    torch.testing.assert_close(losses["box corrections"], expected)
+    torch.testing.assert_close(losses["box deltas"], expected)
     torch.testing.assert_close(losses["class"], torch.tensor(float(CLASSES)).log())
-    losses["box corrections"].backward()
-    assert corrections.grad[0, 2].abs().sum() > 0
-    corrections.grad[0, 2] = 0
-    assert not corrections.grad.any()
+    losses["box deltas"].backward()
+    assert deltas.grad[0, 2].abs().sum() > 0
+    deltas.grad[0, 2] = 0
+    assert not deltas.grad.any()
 
 
 def test_boxes_of_whole_numbers_take_the_type_of_the_proposals():
     head = head_of()
     whole = {"boxes": torch.tensor([[2, 2, 12, 12]]), "labels": torch.tensor([1])}
-    regions, labels, boxes = head.draw([random_boxes(3)], [whole])
+    regions, labels, boxes = head.sample_proposals([random_boxes(3)], [whole])
     assert regions[0].dtype == boxes[0].dtype == torch.float32
     assert labels[0][-1] == 1

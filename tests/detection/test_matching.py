@@ -8,7 +8,7 @@ import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.matching import BACKGROUND, BETWEEN, match, sample
+from lecture_utils.detection.matching import BACKGROUND, IGNORED, balanced_sample, match
 
 from .test_boxes import random_boxes
 
@@ -25,21 +25,24 @@ def random_overlap(seed):
 
 
 @pytest.mark.slide("21")
-@pytest.mark.parametrize("rescue", [False, True])
+@pytest.mark.parametrize("allow_low_quality_matches", [False, True])
 @pytest.mark.parametrize("seed", range(200))
-def test_matches_are_torchvisions(seed, rescue):
+def test_matches_are_torchvisions(seed, allow_low_quality_matches):
     torch.manual_seed(seed)
     dice, overlap = random.Random(seed), random_overlap(seed)
     low = dice.choice([0, 0.3, 0.5, dice.random()])
     high = dice.choice([low, max(0.7, low), dice.uniform(low, 1)])
-    expected = Matcher(high, low, allow_low_quality_matches=rescue)(overlap)
-    assert match(overlap, high=high, low=low, rescue=rescue).tolist() == expected.tolist()
+    expected = Matcher(high, low, allow_low_quality_matches=allow_low_quality_matches)(overlap)
+    assert (
+        match(overlap, high=high, low=low, allow_low_quality_matches=allow_low_quality_matches).tolist()
+        == expected.tolist()
+    )
 
 
 @pytest.mark.slide("21")
 def test_the_thresholds_belong_to_the_upper_side():
     overlap = torch.tensor([[0.75, 0.7499, 0.25, 0.2499, 0]])
-    assert match(overlap, high=0.75, low=0.25).tolist() == [0, BETWEEN, BETWEEN, BACKGROUND, BACKGROUND]
+    assert match(overlap, high=0.75, low=0.25).tolist() == [0, IGNORED, IGNORED, BACKGROUND, BACKGROUND]
 
 
 @pytest.mark.slide("21")
@@ -47,21 +50,28 @@ def test_every_object_that_is_touched_gets_its_best_boxes():
     overlap = torch.tensor([[0.9, 0.1, 0.2, 0.0], [0.0, 0.2, 0.2, 0.0]])
     assert match(overlap, high=0.7, low=0.3).tolist() == [0, -1, -1, -1]
     # Both boxes that overlap the second object best of all are kept, each with the object it overlaps most.
-    assert match(overlap, high=0.7, low=0.3, rescue=True).tolist() == [0, 1, 0, -1]
+    assert match(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, 1, 0, -1]
 
 
 def test_an_object_that_no_box_touches_changes_nothing():
     overlap = torch.tensor([[0.9, 0.1, 0.2], [0.0, 0.0, 0.0]])
-    assert match(overlap, high=0.7, low=0.3, rescue=True).tolist() == [0, -1, -1]
+    assert match(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, -1, -1]
     # Torchvision's matcher makes all boxes positive here.
     assert (Matcher(0.7, 0.3, allow_low_quality_matches=True)(overlap) >= 0).all()
 
 
-@pytest.mark.parametrize("rescue", [False, True])
-def test_without_objects_everything_is_background(rescue):
-    assert match(torch.zeros(0, 3), high=0.7, low=0.3, rescue=rescue).tolist() == [BACKGROUND] * 3
-    assert match(torch.zeros(2, 0), high=0.7, low=0.3, rescue=rescue).shape == (0,)
-    assert match(torch.zeros(0, 0), high=0.7, low=0.3, rescue=rescue).shape == (0,)
+@pytest.mark.parametrize("allow_low_quality_matches", [False, True])
+def test_without_objects_everything_is_background(allow_low_quality_matches):
+    assert (
+        match(torch.zeros(0, 3), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).tolist()
+        == [BACKGROUND] * 3
+    )
+    assert match(torch.zeros(2, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).shape == (
+        0,
+    )
+    assert match(torch.zeros(0, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).shape == (
+        0,
+    )
 
 
 @pytest.mark.slide("21")
@@ -69,9 +79,9 @@ def test_without_objects_everything_is_background(rescue):
 def test_the_sample_counts_as_torchvisions(seed):
     torch.manual_seed(seed)
     dice = random.Random(seed)
-    matches = torch.randint(BETWEEN, dice.choice([0, 1, 5]), (dice.randint(0, 300),))
+    matches = torch.randint(IGNORED, dice.choice([0, 1, 5]), (dice.randint(0, 300),))
     number, share = dice.randint(0, 256), dice.choice([0, 0.25, 0.5, 1, dice.random()])
-    positive, negative = sample(matches, number, share)
+    positive, negative = balanced_sample(matches, number, share)
     # Torchvision's sampler reads 1 and more as positive, 0 as background, −1 as neither: shift by one.
     (theirs,), (others,) = BalancedPositiveNegativeSampler(number, share)([(matches + 1).clamp(max=1)])
     assert (positive.sum(), negative.sum()) == (theirs.sum(), others.sum())
@@ -84,7 +94,7 @@ def test_the_sample_counts_as_torchvisions(seed):
 def test_every_candidate_is_drawn_equally_often():
     torch.manual_seed(0)
     matches = torch.tensor([3, -1, -2, 0, -1, -1, 1, -1])
-    draws = torch.stack([torch.stack(sample(matches, 4, 0.5)) for _ in range(2000)]).float().mean(0)
+    draws = torch.stack([torch.stack(balanced_sample(matches, 4, 0.5)) for _ in range(2000)]).float().mean(0)
     torch.testing.assert_close(draws[0, [0, 3, 6]], torch.full((3,), 2 / 3), rtol=0, atol=0.05)
     torch.testing.assert_close(draws[1, [1, 4, 5, 7]], torch.full((4,), 0.5), rtol=0, atol=0.05)
     assert draws.sum().item() == pytest.approx(4)
@@ -96,8 +106,8 @@ def test_every_candidate_is_drawn_equally_often():
         (lambda: match(torch.zeros(1, 2), high=0.3, low=0.7), "low, high: got 0.7, 0.3"),
         (lambda: match(torch.zeros(1, 2), high=0.3, low=-1), "low, high: got -1, 0.3"),
         (lambda: match(torch.zeros(2), high=0.7, low=0.3), "overlap: got shape (2,), expected (objects, boxes)"),
-        (lambda: sample(torch.zeros(2).long(), -1, 0.5), "number, positive_share: got -1, 0.5"),
-        (lambda: sample(torch.zeros(2).long(), 4, 1.5), "number, positive_share: got 4, 1.5"),
+        (lambda: balanced_sample(torch.zeros(2).long(), -1, 0.5), "number, positive_fraction: got -1, 0.5"),
+        (lambda: balanced_sample(torch.zeros(2).long(), 4, 1.5), "number, positive_fraction: got 4, 1.5"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from scipy.ndimage import map_coordinates
 from torch import nn
 
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.fast_rcnn import FastRCNN
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rcnn import RCNN, warp
-from lecture_utils.detection.trunk import Trunk
 
 
 def rcnn(side=7):
-    return RCNN(Trunk(base_channels=4, out_channels=6), RegionHead(6, 4, side=side, hidden=8))
+    return RCNN(Backbone(base_channels=4, out_channels=6), RegionHead(6, 4, side=side, hidden=8))
 
 
 @pytest.mark.slide("18")
@@ -88,14 +88,14 @@ def test_a_region_is_seen_alone():
     changed = torch.rand(1, 3, 32, 48)
     changed[..., 7:29, 7:25] = images[..., 7:29, 7:25]  # sampling reads half a pixel beyond the box
     with torch.no_grad():
-        scores = [model.head.predict(model.trunk(warp(each, [box], 28))) for each in (images, changed)]
-        both = model.head.predict(model.trunk(warp(images, [torch.cat([box + 3, box])], 28)))
+        scores = [model.head.predict(model.backbone(warp(each, [box], 28))) for each in (images, changed)]
+        both = model.head.predict(model.backbone(warp(images, [torch.cat([box + 3, box])], 28)))
     torch.testing.assert_close(*scores)
     torch.testing.assert_close(tuple(x[1:] for x in both), scores[0])
 
 
 class Means(nn.Module):
-    """A trunk that sees nothing beyond its own four pixels."""
+    """A backbone that sees nothing beyond its own four pixels."""
 
     stride = 4
 
@@ -108,8 +108,8 @@ class Look(nn.Module):
 
     side = 7
 
-    def forward(self, features_of, proposals, image_size, targets=None):
-        return features_of(proposals)
+    def forward(self, roi_features, proposals, image_size, targets=None):
+        return roi_features(proposals)
 
 
 @pytest.mark.slide("19")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.boxes import decode, iou
 from lecture_utils.detection.rpn import RPN, ProposalNetwork
-from lecture_utils.detection.trunk import Trunk
 
 from .twins import forward_rpn, torchvision_rpn
 
@@ -15,8 +15,8 @@ SIZES, RATIOS = (6, 14, 30), (0.5, 1, 2)
 
 def make_rpn(channels=8, spread=0.1, **settings):
     """A network whose scores and corrections differ from place to place, as after some training."""
-    rpn = RPN(channels, stride=4, sizes=SIZES, ratios=RATIOS, **settings)
-    for layer in (rpn.look, rpn.objectness, rpn.corrections):
+    rpn = RPN(channels, feature_stride=4, sizes=SIZES, ratios=RATIOS, **settings)
+    for layer in (rpn.conv, rpn.objectness, rpn.deltas):
         torch.nn.init.normal_(layer.weight, std=spread)
         torch.nn.init.normal_(layer.bias, std=spread)
     return rpn
@@ -38,7 +38,7 @@ def random_targets(batch, height, width, most=6):
 def test_proposes_what_torchvision_proposes(seed):
     torch.manual_seed(seed)
     batch, h, w = 1 + seed % 3, int(torch.randint(2, 12, ())), int(torch.randint(2, 12, ()))
-    ours = make_rpn(candidates=int(torch.randint(1, 400, ())), proposals=int(torch.randint(1, 60, ())))
+    ours = make_rpn(pre_nms_top_n=int(torch.randint(1, 400, ())), post_nms_top_n=int(torch.randint(1, 60, ())))
     features, size = torch.randn(batch, 8, h, w), (4 * h, 4 * w)
     proposals, losses = ours(features, size)
     expected, _ = forward_rpn(torchvision_rpn(ours, SIZES, RATIOS), features, size)
@@ -54,7 +54,7 @@ def test_losses_and_gradients_are_torchvisions(seed):
     """Both draw from one random stream, so that the same anchors take part."""
     torch.manual_seed(seed)
     batch, h, w = 1 + seed % 3, int(torch.randint(3, 12, ())), int(torch.randint(3, 12, ()))
-    ours = make_rpn(batch=[4, 64, 256][seed % 3])
+    ours = make_rpn(batch_size_per_image=[4, 64, 256][seed % 3])
     theirs = torchvision_rpn(ours, SIZES, RATIOS)
     features, size = torch.randn(batch, 8, h, w), (4 * h, 4 * w)
     targets = random_targets(batch, *size)
@@ -64,39 +64,41 @@ def test_losses_and_gradients_are_torchvisions(seed):
     torch.manual_seed(seed)
     _, expected = forward_rpn(theirs, features, size, targets)
     torch.testing.assert_close(losses["objectness"], expected["loss_objectness"])
-    torch.testing.assert_close(losses["anchor corrections"], expected["loss_rpn_box_reg"])
+    torch.testing.assert_close(losses["anchor deltas"], expected["loss_rpn_box_reg"])
 
     sum(losses.values()).backward()
     sum(expected.values()).backward()
-    torch.testing.assert_close(ours.look.weight.grad, theirs.head.conv[0][0].weight.grad)
-    torch.testing.assert_close(ours.corrections.weight.grad, theirs.head.bbox_pred.weight.grad)
+    torch.testing.assert_close(ours.conv.weight.grad, theirs.head.conv[0][0].weight.grad)
+    torch.testing.assert_close(ours.deltas.weight.grad, theirs.head.bbox_pred.weight.grad)
 
 
 def test_every_second_point_with_a_step_of_two():
     """Step 2 looks at the points 0, 2, 4 … of the map, at which step 1 says the same, of anchors twice as far apart."""
     torch.manual_seed(0)
-    ours, every = make_rpn(step=2), make_rpn()
+    ours, every = make_rpn(stride=2), make_rpn()
     every.load_state_dict(ours.state_dict())
     features = torch.randn(2, 8, 9, 14)
-    objectness, corrections, anchors = ours.predict(features)
+    objectness, deltas, anchors = ours.predict(features)
     all_scores, all_corrections, all_anchors = every.predict(features)
     taken = torch.arange(9 * 14 * 9).reshape(9, 14, 9)[::2, ::2].flatten()
     torch.testing.assert_close(objectness, all_scores[:, taken])
-    torch.testing.assert_close(corrections, all_corrections[:, taken])
+    torch.testing.assert_close(deltas, all_corrections[:, taken])
     torch.testing.assert_close(anchors, all_anchors[taken])
 
 
 @pytest.mark.slide("21")
 def test_the_slides_map_of_20_by_15_points():
     """A picture of 640 × 480 reduced by 4 has features of 40 × 30 points, of which every second one is looked at."""
-    rpn = make_rpn(step=2)
+    rpn = make_rpn(stride=2)
     height, width = 480 // 4, 640 // 4
-    x = rpn.look(torch.randn(1, 8, height // 4, width // 4))
+    x = rpn.conv(torch.randn(1, 8, height // 4, width // 4))
     assert x.shape[-2:] == (15, 20)
     assert rpn.stride * 4 == 640 / 20 == 480 / 15 == 32
     # The same points without reducing the picture, when every eighth point of the features is looked at.
-    direct = ProposalNetwork(Trunk(base_channels=4, out_channels=8), RPN(8, stride=Trunk.stride, step=8)).eval()
-    objectness, _, anchors = direct.rpn.predict(direct.trunk(torch.randn(1, 3, 480, 640)))
+    direct = ProposalNetwork(
+        Backbone(base_channels=4, out_channels=8), RPN(8, feature_stride=Backbone.stride, stride=8)
+    ).eval()
+    objectness, _, anchors = direct.rpn.predict(direct.backbone(torch.randn(1, 3, 480, 640)))
     assert objectness.shape == (1, 9 * 20 * 15)
     assert len(anchors) == 9 * 20 * 15
 
@@ -105,11 +107,11 @@ def test_the_slides_map_of_20_by_15_points():
 @pytest.mark.parametrize(("sizes", "ratios"), [((14,), (1,)), ((14,), RATIOS), (SIZES, RATIOS), ((4, 8, 16, 32), (1,))])
 def test_k_times_20_times_15_boxes_and_no_more_than_300_proposals(sizes, ratios):
     torch.manual_seed(0)
-    rpn, k = RPN(8, stride=4, step=2, sizes=sizes, ratios=ratios, nms_threshold=1.0), len(sizes) * len(ratios)
+    rpn, k = RPN(8, feature_stride=4, stride=2, sizes=sizes, ratios=ratios, nms_threshold=1.0), len(sizes) * len(ratios)
     features, size = torch.randn(2, 8, 30, 40), (120, 160)
-    objectness, corrections, anchors = rpn.predict(features)
+    objectness, deltas, anchors = rpn.predict(features)
     assert objectness.shape == (2, k * 20 * 15)
-    assert corrections.shape == (2, k * 20 * 15, 4)
+    assert deltas.shape == (2, k * 20 * 15, 4)
     assert anchors.shape == (k * 20 * 15, 4)
     proposals, _ = rpn(features, size)
     assert [len(boxes) for boxes in proposals] == [300, 300]
@@ -118,10 +120,10 @@ def test_k_times_20_times_15_boxes_and_no_more_than_300_proposals(sizes, ratios)
 @pytest.mark.slide("22")
 def test_proposals_come_best_first_and_apart():
     torch.manual_seed(0)
-    rpn = make_rpn(candidates=500, proposals=40, nms_threshold=0.5)
+    rpn = make_rpn(pre_nms_top_n=500, post_nms_top_n=40, nms_threshold=0.5)
     features, size = torch.randn(1, 8, 10, 7), (40, 28)
-    objectness, corrections, anchors = rpn.predict(features)
-    boxes, scores = rpn.select(decode(corrections[0], anchors), objectness[0], size)
+    objectness, deltas, anchors = rpn.predict(features)
+    boxes, scores = rpn.select(decode(deltas[0], anchors), objectness[0], size)
     assert (scores.diff() <= 0).all()
     assert 1 < len(boxes) <= 40
     overlap = iou(boxes, boxes).fill_diagonal_(0)
@@ -147,25 +149,25 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", AWKWARD)
-def test_awkward_targets_give_finite_losses_and_gradients(name, step):
+def test_awkward_targets_give_finite_losses_and_gradients(name, stride):
     torch.manual_seed(0)
-    rpn = make_rpn(step=step)
+    rpn = make_rpn(stride=stride)
     targets = [{"boxes": AWKWARD[name]}, {"boxes": AWKWARD["no object"]}]
     proposals, losses = rpn(torch.randn(2, 8, 7, 9), (28, 36), targets)
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     assert all(parameter.grad.isfinite().all() for parameter in rpn.parameters())
     assert all(boxes.isfinite().all() for boxes in proposals)
-    assert (losses["anchor corrections"] > 0) == (len(AWKWARD[name]) > 0)  # some anchor touches each object here
+    assert (losses["anchor deltas"] > 0) == (len(AWKWARD[name]) > 0)  # some anchor touches each object here
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_proposes_nothing_and_suppresses_nothing(broken):
     """As if those anchors were not there: half precision may overflow at a few of them."""
     torch.manual_seed(0)
-    rpn = make_rpn(candidates=30, proposals=20)
+    rpn = make_rpn(pre_nms_top_n=30, post_nms_top_n=20)
     low = torch.rand(200, 2) * 60
     boxes, scores = torch.cat([low, low + 5 + torch.rand(200, 2) * 30], 1), torch.randn(200)
     bad = torch.rand(200) < 0.4
@@ -188,7 +190,7 @@ def test_a_network_that_overflowed_gives_losses_of_nan_and_no_crash():
 def test_no_proposal_is_left_when_all_are_too_small():
     rpn = make_rpn()
     with torch.no_grad():
-        rpn.corrections.bias.view(-1, 4)[:, 2:] = -30
+        rpn.deltas.bias.view(-1, 4)[:, 2:] = -30
         proposals, losses = rpn(torch.randn(2, 8, 3, 5), (12, 20), [{"boxes": AWKWARD["one pixel"]}] * 2)
     assert [boxes.shape for boxes in proposals] == [(0, 4), (0, 4)]
     assert all(loss.isfinite() for loss in losses.values())
@@ -197,26 +199,26 @@ def test_no_proposal_is_left_when_all_are_too_small():
 def test_anchors_are_no_weights():
     rpn = make_rpn()
     assert set(rpn.state_dict()) == {
-        f"{layer}.{kind}" for layer in ("look", "objectness", "corrections") for kind in ("weight", "bias")
+        f"{layer}.{kind}" for layer in ("conv", "objectness", "deltas") for kind in ("weight", "bias")
     }
     torch.testing.assert_close(
-        rpn.predict(torch.zeros(1, 8, 2, 3))[2], anchors_over(base_anchors(SIZES, RATIOS), (2, 3), 4)
+        rpn.predict(torch.zeros(1, 8, 2, 3))[2], grid_anchors(base_anchors(SIZES, RATIOS), (2, 3), 4)
     )
 
 
 def test_begins_with_the_papers_small_weights():
     torch.manual_seed(0)
-    rpn = RPN(64, stride=16)
-    assert rpn.look.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    rpn = RPN(64, feature_stride=16)
+    assert rpn.conv.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert not rpn.objectness.bias.any()
     assert len(rpn.base) == 9
 
 
 def test_a_proposal_network_is_a_trunk_and_an_rpn():
     torch.manual_seed(0)
-    model = ProposalNetwork(Trunk(3, base_channels=4, out_channels=8), make_rpn()).eval()
+    model = ProposalNetwork(Backbone(3, base_channels=4, out_channels=8), make_rpn()).eval()
     images, targets = torch.randn(2, 3, 28, 36), random_targets(2, 28, 36)
-    proposals, _ = model.rpn(model.trunk(images), (28, 36))
+    proposals, _ = model.rpn(model.backbone(images), (28, 36))
     for own, expected in zip(model(images), proposals, strict=True):
         torch.testing.assert_close(own, expected)
-    assert model(images, targets).keys() == {"objectness", "anchor corrections"}
+    assert model(images, targets).keys() == {"objectness", "anchor deltas"}

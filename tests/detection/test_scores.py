@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.scores import KEYS, CocoScores, Recall, doubles, without_doubles
+from lecture_utils.detection.scores import KEYS, CocoScores, Recall, apply_nms, count_duplicates
 from lecture_utils.tasks import collate
 
 NAMES = ("background", "person", "car", "boat")
@@ -50,9 +50,9 @@ def random_scenes(seed: int, images: int = 8) -> tuple[list[dict], list[dict]]:
     return found, targets
 
 
-def with_pycocotools(found: list[dict], targets: list[dict], enlarge: float) -> list[float]:
+def with_pycocotools(found: list[dict], targets: list[dict], scale: float) -> list[float]:
     def record(index: int, image: dict, row: int, number: int) -> dict:
-        x0, y0, x1, y1 = (image["boxes"][row] * enlarge).tolist()
+        x0, y0, x1, y1 = (image["boxes"][row] * scale).tolist()
         size = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
         return {"id": number, "image_id": index, "category_id": int(image["labels"][row]), "iscrowd": 0} | size
 
@@ -78,15 +78,15 @@ def with_pycocotools(found: list[dict], targets: list[dict], enlarge: float) -> 
 
 
 @pytest.mark.slide("20")
-@pytest.mark.parametrize("enlarge", [1, 4])
+@pytest.mark.parametrize("scale", [1, 4])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_scores_are_those_of_pycocotools(seed, enlarge):
+def test_the_scores_are_those_of_pycocotools(seed, scale):
     found, targets = random_scenes(seed)
-    metric = CocoScores(NAMES, enlarge=enlarge)
+    metric = CocoScores(NAMES, scale=scale)
     for half in (slice(0, 3), slice(3, None)):  # fed in two batches
         metric.update(found[half], targets[half])
     scores = metric.compute()
-    for key, expected in zip(KEYS, with_pycocotools(found, targets, enlarge), strict=True):
+    for key, expected in zip(KEYS, with_pycocotools(found, targets, scale), strict=True):
         assert math.isnan(scores[key]) if expected == -1 else scores[key] == pytest.approx(expected, abs=1e-6), key
 
 
@@ -147,23 +147,23 @@ def three_boxes(**changes):
 
 @pytest.mark.slide("33")
 def test_doubles_are_pairs_of_sure_boxes_of_one_class():
-    assert doubles([three_boxes()]) == 1
-    assert doubles([three_boxes(), three_boxes()]) == 2  # never across images
-    assert doubles([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
-    assert doubles([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
-    assert doubles([three_boxes(scores=torch.tensor([0.9, 0.5, 0.8]))]) == 1  # exactly 0.5 is sure enough
-    assert doubles([three_boxes()], overlap=0.65) == 0
+    assert count_duplicates([three_boxes()]) == 1
+    assert count_duplicates([three_boxes(), three_boxes()]) == 2  # never across images
+    assert count_duplicates([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
+    assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
+    assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.5, 0.8]))]) == 1  # exactly 0.5 is sure enough
+    assert count_duplicates([three_boxes()], overlap=0.65) == 0
     same = three_boxes(boxes=torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1))
-    assert doubles([same]) == 3
-    assert doubles([]) == doubles([{key: values[:0] for key, values in same.items()}]) == 0
+    assert count_duplicates([same]) == 3
+    assert count_duplicates([]) == count_duplicates([{key: values[:0] for key, values in same.items()}]) == 0
 
 
 @pytest.mark.slide("33")
-def test_without_doubles_the_best_of_a_class_stays():
-    (kept,) = without_doubles([three_boxes()])
+def test_after_nms_the_best_of_a_class_stays():
+    (kept,) = apply_nms([three_boxes()])
     torch.testing.assert_close(kept["scores"], torch.tensor([0.9, 0.8]))
-    assert doubles([kept]) == 0
-    (kept,) = without_doubles([three_boxes(labels=torch.tensor([1, 2, 1]))])
+    assert count_duplicates([kept]) == 0
+    (kept,) = apply_nms([three_boxes(labels=torch.tensor([1, 2, 1]))])
     assert len(kept["boxes"]) == 3
 
 
@@ -179,38 +179,38 @@ def one_class_at_a_time(one: dict, overlap: float) -> set[int]:
 @pytest.mark.slide("33")
 @pytest.mark.parametrize("number", [0, 1, 40, 300, 1200])  # torchvision's own way changes at 1,000 boxes
 @pytest.mark.parametrize("beyond", [0, 60, 5000])
-def test_without_doubles_is_one_suppression_a_class_wherever_boxes_lie(number, beyond):
+def test_apply_nms_is_one_suppression_a_class_wherever_boxes_lie(number, beyond):
     rng = torch.Generator().manual_seed(number)
     boxes = random_boxes(rng, number) - beyond
     labels, scores = torch.randint(0, 4, (number,), generator=rng), torch.rand(number, generator=rng)
     one = {"boxes": boxes, "labels": labels, "scores": scores, "row": torch.arange(number)}
-    (kept,) = without_doubles([one], overlap=0.3)
+    (kept,) = apply_nms([one], overlap=0.3)
     assert set(kept["row"].tolist()) == one_class_at_a_time(one, 0.3)
     assert kept["scores"].tolist() == sorted(kept["scores"].tolist(), reverse=True)
-    assert doubles([kept], score=0, overlap=0.3) == 0
+    assert count_duplicates([kept], score=0, overlap=0.3) == 0
 
 
 @pytest.mark.slide("33")
-def test_without_doubles_keeps_boxes_of_two_classes_beyond_the_border():
+def test_apply_nms_keeps_boxes_of_two_classes_beyond_the_border():
     """The second lies left of the image by as much as batched_nms moves a class to the right."""
     boxes = torch.tensor([[0.0, 0, 9, 9], [-10, -10, -1, -1], [0, 0, 9, 9]])
     found = {"boxes": boxes, "labels": torch.tensor([1, 2, 3]), "scores": torch.tensor([0.9, 0.8, 0.7])}
-    (kept,) = without_doubles([found])
+    (kept,) = apply_nms([found])
     assert kept["labels"].tolist() == [1, 2, 3]
 
 
 def test_equal_scores_keep_their_order_across_classes():
     found = three_boxes(labels=torch.tensor([3, 1, 2]), scores=torch.tensor([0.5, 0.5, 0.5]))
-    (kept,) = without_doubles([found])
+    (kept,) = apply_nms([found])
     assert kept["labels"].tolist() == [3, 1, 2]
 
 
 @pytest.mark.parametrize("key", ["boxes", "scores"])
-def test_without_doubles_refuses_what_is_not_finite(key):
+def test_apply_nms_refuses_what_is_not_finite(key):
     found = three_boxes()
     found[key][1] = float("nan")
     with pytest.raises(ValueError, match=f"{key}: got nan or infinity in 1 of 3, expected finite numbers"):
-        without_doubles([found])
+        apply_nms([found])
 
 
 def write_coco(root, seed: int) -> tuple[list[dict], list[dict]]:

@@ -75,7 +75,7 @@ def test_small_boxes_tend_to_come_first(photo):
 
 def test_enlarge_searches_finer_and_gives_pixels_of_the_picture(photo):
     small = photo[:64, :90].copy()
-    plain, fine = selective_search(small), selective_search(small, enlarge=2)
+    plain, fine = selective_search(small), selective_search(small, scale=2)
     assert len(fine) > len(plain)
     assert fine[:, 2].max() == 90
     assert fine[:, 3].max() == 64
@@ -86,7 +86,7 @@ def test_enlarged_pictures_are_smooth(photo):
     """Cubic, as for the stored proposals: other pixels between the pixels would give other boxes."""
     small = photo[:64, :90].copy()
     larger = cv2.resize(small, (180, 128), interpolation=cv2.INTER_CUBIC)
-    assert as_set(selective_search(small, enlarge=2)) == as_set(selective_search(larger) / 2)
+    assert as_set(selective_search(small, scale=2)) == as_set(selective_search(larger) / 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 5)])
@@ -101,11 +101,11 @@ def test_most_objects_of_the_city_are_reached():
     coco = shipped("sample") / "coco"
     scenes = CocoInstances(coco / "val2017", coco / "annotations/instances_val2017.json", masks=False)
     shares = {}
-    for enlarge in (1, 2):
+    for scale in (1, 2):
         recall = Recall([100_000])
         for image, target in scenes:
-            recall.update([selective_search(image.permute(1, 2, 0).numpy(), enlarge=enlarge)], [target])
-        shares[enlarge] = recall.compute()[100_000]
+            recall.update([selective_search(image.permute(1, 2, 0).numpy(), scale=scale)], [target])
+        shares[scale] = recall.compute()[100_000]
     assert shares[2] >= 0.72
     assert shares[2] > shares[1] + 0.1
 
@@ -121,8 +121,8 @@ def test_most_objects_of_the_city_are_reached():
         ({"strategy": "best"}, "strategy: got 'best', expected one of fast, quality"),
         ({"number": 0}, "number: got 0, expected a whole number of at least 1"),
         ({"number": 2.5}, "number: got 2.5"),
-        ({"enlarge": 0}, "enlarge: got 0"),
-        ({"enlarge": True}, "enlarge: got True"),
+        ({"enlarge": 0}, "scale: got 0"),
+        ({"enlarge": True}, "scale: got True"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
@@ -174,15 +174,15 @@ def test_stored_proposals_of_the_photograph_are_opencvs(without):
 
 def test_seconds_of_stored_proposals_are_estimated_for_this_machine(without, streets, monkeypatch):
     """Within a factor of four, since tests keep a machine busy; by the segmentation, slower on a slower machine."""
-    measured, _ = timed_search(streets[5], enlarge=2, times=3)
+    measured, _ = timed_search(streets[5], scale=2, times=3)
     without()
-    estimated, boxes = timed_search(streets[5], enlarge=2, times=3)
-    assert as_set(boxes) == as_set(selective_search(streets[5], enlarge=2))
+    estimated, boxes = timed_search(streets[5], scale=2, times=3)
+    assert as_set(boxes) == as_set(selective_search(streets[5], scale=2))
     assert measured / 4 < estimated < measured * 4
     fast, quality, enlarged = (timed_search(streets[5], times=3, **options)[0] for options in WAYS)
     assert fast < min(quality, enlarged)
-    monkeypatch.setattr(module, "segmentation_seconds", lambda image, enlarge: 1000.0)
-    assert timed_search(streets[5], enlarge=2)[0] > 1000
+    monkeypatch.setattr(module, "segmentation_seconds", lambda image, scale: 1000.0)
+    assert timed_search(streets[5], scale=2)[0] > 1000
 
 
 def test_it_is_said_once(without, streets, capsys):

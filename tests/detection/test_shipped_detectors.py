@@ -13,7 +13,7 @@ from lecture_utils.detection.selective_search import selective_search
 
 # A detection near a threshold of IoU counts or does not: more than a pixel's rounding on another processor.
 TOLERANCE = 0.01
-TASKS = (tasks.LONE, tasks.SLOTS, tasks.DETECTION, tasks.SEARCHED, tasks.PROPOSALS)
+TASKS = (tasks.SINGLE_OBJECT, tasks.SLOTS, tasks.DETECTION, tasks.SELECTIVE_SEARCH, tasks.PROPOSALS)
 DETECTORS = [name for name, recipe in recipes.RECIPES.items() if recipe.task in TASKS]
 
 
@@ -22,7 +22,7 @@ def scores():
     return ShippedScores()
 
 
-@pytest.mark.timeout(1800)  # R-CNN sends each of some 500 proposals an image through its trunk
+@pytest.mark.timeout(1800)  # R-CNN sends each of some 500 proposals an image through its backbone
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_checkpoint_scores_what_its_card_says(scores, name):
     check_card(name, scores[name], tolerance=TOLERANCE)
@@ -50,7 +50,7 @@ def test_each_detector_answers_faster_than_the_one_before_it():
         return min(times)
 
     with torch.inference_mode():
-        search = seconds(lambda: selective_search(picture, enlarge=2))
+        search = seconds(lambda: selective_search(picture, scale=2))
         given = image[None], [target["proposals"]]
         slow, fast = (search + seconds(lambda name=name: models[name](*given)) for name in ("rcnn", "fast_rcnn"))
         faster = seconds(lambda: models["faster_rcnn"](image[None]))

@@ -16,13 +16,13 @@ from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
     alexnet,
-    city_trunk,
+    city_backbone,
     class_and_box_losses,
+    denormalize_boxes,
     fill_slots,
-    from_shares,
-    single_object_loss,
+    multi_task_loss,
+    normalize_boxes,
     slots_loss,
-    to_shares,
 )
 
 
@@ -40,7 +40,7 @@ def test_the_slides_network_is_alexnet_and_four_numbers():
 def test_with_alexnets_weights_it_gives_alexnets_scores():
     torch.manual_seed(0)
     ours, theirs = alexnet(num_classes=7).eval(), torchvision_alexnet(weights=None, num_classes=7).eval()
-    ours.trunk.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith("classifier.6")})
+    ours.backbone.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith("classifier.6")})
     ours.classes.load_state_dict(theirs.classifier[6].state_dict())
     images = torch.randn(2, 3, 224, 224)
     scores, box = ours(images)
@@ -50,17 +50,17 @@ def test_with_alexnets_weights_it_gives_alexnets_scores():
 
 def test_the_citys_vector_has_4096_numbers_and_keeps_places():
     torch.manual_seed(0)
-    trunk = city_trunk(base_channels=4).eval()
+    backbone = city_backbone(base_channels=4).eval()
     images = torch.zeros(2, 3, 128, 128)
     images[0, :, 20:40, 20:40] = images[1, :, 80:100, 80:100] = 1  # one thing in two places
-    vectors = trunk(images)
+    vectors = backbone(images)
     assert vectors.shape == (2, 4096)
     assert not torch.allclose(*vectors)
 
 
 @pytest.mark.parametrize("build", [SingleObject, FixedSlots])
 def test_the_first_answer_is_nothing(build):
-    model = build(city_trunk(4), 4096, 5)
+    model = build(city_backbone(4), 4096, 5)
     scores, box = model(torch.randn(3, 3, 128, 128))
     assert scores.count_nonzero() == box.count_nonzero() == 0
     assert model.box.weight.requires_grad
@@ -85,19 +85,19 @@ def test_shares_and_back(height, width, seed):
     low = torch.rand(2, 3, 2, generator=rng) * torch.tensor([width, height])
     high = low + torch.rand(2, 3, 2, generator=rng) * (torch.tensor([width, height]) - low)
     boxes = torch.cat([low, high], dim=-1)  # two images with three boxes each
-    shares = to_shares(boxes, height, width)
+    shares = normalize_boxes(boxes, height, width)
     expected = box_convert(boxes, "xyxy", "cxcywh") / torch.tensor([width, height, width, height])
     assert torch.allclose(shares, expected, atol=1e-6)
     assert ((shares >= 0) & (shares <= 1 + 1e-6)).all()
-    assert torch.allclose(from_shares(shares, height, width), boxes, atol=1e-3)
+    assert torch.allclose(denormalize_boxes(shares, height, width), boxes, atol=1e-3)
 
 
 def test_shares_of_no_boxes():
-    assert to_shares(torch.zeros(0, 4), 5, 7).shape == from_shares(torch.zeros(0, 4), 5, 7).shape == (0, 4)
+    assert normalize_boxes(torch.zeros(0, 4), 5, 7).shape == denormalize_boxes(torch.zeros(0, 4), 5, 7).shape == (0, 4)
 
 
 def test_a_negative_size_counts_as_none():
-    box = from_shares(torch.tensor([[0.5, 0.5, -0.3, 0.2]]), 100, 200)
+    box = denormalize_boxes(torch.tensor([[0.5, 0.5, -0.3, 0.2]]), 100, 200)
     assert box.tolist() == [[100, pytest.approx(40), 100, pytest.approx(60)]]
 
 
@@ -113,15 +113,13 @@ def test_the_loss_is_the_weighted_sum(images, weight):
     classes, box = class_and_box_losses(scores, boxes, labels, targets)
     assert torch.allclose(classes, surprise.mean())
     assert torch.allclose(box, squares.mean())
-    assert torch.allclose(
-        single_object_loss(scores, boxes, labels, targets, weight), (surprise + weight * squares).mean()
-    )
+    assert torch.allclose(multi_task_loss(scores, boxes, labels, targets, weight), (surprise + weight * squares).mean())
 
 
 @pytest.mark.slide("14")
 def test_without_weight_the_box_learns_nothing():
     model = SingleObject(nn.Flatten(), 12, 3)
-    loss = single_object_loss(*model(torch.randn(2, 3, 2, 2)), torch.tensor([0, 2]), torch.rand(2, 4), 0.0)
+    loss = multi_task_loss(*model(torch.randn(2, 3, 2, 2)), torch.tensor([0, 2]), torch.rand(2, 4), 0.0)
     loss.backward()
     assert model.box.weight.grad.count_nonzero() == 0
     assert model.classes.weight.grad.count_nonzero() > 0
@@ -163,7 +161,7 @@ def test_the_best_answer_to_an_unordered_pair_is_its_mean():
         loss.backward()
         optimizer.step()
     assert torch.allclose(answer, ((left + right) / 2).expand(1, 2, 4), atol=1e-3)
-    assert iou(from_shares(answer[0].detach()), from_shares(torch.stack([left, right]))).max() < 0.1
+    assert iou(denormalize_boxes(answer[0].detach()), denormalize_boxes(torch.stack([left, right]))).max() < 0.1
 
 
 @pytest.mark.parametrize("sizes", [{"features": 0, "num_classes": 3}, {"features": 4, "num_classes": 0}])
@@ -195,7 +193,7 @@ def test_a_fixed_number_of_outputs_fails_on_crowded_streets():
     dataset = city_instances("val", transforms=tasks.photo_transforms())
     images, targets = tasks.collate([dataset[i] for i in range(len(dataset))])
     with torch.no_grad():
-        one, eight = from_shares(single(images)[1], 128, 128), tasks.in_slots(slots, images)
+        one, eight = denormalize_boxes(single(images)[1], 128, 128), tasks.in_slots(slots, images)
     found, objects = {"one": torch.zeros(9), "eight": torch.zeros(9)}, torch.zeros(9)
     for target, box, slot in zip(targets, one, eight, strict=True):
         n = len(target["boxes"])
@@ -210,6 +208,6 @@ def test_a_fixed_number_of_outputs_fails_on_crowded_streets():
 
 
 def test_images_of_another_size_are_refused():
-    for model in (SingleObject(city_trunk(4), 4096, 5), FixedSlots(city_trunk(4), 4096, 5)):
+    for model in (SingleObject(city_backbone(4), 4096, 5), FixedSlots(city_backbone(4), 4096, 5)):
         with pytest.raises(ValueError, match="images: got 64 × 64 pixels, which become 1024 features, expected 4096"):
             model.eval()(torch.zeros(1, 3, 64, 64))

@@ -14,14 +14,16 @@ from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 def torchvision_rpn(ours, sizes, ratios):
     """Torchvision's region proposal network with our weights and settings; `forward_rpn` calls it."""
-    head = RPNHead(ours.look.in_channels, len(ours.base))
-    for theirs, own in ((head.conv[0][0], ours.look), (head.cls_logits, ours.objectness)):
+    head = RPNHead(ours.conv.in_channels, len(ours.base))
+    for theirs, own in ((head.conv[0][0], ours.conv), (head.cls_logits, ours.objectness)):
         theirs.load_state_dict(own.state_dict())
-    head.bbox_pred.load_state_dict(ours.corrections.state_dict())
-    before = dict.fromkeys(("training", "testing"), ours.candidates)
-    after = dict.fromkeys(("training", "testing"), ours.number)
+    head.bbox_pred.load_state_dict(ours.deltas.state_dict())
+    before = dict.fromkeys(("training", "testing"), ours.pre_nms_top_n)
+    after = dict.fromkeys(("training", "testing"), ours.post_nms_top_n)
     generator = AnchorGenerator((tuple(sizes),), (tuple(ratios),))
-    return RegionProposalNetwork(generator, head, 0.7, 0.3, ours.batch, 0.5, before, after, ours.nms_threshold)
+    return RegionProposalNetwork(
+        generator, head, 0.7, 0.3, ours.batch_size_per_image, 0.5, before, after, ours.nms_threshold
+    )
 
 
 def forward_rpn(rpn, features, image_size, targets=None):
@@ -32,32 +34,32 @@ def forward_rpn(rpn, features, image_size, targets=None):
 
 
 def torchvision_faster_rcnn(ours, sizes, ratios):
-    """Torchvision's Faster R-CNN around our trunk, with our weights, on images as they are.
+    """Torchvision's Faster R-CNN around our backbone, with our weights, on images as they are.
 
     Its RoI align is set to `aligned=True`, as ours is; by itself torchvision keeps the older half-pixel shift.
     """
     head = ours.head
     hidden = head.hidden[1].out_features
-    box_head = TwoMLPHead(ours.trunk.out_channels * head.side**2, hidden)
+    box_head = TwoMLPHead(ours.backbone.out_channels * head.side**2, hidden)
     predictor = FastRCNNPredictor(hidden, head.num_classes)
     pairs = (
         (box_head.fc6, head.hidden[1]),
         (box_head.fc7, head.hidden[3]),
         (predictor.cls_score, head.classes),
-        (predictor.bbox_pred, head.corrections),
+        (predictor.bbox_pred, head.deltas),
     )
     for theirs, own in pairs:
         theirs.load_state_dict(own.state_dict())
     twin = FasterRCNN(
-        Features(ours.trunk),
+        Features(ours.backbone),
         rpn_anchor_generator=AnchorGenerator((tuple(sizes),), (tuple(ratios),)),
-        box_roi_pool=Aligned(head.side, ours.trunk.stride),
+        box_roi_pool=Aligned(head.side, ours.backbone.stride),
         box_head=box_head,
         box_predictor=predictor,
-        box_batch_size_per_image=head.batch,
+        box_batch_size_per_image=head.batch_size_per_image,
         box_score_thresh=head.score_threshold,
         box_nms_thresh=head.nms_threshold,
-        box_detections_per_img=head.most,
+        box_detections_per_img=head.max_detections,
     )
     twin.rpn = torchvision_rpn(ours.rpn, sizes, ratios)
     twin.transform = Unchanged()
@@ -65,14 +67,14 @@ def torchvision_faster_rcnn(ours, sizes, ratios):
 
 
 class Features(nn.Module):
-    """A trunk as torchvision takes one: named maps, and their channels."""
+    """A backbone as torchvision takes one: named maps, and their channels."""
 
-    def __init__(self, trunk):
+    def __init__(self, backbone):
         super().__init__()
-        self.trunk, self.out_channels = trunk, trunk.out_channels
+        self.backbone, self.out_channels = backbone, backbone.out_channels
 
     def forward(self, images):
-        return OrderedDict([("0", self.trunk(images))])
+        return OrderedDict([("0", self.backbone(images))])
 
 
 class Aligned(MultiScaleRoIAlign):

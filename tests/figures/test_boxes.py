@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from lecture_course.nb07_region_proposal_network.figures import anchors_on
-from lecture_utils.detection.anchors import anchors_over, base_anchors
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.figures import (
     class_colour,
     corrected,
@@ -247,7 +247,7 @@ def test_corrections_and_the_truth_are_named():
 @pytest.mark.slide("21")
 def test_anchors_of_one_point_and_the_points_of_all():
     base = base_anchors((8, 20), (0.5, 2))
-    anchors = anchors_over(base, (3, 5), 16)
+    anchors = grid_anchors(base, (3, 5), 16)
     fig = anchors_on(scene(48, 80), anchors, (3, 5), names=["wide", "wide", "tall", "tall"])
     (ax,) = fig.axes
     row, column = 1, 2
@@ -269,7 +269,7 @@ def test_anchors_of_one_point_and_the_points_of_all():
 def test_a_margin_stays_whatever_the_anchors():
     limits = []
     for size in (4, 200):
-        anchors = anchors_over(base_anchors((size,), (1,)), (3, 5), 16)
+        anchors = grid_anchors(base_anchors((size,), (1,)), (3, 5), 16)
         (ax,) = anchors_on(scene(48, 80), anchors, (3, 5), margin=10).axes
         limits.append((ax.get_xlim(), ax.get_ylim()))
     assert limits[0] == limits[1] == ((-10.5, 89.5), (57.5, -10.5))

@@ -38,7 +38,7 @@ def test_only_training_flips_and_boxes_and_proposals_go_along(city):
     flips = 0
     for _ in range(20):
         _, target = train[0]
-        boxes, proposals = still[0][1]["boxes"], detection.searched(still)[0]
+        boxes, proposals = still[0][1]["boxes"], detection.selective_search_proposals(still)[0]
         flipped = not torch.equal(target["boxes"], boxes)
         flips += flipped
         for given, before in ((target["boxes"], boxes), (target["proposals"], proposals)):
@@ -60,7 +60,7 @@ def test_proposals_are_searched_once_and_again_when_the_scenes_are_others(city, 
     second = tasks.proposal_data("val", city).preload()
     assert len(searches) == 2
     assert all(torch.equal(a, b) for a, b in zip(first.proposals, second.proposals, strict=True))
-    expected = {tuple(box) for box in selective_search(photo(first, 0), enlarge=4).tolist()}
+    expected = {tuple(box) for box in selective_search(photo(first, 0), scale=4).tolist()}
     assert {tuple(box) for box in first.proposals[0].tolist()} == expected
     export(city, split="val", scenes=3, size=64, quiet=True)
     assert len(tasks.proposal_data("val", city).preload().proposals) == 3
@@ -155,8 +155,8 @@ def boxes(image):
 def test_proposals_are_searched_at_the_size_asked_for_and_in_about_as_many_pixels_as_the_citys(city, monkeypatch):
     looked = []
 
-    def look(image, *, enlarge):
-        looked.append((image.shape[1] * enlarge, image.shape[0] * enlarge))
+    def look(image, *, scale):
+        looked.append((image.shape[1] * scale, image.shape[0] * scale))
         return torch.tensor([[0.0, 0.0, image.shape[1], image.shape[0]]])
 
     monkeypatch.setattr(detection, "selective_search", look)
@@ -177,7 +177,7 @@ def test_the_toy_city_is_searched_as_ever(city, tmp_path):
     """Its proposals come with notebooks and checkpoints: the same boxes, kept under the same marks."""
     export(tmp_path / "full", split="val", scenes=1, size=128, quiet=True)
     data = tasks.proposal_data("val", tmp_path / "full").preload()
-    expected = torch.unique(selective_search(photo(data, 0), enlarge=2), dim=0)
+    expected = torch.unique(selective_search(photo(data, 0), scale=2), dim=0)
     assert torch.equal(data.proposals[0], expected)
     _, marks = checkpoints.read(tmp_path / "full/coco/annotations/proposals_val2017.safetensors")
     assert set(marks) == {"annotations", "images", "enlarge"}

@@ -7,9 +7,9 @@ from torch.utils.data import DataLoader
 
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.__main__ import main
-from lecture_utils.detection.trunk import Trunk
+from lecture_utils.detection.backbone import Backbone
 from lecture_utils.tasks.detection import collate
-from lecture_utils.tasks.set_prediction import FoldedTrunk, Gridded
+from lecture_utils.tasks.set_prediction import Gridded, SpaceToDepthBackbone
 from lecture_utils.toycity import export
 from lecture_utils.transformers.detr import Predictions
 
@@ -42,14 +42,14 @@ class Counting(torch.nn.Module):
 
 def test_folding_keeps_every_feature():
     torch.manual_seed(0)
-    trunk = Trunk(base_channels=4, out_channels=6)
-    folded, images = FoldedTrunk(trunk), torch.randn(2, 3, 32, 48)
+    backbone = Backbone(base_channels=4, out_channels=6)
+    folded, images = SpaceToDepthBackbone(backbone), torch.randn(2, 3, 32, 48)
     z = folded(images)
     assert z.shape == (2, 24, 4, 6)
     assert folded.features == 24
     assert not folded.train().training  # its normalisation must not move
     assert not any(p.requires_grad for p in folded.parameters())
-    torch.testing.assert_close(F.pixel_shuffle(z, 2), trunk.eval()(images))
+    torch.testing.assert_close(F.pixel_shuffle(z, 2), backbone.eval()(images))
 
 
 def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
@@ -96,7 +96,7 @@ def test_only_training_is_mirrored_and_the_shipped_trunk_encodes(city):
     faster = recipes.load("faster_rcnn")
     image = test.pictures[1][0].as_subclass(torch.Tensor)
     with torch.no_grad():
-        expected = F.pixel_unshuffle(faster.trunk(image[None]), 2)[0]
+        expected = F.pixel_unshuffle(faster.backbone(image[None]), 2)[0]
     torch.testing.assert_close(z, expected, atol=0.01, rtol=0.01)  # kept in half precision
     assert {"boxes", "labels"} <= set(target)
 

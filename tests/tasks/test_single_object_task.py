@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from lecture_utils import runtime, tasks
-from lecture_utils.datasets import LoneObjects
-from lecture_utils.detection.single_object import single_object_loss, slots_loss, to_shares
+from lecture_utils.datasets import SingleObjects
+from lecture_utils.detection.single_object import multi_task_loss, normalize_boxes, slots_loss
 
 RUN = runtime.Runtime("laptop", "cpu", "fp32", "quick", 0, "")
 
@@ -35,7 +35,7 @@ def test_scores_count_classes_and_overlaps():
     """One street of three is named rightly; boxes overlap by 1, by a half and not at all."""
     data = [item([[0, 0, 50, 30]], [2]), item([[0, 0, 100, 30]], [1]), item([[60, 40, 90, 55]], [3])]
     model = Fixed(torch.tensor([[0.0, 0, 5, 0]]), torch.tensor([[0.25, 0.25, 0.5, 0.5]]))
-    scores = tasks.score_lone(model, data, RUN)
+    scores = tasks.score_single_object(model, data, RUN)
     assert scores == {
         "accuracy": pytest.approx(1 / 3), "box_iou": pytest.approx(0.5), "box_recall": pytest.approx(2 / 3)
     }  # fmt: skip
@@ -44,19 +44,19 @@ def test_scores_count_classes_and_overlaps():
 def test_the_loss_takes_shares_of_height_and_width():
     images, targets = tasks.collate([item([[0, 0, 50, 30]], [2]), item([[20, 30, 40, 60]], [1])])
     scores, boxes = torch.randn(1, 4), torch.rand(1, 4)
-    truth = torch.cat([to_shares(target["boxes"], 60, 100) for target in targets])
-    expected = single_object_loss(scores.expand(2, 4), boxes.expand(2, 4), torch.tensor([2, 1]), truth, 7.0)
-    assert torch.allclose(tasks.lone_loss(None, weight=7.0)(Fixed(scores, boxes), (images, targets)), expected)
+    truth = torch.cat([normalize_boxes(target["boxes"], 60, 100) for target in targets])
+    expected = multi_task_loss(scores.expand(2, 4), boxes.expand(2, 4), torch.tensor([2, 1]), truth, 7.0)
+    assert torch.allclose(tasks.single_object_loss(None, weight=7.0)(Fixed(scores, boxes), (images, targets)), expected)
 
 
 def test_slots_are_filled_in_the_order_of_the_annotations():
     images, targets = tasks.collate([item([[0, 0, 50, 30], [20, 30, 40, 60]], [2, 1]), item([], [])])
     scores, boxes = torch.randn(1, 3, 4), torch.rand(1, 3, 4)
     truth = torch.zeros(2, 3, 4)
-    truth[0, :2] = to_shares(targets[0]["boxes"], 60, 100)
+    truth[0, :2] = normalize_boxes(targets[0]["boxes"], 60, 100)
     labels = torch.tensor([[2, 1, 0], [0, 0, 0]])
     expected = slots_loss(scores.expand(2, 3, 4), boxes.expand(2, 3, 4), labels, truth, tasks.single_object.BOX_WEIGHT)
-    assert torch.allclose(tasks.filling_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
+    assert torch.allclose(tasks.fixed_slots_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
 
 
 def test_empty_slots_find_nothing():
@@ -71,12 +71,12 @@ def test_empty_slots_find_nothing():
 
 
 def test_lone_data_is_painted_for_each_split(monkeypatch):
-    monkeypatch.setattr(tasks.single_object, "LONE_SCENES", {"train": 4, "val": 3, "test": 2})
-    data = tasks.lone_data("val")
-    assert isinstance(data, LoneObjects)
+    monkeypatch.setattr(tasks.single_object, "SINGLE_OBJECT_SCENES", {"train": 4, "val": 3, "test": 2})
+    data = tasks.single_object_data("val")
+    assert isinstance(data, SingleObjects)
     assert data.preload() is data
     assert data[0][0].dtype == torch.float32
     with pytest.raises(ValueError, match="root: got x, expected none"):
-        tasks.lone_data("val", "x")
+        tasks.single_object_data("val", "x")
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
-        tasks.lone_data("dev")
+        tasks.single_object_data("dev")

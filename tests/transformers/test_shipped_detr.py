@@ -5,7 +5,7 @@ import torch
 from shipped import carded, check_card, shipped_scores
 
 from lecture_utils import recipes, runtime, tasks
-from lecture_utils.detection.scores import CocoScores, doubles, without_doubles
+from lecture_utils.detection.scores import CocoScores, apply_nms, count_duplicates
 from lecture_utils.transformers import detections
 
 pytestmark = [pytest.mark.slide("33"), pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")]
@@ -51,7 +51,7 @@ def average_precision(found, targets, data):
 def test_suppression_gains_nothing_after_the_last_layer(answers):
     said, targets, data = answers
     found = detections(said, data.size)
-    plain, after = (average_precision(one, targets, data) for one in (found, without_doubles(found)))
+    plain, after = (average_precision(one, targets, data) for one in (found, apply_nms(found)))
     assert after - plain < 0.01
 
 
@@ -67,7 +67,7 @@ def test_doubles_are_few_beside_those_that_faster_rcnn_suppresses(answers):
     faster.head.nms_threshold = 1.0  # nothing is suppressed
     with torch.no_grad():
         found = [faster(pictures[index][0][None])[0] for index in range(40)]
-    assert doubles(found) > 10 * doubles(detections(said, data.size)[:40])
+    assert count_duplicates(found) > 10 * count_duplicates(detections(said, data.size)[:40])
 
 
 def test_most_queries_find_something_and_each_looks_somewhere_of_its_own(answers):

@@ -1,4 +1,4 @@
-"""The trunk that all detectors of the course share: residual blocks on the way down, one feature map on the way up.
+"""The backbone that all detectors of the course share: residual blocks on the way down, one feature map on the way up.
 
 He et al., "Deep residual learning for image recognition", CVPR 2016; Lin et al., "Feature pyramid networks for object
 detection", CVPR 2017, of which only the finest map is kept: the smallest things of the city are five pixels wide.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lecture_utils.arguments import require_channels, require_positive
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Features at every fourth pixel, made of what is seen at every 4th, 8th and 16th.
 
     Any image size fits, and the map has ceil(h / 4) × ceil(w / 4) points of `out_channels` features; only the batch

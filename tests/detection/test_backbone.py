@@ -1,4 +1,4 @@
-"""The shared trunk: torchvision's residual block and feature pyramid with our weights, any size, every gradient."""
+"""The shared backbone: torchvision's residual block and feature pyramid with our weights, any size, every gradient."""
 
 import re
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FeaturePyramidNetwork
 
-from lecture_utils.detection.trunk import ResidualBlock, Trunk
+from lecture_utils.detection.backbone import Backbone, ResidualBlock
 
 
 def settled(module):
@@ -56,35 +56,35 @@ def twin(layer):
 @pytest.mark.parametrize("size", [(32, 48), (33, 50), (17, 4), (1, 1)])
 def test_the_way_up_is_torchvisions_pyramid(size):
     torch.manual_seed(0)
-    trunk = settled(Trunk(3, base_channels=4, out_channels=6))
-    widths = [lateral.in_channels for lateral in trunk.laterals]
+    backbone = settled(Backbone(3, base_channels=4, out_channels=6))
+    widths = [lateral.in_channels for lateral in backbone.laterals]
     pyramid = FeaturePyramidNetwork(widths, 6)
-    for theirs, lateral in zip(pyramid.inner_blocks, trunk.laterals, strict=True):
+    for theirs, lateral in zip(pyramid.inner_blocks, backbone.laterals, strict=True):
         copy(theirs, lateral)
     pyramid.layer_blocks[0] = nn.Identity()  # the course smooths the finest map only, with batch normalisation
 
     image = torch.randn(2, 3, *size)
-    x, maps = trunk.stem(image), OrderedDict()
-    for number, stage in enumerate(trunk.stages):
+    x, maps = backbone.stem(image), OrderedDict()
+    for number, stage in enumerate(backbone.stages):
         x = maps[str(number)] = stage(x)
-    torch.testing.assert_close(trunk(image), trunk.smooth(pyramid(maps)["0"]))
+    torch.testing.assert_close(backbone(image), backbone.smooth(pyramid(maps)["0"]))
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (120, 160), (97, 131), (5, 3), (1, 1)])
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_the_map_has_a_point_at_every_fourth_pixel(batch, height, width):
-    trunk = Trunk(3, base_channels=2, out_channels=5).eval()
-    assert trunk(torch.zeros(batch, 3, height, width)).shape == (batch, 5, -(-height // 4), -(-width // 4))
-    assert trunk.stride == 4
+    backbone = Backbone(3, base_channels=2, out_channels=5).eval()
+    assert backbone(torch.zeros(batch, 3, height, width)).shape == (batch, 5, -(-height // 4), -(-width // 4))
+    assert backbone.stride == 4
 
 
 def test_features_stand_over_what_they_show():
     """An image moved by 16 pixels gives a map moved by 4 points, away from the borders' padding."""
     torch.manual_seed(0)
-    trunk = settled(Trunk(3, base_channels=4, out_channels=6)).double()
+    backbone = settled(Backbone(3, base_channels=4, out_channels=6)).double()
     image = torch.randn(1, 3, 512, 32 + 480, dtype=torch.float64)
     with torch.no_grad():
-        moved, still = trunk(image.roll((16, 32), (2, 3))), trunk(image)
+        moved, still = backbone(image.roll((16, 32), (2, 3))), backbone(image)
     inner = slice(50, 78)
     torch.testing.assert_close(moved[..., inner, inner], still.roll((4, 8), (2, 3))[..., inner, inner])
     assert still[..., inner, inner].std() > 0.01
@@ -92,27 +92,27 @@ def test_features_stand_over_what_they_show():
 
 def test_every_weight_gets_a_gradient():
     torch.manual_seed(0)
-    trunk = Trunk(3, base_channels=4, out_channels=6)
-    trunk(torch.randn(2, 3, 32, 40)).square().mean().backward()
-    assert not [name for name, weight in trunk.named_parameters() if weight.grad is None or not weight.grad.any()]
+    backbone = Backbone(3, base_channels=4, out_channels=6)
+    backbone(torch.randn(2, 3, 32, 40)).square().mean().backward()
+    assert not [name for name, weight in backbone.named_parameters() if weight.grad is None or not weight.grad.any()]
 
 
 def test_images_of_a_batch_do_not_meet():
-    trunk = settled(Trunk(3, base_channels=2, out_channels=5))
+    backbone = settled(Backbone(3, base_channels=2, out_channels=5))
     images = torch.randn(3, 3, 20, 28)
-    together = trunk(images)
-    torch.testing.assert_close(together, torch.cat([trunk(image[None]) for image in images]))
+    together = backbone(images)
+    torch.testing.assert_close(together, torch.cat([backbone(image[None]) for image in images]))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Trunk(0), "in_channels: got 0"),
-        (lambda: Trunk(base_channels=0), "base_channels: got 0"),
-        (lambda: Trunk(out_channels=-1), "out_channels: got -1"),
-        (lambda: Trunk(3, base_channels=2)(torch.zeros(1, 4, 8, 8)), "image: got shape (1, 4, 8, 8)"),
-        (lambda: Trunk(3, base_channels=2)(torch.zeros(3, 8, 8)), "image: got shape (3, 8, 8)"),
-        (lambda: Trunk(3, base_channels=2)(torch.zeros(1, 3, 0, 8)), "image: got shape (1, 3, 0, 8)"),
+        (lambda: Backbone(0), "in_channels: got 0"),
+        (lambda: Backbone(base_channels=0), "base_channels: got 0"),
+        (lambda: Backbone(out_channels=-1), "out_channels: got -1"),
+        (lambda: Backbone(3, base_channels=2)(torch.zeros(1, 4, 8, 8)), "image: got shape (1, 4, 8, 8)"),
+        (lambda: Backbone(3, base_channels=2)(torch.zeros(3, 8, 8)), "image: got shape (3, 8, 8)"),
+        (lambda: Backbone(3, base_channels=2)(torch.zeros(1, 3, 0, 8)), "image: got shape (1, 3, 0, 8)"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):

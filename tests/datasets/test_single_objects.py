@@ -10,14 +10,14 @@ from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 
 from lecture_utils import tasks, toycity
-from lecture_utils.datasets import LoneNames, LoneObjects, Portraits
-from lecture_utils.datasets.lone_objects import item_of, keep, window
+from lecture_utils.datasets import LoneNames, Portraits, SingleObjects
+from lecture_utils.datasets.single_objects import item_of, keep, window
 from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 
 
 def test_each_street_shows_one_thing_of_its_scene():
-    lone = LoneObjects("val", 12)
+    lone = SingleObjects("val", 12)
     assert 8 <= len(lone) <= 12
     for image, target in (lone[i] for i in range(len(lone))):
         scene = toycity.sample_scene(target["image_id"])
@@ -49,7 +49,7 @@ def test_things_are_kept_in_their_order():
 
 
 def test_a_transform_in_place_does_not_reach_what_is_kept():
-    lone = LoneObjects("val", 3, size=64)
+    lone = SingleObjects("val", 3, size=64)
     image, target = lone[0]
     before, box = image.clone(), target["boxes"].clone()
     image.zero_()
@@ -59,8 +59,8 @@ def test_a_transform_in_place_does_not_reach_what_is_kept():
 
 
 def test_a_flip_moves_street_and_box_together():
-    lone = LoneObjects("val", 5, transforms=tasks.photo_transforms(train=True))
-    plain = LoneObjects("val", 5, transforms=tasks.photo_transforms())
+    lone = SingleObjects("val", 5, transforms=tasks.photo_transforms(train=True))
+    plain = SingleObjects("val", 5, transforms=tasks.photo_transforms())
     (_, x0, x1) = ("", *plain[0][1]["boxes"][0, [0, 2]].tolist())
     seen = set()
     for seed in range(12):
@@ -74,7 +74,7 @@ def test_a_flip_moves_street_and_box_together():
 
 
 def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
-    named, lone = LoneNames("val", 40, size=40), LoneObjects("val", 40)
+    named, lone = LoneNames("val", 40, size=40), SingleObjects("val", 40)
     assert len(named) == len(lone)
     for (image, label), box, (street, target) in zip(named, named.boxes, lone, strict=True):
         scene = toycity.sample_scene(target["image_id"])
@@ -153,7 +153,7 @@ def test_a_portrait_is_a_square_around_its_thing(x0, y0, width, height):
 
 @pytest.mark.slide("37")
 def test_portraits_are_the_lone_objects_cut_out_and_resized():
-    portraits, lone, named = Portraits("val", 40, size=20), LoneObjects("val", 40), LoneNames("val", 40)
+    portraits, lone, named = Portraits("val", 40, size=20), SingleObjects("val", 40), LoneNames("val", 40)
     assert len(portraits) == len(lone)
     assert portraits.labels == named.labels
     assert portraits.images.shape == (len(lone), 3, 20, 20)

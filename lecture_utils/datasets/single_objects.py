@@ -22,7 +22,7 @@ STREET = 128  # pixels a side of a whole street
 SMALLEST, ROOM = 24, 1.3  # a portrait shows so many pixels of it at least, and so many times the thing's longer side
 
 
-class LoneObjects(Dataset):
+class SingleObjects(Dataset):
     """The first `scenes` streets of a split, each cleared of all its things but one; painted here, kept in memory.
 
     Items are those of `CocoInstances` without masks: `tv_tensors.Image` (3, size, size) uint8 and a dict of `boxes`
@@ -36,7 +36,7 @@ class LoneObjects(Dataset):
         self, split: str, scenes: int, *, size: int = 128, transforms: Callable | None = None, quiet: bool = True
     ):
         self.transforms = transforms
-        self.items = [item_of(scene, size) for scene in lone_scenes(split, scenes, quiet=quiet)]
+        self.items = [item_of(scene, size) for scene in single_object_scenes(split, scenes, quiet=quiet)]
         self.items = [item for item in self.items if len(item[1]["boxes"])]
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class LoneObjects(Dataset):
         image, target = image.clone(), {**target, "boxes": target["boxes"].clone(), "labels": target["labels"].clone()}
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
-    def preload(self) -> "LoneObjects":
+    def preload(self) -> "SingleObjects":
         """Nothing to do, they are in memory; for what expects it of a data set."""
         return self
 
@@ -87,7 +87,7 @@ class LoneNames(Dataset):
     def painted(cls, split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
         """The pictures, the numbers of their classes, and the boxes of their things."""
         images, labels, boxes = [], [], []
-        for scene in lone_scenes(split, scenes, quiet=quiet):
+        for scene in single_object_scenes(split, scenes, quiet=quiet):
             picture = toycity.render(scene, STREET)
             for thing in picture.objects:  # one, or none where it is hidden
                 rows, columns = cls.cut(thing.box, size, Random(scene.seed))
@@ -130,12 +130,12 @@ def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[s
     return tuple(slice(start, start + size) for start in starts)
 
 
-def lone_scenes(split: str, scenes: int, *, quiet: bool = True) -> Iterator[Scene]:
+def single_object_scenes(split: str, scenes: int, *, quiet: bool = True) -> Iterator[Scene]:
     """The first `scenes` streets of a split, each cleared of all its things but one; which stays follows from the seed.
 
     Streets without things are left out. The one thing may still be hidden behind a tree.
     """
-    for seed in tqdm(toycity.seeds(split, scenes), desc="lone objects", unit=" scenes", disable=quiet):
+    for seed in tqdm(toycity.seeds(split, scenes), desc="single objects", unit=" scenes", disable=quiet):
         scene = toycity.sample_scene(seed)
         if scene.things:
             yield keep(scene, [seed % len(scene.things)])
