@@ -63,9 +63,9 @@ def draw() -> plt.Figure:
     found = recipes.load("faster_rcnn")(street(128)[1])[0]
     sure = found["scores"] > 0.5
     fig, whole, axes = sheet()
-    shown = (colour_labels(labels), large, large, large, figures.covered(small, hidden), filled)
+    shown = (colour_labels(labels), large, large, large, figures.masked_patches(small, hidden), filled)
     for ax, image, title in zip((whole, *axes), (large, *shown), ("a street", *TITLES), strict=True):
-        figures.picture(ax, figures.photograph(image))
+        figures.picture(ax, figures.to_pixels(image))
         ax.set_title(title.format(word=words[word]))
     kinds = [figures.class_colour(kind) for kind in found["labels"][sure]]
     figures.draw_boxes(axes[1], 4 * found["boxes"][sure], colours=kinds)

@@ -29,7 +29,7 @@ def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(derived)
 
 
-def shuffled_places(
+def shuffled_indices(
     items: int, batch_size: int, steps: range, *, seed: int, rank: int = 0, processes: int = 1
 ) -> Iterator[list[Place]]:
     """Give the places of each step's batch for one process.
@@ -46,7 +46,7 @@ def shuffled_places(
         yield [(at, int(shuffled(at // items)[at % items])) for at in range(first, first + batch_size)]
 
 
-def ordered_places(items: int, batch_size: int, *, rank: int = 0, processes: int = 1) -> Iterator[list[Place]]:
+def ordered_indices(items: int, batch_size: int, *, rank: int = 0, processes: int = 1) -> Iterator[list[Place]]:
     """Give the places of each batch of one pass in order; the processes share the items, each counted once."""
     mine = range(rank, items, processes)
     for first in range(0, len(mine), batch_size):

@@ -150,7 +150,7 @@ def settings(path: str | os.PathLike) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def halve(model: nn.Module) -> nn.Module:
+def round_to_fp16(model: nn.Module) -> nn.Module:
     """Round a model's parameters to what half precision can hold, as shipped weights are stored; the model itself."""
     for parameter in model.parameters():
         parameter.data = parameter.data.half().to(parameter.dtype)

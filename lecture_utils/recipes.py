@@ -14,7 +14,7 @@ from lecture_utils import checkpoints, own_data, training
 from lecture_utils.arguments import require_whole
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
 from lecture_utils.cityscapes import CLASSES
-from lecture_utils.datasets import DETECTION_SIZE, QUICK_SIZE, LoneNames, layouts
+from lecture_utils.datasets import DETECTION_SIZE, QUICK_SIZE, LabelledObjects, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.pairs import SMALLEST_PHOTO
 from lecture_utils.detection import RCNN, RPN, Backbone, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead
@@ -29,13 +29,13 @@ from lecture_utils.tasks import (
     CAPTIONS,
     CITY_WORDS,
     CLASSIFICATION,
+    CLASSIFICATION_SIZE,
+    CROP_SIZE,
     DENOISING,
     DETECTION,
     DRAWN_AGAIN,
     MASKED_IMAGES,
-    NAMED_SIZE,
     PIXEL_CAPTIONS,
-    PORTRAIT_SIZE,
     PROPOSALS,
     SEGMENTATION,
     SELECTIVE_SEARCH,
@@ -67,7 +67,7 @@ class Recipe:
     batch_size: int = 8
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     start: str | None = None  # the shipped model whose weights the training begins with
-    take_over: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
+    init_from: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
     pixels: int | None = None  # the one side of the square images it takes; None for any
     multiple: int = 1  # of which both sides must be multiples
 
@@ -116,7 +116,9 @@ def detr() -> DETR:
 
 def vit() -> ViT:
     """64 patches of 6 × 6 pixels, in three layers."""
-    return ViT(classes=len(LoneNames.classes), size=NAMED_SIZE, patch=6, dim=64, layers=3, heads=4, hidden=128)
+    return ViT(
+        classes=len(LabelledObjects.classes), size=CLASSIFICATION_SIZE, patch=6, dim=64, layers=3, heads=4, hidden=128
+    )
 
 
 def beit() -> BEiT:
@@ -208,42 +210,42 @@ RECIPES = {
         pixels=QUICK_SIZE,
     ),
     "beit_segmentation": Recipe(
-        beit_segmenter, steps=700, lr=6e-3, start="beit", take_over=start_from_pretrained, pixels=QUICK_SIZE
+        beit_segmenter, steps=700, lr=6e-3, start="beit", init_from=start_from_pretrained, pixels=QUICK_SIZE
     ),
     "beit_from_scratch": Recipe(beit_segmenter, steps=700, lr=6e-3, pixels=QUICK_SIZE),
     # Slides 37 and 38: four that learn from pictures alone.
     "autoencoder": Recipe(
-        lambda: AutoEncoder(latent=32, size=PORTRAIT_SIZE, widths=(8, 16, 32)),
+        lambda: AutoEncoder(latent=32, size=CROP_SIZE, widths=(8, 16, 32)),
         steps=10000,
         task=DRAWN_AGAIN,
         lr=3e-3,
         batch_size=64,
-        pixels=PORTRAIT_SIZE,
+        pixels=CROP_SIZE,
     ),
     "vae": Recipe(
-        lambda: VAE(latent=32, size=PORTRAIT_SIZE, widths=(12, 24, 48)),
+        lambda: VAE(latent=32, size=CROP_SIZE, widths=(12, 24, 48)),
         steps=10000,
         task=VARIATIONAL,
         lr=3e-3,
         batch_size=64,
-        pixels=PORTRAIT_SIZE,
+        pixels=CROP_SIZE,
     ),
     "gan": Recipe(
-        lambda: GAN(latent=64, size=PORTRAIT_SIZE, judge=(24, 48, 96)),
+        lambda: GAN(latent=64, size=CROP_SIZE, evaluate_samples=(24, 48, 96)),
         steps=16000,
         task=ADVERSARIAL,
         lr=2e-3,
         batch_size=64,
         betas=(0.5, 0.99),
-        pixels=PORTRAIT_SIZE,
+        pixels=CROP_SIZE,
     ),
     "diffusion": Recipe(
-        lambda: Diffusion(size=PORTRAIT_SIZE),
+        lambda: Diffusion(size=CROP_SIZE),
         steps=25000,
         task=DENOISING,
         lr=3e-3,
         batch_size=128,
-        pixels=PORTRAIT_SIZE,
+        pixels=CROP_SIZE,
     ),
 }
 
@@ -276,23 +278,23 @@ def train(
     *,
     root: Path | str | None = None,
     size: int | None = None,
-    share: float = 1.0,
+    fraction: float = 1.0,
     **changes,
 ) -> tuple:
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
 
-    With `share`, it learns from the first items of the training set only, as many as this share of them; what needs no
+    With `fraction`, it learns from the first items of the training set only, as many as this share of them; what needs no
     labels, as a vocabulary of patches, is prepared on all. A checkpoint of another recipe, root, size or share, of data
     that changed since, or of a training that began with other shipped weights, is refused. Images that the model cannot
     take are refused before the first step (`ValueError`).
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share: got {share!r}, expected a share of the training set, above 0 and at most 1")
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction: got {fraction!r}, expected a fraction of the training set, above 0 and at most 1")
     chosen = recipe(name)
     task = chosen.task
     model = chosen.build()
     if chosen.start:
-        chosen.take_over(model, load(chosen.start))
+        chosen.init_from(model, load(chosen.start))
     own = {name: getattr(chosen, name) for name in ("steps", "lr", "batch_size", "betas")}
     training.require_settings(**(own | changes))  # before the data is read or made
     data = _pictures(name, "train", root, size, run)
@@ -302,14 +304,14 @@ def train(
     data.preload()
     if task.prepare:
         task.prepare(model, data)
-    if share < 1:
-        data = Subset(data, range(max(1, round(share * len(data)))))
+    if fraction < 1:
+        data = Subset(data, range(max(1, round(fraction * len(data)))))
     about = {
         "recipe": name,
         "root": own_data.place(root),
         "data": seen,
         "size": size,
-        "share": float(share),
+        "fraction": float(fraction),
         "start": checkpoints.fingerprint(chosen.start) if chosen.start else None,
     }
     settings = {"run": run, "collate": task.collate, "about": about} | own | changes

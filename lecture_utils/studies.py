@@ -15,21 +15,21 @@ from lecture_utils import checkpoints, recipes, runtime
 class Study:
     """Models that are trained by their recipes with several seeds and scored on the same unseen scenes.
 
-    With several `shares`, each is trained on the first items of its training set, as many as each share of them.
+    With several `fractions`, each is trained on the first items of its training set, as many as each share of them.
     """
 
     models: Sequence[str]
     seeds: Sequence[int] = (0, 1, 2)
-    shares: Sequence[float] = (1.0,)
+    fractions: Sequence[float] = (1.0,)
 
 
 STUDIES = {
     # Slide 26: one vector for the whole picture against a new look for every word, by the number of objects.
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
     # Slide 32: more and more of the pictures, equal compute.
-    "vit_against_resnet": Study(("vit", "resnet"), shares=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
+    "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
-    "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), shares=(0.01, 0.05, 0.1, 1.0)),
+    "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
 }
 
 
@@ -40,9 +40,9 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False) -> dict
     here, and go on from what `runs` holds of them, or with `restart` begin again.
     """
     study, rows, scenes = _study(name), [], 0
-    for model_name, share, seed in product(study.models, study.shares, study.seeds):
-        scenes, scores = _trained(model_name, share, seed, Path(runs), restart)
-        shown = {"share": share} if len(study.shares) > 1 else {}
+    for model_name, fraction, seed in product(study.models, study.fractions, study.seeds):
+        scenes, scores = _trained(model_name, fraction, seed, Path(runs), restart)
+        shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
         rows.append({"model": model_name, **shown, "seed": seed, **scores})
     return {"name": name, "scenes": scenes, "rows": rows}
 
@@ -60,14 +60,14 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, share: float, seed: int, runs: Path, restart: bool) -> tuple[int, dict]:
+def _trained(name: str, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[int, dict]:
     """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
     card = checkpoints.card(name)
-    if share == 1 and seed == card["seed"]:
+    if fraction == 1 and seed == card["seed"]:
         return card["scenes"], {"seconds": card["seconds"], **card["metrics"]}
     run = runtime.setup(seed, quiet=True)
-    part = "" if share == 1 else f"-{share:g}"
+    part = "" if fraction == 1 else f"-{fraction:g}"
     checkpoint = runs / f"{name}{part}-seed{seed}.safetensors"
-    model, history = recipes.train(name, run, share=share, checkpoint=checkpoint, restart=restart)
-    scenes, scores = recipes.evaluate(name, checkpoints.halve(model), run)
+    model, history = recipes.train(name, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
+    scenes, scores = recipes.evaluate(name, checkpoints.round_to_fp16(model), run)
     return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}

@@ -134,7 +134,9 @@ def fit(
         replaces = restart and checkpoint and checkpoint.exists()  # what is there stays until a first checkpoint is due
 
         ahead = range(history.steps, steps)
-        places = batches.shuffled_places(len(dataset), batch_size, ahead, seed=run.seed, rank=rank, processes=processes)
+        places = batches.shuffled_indices(
+            len(dataset), batch_size, ahead, seed=run.seed, rank=rank, processes=processes
+        )
         pinned = device.type == "cuda"
         stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate, pin_memory=pinned)
         bar = tqdm(total=steps, initial=history.steps, unit="step", disable=quiet or rank > 0)
@@ -223,7 +225,7 @@ def evaluate_batches(
     rank, processes = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    places = list(batches.ordered_places(len(dataset), batch_size, rank=rank, processes=processes))
+    places = list(batches.ordered_indices(len(dataset), batch_size, rank=rank, processes=processes))
     stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
     device = torch.device(run.device)
     model.to(device)

@@ -23,9 +23,9 @@ from lecture_course.nb13_whats_next import figures as nb13
 from lecture_utils import claims, figures, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell, sample
 from lecture_utils.detection.scores import CocoScores, Recall, apply_nms, count_duplicates
-from lecture_utils.figures.transformers import looks_from
+from lecture_utils.figures.transformers import attention_from
 from lecture_utils.segmentation import segmentation_scores
-from lecture_utils.tasks.captioning import Captioned
+from lecture_utils.tasks.captioning import CaptionDataset
 from lecture_utils.tasks.detection import encode
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.transformers.matcher import assign
@@ -75,7 +75,7 @@ def test_items_of_captioners_are_on_the_cpu(pretended):
         def captions(self, index):
             return ["a red car"]
 
-    data = Captioned(Pictures(), tasks.grid_encoder(device="cuda"), tasks.CITY_WORDS)
+    data = CaptionDataset(Pictures(), tasks.grid_encoder(device="cuda"), tasks.CITY_WORDS)
     assert not data.grids([0, 1]).is_cuda
     assert not data[1][1].is_cuda
 
@@ -91,7 +91,7 @@ def test_dice_of_the_cpu_say_the_same_on_every_device(pretended):
 
 @pytest.mark.parametrize("name", ["vae", "gan", "diffusion"])
 def test_drawings_come_from_the_models_device_to_the_cpu(name, pretended):
-    drawings = [tasks.draw(recipes.load(name, device=device), 2, seed=3) for device in ("cpu", "cuda")]
+    drawings = [tasks.generate_images(recipes.load(name, device=device), 2, seed=3) for device in ("cpu", "cuda")]
     assert not drawings[1].is_cuda
     assert torch.equal(*drawings)
 
@@ -99,8 +99,8 @@ def test_drawings_come_from_the_models_device_to_the_cpu(name, pretended):
 def test_drawings_are_judged_on_any_device(pretended):
     torch.manual_seed(0)
     drawings, photographs = torch.randn(12, 3, 32, 32), torch.randn(9, 3, 32, 32)
-    here = tasks.judge(drawings, photographs)
-    assert tasks.judge(drawings.to("cuda"), photographs, device="cuda") == here
+    here = tasks.evaluate_samples(drawings, photographs)
+    assert tasks.evaluate_samples(drawings.to("cuda"), photographs, device="cuda") == here
 
 
 def random_boxes(n):
@@ -170,13 +170,13 @@ FIGURES = {
     "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
     "looking_from": lambda x, maps: figures.looking_from(x, maps, (1, 2)),
     "layers_by_heads": lambda x, maps: nb09.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
-    "reached": lambda maps: figures.reached({"a": maps[0]}, (1, 1)),
+    "reached": lambda maps: figures.receptive_field({"a": maps[0]}, (1, 1)),
     "word_by_word": lambda maps: nb09.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
     "similarity": lambda p: nb10.one_similarity(nb10.position_similarity(p, (2, 3)), (0, 1)),
     "similarity_grid": lambda s: nb10.similarity_grid(s),
-    "seen_in": lambda x, flow: nb10.seen_in([x], nb10.of_the_class_token(flow, (2, 2)), ["a"]),
-    "looks_from": lambda weights: figures.looking_from(PHOTO, looks_from(weights, (0, 1), (2, 2))[0], (0, 1)),
-    "covered": lambda x, mask: figures.covered(x, mask),
+    "seen_in": lambda x, flow: nb10.attention_row([x], nb10.of_the_class_token(flow, (2, 2)), ["a"]),
+    "attention_from": lambda weights: figures.looking_from(PHOTO, attention_from(weights, (0, 1), (2, 2))[0], (0, 1)),
+    "covered": lambda x, mask: figures.masked_patches(x, mask),
     "as_words": lambda x, words: nb12.as_words(x, x, words, (0, 0, 2, 2)),
     "codebook": lambda codes: nb12.codebook(codes),
     "bias_maps": lambda table: nb12.bias_maps(nb12.bias_by_step(table, (2, 2))),
@@ -205,7 +205,7 @@ GIVEN = {
     "similarity": [torch.randn(1, 7, 4)],
     "similarity_grid": [torch.rand(2, 3, 2, 3)],
     "seen_in": [PHOTO, torch.rand(1, 5, 5)],
-    "looks_from": [torch.rand(1, 2, 4, 4)],
+    "attention_from": [torch.rand(1, 2, 4, 4)],
     "covered": [PHOTO, torch.rand(4, 4) > 0.5],
     "as_words": [PHOTO, torch.arange(16).view(4, 4)],
     "codebook": [torch.randint(256, (5, 3, 4, 4)).byte()],

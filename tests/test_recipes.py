@@ -110,13 +110,13 @@ def test_a_share_is_the_first_items_of_the_training_set(monkeypatch):
     val = replace(tasks.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size))
     monkeypatch.setitem(recipes.RECIPES, "pixel", replace(recipes.RECIPES["pixel"], task=val))
     monkeypatch.setattr(training, "fit", lambda model, data, **settings: seen.append(data))
-    for share in (1, 0.25, 0.001):
-        recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), share=share)
+    for fraction in (1, 0.25, 0.001):
+        recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), fraction=fraction)
     assert [len(data) for data in seen] == [32, 8, 1]
     assert seen[1].indices == range(8)
-    for share in (0, -1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="share: got"):
-            recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), share=share)
+    for fraction in (0, -1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="fraction: got"):
+            recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), fraction=fraction)
 
 
 @pytest.mark.slide("04", "05")

@@ -14,8 +14,8 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
     study, stored = studies.STUDIES[name], studies.load(name)
     assert stored["command"] == f"python -m lecture_utils study {name}"
     assert stored["scenes"] >= 480
-    assert [(row["model"], row.get("share", 1), row["seed"]) for row in stored["rows"]] == list(
-        product(study.models, study.shares, study.seeds)
+    assert [(row["model"], row.get("fraction", 1), row["seed"]) for row in stored["rows"]] == list(
+        product(study.models, study.fractions, study.seeds)
     )
 
 
@@ -23,15 +23,15 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
 def test_the_shipped_weights_are_one_of_its_seeds(name):
     for row in studies.load(name)["rows"]:
         card = checkpoints.card(row["model"])
-        if row.get("share", 1) == 1 and row["seed"] == card["seed"]:
+        if row.get("fraction", 1) == 1 and row["seed"] == card["seed"]:
             assert {key: row[key] for key in card["metrics"]} == card["metrics"]
 
 
 def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
     trained, scored = [], []
 
-    def train(name, run, *, share, checkpoint, restart):
-        assert share == 1
+    def train(name, run, *, fraction, checkpoint, restart):
+        assert fraction == 1
         trained.append((name, run.seed, checkpoint.parent))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
 
@@ -51,26 +51,26 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
 def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
     trained = []
 
-    def train(name, run, *, share, checkpoint, restart):
-        trained.append((name, share, run.seed, checkpoint.name))
+    def train(name, run, *, fraction, checkpoint, restart):
+        trained.append((name, fraction, run.seed, checkpoint.name))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
     monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
-    monkeypatch.setitem(studies.STUDIES, "few", studies.Study(("unet",), seeds=(0, 1), shares=(0.01, 1)))
+    monkeypatch.setitem(studies.STUDIES, "few", studies.Study(("unet",), seeds=(0, 1), fractions=(0.01, 1)))
     rows = studies.make("few", runs=tmp_path)["rows"]
     assert trained == [
         ("unet", 0.01, 0, "unet-0.01-seed0.safetensors"),
         ("unet", 0.01, 1, "unet-0.01-seed1.safetensors"),
         ("unet", 1, 1, "unet-seed1.safetensors"),
     ]
-    assert [(row["share"], row["seed"]) for row in rows] == [(0.01, 0), (0.01, 1), (1, 0), (1, 1)]
+    assert [(row["fraction"], row["seed"]) for row in rows] == [(0.01, 0), (0.01, 1), (1, 0), (1, 1)]
 
 
 def test_a_study_can_begin_again(monkeypatch, tmp_path):
     seen = []
 
-    def train(name, run, *, share, checkpoint, restart):
+    def train(name, run, *, fraction, checkpoint, restart):
         seen.append((checkpoint.exists(), restart))  # what is there is left to the training to replace
         checkpoint.touch()
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
@@ -114,13 +114,13 @@ def test_resnet_leads_at_equal_compute_and_less_so_with_more_data():
     study = studies.STUDIES["vit_against_resnet"]
     rows = studies.load("vit_against_resnet")["rows"]
     leads = []
-    for share in study.shares:
+    for fraction in study.fractions:
         vit, resnet = (
-            [row["accuracy"] for row in rows if (row["model"], row["share"]) == (model, share)]
+            [row["accuracy"] for row in rows if (row["model"], row["fraction"]) == (model, fraction)]
             for model in study.models
         )
         assert len(vit) == len(resnet) == 3
-        assert max(vit) < min(resnet), share
+        assert max(vit) < min(resnet), fraction
         leads.append(sum(resnet) / 3 - sum(vit) / 3)
     assert len(leads) >= 5
     assert leads == sorted(leads, reverse=True)

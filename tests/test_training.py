@@ -241,7 +241,7 @@ def test_it_runs_in_another_thread():
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 3), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_batches_follow_from_the_step(items, batch_size, processes, begin, seed):
     def places(steps, size=batch_size, rank=0, processes=1):
-        return list(batches.shuffled_places(items, size, steps, seed=seed, rank=rank, processes=processes))
+        return list(batches.shuffled_indices(items, size, steps, seed=seed, rank=rank, processes=processes))
 
     whole = places(range(15))
     assert places(range(begin, 15)) == whole[begin:]
@@ -256,7 +256,7 @@ def test_batches_follow_from_the_step(items, batch_size, processes, begin, seed)
 
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 4))
 def test_ordered_places_count_each_item_once(items, batch_size, processes):
-    parts = [batches.ordered_places(items, batch_size, rank=r, processes=processes) for r in range(processes)]
+    parts = [batches.ordered_indices(items, batch_size, rank=r, processes=processes) for r in range(processes)]
     assert sorted(index for part in parts for batch in part for _, index in batch) == list(range(items))
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.figures.boxes import centres, draw_boxes, one_picture, pale, photograph
+from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_picture, to_pixels
 from lecture_utils.figures.overlays import name_colours, picture
 from lecture_utils.figures.style import (
     BLUE,
@@ -43,7 +43,7 @@ def anchors_on(
     for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
     image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
     """
-    anchors, image = to_array(anchors, float), photograph(image)
+    anchors, image = to_array(anchors, float), to_pixels(image)
     rows, columns = map_size
     k = len(anchors) // max(1, rows * columns)
     if anchors.ndim != 2 or anchors.shape[1] != 4 or k < 1 or len(anchors) != rows * columns * k:
@@ -74,7 +74,7 @@ def objectness_maps(
     image: Tensor | np.ndarray, maps: Mapping[str, Float[Tensor, "h w"]], *, columns: int = 3, title: str = ""
 ) -> Figure:
     """Draw maps of objectness, 0 to 1, over a pale picture: the more orange, the surer the anchor of this shape."""
-    grey = pale(image)
+    grey = fade(image)
     height, width = grey.shape[:2]
     rows = -(-len(maps) // columns)
     fig, axes = picture_axes(rows, columns, width=min(WIDTH, 2.0 * columns), aspect=width / height, title=title)
@@ -118,7 +118,7 @@ def nms_steps(
         panels.append((kept, left[:1], left[1:][dropped], overlap[dropped], left[1:][~dropped]))
         kept = torch.cat([kept, left[:1]])
         left = left[1:][~dropped]
-    grey = pale(image)
+    grey = fade(image)
     rows = -(-len(panels) // columns)
     aspect = grey.shape[1] / grey.shape[0]
     fig, axes = picture_axes(rows, min(columns, len(panels)), aspect=aspect)

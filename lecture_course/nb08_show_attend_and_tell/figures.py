@@ -75,7 +75,7 @@ def _word_box(ax: plt.Axes, x: float, y: float, width: float, word: str, colour:
 
 
 @course_look
-def ticked(
+def fact_check(
     image: torch.Tensor | np.ndarray, said: Mapping[str, Sequence], *, title: str = "", width: float = WIDTH
 ) -> Figure:
     """Draw a picture and beside it captions with their statements, ✓ if they hold and ✗ if not (slide 26).

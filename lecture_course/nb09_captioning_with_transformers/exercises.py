@@ -13,7 +13,7 @@ from lecture_course.nb09_captioning_with_transformers.mistakes import (
     PATCHES,
     WEIGHTS,
 )
-from lecture_utils.figures.transformers import looks_from
+from lecture_utils.figures.transformers import attention_from
 from lecture_utils.transformers.self_attention import GridSelfAttention, MultiHeadAttention, attention, causal_mask
 
 SAGAN_CHANNELS = 128
@@ -34,7 +34,7 @@ def map_of_point(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Tensor:
     """Where the point `at` of a grid looks in `GridSelfAttention`: queries and keys (b, c, h, w) → (b, h, w)."""
     flat_queries, flat_keys = (rearrange(x, "b c h w -> b (h w) c") for x in (queries, keys))
     _, weights = attention(flat_queries, flat_keys, flat_keys, scale=1.0)
-    return looks_from(weights[:, None], at, keys.shape[-2:])[:, 0]
+    return attention_from(weights[:, None], at, keys.shape[-2:])[:, 0]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

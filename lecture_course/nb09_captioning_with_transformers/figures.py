@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lecture_utils.figures.attention_maps import over_image
-from lecture_utils.figures.boxes import photograph
+from lecture_utils.figures.boxes import to_pixels
 from lecture_utils.figures.style import WIDTH, course_look, picture_axes, to_array
 from lecture_utils.figures.transformers import cells, frame
 
@@ -73,7 +73,7 @@ def layers_by_heads(
     layers, heads = maps.shape[:2]
     if marks is not None and np.shape(marks) != (layers, heads):
         raise ValueError(f"marks: got shape {np.shape(marks)}, expected {(layers, heads)}")
-    pixels = photograph(image)
+    pixels = to_pixels(image)
     width = width or min(WIDTH, 2.1 * heads + 0.4)
     aspect = pixels.shape[1] / pixels.shape[0]
     fig, axes = picture_axes(layers, heads, width=width, aspect=aspect, title=title)

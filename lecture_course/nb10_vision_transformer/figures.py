@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lecture_utils.figures.attention_maps import over_image
-from lecture_utils.figures.boxes import photograph
+from lecture_utils.figures.boxes import to_pixels
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes, to_array
 
@@ -77,7 +77,7 @@ def _make_room(fig: Figure, aspect: float, title: str) -> None:
 
 
 @course_look
-def seen_in(
+def attention_row(
     images: Sequence[Tensor | np.ndarray],
     maps: Float[Tensor, "n h w"],
     names: Sequence[str],
@@ -91,7 +91,7 @@ def seen_in(
         raise ValueError(f"images: got {counts}, expected as many of each, and at least one")
     fig, axes = picture_axes(2, len(images), width=width, title=title)
     for (above, below), image, map_, name in zip(axes.T, images, maps, names, strict=True):
-        picture(above, photograph(image))
+        picture(above, to_pixels(image))
         over_image(below, image, map_)
         above.set_title(name, size=10, color=INK, pad=3)
     return fig

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lecture_utils.figures.boxes import photograph
+from lecture_utils.figures.boxes import to_pixels
 from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, picture_axes, to_array
@@ -29,7 +29,7 @@ def as_words(
     `image` and `painted` are (3, H, W) or (H, W, 3) uint8. `window` is (top, left, bottom, right) in patches. The cells
     behind the numbers have the mean colour of their code.
     """
-    image, painted = photograph(image), photograph(painted)
+    image, painted = to_pixels(image), to_pixels(painted)
     top, left, bottom, right = window
     if not (0 <= top < bottom <= words.shape[0] and 0 <= left < right <= words.shape[1]):
         raise ValueError(f"window: got {window}, expected 0 ≤ top < bottom ≤ {words.shape[0]} and so on")
@@ -115,7 +115,7 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
 
 
 @course_look
-def published(rows: Sequence[tuple], scores: Mapping[str, str], *, xlabel: str, title: str = "") -> Figure:
+def results_table(rows: Sequence[tuple], scores: Mapping[str, str], *, xlabel: str, title: str = "") -> Figure:
     """Draw a table of slide 35 as dots, a line for each row, below the heading of its training.
 
     `rows` are those of `transformers.beit_results`, `scores` field → its name in the legend. A misprinted name stands

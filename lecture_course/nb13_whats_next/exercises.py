@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise
 from lecture_course.nb13_whats_next.mistakes import DIVERGENCES, MIXTURES, PROJECTIONS, RESPONSIBILITIES, STEPS
-from lecture_utils.whats_next import divergence, noised
+from lecture_utils.whats_next import add_noise, divergence
 
 
 def kmeans_step(
@@ -184,11 +184,11 @@ EXERCISES = (
         because="It is 0 for the normal distribution alone: what a code tells of its image has a price, in nats.",
     ),
     Exercise(
-        "13.noised",
+        "13.add_noise",
         title="Many steps at once",
         minutes=8,
         difficulty=1,
-        reference=noised,
+        reference=add_noise,
         cases=images_noise_and_kept,
         mistakes=MIXTURES,
         hints=(

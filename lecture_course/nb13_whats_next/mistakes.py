@@ -225,41 +225,44 @@ DIVERGENCES = mistakes(
 
 
 def mixed(
-    signal: Callable[[Tensor], Tensor] = torch.sqrt, dirt: Callable[[Tensor], Tensor] = lambda kept: (1 - kept).sqrt()
+    signal: Callable[[Tensor], Tensor] = torch.sqrt,
+    sigma: Callable[[Tensor], Tensor] = lambda alpha_bar: (1 - alpha_bar).sqrt(),
 ) -> Callable[..., Tensor]:
     """Image and noise added, with other shares of them."""
-    return lambda image, noise, kept: (
-        signal(kept)[:, None, None, None] * image + dirt(kept)[:, None, None, None] * noise
+    return lambda image, noise, alpha_bar: (
+        signal(alpha_bar)[:, None, None, None] * image + sigma(alpha_bar)[:, None, None, None] * noise
     )
 
 
 MIXTURES = mistakes(
     "The shares are exchanged: ᾱ is what is left of the image.",
-    lambda image, noise, kept: mixed()(image, noise, 1 - kept),
+    lambda image, noise, alpha_bar: mixed()(image, noise, 1 - alpha_bar),
     "The roots are missing: ᾱ and 1 − ᾱ are shares of the variance, and the factors are their roots.",
-    mixed(torch.clone, lambda kept: 1 - kept),
+    mixed(torch.clone, lambda alpha_bar: 1 - alpha_bar),
     "The root over 1 − ᾱ is missing.",
-    mixed(dirt=lambda kept: 1 - kept),
+    mixed(sigma=lambda alpha_bar: 1 - alpha_bar),
     "The root over ᾱ is missing.",
     mixed(signal=torch.clone),
     "That is 1 − √ᾱ; it is √(1 − ᾱ), the root of the difference.",
-    mixed(dirt=lambda kept: 1 - kept.sqrt()),
+    mixed(sigma=lambda alpha_bar: 1 - alpha_bar.sqrt()),
     "The noise is added whole; its share is √(1 − ᾱ).",
-    mixed(dirt=torch.ones_like),
+    mixed(sigma=torch.ones_like),
     "The image is kept whole; √ᾱ is its share, or the variance would grow.",
     mixed(signal=torch.ones_like),
     "The noise is subtracted; it is added.",
-    mixed(dirt=lambda kept: -(1 - kept).sqrt()),
+    mixed(sigma=lambda alpha_bar: -(1 - alpha_bar).sqrt()),
     "That is the velocity, what the net foretells; asked for is the noisy image.",
-    lambda image, noise, kept: mixed()(noise, -image, kept),
+    lambda image, noise, alpha_bar: mixed()(noise, -image, alpha_bar),
     "The noise is missing: the image only gets fainter.",
-    mixed(dirt=torch.zeros_like),
+    mixed(sigma=torch.zeros_like),
     "All images are at the step of the first one; each has its own.",
-    lambda image, noise, kept: mixed()(image, noise, kept[:1].expand_as(kept)),
+    lambda image, noise, alpha_bar: mixed()(image, noise, alpha_bar[:1].expand_as(alpha_bar)),
     "All images get the mean of all ᾱ; each is at a step of its own.",
-    lambda image, noise, kept: mixed()(image, noise, kept.mean().expand_as(kept)),
-    "`kept` meets the columns, one factor for each. It belongs to the images: kept[:, None, None, None].",
-    lambda image, noise, kept: kept.sqrt() * image + (1 - kept).sqrt() * noise,
-    "`kept` meets the channels, one factor for each. It belongs to the images: kept[:, None, None, None].",
-    lambda image, noise, kept: kept[:, None, None].sqrt() * image + (1 - kept)[:, None, None].sqrt() * noise,
+    lambda image, noise, alpha_bar: mixed()(image, noise, alpha_bar.mean().expand_as(alpha_bar)),
+    "`alpha_bar` meets the columns, one factor for each. It belongs to the images: alpha_bar[:, None, None, None].",
+    lambda image, noise, alpha_bar: alpha_bar.sqrt() * image + (1 - alpha_bar).sqrt() * noise,
+    "`alpha_bar` meets the channels, one factor each. It belongs to the images: alpha_bar[:, None, None, None].",
+    lambda image, noise, alpha_bar: (
+        alpha_bar[:, None, None].sqrt() * image + (1 - alpha_bar)[:, None, None].sqrt() * noise
+    ),
 )

@@ -8,7 +8,7 @@ from lecture_utils.datasets.flickr import Flickr8k
 from lecture_utils.datasets.masks import mask_labels, nearest_class
 from lecture_utils.datasets.pairs import CityscapesPairs, read_pair, split_pair
 from lecture_utils.datasets.reading import read_photo
-from lecture_utils.datasets.single_objects import LoneNames, Portraits, SingleObjects
+from lecture_utils.datasets.single_objects import LabelledObjects, ObjectCrops, SingleObjects
 from lecture_utils.datasets.source import (
     DETECTION_SCENES,
     DETECTION_SIZE,

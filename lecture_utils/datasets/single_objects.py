@@ -52,7 +52,7 @@ class SingleObjects(Dataset):
         return self
 
 
-class LoneNames(Dataset):
+class LabelledObjects(Dataset):
     """The same things, seen closer and named: `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
 
     A street is painted at 128 × 128 and cut to a window of `size` pixels in which its thing stands, anywhere; where
@@ -78,7 +78,7 @@ class LoneNames(Dataset):
         image = tv_tensors.Image(self.images[index].clone())
         return image if self.transforms is None else self.transforms(image), self.labels[index]
 
-    def preload(self) -> "LoneNames":
+    def preload(self) -> "LabelledObjects":
         """Nothing to do, they are in memory; for what expects it of a data set."""
         return self
 
@@ -98,26 +98,26 @@ class LoneNames(Dataset):
         return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
 
     @staticmethod
-    def cut(box: Sequence[float], size: int, dice: Random) -> tuple[slice, slice]:
+    def cut(box: Sequence[float], size: int, rng: Random) -> tuple[slice, slice]:
         """Which rows and columns of its street a picture shows."""
-        return window(box, size, STREET, dice)
+        return window(box, size, STREET, rng)
 
 
-class Portraits(LoneNames):
+class ObjectCrops(LabelledObjects):
     """The same things in the middle of their pictures, as large as these allow: what is easier to draw.
 
     A square around a thing, wider than it by some of the street beside it, is cut out and resized to `size` pixels.
     """
 
     @staticmethod
-    def cut(box: Sequence[float], size: int, dice: Random) -> tuple[slice, slice]:
+    def cut(box: Sequence[float], size: int, rng: Random) -> tuple[slice, slice]:
         """A square around the box, moved into the street where it would reach beyond."""
         side = min(STREET, int(max(SMALLEST, ROOM * (box[2] - box[0]), ROOM * (box[3] - box[1]))))
         starts = (round((box[axis] + box[axis + 2] - side) / 2) for axis in (1, 0))
         return tuple(slice(start, start + side) for start in (min(max(0, start), STREET - side) for start in starts))
 
 
-def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[slice, slice]:
+def window(box: Sequence[float], size: int, whole: int, rng: Random) -> tuple[slice, slice]:
     """Rows and columns of a window of `size` pixels that holds a box (x0, y0, x1, y1) of a picture `whole` pixels wide.
 
     Where in the window the box lies is drawn evenly. A box that is too large for it fills it.
@@ -126,7 +126,7 @@ def window(box: Sequence[float], size: int, whole: int, dice: Random) -> tuple[s
     for first, last in ((box[1], box[3]), (box[0], box[2])):
         low, high = sorted((first, last - size))
         low, high = max(0, low), min(high, whole - size)
-        starts.append(int(low + dice.random() * (high - low + 1)))
+        starts.append(int(low + rng.random() * (high - low + 1)))
     return tuple(slice(start, start + size) for start in starts)
 
 

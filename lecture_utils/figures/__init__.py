@@ -4,15 +4,15 @@ from lecture_utils.figures.attention_maps import over_image, word_strip
 from lecture_utils.figures.boxes import (
     class_colour,
     corrected,
-    covered,
     detections,
     draw_boxes,
-    pale,
-    photograph,
+    fade,
+    masked_patches,
     simplified,
+    to_pixels,
 )
 from lecture_utils.figures.grids import TINTS, count_colours, grid_row
 from lecture_utils.figures.overlays import compare, legend, overlay, picture, training_curve
-from lecture_utils.figures.scores import curves, over_seeds, seconds_an_image
+from lecture_utils.figures.scores import curves, over_seeds, seconds_per_image
 from lecture_utils.figures.style import picture_axes, show
-from lecture_utils.figures.transformers import looking_from, patches_apart, reached
+from lecture_utils.figures.transformers import looking_from, patches_apart, receptive_field

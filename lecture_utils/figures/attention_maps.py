@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lecture_utils.figures.boxes import pale, simplified
+from lecture_utils.figures.boxes import fade, simplified
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import HEAT, WIDTH, course_look, picture_axes
 
@@ -28,7 +28,7 @@ def over_image(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"])
     map_ = torch.as_tensor(map_).detach().cpu().float()
     if map_.ndim != 2 or 0 in map_.shape or not (map_ >= 0).all():
         raise ValueError(f"map_: got shape {tuple(map_.shape)}, from {_low(map_)}, expected (h, w), no value below 0")
-    grey = np.repeat(pale(image).mean(2, keepdims=True).astype(np.uint8), 3, axis=2)  # a projector shows orange on it
+    grey = np.repeat(fade(image).mean(2, keepdims=True).astype(np.uint8), 3, axis=2)  # a projector shows orange on it
     smooth = F.interpolate(map_[None, None], grey.shape[:2], mode="bicubic", align_corners=False)[0, 0].clamp(min=0)
     shades = (SHADES * smooth / smooth.max().clamp(min=1e-12)).round() / SHADES
     picture(ax, grey)

@@ -49,18 +49,18 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)] if label > 0 else "#BBBBBB"
 
 
-def photograph(image: torch.Tensor | np.ndarray) -> np.ndarray:
+def to_pixels(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """What a reader gives, a tensor (3, H, W) uint8, as `picture` wants it: (H, W, 3). An array stays as it is."""
     return to_array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
 
 
 def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarray:
     """A photograph without its texture and in few colours, (h, w, 3) uint8, so that large pictures weigh little."""
-    smooth = Image.fromarray(photograph(image)).filter(ImageFilter.MedianFilter(3))
+    smooth = Image.fromarray(to_pixels(image)).filter(ImageFilter.MedianFilter(3))
     return np.asarray(smooth.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
 
 
-def pale(image: torch.Tensor | np.ndarray) -> np.ndarray:
+def fade(image: torch.Tensor | np.ndarray) -> np.ndarray:
     """A photograph, simplified, in pale colours, (h, w, 3) uint8, before which boxes stand out."""
     return (simplified(image, colours=12) * 0.65 + 89).astype(np.uint8)
 
@@ -162,7 +162,7 @@ def detections(
     counts = {name: len(column) for name, column in found.items()}
     if not counts or set(counts.values()) != {len(images)}:
         raise ValueError(f"found: got {counts} for {len(images)} pictures, expected one of each name for each picture")
-    pictures = [photograph(image) for image in images]
+    pictures = [to_pixels(image) for image in images]
     kept = {name: [_above(one, threshold) for one in column] for name, column in found.items()}
     width = width or min(WIDTH, 4.5 * len(kept))
     few = max(len(one["boxes"]) for column in kept.values() for one in column) <= FEW
@@ -217,7 +217,7 @@ def corrected(
     before, after = to_array(before, float), to_array(after, float)
     if before.shape != after.shape:
         raise ValueError(f"after: got shape {after.shape}, expected {before.shape}, that of before")
-    fig, ax = one_picture(photograph(image), title=title, width=width)
+    fig, ax = one_picture(to_pixels(image), title=title, width=width)
     colours = dict(zip(names, (SKY, ORANGE), strict=True))
     if truth is not None:
         draw_boxes(ax, truth, colours=TRUTH)
@@ -255,9 +255,9 @@ def one_picture(
 COVER = PURPLE  # no street is, and no map of attention
 
 
-def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+def masked_patches(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
     """A photograph, (3, H, W) or (H, W, 3), whose hidden patches are covered in one colour."""
-    pixels = photograph(image)
+    pixels = to_pixels(image)
     height, width = pixels.shape[:2]
     rows, columns = mask.shape
     if height % rows or width % columns:

@@ -97,7 +97,7 @@ def over_seeds(
 
 
 @course_look
-def seconds_an_image(panels: Mapping[str, Mapping[str, Sequence[float]]], parts: Sequence[str]) -> Figure:
+def seconds_per_image(panels: Mapping[str, Mapping[str, Sequence[float]]], parts: Sequence[str]) -> Figure:
     """Draw bars of seconds, a panel for each of `panels`: name → system → seconds of each of the `parts`, stacked."""
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
     for ax, (title, systems) in zip(axes[0], panels.items(), strict=True):

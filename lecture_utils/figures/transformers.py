@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lecture_utils.figures.attention_maps import over_image
-from lecture_utils.figures.boxes import photograph, simplified
+from lecture_utils.figures.boxes import simplified, to_pixels
 from lecture_utils.figures.overlays import picture
 from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, picture_axes, to_array
 
@@ -22,7 +22,7 @@ DEPTH = LinearSegmentedColormap.from_list("depth", ["#D6E8F4", BLUE])
 NEVER = "#F2F2F2"
 
 
-def looks_from(
+def attention_from(
     weights: Float[Tensor, "b heads hw hw"], at: tuple[int, int], grid: tuple[int, int]
 ) -> Float[Tensor, "b heads h w"]:
     """Where one point of a grid looks: its row of the weights between all points, set back into the grid.
@@ -38,7 +38,7 @@ def looks_from(
 
 
 @course_look
-def reached(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str = "") -> Figure:
+def receptive_field(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str = "") -> Figure:
     """Draw, a panel each, how strongly every point of a grid (h, w) bears on the output at one, `at` (row, column).
 
     The stronger the darker, on a scale of its own for each panel; points that do not count at all stay grey. Panel
@@ -107,7 +107,7 @@ def patches_apart(
 
     The picture is (3, H, W) or (H, W, 3), uint8; `row` is the row of patches drawn below, by default the middle one.
     """
-    pixels = photograph(image)
+    pixels = to_pixels(image)
     height, across = pixels.shape[:2]
     if patch < 1 or height % patch or across % patch:
         raise ValueError(f"patch: got {patch}, expected a divisor of the image's {height} × {across} pixels")

@@ -19,16 +19,16 @@ from lecture_utils.tasks.captioning import (
     captioning_loss,
     collate_captions,
     grid_encoder,
-    reinforcing_loss,
+    hard_attention_loss,
     say_all,
 )
 from lecture_utils.tasks.classification import (
-    NAMED_SCENES,
-    NAMED_SIZE,
+    CLASSIFICATION_SCENES,
+    CLASSIFICATION_SIZE,
     city_resnet,
+    classification_data,
+    classification_loss,
     name_scores,
-    named_data,
-    naming_loss,
     score_names,
 )
 from lecture_utils.tasks.detection import (
@@ -41,16 +41,16 @@ from lecture_utils.tasks.detection import (
     selective_search_proposals,
 )
 from lecture_utils.tasks.generation import (
-    PORTRAIT_SIZE,
+    CROP_SIZE,
     adversarial_loss,
     diffusion_loss,
-    draw,
-    drawn_again_loss,
     elbo_loss,
-    judge,
-    portrait_data,
-    score_drawings,
-    score_drawn_again,
+    evaluate_samples,
+    generate_images,
+    object_crop_data,
+    reconstruction_loss,
+    score_reconstruction,
+    score_samples,
 )
 from lecture_utils.tasks.masked_images import PICTURES, learn_codebook, masked_data, masked_loss, score_masked
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms
@@ -61,7 +61,7 @@ from lecture_utils.tasks.segmentation import (
     segmentation_data,
     segmentation_loss,
 )
-from lecture_utils.tasks.set_prediction import gridded_data, in_shares, score_sets, set_prediction_loss
+from lecture_utils.tasks.set_prediction import gridded_data, normalize_targets, score_sets, set_prediction_loss
 from lecture_utils.tasks.single_object import (
     SINGLE_OBJECT_SCENES,
     fixed_slots_loss,
@@ -125,19 +125,20 @@ CAPTIONS = Task(
 ATTENDING = replace(CAPTIONS, loss=attending_loss)
 PIXEL_CAPTIONS = replace(CAPTIONS, data=caption_pixels)  # no CNN: the captioner sees the image itself
 CLASSIFICATION = Task(
-    named_data,
-    naming_loss,
+    classification_data,
+    classification_loss,
     score_names,
-    about=f"toy city: one named thing at {NAMED_SIZE} × {NAMED_SIZE}, from {NAMED_SCENES['train']:,} training scenes",
+    about=f"toy city: one labelled object at {CLASSIFICATION_SIZE} × {CLASSIFICATION_SIZE}, from "
+    f"{CLASSIFICATION_SCENES['train']:,} training scenes",
 )
 DRAWN_AGAIN = Task(
-    portrait_data,
-    drawn_again_loss,
-    score_drawn_again,
-    about=f"toy city: things of {NAMED_SCENES['train']:,} training scenes, each in a picture of {PORTRAIT_SIZE} × "
-    f"{PORTRAIT_SIZE}",
+    object_crop_data,
+    reconstruction_loss,
+    score_reconstruction,
+    about=f"toy city: things of {CLASSIFICATION_SCENES['train']:,} training scenes, each in a picture of {CROP_SIZE} × "
+    f"{CROP_SIZE}",
 )
-VARIATIONAL = replace(DRAWN_AGAIN, loss=elbo_loss, score=score_drawings)
+VARIATIONAL = replace(DRAWN_AGAIN, loss=elbo_loss, score=score_samples)
 ADVERSARIAL = replace(VARIATIONAL, loss=adversarial_loss)
 DENOISING = replace(VARIATIONAL, loss=diffusion_loss)
 MASKED_IMAGES = Task(

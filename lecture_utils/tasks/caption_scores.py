@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lecture_utils.captioning.scores import bleu, points_in
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.captioning import LIST, Captioned, Said, say_all
+from lecture_utils.tasks.captioning import LIST, CaptionDataset, Said, say_all
 from lecture_utils.toycity.describe import middle, phrase
 from lecture_utils.toycity.facts import Mention, facts, find_mentions
 from lecture_utils.toycity.render import VisibleObject
@@ -17,7 +17,7 @@ from lecture_utils.toycity.render import VisibleObject
 GROUPS = {"1_2": range(1, 3), "3_4": range(3, 5), "5_more": range(5, 100)}  # numbers of objects in a scene
 
 
-def score_captions(model: nn.Module, data: Captioned, run: Runtime) -> dict[str, float]:
+def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict[str, float]:
     """BLEU-1 … 4 of what the model says freely; for the city also the facts of its lists, and pointing.
 
     `facts`: the mean share of true statements in the list of everything, all scenes or by number of objects;
@@ -33,7 +33,7 @@ def score_captions(model: nn.Module, data: Captioned, run: Runtime) -> dict[str,
     return scores | score_lists(said, data) | pointing(said, data)
 
 
-def score_lists(said: Said, data: Captioned) -> dict[str, float]:
+def score_lists(said: Said, data: CaptionDataset) -> dict[str, float]:
     """Facts of all sentences, and facts and BLEU-4 of the lists by the number of objects in the scene."""
     shares = torch.tensor([true_share(" ".join(words), data, index) for index, words in enumerate(said.lists)])
     free = torch.tensor([true_share(sentence, data, index) for index, sentence in enumerate(said.free)])
@@ -48,13 +48,13 @@ def score_lists(said: Said, data: Captioned) -> dict[str, float]:
     return scores
 
 
-def true_share(sentence: str, data: Captioned, index: int) -> float:
+def true_share(sentence: str, data: CaptionDataset, index: int) -> float:
     """The share of true statements in a sentence about a picture of the city."""
     statements = facts(sentence, *data.truth(index))
     return sum(fact.holds for fact in statements) / len(statements)
 
 
-def pointing(said: Said, data: Captioned) -> dict[str, float]:
+def pointing(said: Said, data: CaptionDataset) -> dict[str, float]:
     """For how many objects that the lists name the model looked at that object most while it named it.
 
     `pointing`: the maps of the object's words, "red car" or "person in a blue coat", are added, and their highest point
@@ -96,7 +96,7 @@ def _highest_in(map_: Float[Tensor, "h w"], inside: Bool[Tensor, "h w"]) -> bool
     return inside.flatten()[map_.argmax()].item()
 
 
-def _lists(data: Captioned, index: int) -> list[str]:
+def _lists(data: CaptionDataset, index: int) -> list[str]:
     return [caption for caption in data.pictures.captions(index) if caption.startswith(LIST)]
 
 

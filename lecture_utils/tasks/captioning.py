@@ -53,7 +53,7 @@ def caption_pictures(split: str, root: Path | str | None = None, *, size: int | 
     return CocoCaptions(*coco_files(root, split, CAPTIONS), **how)
 
 
-class Captioned(Dataset):
+class CaptionDataset(Dataset):
     """Items for a captioner: its index, what the captioner looks at, and the numbers of its captions.
 
     `encoder` turns images into grids, once each and on its own device, which are kept on the CPU in half precision, as
@@ -75,7 +75,7 @@ class Captioned(Dataset):
         captions = self.pictures.captions(index) or [""]
         return index, z.float(), [self.vocabulary.encode(caption) for caption in captions]
 
-    def preload(self) -> "Captioned":
+    def preload(self) -> "CaptionDataset":
         """Encode every picture now, as many as fit into memory; return the data set itself."""
         batches = [range(first, min(first + 32, len(self))) for first in range(0, len(self), 32)]
         batches = [batch for batch in batches if not all(index in self._kept for index in batch)]
@@ -104,19 +104,19 @@ class Captioned(Dataset):
 
 def caption_data(
     split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
-) -> Captioned:
+) -> CaptionDataset:
     """A split as the captioners take it: the features of the city's own backbone, made on `device`, and sentences."""
     return _captioned(split, root, size, grid_encoder(device=device))
 
 
-def caption_pixels(split: str, root: Path | str | None = None, *, size: int | None = None) -> Captioned:
+def caption_pixels(split: str, root: Path | str | None = None, *, size: int | None = None) -> CaptionDataset:
     """The same for a captioner that does without a CNN: images, and sentences."""
     return _captioned(split, root, size, None)
 
 
-def _captioned(split: str, root: Path | str | None, size: int | None, encoder: nn.Module | None) -> Captioned:
+def _captioned(split: str, root: Path | str | None, size: int | None, encoder: nn.Module | None) -> CaptionDataset:
     pictures = caption_pictures(split, root, size=size)
-    return Captioned(pictures, encoder, CITY_WORDS, split=split if root is None else None)
+    return CaptionDataset(pictures, encoder, CITY_WORDS, split=split if root is None else None)
 
 
 def collate_captions(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,7 +151,7 @@ def _length_check(dataset: Dataset) -> Callable[[nn.Module], None]:
 
     def check(model: nn.Module) -> None:
         most = getattr(getattr(model, "module", model), "longest", None)
-        if most is None or checked or not isinstance(data, Captioned):
+        if most is None or checked or not isinstance(data, CaptionDataset):
             return
         checked.append(True)
         sentences = [sentence for index in range(len(data)) for sentence in data.pictures.captions(index)]
@@ -180,7 +180,7 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
     return loss
 
 
-def reinforcing_loss(dataset: Dataset) -> Callable:
+def hard_attention_loss(dataset: Dataset) -> Callable:
     """The loss for hard attention, with a baseline that follows the rewards, equations (11) and (12)."""
     require_targets(dataset, "a caption")
     baseline = 0.0
@@ -208,7 +208,7 @@ class Said:
     maps: Float[Tensor, "n t h w"] | None
 
 
-def say_all(model: nn.Module, data: Captioned, run: Runtime) -> Said:
+def say_all(model: nn.Module, data: CaptionDataset, run: Runtime) -> Said:
     """Caption every picture of a data set, word by word the likeliest."""
     prompt = data.vocabulary.encode(LIST)[1:-1]
 

@@ -11,22 +11,22 @@ from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints
 from lecture_utils.arguments import require_positive
-from lecture_utils.datasets import Portraits
+from lecture_utils.datasets import ObjectCrops
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.classification import city_resnet, named_data
+from lecture_utils.tasks.classification import city_resnet, classification_data
 from lecture_utils.whats_next import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
 
-PORTRAIT_SIZE = 32  # pixels a side
+CROP_SIZE = 32  # pixels a side
 PIXEL_NOISE = 0.5  # of the VAE; pictures have deviation 1, or about so
 SURE = 0.9  # the probability from which the classifier is said to be sure
 
 
-def portrait_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> Portraits:
+def object_crop_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> ObjectCrops:
     """A split of the streets' things, each in the middle of its picture."""
-    return named_data(split, root, size=size or PORTRAIT_SIZE, kind=Portraits)
+    return classification_data(split, root, size=size or CROP_SIZE, kind=ObjectCrops)
 
 
-def drawn_again_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
+def reconstruction_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
     """The auto-encoder's loss: the squared error of each pixel; for `training.fit`, as those below."""
     return lambda model, batch: F.mse_loss(model(batch[0]).float(), batch[0])
 
@@ -47,27 +47,29 @@ def diffusion_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
 
 
 @torch.no_grad()
-def score_drawn_again(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
+def score_reconstruction(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
     """`explained`: the share of the pictures' variance that is there when they are drawn again from their codes."""
     images, model = pictures(dataset), model.to(run.device).eval()
     left = torch.cat([model(some.to(run.device)).cpu() for some in images.split(250)]) - images
     return {"explained": 1 - (left.square().sum() / (images - images.mean(0)).square().sum()).item()}
 
 
-def score_drawings(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
-    """As many drawings as `dataset` has pictures, held against these: see `judge`."""
-    return judge(draw(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset), device=run.device)
+def score_samples(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
+    """As many drawings as `dataset` has pictures, held against these: see `evaluate_samples`."""
+    return evaluate_samples(
+        generate_images(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset), device=run.device
+    )
 
 
-def draw(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h w"]:
+def generate_images(model: nn.Module, count: int, *, seed: int = 0) -> Float[Tensor, "n 3 h w"]:
     """Drawings of a generative model, on the CPU; a hundred at a time, which is faster than all at once."""
     require_positive(count=count)
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     shares = [min(100, count - start) for start in range(0, count, 100)]
-    return torch.cat([model.sample(share, generator=dice).cpu() for share in shares])
+    return torch.cat([model.sample(share, generator=generator).cpu() for share in shares])
 
 
-def judge(
+def evaluate_samples(
     drawings: Float[Tensor, "n 3 h w"], photographs: Float[Tensor, "m 3 h w"], *, device: str = "cpu"
 ) -> dict[str, float]:
     """Scores of drawings by what the shipped ResNet sees in them: `frechet` distance, `precision`, `recall`, `sure`.
@@ -76,14 +78,14 @@ def judge(
     some named thing with a probability of 0.9; it tells nothing of how different the drawings are, which recall does.
     """
     classifier = checkpoints.load_weights(city_resnet(), "resnet").eval().to(device)
-    (drawn, scores), (real, _) = (seen(classifier, images) for images in (drawings, photographs))
+    (drawn, scores), (real, _) = (extract_features(classifier, images) for images in (drawings, photographs))
     precision, recall = precision_and_recall(real, drawn)
     sure = (scores.softmax(1).amax(1) >= SURE).float().mean().item()
     return {"frechet": frechet_distance(real, drawn), "precision": precision, "recall": recall, "sure": sure}
 
 
 @torch.no_grad()
-def seen(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
+def extract_features(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
     """The features on which a classifier decides, and its scores; on the CPU, wherever the classifier is."""
     images = images.to(next(classifier.parameters()).device)
     features = torch.cat([classifier.stages(classifier.stem(some)).mean((2, 3)) for some in images.split(250)])

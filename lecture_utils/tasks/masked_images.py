@@ -78,12 +78,12 @@ def codebook(
 
     Sculley, "Web-scale k-means clustering", WWW 2010: it looks at a small batch at a time.
     """
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     of_each = -(-patches // len(data))
     drawn = []
     for index in range(len(data)):
         (all_,) = cut(data[index][0][None], patch)
-        drawn.append(all_[torch.randperm(len(all_), generator=dice)[:of_each]])
+        drawn.append(all_[torch.randperm(len(all_), generator=generator)[:of_each]])
     drawn = torch.cat(drawn)
     if len(drawn) < words:
         raise ValueError(

@@ -48,7 +48,7 @@ class SpaceToDepthBackbone(nn.Module):
         return F.pixel_unshuffle(self.backbone(images), 2)
 
 
-class Gridded(Dataset):
+class FeatureDataset(Dataset):
     """Maps of features in place of images, with targets in pixels: `boxes` and `labels`.
 
     `encoder` turns each picture into its map once, when it is first asked for, and with `mirror` its mirror image too;
@@ -72,7 +72,7 @@ class Gridded(Dataset):
         z, target = both[int(torch.randint(2, ())) if self.mirror else 0]
         return z.float(), target
 
-    def preload(self) -> "Gridded":
+    def preload(self) -> "FeatureDataset":
         """Encode every picture now, as many as fit into memory; return the data set itself."""
         for index in tqdm(range(len(self)), desc="encoding", unit="picture", disable=len(self) < 1000):
             if self._kept.full:
@@ -94,22 +94,22 @@ class Gridded(Dataset):
 
 def gridded_data(
     split: str, root: Path | str | None = None, *, size: int | None = None, device: str = "cpu"
-) -> Gridded:
+) -> FeatureDataset:
     """A split as DETR takes it: features of the shipped Faster R-CNN's backbone, which learned on the training scenes.
 
     They are made on `device`.
     """
     pictures = detection_data(split, root, size=size)
     pictures.transforms = photo_transforms()  # without chance: pictures are encoded once, and both ways round
-    return Gridded(pictures, SpaceToDepthBackbone(shipped_backbone()).to(device), mirror=split == "train")
+    return FeatureDataset(pictures, SpaceToDepthBackbone(shipped_backbone()).to(device), mirror=split == "train")
 
 
-def in_shares(targets: list[dict], size: tuple[int, int]) -> list[dict]:
+def normalize_targets(targets: list[dict], size: tuple[int, int]) -> list[dict]:
     """Targets as a set loss takes them: boxes as (x, y, w, h) in shares of a picture of `size` (height, width)."""
     return [{"labels": target["labels"], "boxes": normalize_boxes(target["boxes"], *size)} for target in targets]
 
 
-def set_prediction_loss(dataset: Gridded) -> Callable:
+def set_prediction_loss(dataset: FeatureDataset) -> Callable:
     """The set loss of all decoder layers; for `training.fit`."""
     require_targets(dataset, "an object")
     size = getattr(dataset, "dataset", dataset).size  # also where it is a `Subset`
@@ -117,12 +117,12 @@ def set_prediction_loss(dataset: Gridded) -> Callable:
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         z, targets = batch
         found = model(z)
-        return set_loss(found.logits, found.boxes, in_shares(targets, size))
+        return set_loss(found.logits, found.boxes, normalize_targets(targets, size))
 
     return loss
 
 
-def score_sets(model: nn.Module, dataset: Gridded, run: Runtime) -> dict:
+def score_sets(model: nn.Module, dataset: FeatureDataset, run: Runtime) -> dict:
     """COCO's mean average precision of what the last layer says, nothing suppressed; by size and by class."""
     predict = lambda model, batch: (detections(model(batch[0]), dataset.size), batch[1])  # noqa: E731
     metric = CocoScores(dataset.categories, scale=WIDTH / dataset.size[1])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lecture_utils.arguments import check_shapes, require_channels, require_positive
 from lecture_utils.segmentation.unet import UNet
 
-CLOCK = 8  # maps that tell the step
+EMBEDDING = 8  # maps that tell the step
 
 
 class Diffusion(nn.Module):
@@ -32,96 +32,96 @@ class Diffusion(nn.Module):
         super().__init__()
         require_positive(size=size, steps=steps, channels=channels)
         self.size, self.channels, self.steps = size, channels, steps
-        self.unet = UNet(channels + CLOCK, channels, base_channels=base_channels, depth=depth, norm="batch")
-        self.register_buffer("kept", kept_share(steps), persistent=False)
+        self.unet = UNet(channels + EMBEDDING, channels, base_channels=base_channels, depth=depth, norm="batch")
+        self.register_buffer("alpha_bar", cosine_alpha_bar(steps), persistent=False)
 
     def forward(self, noisy: Float[Tensor, "b c h w"], step: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """The velocity v of images that went through `step` + 1 steps; `clean_and_noise` takes them apart by it."""
         require_channels(noisy, self.channels)
-        told = repeat(clock(step / self.steps), "b c -> b c h w", h=noisy.shape[2], w=noisy.shape[3])
+        told = repeat(timestep_embedding(step / self.steps), "b c -> b c h w", h=noisy.shape[2], w=noisy.shape[3])
         return self.unet(torch.cat([noisy, told], dim=1))
 
     @torch.no_grad()
     def trajectory(
-        self, count: int, *, stops: int = 50, chance: float = 1.0, generator: torch.Generator | None = None
+        self, count: int, *, num_inference_steps: int = 50, eta: float = 1.0, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]]:
-        """From noise to new images in `stops` strides: at each, the noisy images and the clean ones foretold from them.
+        """From noise to new images in `num_inference_steps`: at each, the noisy images and the clean ones predicted.
 
-        The last pair holds the new images twice. `chance` is η of DDIM (equation 16): 0 throws dice once, at the
-        beginning; 1 at each stride, as DDPM does.
+        The last pair holds the new images twice. `eta` is η of DDIM (equation 16): 0 samples noise once, at the
+        beginning; 1 at each step, as DDPM does.
         """
         require_positive(count=count)
-        if not 0 <= chance <= 1:
-            raise ValueError(f"chance: got {chance}, expected 0 to 1")
-        steps = strides(self.steps, stops)
-        dice = partial(torch.randn, (count, self.channels, self.size, self.size), generator=generator)
-        noisy = dice().to(self.kept.device)
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta: got {eta}, expected 0 to 1")
+        steps = timesteps(self.steps, num_inference_steps)
+        noise_like = partial(torch.randn, (count, self.channels, self.size, self.size), generator=generator)
+        noisy = noise_like().to(self.alpha_bar.device)
         for step, following in zip(steps, [*steps[1:], None], strict=True):
-            kept = self.kept[step].expand(count)
+            alpha_bar = self.alpha_bar[step].expand(count)
             v = self(noisy, torch.full((count,), step, device=noisy.device)).float()
-            clean, noise = clean_and_noise(noisy, v, kept)
+            clean, noise = clean_and_noise(noisy, v, alpha_bar)
             yield noisy, clean
             if following is not None:
-                then = self.kept[following].expand(count)
-                # Equations 12 and 16: a share of the noise is thrown anew, and its variance stays.
-                fresh = chance**2 * (1 - kept / then) / (1 - kept)
-                if chance:
-                    noise = noised(noise, dice().to(noise.device), 1 - fresh)
-                noisy = noised(clean, noise, then)
+                then = self.alpha_bar[following].expand(count)
+                # Equations 12 and 16: a part of the noise is sampled again, and its variance stays.
+                fresh = eta**2 * (1 - alpha_bar / then) / (1 - alpha_bar)
+                if eta:
+                    noise = add_noise(noise, noise_like().to(noise.device), 1 - fresh)
+                noisy = add_noise(clean, noise, then)
         yield clean, clean
 
     def sample(
-        self, count: int, *, stops: int = 50, chance: float = 1.0, generator: torch.Generator | None = None
+        self, count: int, *, num_inference_steps: int = 50, eta: float = 1.0, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b c h w"]:
         """New images: those with which `trajectory` ends."""
-        *_, (images, _) = self.trajectory(count, stops=stops, chance=chance, generator=generator)
+        *_, (images, _) = self.trajectory(count, num_inference_steps=num_inference_steps, eta=eta, generator=generator)
         return images
 
 
 @check_shapes
-def noised(
-    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+def add_noise(
+    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], alpha_bar: Float[Tensor, " b"]
 ) -> Float[Tensor, "b c h w"]:
-    """An image after many steps at once (DDPM, equation 4): √ᾱ x + √(1 − ᾱ) ε; ᾱ, `kept`, is what is left of it."""
-    signal, dirt = _roots(kept)
-    return signal * image + dirt * noise
+    """An image after many steps at once (DDPM, equation 4): √ᾱ x + √(1 − ᾱ) ε; `alpha_bar` is ᾱ of each image."""
+    signal, sigma = _roots(alpha_bar)
+    return signal * image + sigma * noise
 
 
 @check_shapes
 def velocity(
-    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+    image: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], alpha_bar: Float[Tensor, " b"]
 ) -> Float[Tensor, "b c h w"]:
-    """What the net foretells: √ᾱ ε − √(1 − ᾱ) x: the noise where little is, minus the image where all is noise.
+    """What the net predicts: √ᾱ ε − √(1 − ᾱ) x: the noise where little is, minus the image where all is noise.
 
     Salimans and Ho, "Progressive distillation for fast sampling of diffusion models", ICLR 2022, section 4.
     """
-    signal, dirt = _roots(kept)
-    return signal * noise - dirt * image
+    signal, sigma = _roots(alpha_bar)
+    return signal * noise - sigma * image
 
 
 @check_shapes
 def clean_and_noise(
-    noisy: Float[Tensor, "b c h w"], velocity: Float[Tensor, "b c h w"], kept: Float[Tensor, " b"]
+    noisy: Float[Tensor, "b c h w"], velocity: Float[Tensor, "b c h w"], alpha_bar: Float[Tensor, " b"]
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-    """The two parts of noisy images: `noised` and `velocity` solved for image and noise."""
-    signal, dirt = _roots(kept)
-    return signal * noisy - dirt * velocity, dirt * noisy + signal * velocity
+    """The two parts of noisy images: `add_noise` and `velocity` solved for image and noise."""
+    signal, sigma = _roots(alpha_bar)
+    return signal * noisy - sigma * velocity, sigma * noisy + signal * velocity
 
 
-def _roots(kept: Tensor) -> tuple[Tensor, Tensor]:
-    kept = kept[:, None, None, None]
-    return kept.sqrt(), (1 - kept).sqrt()
+def _roots(alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
+    alpha_bar = alpha_bar[:, None, None, None]
+    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 
 def denoising_loss(model: nn.Module, image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """The squared error of the velocity, at a step drawn for each image (DDPM, algorithm 1, there of the noise)."""
+    """The squared error of the velocity, at a step sampled for each image (DDPM, algorithm 1, there of the noise)."""
     inner = getattr(model, "module", model)  # inside of what joins several processes
     step = torch.randint(inner.steps, (len(image),), device=image.device)
-    noise, kept = torch.randn_like(image), inner.kept[step]
-    return F.mse_loss(model(noised(image, noise, kept), step).float(), velocity(image, noise, kept))
+    noise, alpha_bar = torch.randn_like(image), inner.alpha_bar[step]
+    return F.mse_loss(model(add_noise(image, noise, alpha_bar), step).float(), velocity(image, noise, alpha_bar))
 
 
-def kept_share(steps: int, *, offset: float = 0.008) -> Float[Tensor, " steps"]:
+def cosine_alpha_bar(steps: int, *, offset: float = 0.008) -> Float[Tensor, " steps"]:
     """ᾱ after each step: the share of an image's variance that is still there, a cosine from nearly 1 to nearly 0.
 
     Nichol and Dhariwal, equation 17; a step takes away 99.9 % at most.
@@ -130,15 +130,15 @@ def kept_share(steps: int, *, offset: float = 0.008) -> Float[Tensor, " steps"]:
     return (f[1:] / f[:-1]).clamp(min=0.001).cumprod(0).float()
 
 
-def strides(steps: int, stops: int) -> list[int]:
+def timesteps(steps: int, num_inference_steps: int) -> list[int]:
     """The steps at which a sampler stops, from the last one down to 0, evenly spread."""
-    if not 2 <= stops <= steps:
-        raise ValueError(f"stops: got {stops}, expected 2 to {steps}, the number of steps")
-    return torch.linspace(steps - 1, 0, stops).round().long().tolist()
+    if not 2 <= num_inference_steps <= steps:
+        raise ValueError(f"num_inference_steps: got {num_inference_steps}, expected 2 to {steps}, the number of steps")
+    return torch.linspace(steps - 1, 0, num_inference_steps).round().long().tolist()
 
 
 @check_shapes
-def clock(time: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
+def timestep_embedding(time: Float[Tensor, " b"]) -> Float[Tensor, "b waves"]:
     """A time from 0 to 1 as sines and cosines of slow and of fast waves: the further apart, the easier to tell."""
-    angles = time[:, None] * math.pi * 2 ** torch.arange(CLOCK // 2, device=time.device)
+    angles = time[:, None] * math.pi * 2 ** torch.arange(EMBEDDING // 2, device=time.device)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -47,7 +47,7 @@ class GAN(nn.Module):
         real, fake = self.discriminator(photograph), self.discriminator(drawing.detach())
         discriminator = (F.softplus(-real) + F.softplus(fake)).mean()  # −log D(x) − log(1 − D(G(z)))
         if photograph.requires_grad:
-            discriminator = discriminator + penalty / 2 * steepness(real, photograph)
+            discriminator = discriminator + penalty / 2 * gradient_penalty(real, photograph)
 
         constant = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, constant, drawing)
@@ -60,7 +60,7 @@ class GAN(nn.Module):
         return self.generator(code.to(next(self.parameters()).device))
 
 
-def steepness(score: Float[Tensor, "b 1"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+def gradient_penalty(score: Float[Tensor, "b 1"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
     """The squared norm of the gradient of each score by its image, averaged (R1)."""
     (gradient,) = torch.autograd.grad(score.sum(), image, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()

@@ -32,7 +32,7 @@ class VAE(nn.Module):
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """An image drawn again, and the mean and log-variance of its code."""
         mean, log_variance = self.encode(image)
-        # z = μ + σ ε: the dice are outside of the network, and the gradient passes (section 2.4).
+        # z = μ + σ ε: the sampling is outside of the network, and the gradient passes (section 2.4).
         code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         return self.decoder(code), mean, log_variance
 

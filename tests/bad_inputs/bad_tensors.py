@@ -102,10 +102,10 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     matcher.match: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
     set_losses: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
     set_loss: lambda: {"logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()},
-    diffusion.noised: lambda: {"image": some_images(), "noise": some_images(), "kept": torch.rand(2)},
-    diffusion.velocity: lambda: {"image": some_images(), "noise": some_images(), "kept": torch.rand(2)},
+    diffusion.add_noise: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
+    diffusion.velocity: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.clean_and_noise: lambda: {
-        "noisy": some_images(), "velocity": some_images(), "kept": torch.rand(2)
+        "noisy": some_images(), "velocity": some_images(), "alpha_bar": torch.rand(2)
     },
     scores.frechet_distance: lambda: {"first": torch.randn(9, 4), "second": torch.randn(8, 4)},
     scores.precision_and_recall: lambda: {"real": torch.randn(9, 4), "drawn": torch.randn(8, 4)},

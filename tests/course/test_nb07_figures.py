@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb07_region_proposal_network.figures import nms_steps, objectness_maps
-from lecture_utils.figures import seconds_an_image
+from lecture_utils.figures import seconds_per_image
 from lecture_utils.figures.style import BLUE, FAINT, ORANGE, VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -73,7 +73,7 @@ def test_suppression_ends_when_no_box_is_left():
 @pytest.mark.slide("23")
 def test_bars_are_as_long_as_their_parts_together():
     panels = {"here": {"one": (2.0, 1.5), "two": (0.0, 0.25)}, "there": {"one": (1.0, 9.0)}}
-    fig = seconds_an_image(panels, ("proposals", "network"))
+    fig = seconds_per_image(panels, ("proposals", "network"))
     for ax, systems in zip(fig.axes, panels.values(), strict=True):
         assert [label.get_text() for label in ax.get_yticklabels()] == list(systems)
         ends = [bar.get_x() + bar.get_width() for bar in ax.containers[1]]

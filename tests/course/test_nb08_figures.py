@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from lecture_course.nb08_show_attend_and_tell.figures import teacher_forcing, ticked
+from lecture_course.nb08_show_attend_and_tell.figures import fact_check, teacher_forcing
 from lecture_utils.figures import over_seeds
 from lecture_utils.figures.style import GREEN, VERMILION
 from lecture_utils.toycity.facts import Fact
@@ -50,7 +50,7 @@ def test_a_caption_has_a_beginning_and_an_end():
 @pytest.mark.slide("26")
 def test_statements_are_ticked_or_crossed_under_their_caption():
     said = {"a red car": [Fact("a red car", True)], "two cars, one long sentence " * 4: [Fact("two cars", False)]}
-    (left, right) = ticked(IMAGE, said, title="Is it true?").axes
+    (left, right) = fact_check(IMAGE, said, title="Is it true?").axes
     assert len(left.images) == 1
     lines = {
         text.get_text().strip(): to_hex(text.get_color())
@@ -65,7 +65,7 @@ def test_statements_are_ticked_or_crossed_under_their_caption():
 
 def test_no_statement_leaves_the_figure():
     facts = [Fact("a red traffic light before a person in a yellow coat", i % 2 == 0) for i in range(14)]
-    fig = ticked(IMAGE, {"a red traffic light " * 8: facts})
+    fig = fact_check(IMAGE, {"a red traffic light " * 8: facts})
     fig.draw_without_rendering()
     _, right = fig.axes
     boxes = [text.get_window_extent() for text in right.texts if text.get_text()]
@@ -75,7 +75,7 @@ def test_no_statement_leaves_the_figure():
 
 def test_without_a_caption_there_is_nothing_to_tick():
     with pytest.raises(ValueError, match="said: got no caption"):
-        ticked(IMAGE, {})
+        fact_check(IMAGE, {})
 
 
 @pytest.mark.slide("26")

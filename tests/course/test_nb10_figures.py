@@ -6,10 +6,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from lecture_course.nb10_vision_transformer.figures import (
+    attention_row,
     of_the_class_token,
     one_similarity,
     position_similarity,
-    seen_in,
     similarity_grid,
 )
 from lecture_utils.transformers import ViT, rollout
@@ -66,7 +66,7 @@ def test_maps_of_the_class_token_are_its_row_without_itself():
 
 def test_pictures_stand_above_their_maps():
     images = torch.randint(0, 256, (3, 3, 12, 12), dtype=torch.uint8)
-    fig = seen_in(list(images), torch.rand(3, 2, 2), ["a", "b", "c"])
+    fig = attention_row(list(images), torch.rand(3, 2, 2), ["a", "b", "c"])
     assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "", "", ""]
     with pytest.raises(ValueError, match="got 3 images, 2 maps and 3 names"):
-        seen_in(list(images), torch.rand(2, 2, 2), ["a", "b", "c"])
+        attention_row(list(images), torch.rand(2, 2, 2), ["a", "b", "c"])

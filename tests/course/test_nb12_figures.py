@@ -5,8 +5,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb, to_rgba
 
-from lecture_course.nb12_beit.figures import as_words, bias_by_step, bias_maps, codebook, published
-from lecture_utils.figures.boxes import covered
+from lecture_course.nb12_beit.figures import as_words, bias_by_step, bias_maps, codebook, results_table
+from lecture_utils.figures.boxes import masked_patches
 from lecture_utils.figures.style import ORANGE, PURPLE
 from lecture_utils.transformers import RelativePositionBias
 from lecture_utils.transformers.beit_results import ADE20K, IMAGENET
@@ -19,7 +19,7 @@ WORDS = torch.randint(0, 256, (3, 5), generator=DICE)
 @pytest.mark.slide("34")
 def test_hidden_patches_are_covered_and_the_others_stay():
     mask = torch.rand(3, 5, generator=torch.Generator().manual_seed(1)) < 0.4
-    shown = covered(IMAGE, mask)
+    shown = masked_patches(IMAGE, mask)
     for row in range(3):
         for column in range(5):
             patch = shown[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
@@ -28,9 +28,9 @@ def test_hidden_patches_are_covered_and_the_others_stay():
                 np.broadcast_to(np.rint(np.multiply(255, to_rgb(PURPLE))), patch.shape) if mask[row, column] else before
             )
             assert np.array_equal(patch, expected)
-    assert np.array_equal(covered(IMAGE.permute(1, 2, 0).numpy(), mask), shown)
+    assert np.array_equal(masked_patches(IMAGE.permute(1, 2, 0).numpy(), mask), shown)
     with pytest.raises(ValueError, match=r"mask: got shape \(5, 5\)"):
-        covered(IMAGE, torch.zeros(5, 5, dtype=torch.bool))
+        masked_patches(IMAGE, torch.zeros(5, 5, dtype=torch.bool))
 
 
 @pytest.mark.slide("34")
@@ -103,7 +103,7 @@ def dots(ax):
 
 @pytest.mark.slide("35")
 def test_the_first_table_is_drawn_row_by_row():
-    fig = published(IMAGENET, {"top1": "top-1"}, xlabel="top-1 accuracy in percent", title="slide 35")
+    fig = results_table(IMAGENET, {"top1": "top-1"}, xlabel="top-1 accuracy in percent", title="slide 35")
     (ax,) = fig.axes
     offsets, colours = dots(ax)
     assert [x for x, _ in offsets] == [row.top1 for row in IMAGENET]
@@ -120,7 +120,7 @@ def test_the_first_table_is_drawn_row_by_row():
 
 @pytest.mark.slide("35")
 def test_the_second_table_has_two_dots_a_row():
-    fig = published(ADE20K, {"miou": "one scale", "multi_scale": "several"}, xlabel="mean IoU in percent")
+    fig = results_table(ADE20K, {"miou": "one scale", "multi_scale": "several"}, xlabel="mean IoU in percent")
     offsets, _ = dots(fig.axes[0])
     shown = [x for x, _ in offsets]
     assert shown == [row.miou for row in ADE20K] + [row.multi_scale for row in ADE20K]

@@ -262,9 +262,9 @@ def project_standardised(data, k):
 
 def project_the_first_columns(data, k):
     mean = data.mean(0)
-    kept = mean.expand_as(data).clone()
-    kept[:, :k] = data[:, :k]
-    return kept
+    alpha_bar = mean.expand_as(data).clone()
+    alpha_bar[:, :k] = data[:, :k]
+    return alpha_bar
 
 
 def project_nothing(data, k):
@@ -344,74 +344,78 @@ def divergence_keeping_its_axis(mean, log_variance):
     return divergence_by_torch(mean, log_variance)[:, None]
 
 
-# 13.noised, right
+# 13.add_noise, right
 
 
-def noised_by_view(image, noise, kept):
-    kept = kept.view(-1, 1, 1, 1)
-    return torch.sqrt(kept) * image + torch.sqrt(1 - kept) * noise
+def noised_by_view(image, noise, alpha_bar):
+    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
+    return torch.sqrt(alpha_bar) * image + torch.sqrt(1 - alpha_bar) * noise
 
 
-def noised_by_loops(image, noise, kept):
-    return torch.stack([math.sqrt(a) * x + math.sqrt(1 - a) * e for x, e, a in zip(image, noise, kept, strict=True)])
+def noised_by_loops(image, noise, alpha_bar):
+    return torch.stack(
+        [math.sqrt(a) * x + math.sqrt(1 - a) * e for x, e, a in zip(image, noise, alpha_bar, strict=True)]
+    )
 
 
-def noised_by_einsum(image, noise, kept):
-    return torch.einsum("b,bchw->bchw", kept**0.5, image) + torch.einsum("b,bchw->bchw", (1 - kept) ** 0.5, noise)
+def noised_by_einsum(image, noise, alpha_bar):
+    return torch.einsum("b,bchw->bchw", alpha_bar**0.5, image) + torch.einsum(
+        "b,bchw->bchw", (1 - alpha_bar) ** 0.5, noise
+    )
 
 
-# 13.noised, wrong
+# 13.add_noise, wrong
 
 
-def noised_exchanged(image, noise, kept):
-    kept = kept[:, None, None, None]
-    return (1 - kept).sqrt() * image + kept.sqrt() * noise
+def noised_exchanged(image, noise, alpha_bar):
+    alpha_bar = alpha_bar[:, None, None, None]
+    return (1 - alpha_bar).sqrt() * image + alpha_bar.sqrt() * noise
 
 
-def noised_without_roots(image, noise, kept):
-    kept = kept[:, None, None, None]
-    return kept * image + (1 - kept) * noise
+def noised_without_roots(image, noise, alpha_bar):
+    alpha_bar = alpha_bar[:, None, None, None]
+    return alpha_bar * image + (1 - alpha_bar) * noise
 
 
-def noised_with_one_root(image, noise, kept):
-    kept = kept[:, None, None, None]
-    return kept.sqrt() * image + (1 - kept) * noise
+def noised_with_one_root(image, noise, alpha_bar):
+    alpha_bar = alpha_bar[:, None, None, None]
+    return alpha_bar.sqrt() * image + (1 - alpha_bar) * noise
 
 
-def noised_by_difference_of_roots(image, noise, kept):
-    kept = kept[:, None, None, None].sqrt()
-    return kept * image + (1 - kept) * noise
+def noised_by_difference_of_roots(image, noise, alpha_bar):
+    alpha_bar = alpha_bar[:, None, None, None].sqrt()
+    return alpha_bar * image + (1 - alpha_bar) * noise
 
 
-def noised_on_top(image, noise, kept):
-    return image + (1 - kept[:, None, None, None]).sqrt() * noise
+def noised_on_top(image, noise, alpha_bar):
+    return image + (1 - alpha_bar[:, None, None, None]).sqrt() * noise
 
 
-def noised_to_velocity(image, noise, kept):
-    kept = kept[:, None, None, None]
-    return kept.sqrt() * noise - (1 - kept).sqrt() * image
+def noised_to_velocity(image, noise, alpha_bar):
+    alpha_bar = alpha_bar[:, None, None, None]
+    return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * image
 
 
-def noised_alike(image, noise, kept):
-    return kept[0].sqrt() * image + (1 - kept[0]).sqrt() * noise
+def noised_alike(image, noise, alpha_bar):
+    return alpha_bar[0].sqrt() * image + (1 - alpha_bar[0]).sqrt() * noise
 
 
-def noised_by_column(image, noise, kept):
-    return kept**0.5 * image + (1 - kept) ** 0.5 * noise
+def noised_by_column(image, noise, alpha_bar):
+    return alpha_bar**0.5 * image + (1 - alpha_bar) ** 0.5 * noise
 
 
-def noised_by_channel(image, noise, kept):
-    kept = kept.view(-1, 1, 1)
-    return kept**0.5 * image + (1 - kept) ** 0.5 * noise
+def noised_by_channel(image, noise, alpha_bar):
+    alpha_bar = alpha_bar.view(-1, 1, 1)
+    return alpha_bar**0.5 * image + (1 - alpha_bar) ** 0.5 * noise
 
 
-def noised_in_place(image, noise, kept):
-    image *= kept.sqrt()[:, None, None, None]
-    return image + (1 - kept).sqrt()[:, None, None, None] * noise
+def noised_in_place(image, noise, alpha_bar):
+    image *= alpha_bar.sqrt()[:, None, None, None]
+    return image + (1 - alpha_bar).sqrt()[:, None, None, None] * noise
 
 
-def noised_past_the_end(image, noise, kept):
-    return noised_by_view(image, noise, kept + 1).nan_to_num()
+def noised_past_the_end(image, noise, alpha_bar):
+    return noised_by_view(image, noise, alpha_bar + 1).nan_to_num()
 
 
 RIGHT = {
@@ -419,7 +423,7 @@ RIGHT = {
     "13.responsibilities": [shares_by_torch, shares_by_the_largest],
     "13.project": [project_by_sklearn, project_by_eigh, project_by_values],
     "13.divergence": [divergence_by_torch, divergence_by_loops],
-    "13.noised": [noised_by_view, noised_by_loops, noised_by_einsum],
+    "13.add_noise": [noised_by_view, noised_by_loops, noised_by_einsum],
 }
 
 WRONG = {
@@ -478,7 +482,7 @@ WRONG = {
         (divergence_the_other_way, "other way round"),
         (divergence_keeping_its_axis, "one axis too many"),
     ],
-    "13.noised": [
+    "13.add_noise": [
         (noised_exchanged, "exchanged"),
         (noised_without_roots, "roots are missing"),
         (noised_with_one_root, "over 1 − ᾱ"),

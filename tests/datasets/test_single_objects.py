@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 
 from lecture_utils import tasks, toycity
-from lecture_utils.datasets import LoneNames, Portraits, SingleObjects
+from lecture_utils.datasets import LabelledObjects, ObjectCrops, SingleObjects
 from lecture_utils.datasets.single_objects import item_of, keep, window
 from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
@@ -74,7 +74,7 @@ def test_a_flip_moves_street_and_box_together():
 
 
 def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
-    named, lone = LoneNames("val", 40, size=40), SingleObjects("val", 40)
+    named, lone = LabelledObjects("val", 40, size=40), SingleObjects("val", 40)
     assert len(named) == len(lone)
     for (image, label), box, (street, target) in zip(named, named.boxes, lone, strict=True):
         scene = toycity.sample_scene(target["image_id"])
@@ -108,13 +108,13 @@ def test_windows_are_spread_evenly():
 
 
 def test_every_class_occurs_and_no_other():
-    assert len(LoneNames.classes) == len(set(LoneNames.classes)) == 20
+    assert len(LabelledObjects.classes) == len(set(LabelledObjects.classes)) == 20
     things = [thing for seed in toycity.seeds("val", 300) for thing in toycity.sample_scene(seed).things]
-    assert set(map(phrase, things)) == set(LoneNames.classes)
+    assert set(map(phrase, things)) == set(LabelledObjects.classes)
 
 
 def test_named_pictures_are_painted_once_and_stay_as_they_are():
-    first, second = LoneNames("val", 5), LoneNames("val", 5)
+    first, second = LabelledObjects("val", 5), LabelledObjects("val", 5)
     image, _ = first[0]
     before = image.clone()
     image.zero_()
@@ -124,7 +124,7 @@ def test_named_pictures_are_painted_once_and_stay_as_they_are():
 
 
 def test_labels_belong_to_one_set_of_names():
-    a, b = LoneNames("val", 5), LoneNames("val", 5)
+    a, b = LabelledObjects("val", 5), LabelledObjects("val", 5)
     before = list(b.labels)
     a.labels[0] = 99
     assert b.labels == before
@@ -133,14 +133,14 @@ def test_labels_belong_to_one_set_of_names():
 @pytest.mark.parametrize("size", [0, -5, 129, 200])
 def test_windows_that_no_street_holds_are_refused(size):
     with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 128"):
-        LoneNames("val", 2, size=size)
+        LabelledObjects("val", 2, size=size)
 
 
 @pytest.mark.slide("37")
 @given(*(st.integers(0, 127) for _ in range(2)), *(st.integers(1, 128) for _ in range(2)))
 def test_a_portrait_is_a_square_around_its_thing(x0, y0, width, height):
     x1, y1 = min(x0 + width, 128), min(y0 + height, 128)
-    rows, columns = Portraits.cut((x0, y0, x1, y1), 32, Random(0))
+    rows, columns = ObjectCrops.cut((x0, y0, x1, y1), 32, Random(0))
     side = rows.stop - rows.start
     assert side == columns.stop - columns.start
     longer = max(x1 - x0, y1 - y0)
@@ -153,13 +153,13 @@ def test_a_portrait_is_a_square_around_its_thing(x0, y0, width, height):
 
 @pytest.mark.slide("37")
 def test_portraits_are_the_lone_objects_cut_out_and_resized():
-    portraits, lone, named = Portraits("val", 40, size=20), SingleObjects("val", 40), LoneNames("val", 40)
+    portraits, lone, named = ObjectCrops("val", 40, size=20), SingleObjects("val", 40), LabelledObjects("val", 40)
     assert len(portraits) == len(lone)
     assert portraits.labels == named.labels
     assert portraits.images.shape == (len(lone), 3, 20, 20)
     for (image, _), box, (street, target) in zip(portraits, portraits.boxes, lone, strict=True):
         thing = target["boxes"][0]
-        rows, columns = Portraits.cut(thing.tolist(), 20, Random(0))
+        rows, columns = ObjectCrops.cut(thing.tolist(), 20, Random(0))
         cut = street[None, :, rows, columns].as_subclass(torch.Tensor).float()
         expected = interpolate(cut, (20, 20), mode="bilinear", antialias=True)[0]
         assert (image.as_subclass(torch.Tensor) - expected).abs().max() <= 1
@@ -171,9 +171,9 @@ def test_portraits_are_the_lone_objects_cut_out_and_resized():
 @pytest.mark.slide("37")
 def test_portraits_and_windows_are_kept_apart():
     """Both are remembered by split, number and size."""
-    portraits, windows = Portraits("val", 4, size=32), LoneNames("val", 4, size=32)
+    portraits, windows = ObjectCrops("val", 4, size=32), LabelledObjects("val", 4, size=32)
     assert not torch.equal(portraits.images, windows.images)
-    assert Portraits("val", 4, size=32).images is portraits.images
+    assert ObjectCrops("val", 4, size=32).images is portraits.images
     image, _ = portraits[0]
     image.zero_()
     assert portraits[0][0].any()
@@ -182,4 +182,4 @@ def test_portraits_and_windows_are_kept_apart():
 @pytest.mark.parametrize("size", [0, 129])
 def test_portraits_larger_than_their_street_are_refused(size):
     with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 128"):
-        Portraits("val", 2, size=size)
+        ObjectCrops("val", 2, size=size)

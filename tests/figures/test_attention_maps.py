@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from lecture_course.nb08_show_attend_and_tell.figures import broken, gallery
-from lecture_utils.figures import over_image, pale, picture_axes, word_strip
+from lecture_utils.figures import fade, over_image, picture_axes, word_strip
 from lecture_utils.figures.style import VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -40,7 +40,7 @@ def test_the_heat_lies_where_the_map_has_its_mass(point):
     _, axes = picture_axes(1, 1)
     over_image(axes[0, 0], IMAGE, map_)
     photo, heat = axes[0, 0].images
-    assert np.abs(photo.get_array() - pale(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale picture, in greys
+    assert np.abs(photo.get_array() - fade(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale picture, in greys
     assert heat.get_array().shape == (30, 44)
     assert heat.get_array().max() == 1  # the map's own maximum is the darkest
     row, column = hottest(axes[0, 0]) * (5, 7)

@@ -15,7 +15,7 @@ from lecture_utils.figures import (
     corrected,
     detections,
     draw_boxes,
-    pale,
+    fade,
     photograph,
     picture,
     picture_axes,
@@ -308,12 +308,12 @@ def test_a_box_with_an_empty_name_stays_without_one():
 
 def test_pale_is_light_and_keeps_the_order_of_brightness():
     image = torch.cat([torch.zeros(3, 30, 22), torch.full((3, 30, 22), 255)], dim=2).to(torch.uint8)
-    picture = pale(image)
+    picture = fade(image)
     assert picture.shape == (30, 44, 3)
     assert picture.dtype == np.uint8
     assert picture.min() >= 85
     assert picture[:, 30:].min() > picture[:, :10].max()
-    assert (pale(image.permute(1, 2, 0).numpy()) == picture).all()
+    assert (fade(image.permute(1, 2, 0).numpy()) == picture).all()
 
 
 def test_a_simplified_picture_has_few_colours_near_the_true_ones():

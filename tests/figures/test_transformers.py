@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from lecture_course.nb09_captioning_with_transformers.figures import layers_by_heads, word_by_word
 from lecture_utils.figures.style import INK, ORANGE
-from lecture_utils.figures.transformers import looking_from, looks_from, patches_apart, reached
+from lecture_utils.figures.transformers import attention_from, looking_from, patches_apart, receptive_field
 from lecture_utils.transformers import GridSelfAttention, causal_mask
 
 IMAGE = torch.randint(0, 256, (3, 24, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -25,7 +25,7 @@ def outlines(ax, colour):
 def test_a_point_looks_where_its_own_query_is_answered(at):
     torch.manual_seed(0)
     block, x = GridSelfAttention(8), torch.randn(2, 8, 3, 5)
-    maps = looks_from(block(x)[1][:, None], at, (3, 5))
+    maps = attention_from(block(x)[1][:, None], at, (3, 5))
     scores = torch.einsum("bc,bchw->bhw", block.query(x)[:, :, at[0], at[1]], block.key(x))
     torch.testing.assert_close(maps[:, 0], scores.flatten(1).softmax(1).view(2, 3, 5))
 
@@ -34,7 +34,7 @@ def test_a_point_looks_where_its_own_query_is_answered(at):
 def test_reached_points_are_coloured_and_counted():
     values = np.zeros((4, 6))
     values[1:3, 2:5] = np.random.default_rng(0).random((2, 3)) + 0.1
-    first, second = reached({"near": values, "all": np.ones((4, 6))}, (1, 3)).axes
+    first, second = receptive_field({"near": values, "all": np.ones((4, 6))}, (1, 3)).axes
     assert first.get_title() == "near: 6 of 24 points"
     assert second.get_title() == "all: 24 of 24 points"
     shown = first.images[0].get_array()
@@ -109,8 +109,8 @@ def test_patches_keep_their_pixels_and_places(patch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: looks_from(torch.rand(1, 1, 6, 6), (0, 0), (2, 4)), r"weights: got shape \(1, 1, 6, 6\)"),
-        (lambda: looks_from(torch.rand(1, 1, 6, 6), (2, 0), (2, 3)), r"at: got \(2, 0\)"),
+        (lambda: attention_from(torch.rand(1, 1, 6, 6), (0, 0), (2, 4)), r"weights: got shape \(1, 1, 6, 6\)"),
+        (lambda: attention_from(torch.rand(1, 1, 6, 6), (2, 0), (2, 3)), r"at: got \(2, 0\)"),
         (lambda: word_by_word("ab", {"x": np.ones((2, 3))}, rows="", columns=""), r"panels: got shape \(2, 3\)"),
         (lambda: word_by_word("ab", {"x": 2 * np.ones((2, 2))}, rows="", columns=""), "panels: got 2 to 2"),
         (lambda: layers_by_heads(IMAGE, torch.rand(1, 2, 3, 5), marks=[[1.0]]), r"marks: got shape \(1, 1\)"),

@@ -91,7 +91,7 @@ def test_the_sentence_comes_from_the_trained_captioner_and_is_mostly_true(names)
 @pytest.mark.slide("02", "37")
 def test_the_new_pictures_come_from_the_trained_diffusion_model_and_show_things(names):
     portraits = names["portraits"]
-    assert torch.allclose(portraits, tasks.draw(recipes.load("diffusion"), 16), atol=1e-3)
+    assert torch.allclose(portraits, tasks.generate_images(recipes.load("diffusion"), 16), atol=1e-3)
     assert names["drawn"].shape == (128, 128, 3)
     tile = names["drawn"][32:64, 96:128]  # the second row's last is the eighth of them
     assert (torch.from_numpy(tile).permute(2, 0, 1) == to_photo(portraits[7])).all()

@@ -24,7 +24,7 @@ from lecture_utils.tasks.captioning import (
     CITY_WORDS,
     LIST,
     LOOK_EVERYWHERE,
-    Captioned,
+    CaptionDataset,
     Said,
     caption_pictures,
     say_all,
@@ -100,7 +100,7 @@ def test_the_truth_of_a_picture_is_its_scene(city):
 def test_every_scene_is_painted_once_however_often_it_is_asked_for(city, monkeypatch):
     painted = []
     monkeypatch.setattr(captioning.toycity, "render", lambda scene, size: painted.append(scene))
-    data = Captioned(range(300), None, CITY_WORDS, split="test")
+    data = CaptionDataset(range(300), None, CITY_WORDS, split="test")
     for _ in range(2):
         for index in range(300):
             data.truth(index)
@@ -108,7 +108,7 @@ def test_every_scene_is_painted_once_however_often_it_is_asked_for(city, monkeyp
 
 
 def test_a_data_set_that_nobody_holds_goes_with_all_it_has_painted(city):
-    data = Captioned(range(3), None, CITY_WORDS, split="test")
+    data = CaptionDataset(range(3), None, CITY_WORDS, split="test")
     data.truth(0)
     alive = weakref.ref(data)
     del data
@@ -154,7 +154,7 @@ def test_the_losses_are_cross_entropy_and_a_little_of_the_doubly_stochastic_term
 def test_the_loss_of_hard_attention_follows_the_rewards_with_its_baseline():
     model = untrained(ShowAttendTell, 20, kind="hard")
     batch = (torch.arange(2), torch.randn(2, 256, 16, 16), torch.tensor([[START, 5, 6, END], [START, 7, END, PAD]]))
-    loss, baseline = tasks.reinforcing_loss(None), 0.0
+    loss, baseline = tasks.hard_attention_loss(None), 0.0
     for seed in range(3):
         torch.manual_seed(seed)
         value = loss(model, batch)
@@ -217,10 +217,10 @@ def test_behind_the_end_of_a_caption_there_are_no_maps(city, run, monkeypatch):
         def parameters(self):
             return iter([torch.zeros(1)])
 
-    data = Captioned(range(3), None, CITY_WORDS)
+    data = CaptionDataset(range(3), None, CITY_WORDS)
     data.pictures = SimpleNamespace(captions=lambda index: ["a"], __len__=lambda: 3)
     data._kept.update(enumerate(torch.tensor([7.0, 12.0, 9.0])[:, None, None, None].expand(3, 1, 16, 16)))
-    monkeypatch.setattr(Captioned, "__len__", lambda self: 3)
+    monkeypatch.setattr(CaptionDataset, "__len__", lambda self: 3)
     said = say_all(Ends(), data, run)
     assert [len(words) for words in said.lists] == [7, 12, 9]
     looked = said.maps.sum((2, 3)) > 0

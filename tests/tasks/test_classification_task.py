@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lecture_utils import runtime, tasks, toycity
-from lecture_utils.datasets import LoneNames
+from lecture_utils.datasets import LabelledObjects
 
 RUN = runtime.Runtime("laptop", "cpu", "fp32", "quick", 0, "")
-NAMES = LoneNames.classes
+NAMES = LabelledObjects.classes
 
 
 class Said(nn.Module):
@@ -57,26 +57,26 @@ def test_scores_from_counts_are_those_of_sklearn():
 def test_the_loss_is_cross_entropy():
     model, images, labels = nn.Sequential(nn.Flatten(), nn.Linear(12, 20)), torch.randn(5, 3, 2, 2), torch.arange(5)
     expected = -model(images).log_softmax(1)[range(5), labels].mean()
-    torch.testing.assert_close(tasks.naming_loss(None)(model, (images, labels)), expected)
+    torch.testing.assert_close(tasks.classification_loss(None)(model, (images, labels)), expected)
 
 
 def test_named_data_is_painted_for_each_split(monkeypatch):
-    monkeypatch.setattr(tasks.classification, "NAMED_SCENES", {"train": 4, "val": 3, "test": 2})
-    data = tasks.named_data("val")
-    assert isinstance(data, LoneNames)
+    monkeypatch.setattr(tasks.classification, "CLASSIFICATION_SCENES", {"train": 4, "val": 3, "test": 2})
+    data = tasks.classification_data("val")
+    assert isinstance(data, LabelledObjects)
     assert data[0][0].dtype == torch.float32
     assert data[0][0].shape == (3, 48, 48)
-    assert tasks.named_data("test", size=64)[0][0].shape == (3, 64, 64)
+    assert tasks.classification_data("test", size=64)[0][0].shape == (3, 64, 64)
     with pytest.raises(ValueError, match="root: got x, expected none"):
-        tasks.named_data("val", "x")
+        tasks.classification_data("val", "x")
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
-        tasks.named_data("dev")
+        tasks.classification_data("dev")
 
 
 def test_training_pictures_are_flipped_every_other_time(monkeypatch):
-    monkeypatch.setattr(tasks.classification, "NAMED_SCENES", {"train": 3, "val": 3, "test": 3})
-    data = tasks.named_data("train")
-    plain = LoneNames("train", 3, transforms=tasks.photo_transforms())[0][0]
+    monkeypatch.setattr(tasks.classification, "CLASSIFICATION_SCENES", {"train": 3, "val": 3, "test": 3})
+    data = tasks.classification_data("train")
+    plain = LabelledObjects("train", 3, transforms=tasks.photo_transforms())[0][0]
     seen = []
     for seed in range(12):
         torch.manual_seed(seed)

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision import tv_tensors
 
 from lecture_utils import checkpoints, runtime, tasks
-from lecture_utils.datasets import Portraits
+from lecture_utils.datasets import ObjectCrops
 from lecture_utils.tasks import generation
 from lecture_utils.whats_next import GAN, VAE, Diffusion, divergence, frechet_distance, precision_and_recall
 
@@ -35,7 +35,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def portraits():
-    return Portraits("val", 40, size=32, transforms=tasks.photo_transforms())
+    return ObjectCrops("val", 40, size=32, transforms=tasks.photo_transforms())
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,16 @@ def classifier():
 
 
 def test_portraits_are_painted_for_each_split(monkeypatch):
-    monkeypatch.setattr(tasks.classification, "NAMED_SCENES", {"train": 4, "val": 3, "test": 2})
-    data = tasks.portrait_data("val")
-    assert isinstance(data, Portraits)
+    monkeypatch.setattr(tasks.classification, "CLASSIFICATION_SCENES", {"train": 4, "val": 3, "test": 2})
+    data = tasks.object_crop_data("val")
+    assert isinstance(data, ObjectCrops)
     assert data[0][0].dtype == torch.float32
     assert data[0][0].shape == (3, 32, 32)
-    assert tasks.portrait_data("test", size=20)[0][0].shape == (3, 20, 20)
+    assert tasks.object_crop_data("test", size=20)[0][0].shape == (3, 20, 20)
     with pytest.raises(ValueError, match="root: got x, expected none"):
-        tasks.portrait_data("val", "x")
+        tasks.object_crop_data("val", "x")
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
-        tasks.portrait_data("dev")
+        tasks.object_crop_data("dev")
 
 
 def test_pictures_are_those_of_the_data_set_in_order(portraits):
@@ -67,7 +67,7 @@ def test_pictures_are_those_of_the_data_set_in_order(portraits):
 @pytest.mark.slide("38")
 def test_the_auto_encoders_loss_is_the_squared_error(images):
     expected = (0.3 * images).square().mean()
-    torch.testing.assert_close(tasks.drawn_again_loss(None)(lambda x: 0.7 * x, (images, None)), expected)
+    torch.testing.assert_close(tasks.reconstruction_loss(None)(lambda x: 0.7 * x, (images, None)), expected)
 
 
 def test_the_vaes_loss_is_the_negative_elbo_of_a_pixel(images):
@@ -78,7 +78,7 @@ def test_the_vaes_loss_is_the_negative_elbo_of_a_pixel(images):
 
 
 def test_the_gans_loss_is_that_of_both_players(images):
-    model = GAN(latent=4, size=8, widths=(4,), judge=(4,))
+    model = GAN(latent=4, size=8, widths=(4,), evaluate_samples=(4,))
     torch.manual_seed(0)
     losses = model(images)
     torch.manual_seed(0)
@@ -115,14 +115,14 @@ def test_the_share_that_is_explained():
             return middle + self.share * (some - middle)
 
     for share, explained in ((1.0, 1.0), (0.0, 0.0), (0.5, 0.75), (-1.0, -3.0)):
-        scores = tasks.score_drawn_again(Half(share), data, RUN)
+        scores = tasks.score_reconstruction(Half(share), data, RUN)
         assert scores == {"explained": pytest.approx(explained, abs=1e-5)}
 
 
 @pytest.mark.parametrize(("count", "shares"), [(1, [1]), (100, [100]), (230, [100, 100, 30])])
 def test_drawings_come_a_hundred_at_a_time(count, shares):
     model = Drawn().eval()
-    drawings = tasks.draw(model, count, seed=3)
+    drawings = tasks.generate_images(model, count, seed=3)
     assert model.asked == [(share, False) for share in shares]
     dice = torch.Generator().manual_seed(3)
     assert torch.equal(drawings, torch.cat([torch.randn(share, 3, 32, 32, generator=dice) for share in shares]))
@@ -130,21 +130,21 @@ def test_drawings_come_a_hundred_at_a_time(count, shares):
 
 @pytest.mark.parametrize("model", [VAE(latent=3, size=8, widths=(4,)), Diffusion(size=8, base_channels=2, depth=1)])
 def test_drawings_of_a_model_are_those_of_their_seed(model):
-    one, same, other = (tasks.draw(model.eval(), 2, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (tasks.generate_images(model.eval(), 2, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one, same)
-    assert torch.equal(tasks.draw(model, 2), one)
+    assert torch.equal(tasks.generate_images(model, 2), one)
     assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_no_drawing_is_refused(count):
     with pytest.raises(ValueError, match=f"count: got {count}, expected a whole number of at least 1"):
-        tasks.draw(Drawn(), count)
+        tasks.generate_images(Drawn(), count)
 
 
 def test_what_is_seen_are_the_features_before_the_head(portraits, classifier):
     images = generation.pictures(portraits).repeat(8, 1, 1, 1)  # more than a share of 250
-    features, scores = generation.seen(classifier, images)
+    features, scores = generation.extract_features(classifier, images)
     with torch.no_grad():
         torch.testing.assert_close(scores, classifier(images), atol=1e-4, rtol=1e-4)
     assert features.shape == (len(images), classifier.head.in_features)
@@ -153,7 +153,7 @@ def test_what_is_seen_are_the_features_before_the_head(portraits, classifier):
 
 def test_photographs_pass_for_photographs(portraits, classifier):
     images = generation.pictures(portraits)
-    scores = tasks.judge(images, images)
+    scores = tasks.evaluate_samples(images, images)
     assert scores["frechet"] == pytest.approx(0, abs=1e-3)
     assert scores["precision"] == scores["recall"] == 1
     with torch.no_grad():
@@ -166,8 +166,8 @@ def test_the_judge_holds_drawings_against_photographs(portraits, classifier):
     """Which of the two is which matters: precision asks about drawings, recall about photographs."""
     photographs = generation.pictures(portraits)
     drawings = photographs[:10] + 0.5 * torch.randn(10, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    (drawn, said), (real, _) = (generation.seen(classifier, images) for images in (drawings, photographs))
-    scores = tasks.judge(drawings, photographs)
+    (drawn, said), (real, _) = (generation.extract_features(classifier, images) for images in (drawings, photographs))
+    scores = tasks.evaluate_samples(drawings, photographs)
     assert scores["frechet"] == pytest.approx(frechet_distance(real, drawn))
     assert (scores["precision"], scores["recall"]) == precision_and_recall(real, drawn)
     assert scores["precision"] != scores["recall"]
@@ -176,6 +176,8 @@ def test_the_judge_holds_drawings_against_photographs(portraits, classifier):
 
 def test_as_many_drawings_are_scored_as_there_are_pictures(portraits):
     model = Drawn()
-    scores = tasks.score_drawings(model, portraits, RUN)
+    scores = tasks.score_samples(model, portraits, RUN)
     assert model.asked == [(len(portraits), False)]
-    assert scores == tasks.judge(tasks.draw(model, len(portraits), seed=RUN.seed), generation.pictures(portraits))
+    assert scores == tasks.evaluate_samples(
+        tasks.generate_images(model, len(portraits), seed=RUN.seed), generation.pictures(portraits)
+    )

@@ -9,7 +9,7 @@ from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.__main__ import main
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.tasks.detection import collate
-from lecture_utils.tasks.set_prediction import Gridded, SpaceToDepthBackbone
+from lecture_utils.tasks.set_prediction import FeatureDataset, SpaceToDepthBackbone
 from lecture_utils.toycity import export
 from lecture_utils.transformers.detr import Predictions
 
@@ -54,7 +54,7 @@ def test_folding_keeps_every_feature():
 
 def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
     pictures = tasks.gridded_data("val", city).pictures  # whose transforms draw nothing
-    data = Gridded(pictures, Counting(), mirror=True)
+    data = FeatureDataset(pictures, Counting(), mirror=True)
     torch.manual_seed(0)
     seen = [data[0] for _ in range(30)]
     assert data.encoder.asked == 2
@@ -77,7 +77,7 @@ def test_crowds_are_mirrored_with_their_pictures(city):
     file = city / "coco/annotations/instances_val2017.json"
     file.write_text(file.read_text().replace('"iscrowd":0', '"iscrowd":1', 1))
     pictures = tasks.gridded_data("val", city).pictures
-    straight, mirrored = Gridded(pictures, Counting(), mirror=True)._encode(*pictures[0])
+    straight, mirrored = FeatureDataset(pictures, Counting(), mirror=True)._encode(*pictures[0])
     x0, y0, x1, y1 = straight[1]["crowds"].as_subclass(torch.Tensor).T
     assert len(x0) == 1
     expected = torch.stack([64 - x1, y0, 64 - x0, y1], dim=1)
@@ -123,7 +123,7 @@ def test_a_perfect_answer_scores_1_and_costs_nothing(city, run):
     for index in range(len(data)):
         z, target = data._kept[index][0]
         data._kept[index] = [(torch.full_like(z, index), target)]
-    perfect = Perfect([tasks.in_shares([data[i][1]], data.size)[0] for i in range(len(data))])
+    perfect = Perfect([tasks.normalize_targets([data[i][1]], data.size)[0] for i in range(len(data))])
     scores = tasks.score_sets(perfect, data, run)
     assert scores["map"] == pytest.approx(1)
     assert scores["map_50"] == pytest.approx(1)
@@ -132,7 +132,7 @@ def test_a_perfect_answer_scores_1_and_costs_nothing(city, run):
 
 
 def test_boxes_in_shares_are_centre_and_size():
-    (target,) = tasks.in_shares(
+    (target,) = tasks.normalize_targets(
         [{"labels": torch.tensor([2]), "boxes": torch.tensor([[10.0, 20, 30, 60]])}], (100, 200)
     )
     torch.testing.assert_close(target["boxes"], torch.tensor([[0.1, 0.4, 0.1, 0.4]]))

@@ -7,7 +7,7 @@ from shipped import ShippedScores, check_card
 from lecture_course.nb10_vision_transformer.figures import of_the_class_token
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.costs import costs
-from lecture_utils.datasets import LoneNames
+from lecture_utils.datasets import LabelledObjects
 from lecture_utils.transformers import rollout
 
 # Rounding on another processor flips a picture here and there.
@@ -40,7 +40,7 @@ def test_the_fight_is_fair():
     vit, resnet = (recipes.recipe(name) for name in NAMES)
     for setting in ("steps", "batch_size", "task", "start"):
         assert getattr(vit, setting) == getattr(resnet, setting), setting
-    image = torch.empty(1, 3, tasks.NAMED_SIZE, tasks.NAMED_SIZE, device="meta")
+    image = torch.empty(1, 3, tasks.CLASSIFICATION_SIZE, tasks.CLASSIFICATION_SIZE, device="meta")
     first, second = (costs(recipe.build(), image) for recipe in (vit, resnet))
     assert first.flops == pytest.approx(second.flops, rel=0.05)
     assert first.parameters == pytest.approx(second.parameters, rel=0.2)
@@ -49,7 +49,7 @@ def test_the_fight_is_fair():
 @pytest.mark.slide("31")
 def test_rollout_falls_on_the_thing():
     """In most pictures the darkest patch touches its box, far more often than a map of another picture does."""
-    seen = LoneNames("val", 200, transforms=tasks.photo_transforms())
+    seen = LabelledObjects("val", 200, transforms=tasks.photo_transforms())
     vit = recipes.load("vit")
     images = torch.stack([image for image, _ in seen])
     maps = of_the_class_token(rollout(vit.attention_maps(images)), vit.grid)

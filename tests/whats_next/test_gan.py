@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lecture_utils.whats_next import GAN
-from lecture_utils.whats_next.gan import steepness
+from lecture_utils.whats_next.gan import gradient_penalty
 
 pytestmark = pytest.mark.slide("37")
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slide("37")
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return GAN(latent=4, size=8, channels=1, widths=(4, 6), judge=(6, 8))
+    return GAN(latent=4, size=8, channels=1, widths=(4, 6), evaluate_samples=(6, 8))
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_the_penalty_is_half_the_steepness_on_photographs(model, photographs, pe
 
 def test_the_penalty_can_be_minimised(model, photographs):
     image = photographs.clone().requires_grad_()
-    flat = steepness(model.discriminator(image), image)
+    flat = gradient_penalty(model.discriminator(image), image)
     slopes = torch.autograd.grad(flat, model.discriminator[0].weight)
     assert slopes[0].any()
-    assert steepness(3 * image.flatten(1).sum(1, keepdim=True), image).item() == pytest.approx(9 * 64)
+    assert gradient_penalty(3 * image.flatten(1).sum(1, keepdim=True), image).item() == pytest.approx(9 * 64)
 
 
 def test_the_discriminator_learns_to_tell_and_the_generator_to_fool(model, photographs):

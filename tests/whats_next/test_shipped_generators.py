@@ -6,7 +6,7 @@ from shipped import ShippedScores, carded, check_card
 from sklearn.decomposition import PCA
 
 from lecture_utils import recipes, tasks
-from lecture_utils.datasets import Portraits
+from lecture_utils.datasets import ObjectCrops
 from lecture_utils.tasks.generation import pictures
 
 GENERATORS = ("vae", "gan", "diffusion")
@@ -19,14 +19,16 @@ def scores():
 
 @pytest.fixture(scope="module")
 def unseen():
-    return pictures(tasks.portrait_data("test"))
+    return pictures(tasks.object_crop_data("test"))
 
 
 @pytest.fixture(scope="module")
 def learned_from():
     """The training pictures and their mirror images, as training shows them."""
     transforms = tasks.photo_transforms()
-    images = pictures(Portraits("train", tasks.NAMED_SCENES["train"], size=tasks.PORTRAIT_SIZE, transforms=transforms))
+    images = pictures(
+        ObjectCrops("train", tasks.CLASSIFICATION_SCENES["train"], size=tasks.CROP_SIZE, transforms=transforms)
+    )
     return torch.cat([images, images.flip(3)])
 
 
@@ -54,8 +56,8 @@ def test_a_generator_scores_what_its_card_says(scores, name):
 @pytest.mark.slide("37")
 def test_photographs_come_before_diffusion_and_gan_then_vae_then_noise(scores, unseen, noise):
     distance = {name: scores[name]["frechet"] for name in GENERATORS}
-    distance["photographs"] = tasks.judge(pictures(tasks.portrait_data("val")), unseen)["frechet"]
-    distance["noise"] = tasks.judge(noise, unseen)["frechet"]
+    distance["photographs"] = tasks.evaluate_samples(pictures(tasks.object_crop_data("val")), unseen)["frechet"]
+    distance["noise"] = tasks.evaluate_samples(noise, unseen)["frechet"]
     best = max(distance["diffusion"], distance["gan"])
     assert 5 * distance["photographs"] < min(distance["diffusion"], distance["gan"])
     assert 3 * best < distance["vae"]
@@ -71,7 +73,7 @@ def test_the_vae_covers_least_of_the_photographs(scores):
 
 @pytest.mark.slide("37")
 def test_the_classifier_is_sure_of_most_drawings_of_diffusion_and_gan(scores, unseen):
-    real = tasks.judge(unseen, unseen)["sure"]
+    real = tasks.evaluate_samples(unseen, unseen)["sure"]
     assert real > scores["diffusion"]["sure"] > scores["gan"]["sure"] > scores["vae"]["sure"]
     assert scores["diffusion"]["sure"] >= 0.7
     assert scores["gan"]["sure"] >= 0.6
@@ -81,10 +83,10 @@ def test_the_classifier_is_sure_of_most_drawings_of_diffusion_and_gan(scores, un
 def test_no_score_alone_tells_good_drawings(unseen):
     """The classifier is sure of much noise, and one picture again and again is as precise as can be."""
     dice = torch.Generator().manual_seed(0)
-    white = tasks.judge(torch.randn(unseen.shape, generator=dice), unseen)
+    white = tasks.evaluate_samples(torch.randn(unseen.shape, generator=dice), unseen)
     assert white["sure"] > 0.3
     assert white["frechet"] > 300
-    same = tasks.judge(unseen.mean(0).expand(unseen.shape), unseen)
+    same = tasks.evaluate_samples(unseen.mean(0).expand(unseen.shape), unseen)
     assert same["precision"] == 1
     assert same["recall"] < 0.01
 
@@ -111,6 +113,6 @@ def test_drawings_are_no_copies(unseen, learned_from):
     of_photographs = nearest(unseen)
     assert nearest(learned_from[:5] + 0.01).max() < 0.1 * of_photographs.min()  # a copy would be found
     for name in GENERATORS:
-        of_drawings = nearest(tasks.draw(recipes.load(name), 100, seed=1))
+        of_drawings = nearest(tasks.generate_images(recipes.load(name), 100, seed=1))
         assert of_drawings.min() > 0.8 * of_photographs.min(), name
         assert of_drawings.median() > 0.8 * of_photographs.median(), name
