@@ -162,7 +162,7 @@ def ship(name: str, model, history, run) -> None:
         return
     card = {
         "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
-        "data": recipes.recipe(name).task.about, "steps": history.steps, "seconds": round(history.seconds),
+        "data": recipes.recipe(name).task.description, "steps": history.steps, "seconds": round(history.seconds),
         "machine": machine(run), "precision": run.precision, "scenes": scenes, "metrics": recipes.metrics(scores),
         "metrics_in": others,
     }  # fmt: skip

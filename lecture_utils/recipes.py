@@ -33,10 +33,10 @@ from lecture_utils.tasks import (
     CROP_SIZE,
     DENOISING,
     DETECTION,
-    DRAWN_AGAIN,
     MASKED_IMAGES,
     PIXEL_CAPTIONS,
     PROPOSALS,
+    RECONSTRUCTION,
     SEGMENTATION,
     SELECTIVE_SEARCH,
     SETS,
@@ -217,7 +217,7 @@ RECIPES = {
     "autoencoder": Recipe(
         lambda: AutoEncoder(latent=32, size=CROP_SIZE, widths=(8, 16, 32)),
         steps=10000,
-        task=DRAWN_AGAIN,
+        task=RECONSTRUCTION,
         lr=3e-3,
         batch_size=64,
         pixels=CROP_SIZE,
@@ -283,10 +283,10 @@ def train(
 ) -> tuple:
     """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
 
-    With `fraction`, it learns from the first items of the training set only, as many as this share of them; what needs no
-    labels, as a vocabulary of patches, is prepared on all. A checkpoint of another recipe, root, size or share, of data
-    that changed since, or of a training that began with other shipped weights, is refused. Images that the model cannot
-    take are refused before the first step (`ValueError`).
+    With `fraction`, it learns from the first items of the training set only, as many as this part of them; what needs
+    no labels, as a visual vocabulary, is prepared on all. A checkpoint of another recipe, root, size or fraction, of
+    data that changed since, or of a training that began with other shipped weights, is refused. Images that the model
+    cannot take are refused before the first step (`ValueError`).
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: got {fraction!r}, expected a fraction of the training set, above 0 and at most 1")
@@ -306,7 +306,7 @@ def train(
         task.prepare(model, data)
     if fraction < 1:
         data = Subset(data, range(max(1, round(fraction * len(data)))))
-    about = {
+    metadata = {
         "recipe": name,
         "root": own_data.place(root),
         "data": seen,
@@ -314,7 +314,7 @@ def train(
         "fraction": float(fraction),
         "start": checkpoints.fingerprint(chosen.start) if chosen.start else None,
     }
-    settings = {"run": run, "collate": task.collate, "about": about} | own | changes
+    settings = {"run": run, "collate": task.collate, "metadata": metadata} | own | changes
     loss = task.loss(data)
     own_data.rehearse(name, model, data, loss, collate=task.collate, batch_size=settings["batch_size"])
     return model, training.fit(model, data, loss=loss, **settings)

@@ -43,14 +43,14 @@ def require_settings(**given: Any) -> dict[str, Any]:
     return checked
 
 
-def require_plain(about: Any) -> dict:
+def require_plain(metadata: Any) -> dict:
     """What a checkpoint will hold of it, so that a resumed training finds the same."""
     try:
-        plain = json.loads(json.dumps(about))
+        plain = json.loads(json.dumps(metadata))
     except (TypeError, ValueError) as problem:
-        raise ValueError(f"about: expected what JSON can hold, got {about!r} ({problem})") from problem
+        raise ValueError(f"metadata: expected what JSON can hold, got {metadata!r} ({problem})") from problem
     if not isinstance(plain, dict):
-        raise ValueError(f"about: expected names and values, got {about!r}")
+        raise ValueError(f"metadata: expected names and values, got {metadata!r}")
     return plain
 
 

@@ -72,7 +72,7 @@ def fit(
     max_seconds: float | None = None,
     workers: int = 0,
     collate: Callable[[list], Any] | None = None,
-    about: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> History:
     """Train a model in place with AdamW, a cosine schedule with linear warm-up and clipped gradients.
@@ -88,7 +88,7 @@ def fit(
     and raise `KeyboardInterrupt`; a second one raises at once. With `restart` the training begins again: its first
     checkpoint replaces the old one, which must be of the same model, and which stays until then. `max_seconds` ends the
     training early, with a schedule that follows the clock: only then does the result depend on the machine's speed.
-    `about` says, in plain JSON, what cannot be seen here, as which data it is: a checkpoint about something else is
+    `metadata` says, in plain JSON, what cannot be seen here, as which data it is: a checkpoint with another is
     refused. A loss that remembers its calls, or a data set that draws from a random generator of its own, not from
     those of `torch`, `random` or `numpy.random`, is not repeated exactly.
 
@@ -106,7 +106,7 @@ def fit(
     checked = require_settings(**numbers)
     settings = {"model": type(model).__name__, "items": len(dataset)}
     settings |= {name: checked[name] for name in _LASTING} | {"seed": run.seed, "precision": run.precision}
-    settings |= require_plain(about or {})
+    settings |= require_plain(metadata or {})
     limit, evaluate_every = checked["max_seconds"], checked["evaluate_every"] or steps
     checkpoint = None if checkpoint is None else resuming.require_path(checkpoint)
 

@@ -264,16 +264,16 @@ def test_ctrl_c_soon_after_beginning_again_leaves_the_old_one(tmp_path):
         ({"batch_size": 10**9}, "batch_size: got 1000000000, expected a whole number of at most 65,536"),
         ({"steps": 0}, "steps: got 0"),
         ({"model": torch.nn.Linear(2, 2)}, "model 'Sequential' there, 'Linear' here"),
-        ({"about": {"recipe": "fcn"}}, "recipe 'unet' there, 'fcn' here"),
-        ({"about": {"recipe": "unet", "run": object()}}, "about: expected what JSON can hold"),
+        ({"metadata": {"recipe": "fcn"}}, "recipe 'unet' there, 'fcn' here"),
+        ({"metadata": {"recipe": "unet", "run": object()}}, "metadata: expected what JSON can hold"),
     ],
 )
 def test_a_slip_when_beginning_again_changes_nothing(changes, message, tmp_path):
     path = tmp_path / "a.safetensors"
-    train(path, about={"recipe": "unet"})
+    train(path, metadata={"recipe": "unet"})
     old = path.read_bytes()
     with pytest.raises(ValueError, match=message):
-        train(path, **{"about": {"recipe": "unet"}} | changes, restart=True)
+        train(path, **{"metadata": {"recipe": "unet"}} | changes, restart=True)
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["a.safetensors"]
 

@@ -278,7 +278,7 @@ def test_a_batch_may_be_larger_than_the_data_set():
 
 def test_what_a_checkpoint_is_about_may_hold_what_json_turns_into_lists(tmp_path):
     for _ in range(2):  # the second time it is found to be the same
-        train(checkpoint=tmp_path / "a.safetensors", about={"size": (3, 4)})
+        train(checkpoint=tmp_path / "a.safetensors", metadata={"size": (3, 4)})
 
 
 def test_any_collate_and_any_batch():
@@ -429,8 +429,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
         ({"workers": 10**6}, "workers: got 1000000, expected a whole number of at most"),
         ({"lr": math.inf}, "lr: .* got inf"),
         ({"lr": 10**400}, "lr: .* got a whole number too large"),
-        ({"about": {"data": object()}}, "about: expected what JSON can hold"),
-        ({"about": ["data"]}, "about: expected names and values"),
+        ({"metadata": {"data": object()}}, "metadata: expected what JSON can hold"),
+        ({"metadata": ["data"]}, "metadata: expected names and values"),
         ({"batch_size": -1}, "batch_size: got -1"),
         ({"checkpoint_every": 0}, "checkpoint_every: got 0"),
         ({"evaluate_every": 0}, "evaluate_every: got 0"),

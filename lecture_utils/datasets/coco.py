@@ -118,7 +118,7 @@ class CocoInstances(Dataset):
 
     def preload(self) -> "CocoInstances":
         """Decode every image now and keep it, as many as fit (see `Kept`); return the data set itself."""
-        self._kept.fill(self.ids, self._read, about=self.images.name)
+        self._kept.fill(self.ids, self._read, description=self.images.name)
         return self
 
     def _copy(self, image_id: Hashable) -> tuple[tv_tensors.Image, dict]:

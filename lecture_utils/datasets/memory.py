@@ -29,13 +29,13 @@ class Kept(dict):
             self.full = True
         return value
 
-    def fill(self, keys: Iterable[Any], read: Callable[[Any], Any], *, about: str) -> None:
+    def fill(self, keys: Iterable[Any], read: Callable[[Any], Any], *, description: str) -> None:
         """Read one key after the other, in threads, with a progress bar, until all are kept or there is no room."""
         wanted = [key for key in keys if key not in self]
         todo = iter(wanted)
         with (
             ThreadPoolExecutor() as pool,
-            tqdm(total=len(wanted), desc=f"reading {about}", leave=False, delay=1) as bar,
+            tqdm(total=len(wanted), desc=f"reading {description}", leave=False, delay=1) as bar,
         ):
             while not self.full and (some := list(islice(todo, _AT_ONCE))):
                 for key, value in zip(some, pool.map(read, some), strict=True):

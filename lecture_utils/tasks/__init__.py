@@ -81,7 +81,7 @@ class Task:
     data: Callable[..., Dataset]  # data(split, root, size=…), with a `preload`
     loss: Callable[[Dataset], Callable]  # made for the training data
     score: Callable[[nn.Module, Dataset, Runtime], dict]
-    about: str  # the data, in words for the cards
+    description: str  # the data, in words for the cards
     collate: Callable[[list], object] | None = None
     prepare: Callable[[nn.Module, Dataset], None] | None = None  # what a new model needs of its data beforehand
     layout: str | None = None  # how a `root` is laid out (`datasets.layouts`); None for what is painted, not read
@@ -94,14 +94,14 @@ SEGMENTATION = Task(
     segmentation_data,
     balanced_loss,
     score_segmentation,
-    about=f"toy city, quick: {QUICK}",
+    description=f"toy city, quick: {QUICK}",
     layout=PAIRS,
 )
 DETECTION = Task(
     detection_data,
     detection_loss,
     score_detection,
-    about=f"toy city: {COCO}",
+    description=f"toy city: {COCO}",
     collate=collate,
     layout=INSTANCES,
 )
@@ -111,14 +111,14 @@ SINGLE_OBJECT = Task(
     single_object_data,
     single_object_loss,
     score_single_object,
-    about=f"toy city: the objects of {SINGLE_OBJECT_SCENES['train']:,} training scenes, one a scene, at 128 × 128",
+    description=f"toy city: the objects of {SINGLE_OBJECT_SCENES['train']:,} training scenes, one each, at 128 × 128",
     collate=collate,
 )
 CAPTIONS = Task(
     caption_data,
     captioning_loss,
     score_captions,
-    about=f"toy city: {COCO}, five captions each",
+    description=f"toy city: {COCO}, five captions each",
     collate=collate_captions,
     layout=CAPTION_FILES,
 )
@@ -128,24 +128,24 @@ CLASSIFICATION = Task(
     classification_data,
     classification_loss,
     score_names,
-    about=f"toy city: one labelled object at {CLASSIFICATION_SIZE} × {CLASSIFICATION_SIZE}, from "
+    description=f"toy city: one labelled object at {CLASSIFICATION_SIZE} × {CLASSIFICATION_SIZE}, from "
     f"{CLASSIFICATION_SCENES['train']:,} training scenes",
 )
-DRAWN_AGAIN = Task(
+RECONSTRUCTION = Task(
     object_crop_data,
     reconstruction_loss,
     score_reconstruction,
-    about=f"toy city: things of {CLASSIFICATION_SCENES['train']:,} training scenes, each in a picture of {CROP_SIZE} × "
-    f"{CROP_SIZE}",
+    description=f"toy city: things of {CLASSIFICATION_SCENES['train']:,} training scenes, "
+    f"each in a crop of {CROP_SIZE} × {CROP_SIZE}",
 )
-VARIATIONAL = replace(DRAWN_AGAIN, loss=elbo_loss, score=score_samples)
+VARIATIONAL = replace(RECONSTRUCTION, loss=elbo_loss, score=score_samples)
 ADVERSARIAL = replace(VARIATIONAL, loss=adversarial_loss)
 DENOISING = replace(VARIATIONAL, loss=diffusion_loss)
 MASKED_IMAGES = Task(
     masked_data,
     masked_loss,
     score_masked,
-    about=f"toy city: {PICTURES:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, without their labels",
+    description=f"toy city: {PICTURES:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, without their labels",
     prepare=learn_codebook,
     layout=PAIRS,
 )
@@ -153,7 +153,7 @@ SETS = Task(
     gridded_data,
     set_prediction_loss,
     score_sets,
-    about=f"toy city: {COCO}, as features of faster_rcnn's backbone, and their mirror images",
+    description=f"toy city: {COCO}, as features of faster_rcnn's backbone, and their mirror images",
     collate=collate,
     layout=INSTANCES,
 )

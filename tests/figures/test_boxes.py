@@ -16,10 +16,10 @@ from lecture_utils.figures import (
     detections,
     draw_boxes,
     fade,
-    photograph,
     picture,
     picture_axes,
     simplified,
+    to_pixels,
 )
 from lecture_utils.figures.boxes import CLASS_COLOURS, FEW
 from lecture_utils.figures.style import ORANGE, SKY
@@ -41,7 +41,7 @@ def random_boxes(number, height=60, width=80, seed=0):
 
 def axes_with(image, width=4.0):
     fig, axes = picture_axes(1, 1, width=width, aspect=image.shape[2] / image.shape[1])
-    picture(axes[0, 0], photograph(image))
+    picture(axes[0, 0], to_pixels(image))
     return fig, axes[0, 0]
 
 
