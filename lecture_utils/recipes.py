@@ -231,7 +231,7 @@ RECIPES = {
         pixels=CROP_SIZE,
     ),
     "gan": Recipe(
-        lambda: GAN(latent=64, size=CROP_SIZE, evaluate_samples=(24, 48, 96)),
+        lambda: GAN(latent=64, size=CROP_SIZE, discriminator_widths=(24, 48, 96)),
         steps=16000,
         task=ADVERSARIAL,
         lr=2e-3,

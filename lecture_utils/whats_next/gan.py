@@ -25,12 +25,12 @@ class GAN(nn.Module):
         size: int,
         channels: int = 3,
         widths: Sequence[int] = WIDTHS,
-        judge: Sequence[int] = WIDTHS,
+        discriminator_widths: Sequence[int] = WIDTHS,
     ):
         super().__init__()
         self.latent, self.channels, self.size = latent, channels, size
         self.generator = decoder(latent, size=size, channels=channels, widths=widths)
-        self.discriminator = encoder(1, size=size, channels=channels, widths=judge)
+        self.discriminator = encoder(1, size=size, channels=channels, widths=discriminator_widths)
 
     def forward(self, photograph: Float[Tensor, "b c h w"], *, penalty: float = 1.0) -> dict[str, Float[Tensor, ""]]:
         """The losses of both players in one batch: {"discriminator", "generator"}; their sum can be minimised.

@@ -73,7 +73,7 @@ def test_small_boxes_tend_to_come_first(photo):
     assert first.mean() < last.mean()
 
 
-def test_enlarge_searches_finer_and_gives_pixels_of_the_picture(photo):
+def test_scale_searches_finer_and_gives_pixels_of_the_picture(photo):
     small = photo[:64, :90].copy()
     plain, fine = selective_search(small), selective_search(small, scale=2)
     assert len(fine) > len(plain)
@@ -121,8 +121,8 @@ def test_most_objects_of_the_city_are_reached():
         ({"strategy": "best"}, "strategy: got 'best', expected one of fast, quality"),
         ({"number": 0}, "number: got 0, expected a whole number of at least 1"),
         ({"number": 2.5}, "number: got 2.5"),
-        ({"enlarge": 0}, "scale: got 0"),
-        ({"enlarge": True}, "scale: got True"),
+        ({"scale": 0}, "scale: got 0"),
+        ({"scale": True}, "scale: got True"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
@@ -149,7 +149,7 @@ def streets():
     return {index: scenes[index][0].permute(1, 2, 0).numpy() for index in (0, 5, 49, 50)}
 
 
-WAYS = [{}, {"strategy": "quality"}, {"enlarge": 2}]
+WAYS = [{}, {"strategy": "quality"}, {"scale": 2}]
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
@@ -207,7 +207,7 @@ def test_last_bits_may_differ_and_no_more(without, streets):
             selective_search(other)
 
 
-@pytest.mark.parametrize("options", [{}, {"enlarge": 3}, {"enlarge": 2, "strategy": "quality"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"scale": 3}, {"scale": 2, "strategy": "quality"}], ids=str)
 def test_for_other_images_and_ways_it_says_what_to_install(without, streets, photo, options, capsys):
     without()
     for search in (selective_search, timed_search):

@@ -78,7 +78,7 @@ def test_the_vaes_loss_is_the_negative_elbo_of_a_pixel(images):
 
 
 def test_the_gans_loss_is_that_of_both_players(images):
-    model = GAN(latent=4, size=8, widths=(4,), evaluate_samples=(4,))
+    model = GAN(latent=4, size=8, widths=(4,), discriminator_widths=(4,))
     torch.manual_seed(0)
     losses = model(images)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slide("37")
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return GAN(latent=4, size=8, channels=1, widths=(4, 6), evaluate_samples=(6, 8))
+    return GAN(latent=4, size=8, channels=1, widths=(4, 6), discriminator_widths=(6, 8))
 
 
 @pytest.fixture
