@@ -125,7 +125,7 @@ def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeyp
     card = checkpoints.card("pixel")
     assert (card["steps"], card["scenes"], card["seed"]) == (3, 3, 0)
     assert card["command"] == "python -m lecture_utils train pixel --ship"
-    assert card["data"] == tasks.SEGMENTATION.about
+    assert card["data"] == tasks.SEGMENTATION.description
     _, scores = recipes.evaluate("pixel", recipes.load("pixel"), runtime.setup(quiet=True))
     assert card["metrics"]["accuracy"] == round(scores["accuracy"], 4)
     assert not (tmp_path / "runs/pixel.safetensors").exists()

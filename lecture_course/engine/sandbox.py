@@ -32,7 +32,7 @@ def prefix(*, read: list[Path], write: list[Path]) -> list[str]:
     course = Path(__file__).resolve().parents[2]
     python = [sys.prefix, sys.base_prefix, *(sysconfig.get_paths()[kind] for kind in ("purelib", "platlib"))]
     data = runtime.data_root()
-    seen = [*SYSTEM, *python, course / "lecture_utils", course / "data", data, *read]
+    seen = [*SYSTEM, *python, course / "lecture_utils", course / "lecture_course", course / "data", data, *read]
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--uid", "65534", "--gid", "65534"]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for place in seen:

@@ -90,7 +90,7 @@ def test_the_loss_of_diffusion_is_that_of_the_velocity(images):
     model = Diffusion(size=8, steps=6, base_channels=2, depth=1).eval()
     torch.manual_seed(0)
     step, noise = torch.randint(6, (6,)), torch.randn_like(images)
-    kept = model.kept[step].view(-1, 1, 1, 1)
+    kept = model.alpha_bar[step].view(-1, 1, 1, 1)
     said = model(kept.sqrt() * images + (1 - kept).sqrt() * noise, step)
     torch.manual_seed(0)
     loss = tasks.diffusion_loss(None)(model, (images, None))

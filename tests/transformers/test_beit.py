@@ -273,7 +273,7 @@ def test_every_part_learns(images, mask, head):
         (lambda: BEiTClassifier(small(), 0), "classes: got 0"),
         (
             lambda: masked_token_loss(torch.zeros(2, 4, 5), torch.zeros(2, 3).long(), torch.zeros(2, 2, 2).bool()),
-            "truth: got shape (2, 3), expected (b, n), where logits (b, n, words) is (2, 4, 5)",
+            r"truth: got shape \(2, 3\), expected \(b, n\), where logits \(b, n, words\) is \(2, 4, 5\)",
         ),
     ],
 )
