@@ -22,6 +22,17 @@ def scores():
     return ShippedScores()
 
 
+@pytest.fixture(scope="module")
+def street():
+    """A photograph, and what a detector is given of it: the image and its proposals, searched in this scene alone."""
+    photograph = city_instances("val")[0][0]
+    return (
+        photograph.permute(1, 2, 0).numpy(),
+        tasks.detection_data("val")[0][0][None],
+        [tasks.detection.search(photograph)],
+    )
+
+
 @pytest.mark.timeout(1800)  # R-CNN sends each of some 500 proposals an image through its backbone
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_checkpoint_scores_what_its_card_says(scores, name):
@@ -36,10 +47,9 @@ def test_faster_rcnn_finds_the_things_of_the_city(scores):
 
 
 @pytest.mark.slide("23")
-def test_each_detector_answers_faster_than_the_one_before_it():
-    image, target = tasks.proposal_data("val")[0]
+def test_each_detector_answers_faster_than_the_one_before_it(street):
+    picture, *given = street
     models = {name: recipes.load(name) for name in ("rcnn", "fast_rcnn", "faster_rcnn")}
-    picture = city_instances("val")[0][0].permute(1, 2, 0).numpy()
 
     def seconds(answer) -> float:
         times = []
@@ -51,16 +61,14 @@ def test_each_detector_answers_faster_than_the_one_before_it():
 
     with torch.inference_mode():
         search = seconds(lambda: selective_search(picture, scale=2))
-        given = image[None], [target["proposals"]]
         slow, fast = (search + seconds(lambda name=name: models[name](*given)) for name in ("rcnn", "fast_rcnn"))
-        faster = seconds(lambda: models["faster_rcnn"](image[None]))
+        faster = seconds(lambda: models["faster_rcnn"](given[0]))
     assert slow > fast > faster
 
 
 @pytest.mark.slide("19")
-def test_fast_rcnn_does_a_fraction_of_rcnns_work_on_the_same_proposals():
-    image, target = tasks.proposal_data("val")[0]
-    given = image[None], [target["proposals"].as_subclass(torch.Tensor)]
+def test_fast_rcnn_does_a_fraction_of_rcnns_work_on_the_same_proposals(street):
+    _, *given = street
     rcnn, fast = (costs(recipes.load(name).eval(), *given).flops for name in ("rcnn", "fast_rcnn"))
     assert rcnn > 10 * fast
 
