@@ -1,9 +1,9 @@
 """What holds of all tests."""
 
-import os
 import sys
 import urllib.error
 
+import matplotlib
 import pytest
 from hypothesis import settings
 
@@ -12,7 +12,7 @@ settings.register_profile("course", deadline=None)
 settings.load_profile("course")
 
 
-os.environ["MPLBACKEND"] = "agg"  # figures are drawn without a screen
+matplotlib.use("agg")  # figures are drawn without a screen; a variable would reach the kernels that tests start
 
 
 @pytest.fixture(autouse=True)

@@ -118,7 +118,7 @@ def test_a_checksum_and_metadata_come_together(tmp_path, header):
 @pytest.mark.parametrize("text", ["[1]", "3", "null", "{", '"x"', "[" * 100_000])
 def test_metadata_that_is_no_object_is_damage(tmp_path, text):
     tensors = {"x": torch.ones(1)}
-    header = {"metadata": text, "crc32": str(checkpoints._checksum(text, tensors))}
+    header = {"format": "pt", "metadata": text, "crc32": str(checkpoints._checksum(text, tensors))}
     safetensors.torch.save_file(tensors, tmp_path / "a", header)
     with pytest.raises(ValueError, match=r"a is damaged \(its metadata is no JSON object\); make it again"):
         checkpoints.read(tmp_path / "a")
@@ -289,3 +289,16 @@ def test_missing_and_damaged_shipped_files_say_what_makes_them(folder):
         (folder / "unet.json").write_text(text)
         with pytest.raises(ValueError, match=r"unet\.json is damaged .*make checkpoints"):
             checkpoints.card("unet")
+
+
+def test_no_bit_of_the_header_turns_unnoticed(tmp_path):
+    path = checkpoints.save(
+        tmp_path / "net.safetensors", {"a": torch.ones(2, 3), "b": torch.arange(4)}, {"model": "Net"}
+    )
+    content = path.read_bytes()
+    for bit in range(8 * (8 + int.from_bytes(content[:8], "little"))):
+        turned = bytearray(content)
+        turned[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(turned)
+        with pytest.raises(ValueError, match=r"net\.safetensors is damaged"):
+            checkpoints.read(path)

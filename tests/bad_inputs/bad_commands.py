@@ -18,12 +18,12 @@ NO_ROOT = ("{folder}/absent", "{folder}/text", "{folder}/empty", "{folder}/forei
 WRONG = {
     "train": {
         "name": NO_MODEL, "--steps": NO_COUNT, "--batch-size": (*NO_COUNT, "1000000000"), "--lr": NO_RATE,
-        "--size": (*NO_COUNT, "7", "33", "10000000"), "--workers": ("-1", "x", "1.5", "1000000"),
+        "--size": (*NO_COUNT, "7", "10000000"), "--workers": ("-1", "x", "1.5", "1000000"),
         "--seed": ("-1", "x", "4294967296"), "--root": NO_ROOT,
         "--checkpoint": ("{folder}/empty", "{folder}/text", "{folder}/text/more.safetensors"),
     },
     "evaluate": {
-        "name": NO_MODEL, "--split": ("", "tset", "../train", "test2017"), "--size": (*NO_COUNT, "7", "33"),
+        "name": NO_MODEL, "--split": ("", "tset", "../train", "test2017"), "--size": (*NO_COUNT, "7"),
         "--root": NO_ROOT,
         "--checkpoint": ("{folder}/absent.safetensors", "{folder}/text", "{folder}/empty"),
     },

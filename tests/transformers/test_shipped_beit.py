@@ -53,7 +53,7 @@ def test_pre_training_saves_labels():
     rows = studies.load("label_efficiency")["rows"]
     miou = {}
     for row in rows:
-        miou.setdefault((row["model"], row["share"]), []).append(row["miou"])
-    for share in studies.STUDIES["label_efficiency"].shares:
+        miou.setdefault((row["model"], row["fraction"]), []).append(row["miou"])
+    for share in studies.STUDIES["label_efficiency"].fractions:
         assert min(miou["beit_segmentation", share]) > max(miou["beit_from_scratch", share]), share
     assert mean(miou["beit_segmentation", 0.05]) > mean(miou["beit_from_scratch", 1.0])

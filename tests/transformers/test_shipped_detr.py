@@ -43,7 +43,7 @@ def test_the_shipped_file_holds_no_trunk():
 
 
 def average_precision(found, targets, data):
-    metric = CocoScores(data.categories, enlarge=4)
+    metric = CocoScores(data.categories, scale=4)
     metric.update(found, targets)
     return metric.compute()["map_50"]
 
