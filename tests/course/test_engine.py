@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import importlib
 import random
 import sys
 import threading
@@ -824,3 +825,8 @@ def test_tensors_are_shown_as_grids():
     assert "[1, 2, 14:20, 22:30]" in text
     assert text.count("<0.>") == 1
     assert len(text.splitlines()) == 8
+
+
+def test_old_notebooks_are_told_where_the_exercises_are_now():
+    with pytest.raises(ImportError, match="from lecture_course import check, hint, progress, solution"):
+        importlib.import_module("lecture_utils.exercises.unet")
