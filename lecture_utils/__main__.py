@@ -154,9 +154,8 @@ def ship(name: str, model, history, run) -> None:
     """Score the weights as they are stored, in half precision, and store them with their card."""
     from lecture_utils import checkpoints, recipes
 
-    scenes, scores = recipes.evaluate(
-        name, checkpoints.round_to_fp16(model), run
-    )  # in every process: each scores its share
+    # In every process: each scores its part of the scenes.
+    scenes, scores = recipes.evaluate(name, checkpoints.round_to_fp16(model), run)
     others = recipes.in_other_precisions(name, model, run, run.precision)
     if not is_first_process():
         return
