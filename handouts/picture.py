@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import torch
 from torchvision import tv_tensors
 
-from lecture_utils import captioning, figures, recipes, runtime, tasks, toycity
+from lecture_utils import captioning, city_models, figures, recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import colour_labels
 from lecture_utils.figures.style import course_look
 from lecture_utils.tasks.photos import to_photo
@@ -40,8 +40,9 @@ def street(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def sentence() -> tuple[torch.Tensor, torch.Tensor]:
     """The numbers of the words of Show, Attend and Tell, of which the first were given, and its map for each."""
-    given = tasks.CITY_WORDS.encode("from left to right")[1:-1]
-    said = captioning.greedy(recipes.load("show_attend_tell"), tasks.grid_encoder()(street(128)[1]), prefix=given)
+    given = city_models.CITY_WORDS.encode("from left to right")[1:-1]
+    model, z = recipes.load("show_attend_tell"), tasks.grid_encoder()(street(128)[1])
+    said = captioning.greedy(model, z, prefix=given, need_weights=True)
     return said.words[0], said.attention[0, 0, 0]
 
 
@@ -56,7 +57,7 @@ def draw() -> plt.Figure:
     """The street, six pictures beside it, and the sentence below."""
     large, (small, seen) = street(512)[0], street(96)
     said, maps = sentence()
-    words = tasks.CITY_WORDS.spell(said)
+    words = city_models.CITY_WORDS.to_tokens(said)
     word = words.index("green")
     hidden, filled = completed()
     labels = recipes.load("unet")(seen).argmax(1)[0].numpy()
@@ -65,16 +66,16 @@ def draw() -> plt.Figure:
     fig, whole, axes = sheet()
     shown = (colour_labels(labels), large, large, large, figures.masked_patches(small, hidden), filled)
     for ax, image, title in zip((whole, *axes), (large, *shown), ("a street", *TITLES), strict=True):
-        figures.picture(ax, figures.to_pixels(image))
+        figures.draw_image(ax, figures.to_pixels(image))
         ax.set_title(title.format(word=words[word]))
     kinds = [figures.class_colour(kind) for kind in found["labels"][sure]]
     figures.draw_boxes(axes[1], 4 * found["boxes"][sure], colours=kinds)
-    figures.over_image(axes[2], large, maps[word])
+    figures.overlay_attention(axes[2], large, maps[word])
     end = large.shape[1] - 0.5
     cuts = torch.arange(1, SIDE) * large.shape[1] / SIDE - 0.5
     axes[3].hlines(cuts, -0.5, end, color="white")
     axes[3].vlines(cuts, -0.5, end, color="white")
-    fig.text(0.5, 0.02, f"“{tasks.CITY_WORDS.decode(said)}”", size=16, style="italic", ha="center")
+    fig.text(0.5, 0.02, f"“{city_models.CITY_WORDS.decode(said)}”", size=16, style="italic", ha="center")
     return fig
 
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def plain(problem: Exception) -> str:
-    """A message without the traceback that a process which loads pictures puts around it."""
+    """A message without the traceback that a process which loads images puts around it."""
     text = str(problem)
     return text.strip().splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
 
@@ -44,7 +44,7 @@ def want_of_memory(problem: RuntimeError | MemoryError) -> str:
     if isinstance(problem, MemoryError) or any(word in text for word in ("out of memory", "allocate memory")):
         return "out of memory; give a smaller --batch-size, or a smaller --size"
     if "DataLoader worker" in text:  # a killed process, and full shared memory in a container
-        return "a process that loads pictures was ended, most likely for want of memory; give --workers 0"
+        return "a process that loads images was ended, most likely for want of memory; give --workers 0"
     return ""
 
 
@@ -68,11 +68,11 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model by its recipe")
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     train.add_argument("--root", type=Path, help=ROOT)
-    train.add_argument("--size", type=int, help="resize pictures to this many pixels a side, as they are read")
+    train.add_argument("--size", type=int, help="resize images to this many pixels a side, as they are read")
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
-    train.add_argument("--workers", type=int, help="processes that load pictures while the others are learnt from")
+    train.add_argument("--workers", type=int, help="processes that load images while the others are learnt from")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
         "--checkpoint", type=Path, help="write here, and go on from here; runs/NAME.safetensors by default"
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--checkpoint", type=Path, help="score this file that train wrote instead")
     evaluate.add_argument("--root", type=Path, help=ROOT)
     evaluate.add_argument("--split", default="test", help="test by default; Kaggle's pairs have train and val")
-    evaluate.add_argument("--size", type=int, help="resize pictures to this many pixels a side")
+    evaluate.add_argument("--size", type=int, help="resize images to this many pixels a side")
     evaluate.add_argument("--json", action="store_true", help="end with one line of JSON")
     evaluate.add_argument("--ship", action="store_true", help="store the scores in other precisions on the card, too")
     evaluate.set_defaults(run=run_evaluate)
@@ -163,7 +163,7 @@ def ship(name: str, model, history, run) -> None:
         "name": name, "command": f"python -m lecture_utils {shlex.join(sys.argv[1:])}", "seed": run.seed,
         "data": recipes.recipe(name).task.description, "steps": history.steps, "seconds": round(history.seconds),
         "machine": machine(run), "precision": run.precision, "scenes": scenes, "metrics": recipes.metrics(scores),
-        "metrics_in": others,
+        "metrics_by_precision": others,
     }  # fmt: skip
     checkpoints.ship(name, model, card)
     print_scores(name, scenes, scores)
@@ -176,7 +176,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.ship:
         return score_again(options, run)
     model = recipes.load(options.name, options.checkpoint)
-    for line in recipes.doubts(options.name, options.checkpoint, root=options.root, size=options.size):
+    for line in recipes.compatibility_warnings(options.name, options.checkpoint, root=options.root, size=options.size):
         print(f"{options.command}: {line}", file=sys.stderr)
     scenes, scores = recipes.evaluate(
         options.name, model, run, root=options.root, size=options.size, split=options.split
@@ -194,9 +194,9 @@ def score_again(options: argparse.Namespace, run) -> int:
     if options.checkpoint or options.root or options.size or options.split != "test":
         raise ValueError("--ship: expected the name alone; cards tell what shipped weights score on the test scenes")
     model, card = recipes.load(options.name), checkpoints.card(options.name)
-    card["metrics_in"] = recipes.in_other_precisions(options.name, model, run, card["precision"])
+    card["metrics_by_precision"] = recipes.in_other_precisions(options.name, model, run, card["precision"])
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    print(checkpoints.write(runtime.shipped(f"checkpoints/{options.name}.json"), text.encode()))
+    print(checkpoints.write(runtime.resource_path(f"checkpoints/{options.name}.json"), text.encode()))
     return 0
 
 

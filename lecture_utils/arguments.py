@@ -56,6 +56,15 @@ def pair(name: str, value: Pair, *, least: int) -> tuple[int, int]:
     return vertical, horizontal
 
 
+def patch_grid(name: str, size: Pair, patch_size: int) -> tuple[int, int]:
+    """Rows and columns of square patches in an image of this size, in pixels; refuses what they do not fill."""
+    require_positive(patch_size=patch_size)
+    height, width = pair(name, size, least=patch_size)
+    if height % patch_size or width % patch_size:
+        raise ValueError(f"{name}: got {height} × {width} pixels, expected multiples of patch_size={patch_size}")
+    return height // patch_size, width // patch_size
+
+
 def check_shapes(function: Function) -> Function:
     """Refuse tensors whose shape or kind of number the signature rules out, as `Float[Tensor, "n 4"]` states it.
 

@@ -163,7 +163,7 @@ def load_weights(model: nn.Module, name: str) -> nn.Module:
 
     Raises `FileNotFoundError` when they are not there, `ValueError` when they are damaged or another model's.
     """
-    path = runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors")
+    path = runtime.resource_path(f"checkpoints/{_check_name(name)}.safetensors")
     tensors, _ = read(path)
     load_state(model, tensors, path)
     return model
@@ -171,22 +171,22 @@ def load_weights(model: nn.Module, name: str) -> nn.Module:
 
 def load_part(model: nn.Module, name: str, prefix: str) -> nn.Module:
     """Load from the shipped weights `name` those of the part whose names begin with `prefix` ("backbone."), into it."""
-    path = runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors")
+    path = runtime.resource_path(f"checkpoints/{_check_name(name)}.safetensors")
     tensors, _ = read(path)
     part = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     load_state(model, part, path)
     return model
 
 
-def fingerprint(name: str) -> str:
+def weights_checksum(name: str) -> str:
     """The checksum of the shipped weights `name`, which tells them from those that another training made."""
-    with safe_open(runtime.shipped(f"checkpoints/{_check_name(name)}.safetensors"), "pt") as file:
+    with safe_open(runtime.resource_path(f"checkpoints/{_check_name(name)}.safetensors"), "pt") as file:
         return (file.metadata() or {}).get("crc32", "")
 
 
 def card(name: str) -> dict:
     """Read the card of the shipped weights `name`: how they were made, and what they score."""
-    path = runtime.shipped(f"checkpoints/{_check_name(name)}.json")
+    path = runtime.resource_path(f"checkpoints/{_check_name(name)}.json")
     return read_json(path, mend="make it again with: make checkpoints")
 
 

@@ -10,6 +10,15 @@ Measured = float | Mapping[str, float]
 METADATA = "lecture_claim"  # where an executed notebook keeps the fields, for the page that gathers the claims
 
 
+GREEN, RED = "#009E73", "#D55E00"  # of the edge, which tells the verdict a second time
+
+
+def card(html: str, edge: str) -> str:
+    """HTML with an edge. No text colour and no background: it takes those of the page, light or dark."""
+    style = f"border: 1px solid {edge}; border-left-width: 0.5em; border-radius: 4px; padding: 0.5em 1em"
+    return f'<div style="{style}">{html}</div>'
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim with its outcome; as the last value of a cell it shows as a card."""
@@ -30,17 +39,16 @@ class Claim:
         return f"{text}\n  {self.note}" if self.note else text
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        """The card and the plain text; the fields go to the output's metadata, which no viewer takes for a picture."""
-        # No text colour and no background: the card takes those of the page, light or dark. The words tell the verdict.
-        edge = "#009E73" if self.holds else "#D55E00"
+        """The card and the plain text; the fields go to the output's metadata, which no viewer takes for an image."""
         texts = {name: escape(value) for name, value in asdict(self).items() if name != "holds"}
         note = f"<br><em>{texts['note']}</em>" if self.note else ""
-        card = (
-            f'<div style="border: 1px solid {edge}; border-left-width: 0.5em; border-radius: 4px; padding: 0.5em 1em">'
+        html = (
             f"<strong>Claim check: {self.verdict}</strong> ({texts['slide']})<br>{texts['claim']}<br>"
-            f"The lecture: {texts['lecture']}<br>Measured here: {texts['measured']}{note}</div>"
+            f"The lecture: {texts['lecture']}<br>Measured here: {texts['measured']}{note}"
         )
-        return {"text/html": card, "text/plain": str(self)}, {METADATA: asdict(self)}
+        return {"text/html": card(html, GREEN if self.holds else RED), "text/plain": str(self)}, {
+            METADATA: asdict(self)
+        }
 
 
 def check(

@@ -166,7 +166,7 @@ def check_torch() -> Finding:
 def check_checkpoints() -> Finding:
     """See whether trained weights came with the course."""
     try:
-        names = sorted(path.stem for path in runtime.shipped("checkpoints").glob("*.safetensors"))
+        names = sorted(path.stem for path in runtime.resource_path("checkpoints").glob("*.safetensors"))
     except FileNotFoundError:
         names = []
     if names:

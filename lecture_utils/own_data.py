@@ -78,7 +78,7 @@ def require_recipe(name: str, checkpoint: Path | str, metadata: dict) -> None:
         raise ValueError(f"checkpoint: {checkpoint} is of {there}, expected one of {name}: give that name or file")
 
 
-def rehearse(
+def dry_run(
     name: str, model: nn.Module, data: Dataset, loss: Callable, *, collate: Callable | None, batch_size: int
 ) -> None:
     """Take the loss of two items with a copy of the model, so that what does not fit is said before the first step."""
@@ -119,7 +119,9 @@ def evaluation(
     return shlex.join([*command, "--checkpoint", str(checkpoint)]) + note
 
 
-def doubts(name: str, checkpoint: Path | str | None, *, root: Path | str | None, size: int | None, files) -> list[str]:
+def compatibility_warnings(
+    name: str, checkpoint: Path | str | None, *, root: Path | str | None, size: int | None, files
+) -> list[str]:
     """What tells that weights are scored on other data than they are for, a line each.
 
     `files()` opens what they learned from as it is now. Raises `ValueError` where the toy city would be scored with

@@ -4,6 +4,7 @@ A checkpoint belongs to one training at a time, which holds a lock beside it. It
 the same training, or of one that was told to begin again; no other file is ever replaced.
 """
 
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _PATIENCE = 2  # seconds for the workers of a training that was just killed to e
 
 
 @dataclass(frozen=True)
-class Saved:
+class TrainingState:
     """What a checkpoint holds, looked through: weights, what AdamW keeps of each parameter, scaler and history."""
 
     weights: dict[str, Tensor]
@@ -54,7 +55,7 @@ def save_training(
     return checkpoints.save(path, tensors, metadata | {"optimizer": [name for name, kept in moments.items() if kept]})
 
 
-def find_training(
+def read_training(
     path: str | os.PathLike,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -62,7 +63,7 @@ def find_training(
     *,
     settings: dict,
     restart: bool = False,
-) -> Saved | None:
+) -> TrainingState | None:
     """Read what `save_training` wrote, to be loaded by `load_training`; None when there is no such file.
 
     With `restart` a training of the same model is passed over, and may be replaced. Raises `ValueError`, nothing
@@ -94,13 +95,13 @@ def find_training(
         _check_scaler(state.get("scaler"), scaler)
     except ValueError as problem:
         raise ValueError(f"checkpoint: {path} is damaged ({problem}); {MEND}") from None
-    return Saved(weights, moments, state["scaler"], state["history"])
+    return TrainingState(weights, moments, state["scaler"], state["history"])
 
 
 def load_training(
-    saved: Saved, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    saved: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> dict:
-    """Load what `find_training` found and return the history."""
+    """Load what `read_training` found and return the history."""
     model.load_state_dict(saved.weights)
     parameters = dict(model.named_parameters())
     for name, kept in saved.moments.items():
@@ -114,14 +115,14 @@ def load_training(
 
 def remove_finished(path: Path, history: Any) -> None:
     """Remove the checkpoint of a training that is done with, unless another one has written there since."""
-    with claim(path):
+    with lock_checkpoint(path):
         _, state = checkpoints.read(path, mend=MEND)
         if state.get("history") == asdict(history):
             path.unlink()
 
 
 @contextmanager
-def claim(path: str | os.PathLike) -> Iterator[None]:
+def lock_checkpoint(path: str | os.PathLike) -> Iterator[None]:
     """Hold a checkpoint for one training, and remove what killed ones left beside it.
 
     Raises `ValueError` where another training holds it, or where nothing can be written. The lock of a killed training
@@ -144,6 +145,17 @@ def claim(path: str | os.PathLike) -> Iterator[None]:
         with suppress(OSError):  # before it is let go, or another training's would be removed; Windows does it itself
             os.unlink(lock.lock_file)
         lock.release()
+
+
+def require_plain(metadata: Any) -> dict:
+    """What a checkpoint will hold of it, so that a resumed training finds the same."""
+    try:
+        plain = json.loads(json.dumps(metadata))
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"metadata: expected what JSON can hold, got {metadata!r} ({problem})") from problem
+    if not isinstance(plain, dict):
+        raise ValueError(f"metadata: expected names and values, got {metadata!r}")
+    return plain
 
 
 def require_path(path: Any) -> Path:

@@ -73,7 +73,7 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     }
     # LECTURE_DEVICE=cpu hides the GPU, so that a notebook prints there what it prints on a laptop without one.
     hidden = device is None and asked["device"] == "cpu"
-    machine = Machine(place=place(), cpu_bf16=_cpu_has_bf16()) if hidden else look()
+    machine = Machine(place=place(), cpu_bf16=_cpu_has_bf16()) if hidden else detect()
     run = choose(machine, seed=seed, **asked)
     seed_everything(run.seed)
     if not quiet:
@@ -137,9 +137,9 @@ def _native_precision(machine: Machine, device: str) -> str:
     return "bf16" if device == "cpu" and machine.cpu_bf16 else "fp32"
 
 
-def look() -> Machine:
+def detect() -> Machine:
     """Gather the facts about this machine. Never raises and never warns, whatever its drivers are like."""
-    import torch  # here, because data_root() and shipped() also serve the parts of the course that know no torch
+    import torch  # here, because data_root() and resource_path() also serve the parts of the course that know no torch
 
     machine = Machine(place=place(), mps=torch.backends.mps.is_available(), cpu_bf16=_cpu_has_bf16())
     with (
@@ -203,7 +203,7 @@ def data_root() -> Path:
     return checkout() / "data" if checkout() is not None else Path("data").absolute()
 
 
-def shipped(name: str) -> Path:
+def resource_path(name: str) -> Path:
     """Find a file or folder that comes with the course, such as "sample" or "checkpoints/unet.safetensors".
 
     It lies in `data/` of a checkout and inside the package when that was installed from a wheel. Raises

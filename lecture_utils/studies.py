@@ -24,9 +24,9 @@ class Study:
 
 
 STUDIES = {
-    # Slide 26: one vector for the whole picture against a new look for every word, by the number of objects.
+    # Slide 26: one vector for the whole image against a new look for every word, by the number of objects.
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
-    # Slide 32: more and more of the pictures, equal compute.
+    # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
@@ -51,7 +51,7 @@ def load(name: str) -> dict:
     """A study that comes with the course, as `make` gave it, with the command and the machine that made it."""
     _study(name)
     mend = f"make it again with: python -m lecture_utils study {name}"
-    return checkpoints.read_json(runtime.shipped(f"studies/{name}.json"), mend=mend)
+    return checkpoints.read_json(runtime.resource_path(f"studies/{name}.json"), mend=mend)
 
 
 def _study(name: str) -> Study:

@@ -34,7 +34,7 @@ def precision() -> str:
 def carded(name: str) -> dict[str, float]:
     """What the card says of this precision; of a precision it does not know, what it says first."""
     card = checkpoints.card(name)
-    return card.get("metrics_in", {}).get(precision(), card["metrics"])
+    return card.get("metrics_by_precision", {}).get(precision(), card["metrics"])
 
 
 def check_card(name: str, scores: dict, *, tolerance: float) -> None:
@@ -43,7 +43,7 @@ def check_card(name: str, scores: dict, *, tolerance: float) -> None:
     assert card["name"] == name
     assert {"command", "seed", "data", "steps", "seconds", "machine", "precision", "scenes"} <= set(card)
     assert card["precision"] in card["machine"]
-    others = card.get("metrics_in", {})
+    others = card.get("metrics_by_precision", {})
     assert "fp32" in {card["precision"], *others}  # which every CPU has
     assert card["precision"] not in others
     assert all(metrics.keys() == card["metrics"].keys() for metrics in others.values())

@@ -10,7 +10,7 @@ from lecture_utils.claims import METADATA, check
 
 def claim(**changes):
     usual = {"slide": 12, "lecture": "boundaries", "measured": 0.8123, "holds": lambda miou: miou >= 0.8}
-    return check("Skips keep <thin> things", **{**usual, **changes})
+    return check("Skips keep <thin> objects", **{**usual, **changes})
 
 
 @pytest.mark.parametrize(("measured", "verdict"), [(0.81, "✓ held here"), (0.79, "✗ did not hold here")])
@@ -31,14 +31,14 @@ def test_three_ways_to_read_it_agree():
     data, metadata = outcome._repr_mimebundle_()
     fields = metadata[METADATA]
     assert fields == {
-        "claim": "Skips keep <thin> things",
+        "claim": "Skips keep <thin> objects",
         "slide": "slide 12",
         "lecture": "boundaries",
         "measured": "0.812",
         "holds": True,
         "note": "a & b",
     }
-    assert "Skips keep &lt;thin&gt; things" in data["text/html"]
+    assert "Skips keep &lt;thin&gt; objects" in data["text/html"]
     assert "a &amp; b" in data["text/html"]
     for value in fields.values():
         assert str(value) in data["text/plain"] or value is True

@@ -61,7 +61,7 @@ def test_a_picture_of_cityscapes_is_counted_without_its_memory():
     assert large.flops == 16 * small.flops
     at_full_size = 4 * 2  # four convolutions, each with what went into its normalisation and what came out of its ReLU
     assert large.activations > at_full_size * 64 * 1024 * 2048 * FLOAT
-    # A few numbers (a normalisation's mean and deviation) do not grow with the picture.
+    # A few numbers (a normalisation's mean and deviation) do not grow with the image.
     assert large.activations == pytest.approx(16 * small.activations, rel=1e-4)
 
 

@@ -20,15 +20,15 @@ from lecture_course.nb10_vision_transformer import figures as nb10
 from lecture_course.nb11_detr import figures as nb11
 from lecture_course.nb12_beit import figures as nb12
 from lecture_course.nb13_whats_next import figures as nb13
-from lecture_utils import claims, figures, recipes, tasks
+from lecture_utils import city_models, claims, figures, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell, sample
-from lecture_utils.detection.scores import CocoScores, Recall, apply_nms, count_duplicates
-from lecture_utils.figures.transformers import attention_from
+from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms, count_duplicates
 from lecture_utils.segmentation import segmentation_scores
-from lecture_utils.tasks.captioning import CaptionDataset
-from lecture_utils.tasks.detection import encode
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.features import encode
 from lecture_utils.tasks.masked_images import nearest_visible
-from lecture_utils.transformers.matcher import assign
+from lecture_utils.transformers import attention_from, bias_by_step, class_token_attention, position_similarity
+from lecture_utils.transformers.matcher import hungarian
 from lecture_utils.whats_next import frechet_distance, precision_and_recall
 
 matplotlib.use("agg")
@@ -75,16 +75,16 @@ def test_items_of_captioners_are_on_the_cpu(pretended):
         def captions(self, index):
             return ["a red car"]
 
-    data = CaptionDataset(Pictures(), tasks.grid_encoder(device="cuda"), tasks.CITY_WORDS)
+    data = CaptionDataset(Pictures(), tasks.grid_encoder(device="cuda"), city_models.CITY_WORDS)
     assert not data.grids([0, 1]).is_cuda
     assert not data[1][1].is_cuda
 
 
 def test_dice_of_the_cpu_say_the_same_on_every_device(pretended):
     torch.manual_seed(0)
-    model, z = ShowAttendTell(12, 8, (2, 3), dim=8, hidden=8, scorer=4).eval(), torch.randn(3, 8, 2, 3)
-    here = sample(model, z, generator=torch.Generator().manual_seed(1), longest=9)
-    there = sample(model.to("cuda"), z.to("cuda"), generator=torch.Generator().manual_seed(1), longest=9)
+    model, z = ShowAttendTell(12, 8, (2, 3), dim=8, hidden=8, attention_dim=4).eval(), torch.randn(3, 8, 2, 3)
+    here = sample(model, z, generator=torch.Generator().manual_seed(1), max_length=9)
+    there = sample(model.to("cuda"), z.to("cuda"), generator=torch.Generator().manual_seed(1), max_length=9)
     assert there.words.is_cuda
     assert there.words.tolist() == here.words.tolist()
 
@@ -132,13 +132,13 @@ def precisely(metric):
 
 SCORES = {
     "average precision": (precisely(lambda: CocoScores(("background", "a", "b"))), detections(6), detections(4)),
-    "recall": (precisely(lambda: Recall([1, 3])), [random_boxes(5)], detections(4)),
+    "recall": (precisely(lambda: ProposalRecall([1, 3])), [random_boxes(5)], detections(4)),
     "doubles": (count_duplicates, detections(9)),
     "suppression": (lambda found: [one["scores"].tolist() for one in apply_nms(found)], detections(9)),
     "segmentation": (lambda counts: repr(segmentation_scores(counts)), torch.randint(9, (19, 19))),
     "Fréchet distance": (frechet_distance, torch.randn(9, 3), torch.randn(8, 3)),
     "precision and recall": (precision_and_recall, torch.randn(9, 3), torch.randn(8, 3)),
-    "assignment": (lambda cost: [part.tolist() for part in assign(cost)], torch.rand(5, 3)),
+    "assignment": (lambda cost: [part.tolist() for part in hungarian(cost)], torch.rand(5, 3)),
     "nearest visible patch": (lambda hidden: nearest_visible(hidden, (2, 3)).tolist(), torch.rand(2, 6) > 0.5),
     "a claim": (
         lambda x: str(claims.check("c", slide=1, lecture="", measured={"x": x.mean()}, holds=lambda m: m["x"] > 0)),
@@ -156,11 +156,11 @@ def test_scores_are_the_same_from_every_device(name, pretended):
 PHOTO, MAPS = torch.randint(256, (3, 32, 32)).byte(), torch.rand(4, 4, 4)
 BOXES = random_boxes(3)
 FIGURES = {
-    "picture": lambda x: figures.picture(matplotlib.pyplot.gca(), x),
+    "draw_image": lambda x: figures.draw_image(matplotlib.pyplot.gca(), x),
     "compare": lambda x, y: figures.compare({"photo": [x.permute(1, 2, 0)], "labels": [y]}),
     "overlay": lambda x, y: figures.overlay(x.permute(1, 2, 0), y),
     "boundaries": lambda x, y: nb04.boundaries_magnified(x.permute(1, 2, 0), {"truth": y, "found": y}),
-    "detections": lambda x, one: figures.detections(x, {"found": one}, names=("background", "a", "b")),
+    "detections": lambda x, one: figures.draw_detections(x, {"found": one}, names=("background", "a", "b")),
     "corrected": lambda x, a, b: figures.corrected(x, a, b, truth=a),
     "nms_steps": lambda x, a, scores: nb07.nms_steps(x, a, scores, 0.5),
     "objectness_maps": lambda x, maps: nb07.objectness_maps(x, {"a": maps[0]}),
@@ -168,21 +168,23 @@ FIGURES = {
     "warped": lambda x, a, crops: nb06.warped(x, a, crops),
     "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
     "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
-    "looking_from": lambda x, maps: figures.looking_from(x, maps, (1, 2)),
+    "draw_attention_from": lambda x, maps: figures.draw_attention_from(x, maps, (1, 2)),
     "layers_by_heads": lambda x, maps: nb09.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
     "reached": lambda maps: figures.receptive_field({"a": maps[0]}, (1, 1)),
     "word_by_word": lambda maps: nb09.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
-    "similarity": lambda p: nb10.one_similarity(nb10.position_similarity(p, (2, 3)), (0, 1)),
+    "similarity": lambda p: nb10.one_similarity(position_similarity(p, (2, 3)), (0, 1)),
     "similarity_grid": lambda s: nb10.similarity_grid(s),
-    "seen_in": lambda x, flow: nb10.attention_row([x], nb10.of_the_class_token(flow, (2, 2)), ["a"]),
-    "attention_from": lambda weights: figures.looking_from(PHOTO, attention_from(weights, (0, 1), (2, 2))[0], (0, 1)),
+    "seen_in": lambda x, flow: nb10.attention_row([x], class_token_attention(flow, (2, 2)), ["a"]),
+    "attention_from": lambda weights: figures.draw_attention_from(
+        PHOTO, attention_from(weights, (0, 1), (2, 2))[0], (0, 1)
+    ),
     "covered": lambda x, mask: figures.masked_patches(x, mask),
     "as_words": lambda x, words: nb12.as_words(x, x, words, (0, 0, 2, 2)),
     "codebook": lambda codes: nb12.codebook(codes),
-    "bias_maps": lambda table: nb12.bias_maps(nb12.bias_by_step(table, (2, 2))),
+    "bias_maps": lambda table: nb12.bias_maps(bias_by_step(table, (2, 2))),
     "in_rows": lambda x: nb13.in_rows({"a": x[None]}),
     "clouds": lambda p: nb13.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
-    "cost_matrix": lambda cost: nb11.cost_matrix(cost, assign(cost), ["a", "b", "c"]),
+    "cost_matrix": lambda cost: nb11.cost_matrix(cost, hungarian(cost), ["a", "b", "c"]),
     "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]]),
     "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
     "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
@@ -195,7 +197,7 @@ FIGURES = {
     "over_seeds": lambda m: figures.over_seeds(list("abcd"), {"y": {"m": m[0]}}, xlabel="x"),
 }
 GIVEN = {
-    "picture": [torch.randint(19, (6, 5)).byte()],
+    "draw_image": [torch.randint(19, (6, 5)).byte()],
     "compare": [PHOTO, torch.randint(19, (32, 32)).byte()],
     "detections": [PHOTO, detections(3)[0]],
     "corrected": [PHOTO, BOXES, BOXES + 1],
@@ -219,7 +221,7 @@ GIVEN = {
     "objectness_maps": [PHOTO, MAPS],
     "word_strip": [PHOTO, MAPS],
     "gallery": [PHOTO, MAPS],
-    "looking_from": [PHOTO, MAPS],
+    "draw_attention_from": [PHOTO, MAPS],
     "layers_by_heads": [PHOTO, MAPS],
 }
 GIVEN |= dict.fromkeys(("overlay", "boundaries"), GIVEN["compare"])

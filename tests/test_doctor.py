@@ -24,7 +24,7 @@ def _on_a_laptop(monkeypatch):
 
 @pytest.fixture
 def healthy(monkeypatch):
-    """Make every check that looks at this machine find it well, so that a test breaks one thing alone."""
+    """Make every check that looks at this machine find it well, so that a test breaks one object alone."""
     monkeypatch.setattr(doctor, "check_packages", lambda: [Finding("core", "numpy", "2.0", ">=1.26")])
     monkeypatch.setattr(doctor, "check_torch", lambda: Finding("core", "torch + torchvision", "fit each other"))
     monkeypatch.setattr(doctor, "check_checkpoints", lambda: Finding("core", "checkpoints", "3 shipped"))
@@ -161,7 +161,7 @@ def test_python_too_old():
 
 
 def test_missing_checkpoints_are_made_by_make(monkeypatch, tmp_path):
-    monkeypatch.setattr(runtime, "shipped", lambda name: tmp_path)
+    monkeypatch.setattr(runtime, "resource_path", lambda name: tmp_path)
     missing = doctor.check_checkpoints()
     assert (missing.group, missing.state, missing.mend) == ("core", "missing", "make checkpoints")
     (tmp_path / "unet.safetensors").touch()

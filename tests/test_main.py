@@ -125,7 +125,7 @@ def test_shipping_scores_the_weights_as_they_are_stored(pairs, tmp_path, monkeyp
     card = checkpoints.card("pixel")
     assert (card["steps"], card["scenes"], card["seed"]) == (3, 3, 0)
     assert card["command"] == "python -m lecture_utils train pixel --ship"
-    assert card["data"] == tasks.SEGMENTATION.description
+    assert card["data"] == tasks.segmentation.SEGMENTATION.description
     _, scores = recipes.evaluate("pixel", recipes.load("pixel"), runtime.setup(quiet=True))
     assert card["metrics"]["accuracy"] == round(scores["accuracy"], 4)
     assert not (tmp_path / "runs/pixel.safetensors").exists()
@@ -142,10 +142,10 @@ def test_a_card_tells_what_the_weights_score_in_fp32_and_in_bf16(pairs, tmp_path
     assert card["precision"] == "fp32"
     run = replace(runtime.setup(quiet=True), precision="bf16")
     scores = recipes.metrics(recipes.evaluate("pixel", recipes.load("pixel"), run)[1])
-    assert card["metrics_in"] == {"bf16": scores}
+    assert card["metrics_by_precision"] == {"bf16": scores}
     assert scores != card["metrics"]
-    path = runtime.shipped("checkpoints/pixel.json")
-    checkpoints.write(path, json.dumps({**card, "metrics_in": {}}).encode())  # as cards were before
+    path = runtime.resource_path("checkpoints/pixel.json")
+    checkpoints.write(path, json.dumps({**card, "metrics_by_precision": {}}).encode())  # as cards were before
     assert main(["evaluate", "pixel", "--ship"]) == 0
     assert checkpoints.card("pixel") == card
 

@@ -256,7 +256,7 @@ def test_each_size_is_taken_or_refused_with_the_option_and_one_that_fits(made, n
         fits = False
         mend = int(re.search(r"give --size (\d+)$", str(problem))[1])
         own_data.require_size(name, mend, **takes)
-    if chosen.task.layout is None or chosen.task is tasks.SELECTIVE_SEARCH:
+    if chosen.task.layout is None or chosen.task is tasks.detection.SELECTIVE_SEARCH:
         return
     root = made / {"pairs": "pairs", "instances": "coco", "captions": "coco"}[chosen.task.layout]
     try:
@@ -264,7 +264,7 @@ def test_each_size_is_taken_or_refused_with_the_option_and_one_that_fits(made, n
         model = chosen.build()
         if chosen.task.prepare and fits:
             chosen.task.prepare(model, data)
-        own_data.rehearse(name, model, data, chosen.task.loss(data), collate=chosen.task.collate, batch_size=2)
+        own_data.dry_run(name, model, data, chosen.task.make_loss(data), collate=chosen.task.collate, batch_size=2)
         assert fits
     except ValueError:
         assert not fits
@@ -288,7 +288,7 @@ def test_each_size_is_taken_or_refused_with_the_option_and_one_that_fits(made, n
         ("unet", "pairs", ["--size", 0], "size: got 0, expected a whole number of at least 8"),
         ("unet", "pairs", ["--size", 1], "size: got 1, expected a whole number of at least 8"),
         ("vit", None, ["--size", 50], "vit takes sides that are multiples of 6: give --size 48"),
-        ("vit", "pairs", [], "expected none: streets with one thing are painted"),
+        ("vit", "pairs", [], "expected none: streets with one object are painted"),
         ("diffusion", None, ["--size", 64], "diffusion takes 32 × 32 pixels"),
         ("deconvnet", "pairs", ["--size", 16, "--batch-size", 1], "deconvnet cannot learn from images of 16 × 16"),
     ],
@@ -357,7 +357,7 @@ def test_beit_on_too_few_images_speaks_of_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train("beit", write_pairs(tmp_path / "few", pairs=1)) == 2
     said = capsys.readouterr().err
-    assert "got 144 patches of 8 × 8 pixels in 1 pictures, expected at least 256" in said
+    assert "got 144 patches of 8 × 8 pixels in 1 images, expected at least 256" in said
     assert "n_clusters" not in said
 
 
@@ -439,8 +439,8 @@ WORKER = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback 
         (MemoryError(), "out of memory; give"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "give --workers 0"),
         (
-            ValueError(f"{WORKER}ValueError: a.jpg: not a complete picture: x\n"),
-            "train: a.jpg: not a complete picture: x",
+            ValueError(f"{WORKER}ValueError: a.jpg: not a complete image: x\n"),
+            "train: a.jpg: not a complete image: x",
         ),
     ],
 )
@@ -466,8 +466,8 @@ def test_a_rehearsal_changes_nothing(made):
     """Neither weights, nor running means, nor random numbers: a training is what it was."""
     chosen = recipes.recipe("unet")
     data, model = chosen.task.data("train", made / "pairs"), chosen.build()
-    loss = chosen.task.loss(data)
+    loss = chosen.task.make_loss(data)
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    own_data.rehearse("unet", model, data, loss, collate=None, batch_size=8)
+    own_data.dry_run("unet", model, data, loss, collate=None, batch_size=8)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

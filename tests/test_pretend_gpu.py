@@ -74,7 +74,7 @@ NO_NUMPY = {
     "asarray": lambda: np.asarray(there(3)),
     "a list": lambda: np.asarray([there(3).sum(), there(3).sum()]),
     "a function of NumPy": lambda: np.histogram(there(3)),
-    "a picture": lambda: plt.imshow(there(3, 3)),
+    "an image": lambda: plt.imshow(there(3, 3)),
     "a line": lambda: plt.plot(there(3)),
 }
 NO_FLOAT64 = {

@@ -12,7 +12,7 @@ from lecture_utils import recipes, runtime, tasks, training
 TOLERANCE = 0.003
 
 
-SEGMENTERS = [name for name, recipe in recipes.RECIPES.items() if recipe.task is tasks.SEGMENTATION]
+SEGMENTERS = [name for name, recipe in recipes.RECIPES.items() if recipe.task is tasks.segmentation.SEGMENTATION]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def test_a_checkpoint_scores_what_its_card_says(scores, name):
 
 def test_the_shipped_weights_are_small():
     for name in recipes.RECIPES:
-        assert runtime.shipped(f"checkpoints/{name}.safetensors").stat().st_size <= 4_000_000
-    assert sum(path.stat().st_size for path in runtime.shipped("checkpoints").iterdir()) <= 30_000_000
+        assert runtime.resource_path(f"checkpoints/{name}.safetensors").stat().st_size <= 4_000_000
+    assert sum(path.stat().st_size for path in runtime.resource_path("checkpoints").iterdir()) <= 30_000_000
 
 
 @pytest.mark.slide("04", "12", "13")
@@ -68,21 +68,29 @@ def test_a_model_that_continues_another_is_made_after_it():
 
 def test_training_begins_with_the_weights_it_starts_from(monkeypatch):
     begun = []
-    val = replace(tasks.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size))
+    val = replace(
+        tasks.segmentation.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size)
+    )
     monkeypatch.setitem(recipes.RECIPES, "fcn8s", replace(recipes.RECIPES["fcn8s"], task=val))
-    monkeypatch.setattr(training, "fit", lambda model, *args, **settings: begun.append(settings))
-    model, _ = recipes.train("fcn8s", runtime.setup(quiet=True), root=runtime.shipped("sample"), steps=7)
-    assert begun[0]["steps"] == 7
-    assert begun[0]["lr"] == recipes.RECIPES["fcn8s"].lr
+    monkeypatch.setattr(training, "fit", lambda model, data, options, **how: begun.append(options))
+    model, _ = recipes.train("fcn8s", runtime.setup(quiet=True), root=runtime.resource_path("sample"), steps=7)
+    assert begun == [replace(recipes.RECIPES["fcn8s"].options, steps=7)]
     learnt, own = recipes.load("fcn16s").state_dict(), model.state_dict()
     assert all(torch.equal(own[name], learnt[name]) for name in learnt if name != "enlarge.weight")
     assert own["skips.1.weight"].count_nonzero() == 0
 
 
 def test_a_training_that_began_with_other_weights_is_not_gone_on_with(monkeypatch, tmp_path):
-    val = replace(tasks.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size))
+    val = replace(
+        tasks.segmentation.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size)
+    )
     monkeypatch.setitem(recipes.RECIPES, "fcn8s", replace(recipes.RECIPES["fcn8s"], task=val))
-    kind = {"root": runtime.shipped("sample"), "steps": 1, "checkpoint": tmp_path / "fcn8s.safetensors", "quiet": True}
+    kind = {
+        "root": runtime.resource_path("sample"),
+        "steps": 1,
+        "checkpoint": tmp_path / "fcn8s.safetensors",
+        "quiet": True,
+    }
     recipes.train("fcn8s", runtime.setup(quiet=True), **kind)
     _, history = recipes.train("fcn8s", runtime.setup(quiet=True), **kind)
     assert history.steps == 1
@@ -92,31 +100,33 @@ def test_a_training_that_began_with_other_weights_is_not_gone_on_with(monkeypatc
 
 
 def test_a_new_model_is_prepared_before_its_training(monkeypatch):
-    """BEiT needs its words, which it finds in the pictures to learn from, before a loss can be counted."""
+    """BEiT needs its words, which it finds in the images to learn from, before a loss can be counted."""
     done = []
     task = replace(
-        tasks.SEGMENTATION,
+        tasks.segmentation.SEGMENTATION,
         data=lambda split, root, size: tasks.segmentation_data("val", root, size=size),
         prepare=lambda model, data: done.append(("prepare", type(model).__name__, len(data))),
     )
     monkeypatch.setitem(recipes.RECIPES, "pixel", replace(recipes.RECIPES["pixel"], task=task))
-    monkeypatch.setattr(training, "fit", lambda model, data, **settings: done.append("fit"))
-    recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"))
+    monkeypatch.setattr(training, "fit", lambda model, data, options, **how: done.append("fit"))
+    recipes.train("pixel", runtime.setup(quiet=True), root=runtime.resource_path("sample"))
     assert done == [("prepare", "PixelClassifier", 32), "fit"]
 
 
 def test_a_share_is_the_first_items_of_the_training_set(monkeypatch):
     seen = []
-    val = replace(tasks.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size))
+    val = replace(
+        tasks.segmentation.SEGMENTATION, data=lambda split, root, size: tasks.segmentation_data("val", root, size=size)
+    )
     monkeypatch.setitem(recipes.RECIPES, "pixel", replace(recipes.RECIPES["pixel"], task=val))
-    monkeypatch.setattr(training, "fit", lambda model, data, **settings: seen.append(data))
+    monkeypatch.setattr(training, "fit", lambda model, data, options, **how: seen.append(data))
     for fraction in (1, 0.25, 0.001):
-        recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), fraction=fraction)
+        recipes.train("pixel", runtime.setup(quiet=True), root=runtime.resource_path("sample"), fraction=fraction)
     assert [len(data) for data in seen] == [32, 8, 1]
     assert seen[1].indices == range(8)
     for fraction in (0, -1, 1.5, float("nan")):
         with pytest.raises(ValueError, match="fraction: got"):
-            recipes.train("pixel", runtime.setup(quiet=True), root=runtime.shipped("sample"), fraction=fraction)
+            recipes.train("pixel", runtime.setup(quiet=True), root=runtime.resource_path("sample"), fraction=fraction)
 
 
 @pytest.mark.slide("04", "05")

@@ -52,7 +52,7 @@ def test_an_optimizer_comes_back_with_its_memory_format(tmp_path):
     assert "optimizer.exp_avg.0.weight" in checkpoints.read(path)[0]
 
     parts = other, fresh, scaler = prepared(net(plain=True, seed=1).to(memory_format=torch.channels_last))
-    assert resuming.load_training(resuming.find_training(path, *parts, settings={"steps": 9}), *parts) == history
+    assert resuming.load_training(resuming.read_training(path, *parts, settings={"steps": 9}), *parts) == history
     for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
         assert fresh.state[mine].keys() == optimizer.state[theirs].keys() == {"step", "exp_avg", "exp_avg_sq"}
@@ -60,7 +60,7 @@ def test_an_optimizer_comes_back_with_its_memory_format(tmp_path):
             assert torch.equal(fresh.state[mine][key], value)
         assert fresh.state[mine]["exp_avg"].stride() == mine.stride()
         assert not fresh.state[mine]["exp_avg"].requires_grad
-    assert resuming.find_training(tmp_path / "none", *parts, settings={}) is None
+    assert resuming.read_training(tmp_path / "none", *parts, settings={}) is None
 
 
 def test_a_parameter_that_no_loss_reaches_is_resumed_without_moments(tmp_path):
@@ -406,7 +406,7 @@ def test_two_processes_under_torchrun_are_refused_together(tmp_path):
     program = tmp_path / "parallel.py"
     program.write_text(PROGRAM.format(tests=str(Path(__file__).parent), path=str(path), workers=0))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(program)]
-    with resuming.claim(path):
+    with resuming.lock_checkpoint(path):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode != 0
     assert "another training is writing" in ended.stderr

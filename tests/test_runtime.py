@@ -115,7 +115,7 @@ def test_setup_names_the_argument_or_variable_that_is_wrong(name, monkeypatch):
 
 
 def test_setup_prints_its_line_once_and_quiet_prints_none(monkeypatch, capsys):
-    monkeypatch.setattr(runtime, "look", Machine)
+    monkeypatch.setattr(runtime, "detect", Machine)
     run = runtime.setup()
     assert capsys.readouterr().out == run.reason + "\n" == LAPTOP_LINE + "\n"
     runtime.setup(quiet=True)
@@ -123,7 +123,7 @@ def test_setup_prints_its_line_once_and_quiet_prints_none(monkeypatch, capsys):
 
 
 def test_arguments_come_before_the_environment_and_that_before_the_machine(monkeypatch):
-    monkeypatch.setattr(runtime, "look", lambda: Machine(gpu="L4", capability=(8, 9)))
+    monkeypatch.setattr(runtime, "detect", lambda: Machine(gpu="L4", capability=(8, 9)))
     assert runtime.setup(quiet=True).profile == "full"
     monkeypatch.setenv("LECTURE_PROFILE", "quick")
     monkeypatch.setenv("LECTURE_PRECISION", "fp32")
@@ -183,17 +183,17 @@ def _fail():
 
 def test_look_reads_the_gpu_and_tries_it(monkeypatch, recwarn):
     _cuda_of(monkeypatch)
-    machine = runtime.look()
+    machine = runtime.detect()
     assert (machine.gpu, machine.capability, machine.gpu_works) == ("Tesla T4", (7, 5), True)
     _cuda_of(monkeypatch, first_operation=_fail)
-    assert runtime.look().gpu_works is False
+    assert runtime.detect().gpu_works is False
     assert not recwarn
 
 
 def test_look_computes_nothing_on_a_gpu_too_old_for_it(monkeypatch):
     tried = []
     _cuda_of(monkeypatch, name="Tesla P100", capability=(6, 0), first_operation=lambda: tried.append(1))
-    machine = runtime.look()
+    machine = runtime.detect()
     assert (machine.gpu, tried) == ("Tesla P100", [])
     assert choose(machine).device == "cpu"
 
@@ -201,7 +201,7 @@ def test_look_computes_nothing_on_a_gpu_too_old_for_it(monkeypatch):
 def test_look_survives_a_driver_that_fails(monkeypatch):
     _cuda_of(monkeypatch)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: _fail())
-    assert runtime.look().gpu is None
+    assert runtime.detect().gpu is None
 
 
 def test_look_sees_a_mac_and_bf16_in_hardware(monkeypatch):
@@ -209,9 +209,9 @@ def test_look_sees_a_mac_and_bf16_in_hardware(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     for able in ({"amx_bf16": True}, {"avx512_bf16": True}):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
-        assert runtime.look() == Machine(mps=True, cpu_bf16=True)
+        assert runtime.detect() == Machine(mps=True, cpu_bf16=True)
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert runtime.look() == Machine(mps=True, cpu_bf16=False)
+    assert runtime.detect() == Machine(mps=True, cpu_bf16=False)
 
 
 def test_data_root_prefers_the_variable_then_the_checkout(monkeypatch, tmp_path):
@@ -323,8 +323,8 @@ def test_shipped_files_are_found_in_a_checkout_and_in_a_wheel(monkeypatch, tmp_p
     inside.parent.mkdir(parents=True)
     inside.touch()
     assert runtime.checkout() is None
-    assert runtime.shipped("checkpoints/unet.safetensors") == inside
-    assert runtime.shipped("checkpoints") == inside.parent
+    assert runtime.resource_path("checkpoints/unet.safetensors") == inside
+    assert runtime.resource_path("checkpoints") == inside.parent
 
     outside = tmp_path / "data" / "checkpoints" / "unet.safetensors"
     outside.parent.mkdir(parents=True)
@@ -332,21 +332,21 @@ def test_shipped_files_are_found_in_a_checkout_and_in_a_wheel(monkeypatch, tmp_p
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "handouts").mkdir()
     assert runtime.checkout() == tmp_path
-    assert runtime.shipped("checkpoints/unet.safetensors") == outside
+    assert runtime.resource_path("checkpoints/unet.safetensors") == outside
 
 
 def test_a_missing_shipped_file_is_named_with_its_mend(monkeypatch, tmp_path):
     _package_in(monkeypatch, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"data/checkpoints/unet\.safetensors is missing; .*make checkpoints"):
-        runtime.shipped("checkpoints/unet.safetensors")
+        runtime.resource_path("checkpoints/unet.safetensors")
     with pytest.raises(FileNotFoundError, match=r"data/sample is missing; install the course again"):
-        runtime.shipped("sample")
+        runtime.resource_path("sample")
 
 
 @pytest.mark.parametrize("name", ["", "../README.md", "checkpoints/../../x", "/etc/passwd"])
 def test_shipped_stays_inside_its_folder(name):
     with pytest.raises(ValueError, match="name: expected a path inside data/"):
-        runtime.shipped(name)
+        runtime.resource_path(name)
 
 
 @pytest.mark.parametrize("mount", ["cityscapes-image-pairs", "datasets/an-owner/cityscapes-image-pairs"])

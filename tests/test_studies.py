@@ -85,7 +85,7 @@ def test_a_study_can_begin_again(monkeypatch, tmp_path):
 
 def test_a_damaged_study_is_named(monkeypatch, tmp_path):
     (tmp_path / "bottleneck.json").write_text('{"rows": [')
-    monkeypatch.setattr(runtime, "shipped", lambda name: tmp_path / "bottleneck.json")
+    monkeypatch.setattr(runtime, "resource_path", lambda name: tmp_path / "bottleneck.json")
     with pytest.raises(ValueError, match=r"bottleneck\.json is damaged .*python -m lecture_utils study bottleneck"):
         studies.load("bottleneck")
 

@@ -467,7 +467,7 @@ def test_bad_arguments_are_named(changes, message):
 def test_a_device_that_is_not_there_is_refused():
     run = cpu()
     gpu = type(run)("laptop", "cuda", "bf16", "full", 0, "")
-    with pytest.raises(ValueError, match='got "cuda" where there is cpu'):
+    with pytest.raises(ValueError, match='expected a device that is here, got "cuda"'):
         train(run=gpu)
     train(run=run)  # and the CPU still serves
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lecture_utils.claims import GREEN, RED, card
+
 # Edges tell the outcome a second time, like those of the claims; the words tell it first.
-EDGES = {"correct": "#009E73", "not yet": "#D55E00", "not attempted": "#56B4E9", "": "#999999"}
+EDGES = {"correct": GREEN, "not yet": RED, "not attempted": "#56B4E9", "": "#999999"}
 MARKS = {"correct": "✓ ", "not yet": "✗ ", "not attempted": "○ "}
 
 
@@ -61,10 +63,7 @@ class Card:
             html += _highlighted(self.code)
         if self.closing:
             html += f"{'' if html.endswith('</div>') or html.endswith('</pre>') else '<br>'}{_ticked(self.closing)}"
-        style = (
-            f"border: 1px solid {EDGES[self.status]}; border-left-width: 0.5em; border-radius: 4px; padding: 0.5em 1em"
-        )
-        return {"text/html": f'<div style="{style}">{html}</div>', "text/plain": str(self)}
+        return {"text/html": card(html, EDGES[self.status]), "text/plain": str(self)}
 
     def _two_columns(self) -> str:
         columns = {"expected": escape(self.example.expected), "given": self.example.given_html}

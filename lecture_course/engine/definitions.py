@@ -1,19 +1,23 @@
 """What an exercise consists of, and where the exercises of each notebook are defined."""
 
+import ast
 import importlib
+import inspect
 import pkgutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-import lecture_course
-
+COURSE = Path(__file__).parents[1]
 # Notebook → the package that holds its EXERCISES, found by the number in its name.
-PACKAGES = {name[2:4]: name for _, name, _ in pkgutil.iter_modules(lecture_course.__path__) if name[:2] == "nb"}
+PACKAGES = {name[2:4]: name for _, name, _ in pkgutil.iter_modules([str(COURSE)]) if name[:2] == "nb"}
 DIFFICULTIES = {1: "easy", 2: "medium", 3: "hard"}
 
 
@@ -32,15 +36,40 @@ class Mistake:
 
     says: str
     function: Callable
+    right: Callable | None = None  # what it is an edit of
 
 
-def mistakes(*entries: str | Callable | tuple[Callable, ...]) -> tuple[Mistake, ...]:
-    """A table of mistakes: a sentence, the wrong function it is for (or several), the next sentence, …"""
-    says, wrong = entries[::2], [one if isinstance(one, tuple) else (one,) for one in entries[1::2]]
-    in_turn = all(isinstance(sentence, str) for sentence in says) and all(map(callable, chain(*wrong)))
-    if not in_turn or len(says) != len(wrong):
-        raise ValueError(f"mistakes: got {entries}, expected a sentence and a function in turn")
-    return tuple(Mistake(sentence, one) for sentence, some in zip(says, wrong, strict=True) for one in some)
+def mistakes(right: Callable, table: Mapping[Any, str]) -> tuple[Mistake, ...]:
+    """A table of what goes wrong → what to say: an edit of the source of `right`, or a function where no edit is short.
+
+    An edit is "old → new", or several with "; " between them; "old → " leaves something out. A tuple gives several
+    mistakes the same sentence. ValueError for what is neither, and for an edit that no longer finds its text.
+    """
+    each = [(one, says) for key, says in table.items() for one in (key if isinstance(key, tuple) else (key,))]
+    for one, says in each:
+        if not isinstance(says, str) or not (isinstance(one, str) or callable(one)):
+            raise ValueError(f"mistakes: got {one!r}: {says!r}, expected an edit or a function, and a sentence")
+    return tuple(Mistake(says, one if callable(one) else edited(right, one), right) for one, says in each)
+
+
+def edited(function: Callable, edit: str) -> Callable:
+    """`function` with its source changed, without its decorators: what checks an argument or result must not help."""
+    source, space = _source(function), {"torch": torch, "F": F, **inspect.unwrap(function).__globals__}
+    for old, arrow, new in (part.partition("→") for part in edit.split("; ")):
+        if not arrow or not old.strip() or old.strip() not in source:
+            raise ValueError(f"edit: got {edit!r}, expected “old → new”, where {old.strip()!r} occurs in\n{source}")
+        source = source.replace(old.strip(), new.strip())
+    exec(source, space)
+    return space[function.__name__]
+
+
+@cache
+def _source(function: Callable) -> str:
+    """The source of a function from its `def` line on, without docstring."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body[0]
+    tree.decorator_list, tree.returns = [], None
+    tree.body = tree.body[ast.get_docstring(tree) is not None :]
+    return ast.unparse(tree)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -214,7 +214,7 @@ FINDERS = (
 
 def _largest(args: tuple) -> Tensor | None:
     arrays = [values.as_tensor(arg) for arg in args if values.is_array(arg)]
-    # Pictures of NumPy and matplotlib have their channels last.
+    # Images of NumPy and matplotlib have their channels last.
     colour = [isinstance(arg, np.ndarray) and arg.shape[2:] == (3,) for arg in args if values.is_array(arg)]
     arrays = [x.movedim(-1, 0) if last else x for x, last in zip(arrays, colour, strict=True)]
     return max(arrays, key=lambda x: x.ndim, default=None)

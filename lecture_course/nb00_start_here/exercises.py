@@ -1,7 +1,5 @@
 """The exercises of notebook 00: probabilities, label maps and their score (slides 1 to 3)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +10,8 @@ from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALET
 
 def class_probabilities(scores: Tensor) -> Tensor:
     """Turn the scores of K classes into probabilities, pixel by pixel: (B, K, H, W) → (B, K, H, W)."""
-    powers = (scores - scores.amax(dim=1, keepdim=True)).exp()  # the largest is exp(0) = 1, so none overflows
+    largest = scores.amax(dim=1, keepdim=True)
+    powers = (scores - largest).exp()  # the largest is exp(0) = 1, so none overflows
     return powers / powers.sum(dim=1, keepdim=True)
 
 
@@ -50,18 +49,19 @@ def label_map_cases(rng: torch.Generator) -> list[Case]:
 
 
 def painted(labels: np.ndarray) -> np.ndarray:
-    """A label map (H, W) of classes 0 to 18 or IGNORE_INDEX as a picture (H, W, 3) of type uint8."""
-    picture = np.zeros((*labels.shape, 3), dtype=np.uint8)
+    """A label map (H, W) of classes 0 to 18 or IGNORE_INDEX as an image (H, W, 3) of type uint8."""
+    image = np.zeros((*labels.shape, 3), dtype=np.uint8)
     counted = labels != IGNORE_INDEX
-    picture[counted] = PALETTE[labels[counted]]
-    return picture
+    image[counted] = PALETTE[labels[counted]]
+    return image
 
 
 def class_iou(predicted: np.ndarray, target: np.ndarray, index: int) -> float:
     """Intersection over union of one class in two label maps (H, W); pixels whose target is 255 do not count."""
     counted = target != IGNORE_INDEX
-    is_predicted, is_true = predicted == index, target == index
-    return float((is_predicted & is_true & counted).sum() / ((is_predicted | is_true) & counted).sum())
+    is_predicted, is_true = (predicted == index)[counted], (target == index)[counted]
+    both, either = is_predicted & is_true, is_predicted | is_true
+    return float(both.sum() / either.sum())
 
 
 def iou_cases(rng: torch.Generator) -> list[Case]:
@@ -82,29 +82,6 @@ def iou_cases(rng: torch.Generator) -> list[Case]:
     ]
 
 
-def _along(*axes: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Softmax over the wrong axes, as PyTorch has it, and by hand, where large scores give nan."""
-
-    def by_hand(scores: Tensor) -> Tensor:
-        return scores.exp() / scores.exp().sum(dim=axes, keepdim=True)
-
-    return (lambda scores: (scores - scores.logsumexp(dim=axes, keepdim=True)).exp()), by_hand
-
-
-def _ignored_in(colour: tuple[int, int, int]):
-    return lambda labels: np.where((labels == IGNORE_INDEX)[..., None], np.uint8(colour), colour_labels(labels))
-
-
-def _of_counted(measure):
-    """A wrong score that at least leaves the ignored pixels out."""
-
-    def score(predicted: np.ndarray, target: np.ndarray, index: int) -> float:
-        counted = target != IGNORE_INDEX
-        return float(measure(predicted[counted] == index, target[counted] == index))
-
-    return score
-
-
 EXERCISES = (
     Exercise(
         "00.class_probabilities",
@@ -114,33 +91,27 @@ EXERCISES = (
         reference=class_probabilities,
         cases=score_cases,
         mistakes=mistakes(
-            "Here the probabilities of a batch add up to 1. Which axis holds the classes? The first, axis 0, counts "
-            "the images.",
-            _along(0),
-            "Here the numbers along a row of pixels add up to 1. Every pixel needs probabilities of its own: the sum "
-            "runs over the classes, axis 1.",
-            _along(3),
-            "Here the numbers along a column of pixels add up to 1. The sum must run over the classes, axis 1.",
-            _along(2),
-            "Here all numbers of an image add up to 1. Every pixel needs probabilities of its own: the sum runs over "
-            "the classes only, axis 1.",
-            _along(1, 2, 3),
-            "Here all numbers together add up to 1. Every pixel needs probabilities of its own: the sum runs over the "
-            "classes only, axis 1.",
-            _along(0, 1, 2, 3),
-            "These are the exponentials. They are positive; dividing by their sum is still to come.",
-            torch.exp,
-            "These add up to 1, but they are shares of the scores themselves, and some are negative. Take the "
-            "exponential first.",
-            lambda scores: scores / scores.sum(dim=1, keepdim=True),
-            "That is the sigmoid, which treats each class alone: the sum is not 1.",
-            torch.sigmoid,
-            "This names the best class with certainty. Softmax leaves the others their share.",
-            lambda scores: (scores == scores.amax(dim=1, keepdim=True)).float(),
-            # The last: right but for the large scores.
-            "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not change when "
-            "every score of a pixel shrinks by the same amount: subtract the largest one first.",
-            lambda scores: scores.exp() / scores.exp().sum(dim=1, keepdim=True),
+            class_probabilities,
+            {
+                ("dim=1 → dim=0", "- largest → ; dim=1 → dim=0"): "Here the probabilities of a batch add up to 1. "
+                "Which axis holds the classes? The first, axis 0, counts the images.",
+                ("dim=1 → dim=3", "- largest → ; dim=1 → dim=3"): "Here the numbers along a row of pixels add up to "
+                "1. Every pixel needs probabilities of its own: the sum runs over the classes, axis 1.",
+                ("dim=1 → dim=2", "- largest → ; dim=1 → dim=2"): "Here the numbers along a column of pixels add up "
+                "to 1. The sum must run over the classes, axis 1.",
+                ("dim=1 → dim=(1, 2, 3)", "- largest → ; dim=1 → dim=(1, 2, 3)"): "Here all numbers of an image add "
+                "up to 1. Every pixel needs probabilities of its own: the sum runs over the classes only, axis 1.",
+                ("dim=1 → dim=(0, 1, 2, 3)", "- largest → ; dim=1 → dim=(0, 1, 2, 3)"): "Here all numbers together "
+                "add up to 1. Every pixel needs probabilities of its own: the sum runs over the classes only, axis 1.",
+                torch.exp: "These are the exponentials. They are positive; dividing by their sum is still to come.",
+                "(scores - largest).exp() → scores": "These add up to 1, but they are shares of the scores "
+                "themselves, and some are negative. Take the exponential first.",
+                torch.sigmoid: "That is the sigmoid, which treats each class alone: the sum is not 1.",
+                "(scores - largest).exp() → (scores == largest).float()": "This names the best class with certainty. "
+                "Softmax leaves the others their share.",
+                "- largest → ": "exp(1000) is more than a float32 can hold, so the result holds nan. Softmax does not "
+                "change when every score of a pixel shrinks by the same amount: subtract the largest one first.",
+            },
         ),
         hints=(
             "The exponential of a score is positive, whatever the score. What must it be divided by?",
@@ -169,7 +140,7 @@ EXERCISES = (
                 128,
                 19,
             ): "That would be the scores, classes last. The best of them is one number per pixel.",
-            (4, 96, 128, 3): "Those are colour pictures. A label map holds one number per pixel.",
+            (4, 96, 128, 3): "Those are colour images. A label map holds one number per pixel.",
             (4, 19): "That is one score per class and image, as in classification. Here every pixel has its own.",
         },
         hints=(
@@ -187,24 +158,25 @@ EXERCISES = (
         shown=painted,  # the package's own looks every byte up in a table, and checks its input
         cases=label_map_cases,
         mistakes=mistakes(
-            "The ignored pixels must be black.",
-            lambda labels: PALETTE[labels % len(PALETTE)],
-            "The ignored pixels must be black; here they are white.",
-            _ignored_in((255, 255, 255)),
-            "The ignored pixels got the colour of the last class: as an index, 255 was cut down to 18.",
-            lambda labels: PALETTE[np.minimum(labels, len(PALETTE) - 1)],
-            "The ignored pixels got the colour of the road: class 0 is a class like any other.",
-            _ignored_in(tuple(PALETTE[0])),
-            "Red and blue are swapped: that is OpenCV's order. Matplotlib's is red, green, blue.",
-            lambda labels: colour_labels(labels)[..., ::-1],
-            "The colours go from 0 to 1 here; a picture of type uint8 holds 0 to 255.",
-            lambda labels: colour_labels(labels) / 255,
-            "The colours stand in the first axis, as PyTorch has it. Matplotlib draws (H, W, 3).",
-            lambda labels: np.moveaxis(colour_labels(labels), -1, 0),
+            painted,
+            {
+                lambda labels: PALETTE[labels % len(PALETTE)]: "The ignored pixels must be black.",
+                "np.zeros → 255 + np.zeros": "The ignored pixels must be black; here they are white.",
+                "np.zeros → PALETTE[-1] + np.zeros": "The ignored pixels got the colour of the last class: as an "
+                "index, 255 was cut down to 18.",
+                "np.zeros → PALETTE[0] + np.zeros": "The ignored pixels got the colour of the road: class 0 is a "
+                "class like any other.",
+                "return image → return image[..., ::-1]": "Red and blue are swapped: that is OpenCV's order. "
+                "Matplotlib's is red, green, blue.",
+                "return image → return image / 255": "The colours go from 0 to 1 here; an image of type uint8 "
+                "holds 0 to 255.",
+                "return image → return np.moveaxis(image, -1, 0)": "The colours stand in the first axis, as "
+                "PyTorch has it. Matplotlib draws (H, W, 3).",
+            },
         ),
         hints=(
             "PALETTE is an array (19, 3): row 0 is the colour of class 0. What is PALETTE[labels], for a whole array?",
-            "255 is no row of PALETTE. Begin with a black picture, np.zeros((*labels.shape, 3), dtype=np.uint8), and "
+            "255 is no row of PALETTE. Begin with a black image, np.zeros((*labels.shape, 3), dtype=np.uint8), and "
             "paint only the pixels that count.",
             "painted[counted] = PALETTE[labels[counted]], where counted = labels != IGNORE_INDEX.",
         ),
@@ -218,36 +190,31 @@ EXERCISES = (
         reference=class_iou,
         cases=iou_cases,
         mistakes=mistakes(
-            "Pixels whose target is 255 are counted. Whatever is predicted there is neither right nor wrong.",
-            lambda predicted, target, index: float(
-                ((predicted == index) & (target == index)).sum() / ((predicted == index) | (target == index)).sum()
-            ),
-            "That is the share of all pixels, not of the union: everything that is another class in both maps "
-            "dilutes the score.",
-            _of_counted(lambda p, t: (p & t).mean()),
-            "That is the pixel accuracy of this class against the rest: agreeing that a pixel is something else "
-            "must not count.",
-            _of_counted(lambda p, t: (p == t).mean()),
-            "That is the recall, intersection over target. Pixels wrongly given to the class must count, too.",
-            _of_counted(lambda p, t: (p & t).sum() / t.sum()),
-            "That is the precision, intersection over prediction. Pixels that were missed must count, too.",
-            _of_counted(lambda p, t: (p & t).sum() / p.sum()),
-            "The union counts the pixels of the intersection twice: subtract them once.",
-            _of_counted(lambda p, t: (p & t).sum() / (p.sum() + t.sum())),
-            "That is the Dice score: the intersection twice over the sum of both. IoU divides by the union.",
-            _of_counted(lambda p, t: 2 * (p & t).sum() / (p.sum() + t.sum())),
-            "That is the pixel accuracy over all classes. IoU looks at one class: pixels that are another class in "
-            "both maps do not count.",
-            lambda predicted, target, index: float((predicted == target)[target != IGNORE_INDEX].mean()),
-            "That is the pixel accuracy over all classes, with the ignored pixels. IoU looks at one class.",
-            lambda predicted, target, index: float((predicted == target).mean()),
-            "The numerator counts every pixel on which the maps agree. Count those where both are the class.",
-            lambda predicted, target, index: float(
-                (predicted == target)[target != IGNORE_INDEX].sum()
-                / ((predicted == index) | (target == index))[target != IGNORE_INDEX].sum()
-            ),
-            "That is the intersection alone; divide by the union.",
-            _of_counted(lambda p, t: (p & t).sum()),
+            class_iou,
+            {
+                "[counted] → ": "Pixels whose target is 255 are counted. Whatever is predicted there is neither right "
+                "nor wrong.",
+                "either.sum() → counted.sum()": "That is the share of all pixels, not of the union: everything that "
+                "is another class in both maps dilutes the score.",
+                "is_predicted & is_true → is_predicted == is_true; either.sum() → counted.sum()": "That is the pixel "
+                "accuracy of this class against the rest: agreeing that a pixel is something else must not count.",
+                "either.sum() → is_true.sum()": "That is the recall, intersection over target. Pixels wrongly given "
+                "to the class must count, too.",
+                "either.sum() → is_predicted.sum()": "That is the precision, intersection over prediction. Pixels "
+                "that were missed must count, too.",
+                "either.sum() → (is_predicted.sum() + is_true.sum())": "The union counts the pixels of the "
+                "intersection twice: subtract them once.",
+                "both.sum() / either.sum() → 2 * both.sum() / (is_predicted.sum() + is_true.sum())": "That is the "
+                "Dice score: the intersection twice over the sum of both. IoU divides by the union.",
+                "is_predicted & is_true → (predicted == target)[counted]; either.sum() → counted.sum()": "That is the "
+                "pixel accuracy over all classes. IoU looks at one class: pixels that are another class in both maps "
+                "do not count.",
+                "is_predicted & is_true → predicted == target; either.sum() → target.size": "That is the pixel "
+                "accuracy over all classes, with the ignored pixels. IoU looks at one class.",
+                "is_predicted & is_true → (predicted == target)[counted]": "The numerator counts every pixel on which "
+                "the maps agree. Count those where both are the class.",
+                "/ either.sum() → ": "That is the intersection alone; divide by the union.",
+            },
         ),
         hints=(
             "Make two maps of booleans: where the class is predicted, where it is true. How do you join them?",

@@ -71,70 +71,14 @@ def convolutions(rng: Generator) -> list[Case]:
     ]
 
 
-# Wrong functions
+# What the mistakes below are edits of: right answers written out
 
 
-def mean_over_colours(colours: Tensor, labels: Tensor) -> float:
-    colours, labels = colours[labels != IGNORED], labels[labels != IGNORED]
-    shares = [colour_ceiling(colours[colours == c], labels[colours == c]) for c in colours.unique()]
-    return sum(shares) / len(shares)
-
-
-def window_kept_inside(image: Tensor, row: int, column: int, size: int) -> Tensor:
-    top = max(0, min(row - size // 2, image.shape[2] - size))
-    left = max(0, min(column - size // 2, image.shape[3] - size))
-    return image[..., top : top + size, left : left + size]
-
-
-def cut_off_at_the_border(image: Tensor, row: int, column: int, size: int) -> Tensor:
-    half = size // 2
-    return image[..., max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1]
-
-
-def padded_by(mode: str):
-    def patch(image: Tensor, row: int, column: int, size: int) -> Tensor:
-        half = size // 2
-        return F.pad(image, (half, half, half, half), mode=mode)[..., row : row + size, column : column + size]
-
-    return patch
-
-
-def moved_by(rows_and_columns: int):
-    """The patch of a pixel some rows lower and as many columns further right."""
-
-    def patch(image: Tensor, row: int, column: int, size: int) -> Tensor:
-        padded = F.pad(image, (size, size + 1, size, size + 1))
-        top, left = row + size - size // 2 + rows_and_columns, column + size - size // 2 + rows_and_columns
-        return padded[..., top : top + size, left : left + size]
-
-    return patch
-
-
-def sliced_without_padding(image: Tensor, row: int, column: int, size: int) -> Tensor:
-    half = size // 2
-    return image[..., row - half : row + half + 1, column - half : column + half + 1]
-
-
-def channels_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    c = x.shape[1]
-    side = round((weight.shape[1] / c) ** 0.5)
-    return F.conv2d(x, weight.unflatten(1, (side, side, c)).movedim(-1, 1), bias)
-
-
-def kernel_turned(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    c = x.shape[1]
-    return linear_everywhere(x, weight.unflatten(1, (c, -1)).flip(-1).flatten(1), bias)
-
-
-def square_beside_square(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    side = round((weight.shape[1] / x.shape[1]) ** 0.5)
-    return linear_everywhere(x, weight, bias)[..., ::side, ::side]
-
-
-def padded_to_the_input(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    side = round((weight.shape[1] / x.shape[1]) ** 0.5)
-    before, after = (side - 1) // 2, side // 2
-    return linear_everywhere(F.pad(x, (before, after, before, after)), weight, bias)
+def ceiling_by_loop(colours: Tensor, labels: Tensor) -> float:
+    counted = labels != IGNORED
+    colours, labels = colours[counted], labels[counted]
+    groups = [labels[colours == colour] for colour in colours.unique()]
+    return sum(group.bincount().max().item() for group in groups) / len(labels)
 
 
 EXERCISES = (
@@ -146,18 +90,20 @@ EXERCISES = (
         reference=colour_ceiling,
         cases=coloured_pixels,
         mistakes=mistakes(
-            "You always name the commonest label of all. A classifier of colours may name another for each colour.",
-            lambda colours, labels: colour_ceiling(torch.zeros_like(colours), labels),
-            "You always name the commonest label of all, and count 255 as one. Look at each colour by itself.",
-            lambda colours, labels: labels.bincount().max().item() / len(labels),
-            "You average over the colours, as if each had equally many pixels. Add up pixels, then divide once.",
-            mean_over_colours,
-            "You divide by all pixels. Those labelled 255 do not count, neither above nor below the line.",
-            lambda colours, labels: colour_ceiling(colours, labels) * (labels != IGNORED).sum().item() / len(labels),
-            "You take 255 for a label. Drop these pixels before you count.",
-            lambda colours, labels: colour_ceiling(colours, labels, ignore_index=-1),
-            "Colours and labels are swapped: for each colour ask which label most of its pixels have.",
-            lambda colours, labels: colour_ceiling(labels[labels != IGNORED], colours[labels != IGNORED]),
+            ceiling_by_loop,
+            {
+                "in groups → in [labels]": "You always name the commonest label of all. A classifier of colours may "
+                "name another for each colour.",
+                "[counted] → ; in groups → in [labels]": "You always name the commonest label of all, and count 255 "
+                "as one. Look at each colour by itself.",
+                ".item() → .item() / len(group); / len(labels) → / len(groups)": "You average over the colours, as if "
+                "each had equally many pixels. Add up pixels, then divide once.",
+                "/ len(labels) → / len(counted)": "You divide by all pixels. Those labelled 255 do not count, neither "
+                "above nor below the line.",
+                "[counted] → ": "You take 255 for a label. Drop these pixels before you count.",
+                "colours, labels = → labels, colours =": "Colours and labels are swapped: for each colour ask which "
+                "label most of its pixels have.",
+            },
         ),
         hints=(
             "Two pixels of one colour must get one label. Which label costs the fewest errors?",
@@ -174,26 +120,28 @@ EXERCISES = (
         reference=patch_around,
         cases=places,
         mistakes=mistakes(
-            "At the border you move the window back into the image; then the pixel is no longer in its middle.",
-            window_kept_inside,
-            "At the border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
-            cut_off_at_the_border,
-            "Nothing is padded: near the border row - half is negative, and Python counts that from the end.",
-            sliced_without_padding,
-            "Beyond the border you repeat the last pixel; here it is 0.",
-            padded_by("replicate"),
-            "Beyond the border you mirror the image; here it is 0.",
-            padded_by("reflect"),
-            "The pixel is at the upper left of your patch, and should be in its middle.",
-            lambda image, row, column, size: F.pad(image, (0, size, 0, size))[
-                ..., row : row + size, column : column + size
-            ],
-            "Your patch lies one pixel too far down and to the right.",
-            moved_by(1),
-            "Your patch lies one pixel too far up and to the left.",
-            moved_by(-1),
-            "Row and column are swapped: the row counts along the height, the third axis.",
-            lambda image, row, column, size: patch_around(image, column, row, size),
+            patch_around,
+            {
+                "half = size // 2 → half, row, column = 0, max(0, min(row - size // 2, height - size)), "
+                "max(0, min(column - size // 2, width - size))": "At the border you move the window back into the "
+                "image; then the pixel is no longer in its middle.",
+                "padded[..., row:row + size, column:column + size] → "
+                "image[..., max(0, row - half):row + half + 1, max(0, column - half):column + half + 1]": "At the "
+                "border your patch is cut off. It must keep its size; what lies beyond the image is 0.",
+                "row:row → row - half:row - half; column:column → column - half:column - half; padded[ → image[": (
+                    "Nothing is padded: near the border row - half is negative, and Python counts that from the end."
+                ),
+                "half)) → half), mode='replicate')": "Beyond the border you repeat the last pixel; here it is 0.",
+                "half)) → half), mode='reflect')": "Beyond the border you mirror the image; here it is 0.",
+                "(half, half, half, half) → (0, size, 0, size)": "The pixel is at the upper left of your patch, and "
+                "should be in its middle.",
+                "(half, half, half, half) → (half - 1, half + 1, half - 1, half + 1)": "Your patch lies one pixel too "
+                "far down and to the right.",
+                "(half, half, half, half) → (half + 1, half - 1, half + 1, half - 1)": "Your patch lies one pixel too "
+                "far up and to the left.",
+                "row:row + size, column:column + size → column:column + size, row:row + size": "Row and column are "
+                "swapped: the row counts along the height, the third axis.",
+            },
         ),
         hints=(
             "Half of the patch, rounded down, lies on each side of the pixel.",
@@ -226,21 +174,20 @@ EXERCISES = (
         reference=linear_everywhere,
         cases=layers,
         mistakes=mistakes(
-            "The columns of the weight are in another order: flattening (c, side, side) runs through the channel "
-            "last of all, not first.",
-            channels_last,
-            "The kernel is turned by half a turn. `F.conv2d` does not turn it, so you need not either.",
-            kernel_turned,
-            "Rows and columns of each kernel are swapped: flattening runs along a row first.",
-            lambda x, weight, bias: linear_everywhere(x.mT, weight, bias).mT,
-            "You answer for the first square only. The layer is applied at every place of the map.",
-            lambda x, weight, bias: linear_everywhere(x, weight, bias)[..., 0, 0],
-            "You set the squares side by side. They overlap: move by one place.",
-            square_beside_square,
-            "You padded the map. Only squares that lie inside count.",
-            padded_to_the_input,
-            "The bias is missing.",
-            lambda x, weight, bias: linear_everywhere(x, weight),
+            linear_everywhere,
+            {
+                "(c, side, side)) → (side, side, c)).movedim(-1, 1)": "The columns of the weight are in another "
+                "order: flattening (c, side, side) runs through the channel last of all, not first.",
+                "(c, side, side)) → (c, side, side)).flip(2, 3)": "The kernel is turned by half a turn. `F.conv2d` "
+                "does not turn it, so you need not either.",
+                "(c, side, side)) → (c, side, side)).mT": "Rows and columns of each kernel are swapped: flattening "
+                "runs along a row first.",
+                "dilation=dilation) → dilation=dilation)[..., 0, 0]": "You answer for the first square only. The "
+                "layer is applied at every place of the map.",
+                "dilation=dilation → stride=side": "You set the squares side by side. They overlap: move by one place.",
+                "dilation=dilation → padding='same'": "You padded the map. Only squares that lie inside count.",
+                "bias, dilation=dilation → ": "The bias is missing.",
+            },
         ),
         hints=(
             "One output at one place: a weighted sum over a square in all channels. Which layer computes that?",
@@ -257,22 +204,20 @@ EXERCISES = (
         reference=conv_multiply_adds,
         cases=convolutions,
         mistakes=mistakes(
-            "You counted a kernel of k × 1. It has k × k places.",
-            lambda i, o, k, h, w: i * o * k * h * w,
-            "These are FLOPs. A multiply–add is a multiplication and an addition together: half as many.",
-            lambda i, o, k, h, w: 2 * conv_multiply_adds(i, o, k, h, w),
-            "Each output value looks at all input channels, not at one.",
-            lambda i, o, k, h, w: conv_multiply_adds(1, o, k, h, w),
-            "That is the work for one output channel.",
-            lambda i, o, k, h, w: conv_multiply_adds(i, 1, k, h, w),
-            "That is the work for one channel in and one out. Each output channel looks at all input channels.",
-            lambda i, o, k, h, w: conv_multiply_adds(1, 1, k, h, w),
-            "These are the weights. Each is used again at every pixel of the output.",
-            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, 1, 1),
-            "`height` and `width` are the output's already; do not take the border off again.",
-            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h - k + 1, w - k + 1),
-            "You squared one side; the map need not be square.",
-            lambda i, o, k, h, w: conv_multiply_adds(i, o, k, h, h),
+            conv_multiply_adds,
+            {
+                "** 2 → ": "You counted a kernel of k × 1. It has k × k places.",
+                "return → return 2 *": "These are FLOPs. A multiply–add is a multiplication and an addition together: "
+                "half as many.",
+                "* in_channels → ": "Each output value looks at all input channels, not at one.",
+                "* out_channels → ": "That is the work for one output channel.",
+                "* out_channels * in_channels → ": "That is the work for one channel in and one out. Each output "
+                "channel looks at all input channels.",
+                "height * width * → ": "These are the weights. Each is used again at every pixel of the output.",
+                "height * width → (height - kernel + 1) * (width - kernel + 1)": "`height` and `width` are the "
+                "output's already; do not take the border off again.",
+                "height * width → height * height": "You squared one side; the map need not be square.",
+            },
         ),
         hints=(
             "Begin with one value of the output: how many numbers are multiplied and added for it?",

@@ -1,4 +1,4 @@
-"""The pictures of notebook 01: classifying the pixel in the middle of a window."""
+"""The figures of notebook 01: classifying the pixel in the middle of a window."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lecture_utils.cityscapes import colour_labels
-from lecture_utils.figures.overlays import picture
+from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import BLUE, INK, bare, course_look, to_array
 
 Place = tuple[int, int]  # row, column
@@ -26,7 +26,7 @@ def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Place, np.ndarray
     grid = fig.add_gridspec(2, 1 + len(names), width_ratios=[2.1] + [1] * len(names))
     fig.suptitle(title)
     scene = fig.add_subplot(grid[:, 0])
-    picture(scene, image)
+    draw_image(scene, image)
     for column, name in enumerate(names, start=1):
         (row, col), patch = patches[name]
         middle = patch.shape[0] // 2
@@ -36,9 +36,9 @@ def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Place, np.ndarray
             bbox={"facecolor": INK, "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
         alone, around = fig.add_subplot(grid[0, column]), fig.add_subplot(grid[1, column])
-        picture(alone, patch[middle : middle + 1, middle : middle + 1])
+        draw_image(alone, patch[middle : middle + 1, middle : middle + 1])
         alone.set_title(f"{column}, alone")
-        picture(around, patch)
+        draw_image(around, patch)
         mark(around, (middle, middle), 1)
         around.set_title(f"{column}, {name}")
     return fig
@@ -61,10 +61,10 @@ def window_answer(
     fig, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.15, 1, 1])
     fig.suptitle(title)
     size = patch.shape[0]
-    picture(axes[0], image)
+    draw_image(axes[0], image)
     mark(axes[0], place, size)
     axes[0].set_title("the window")
-    picture(axes[1], patch)
+    draw_image(axes[1], patch)
     mark(axes[1], (size // 2, size // 2), 1)
     axes[1].set_title(f"what it sees: {size} × {size}")
     names = list(scores)
@@ -90,15 +90,15 @@ def labelled_so_far(image: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     fig, axes = plt.subplots(1, 3, figsize=(7.5, 3.0))
     fig.suptitle(title)
     place, size = divmod(done, width), patch.shape[0]
-    picture(axes[0], image)
+    draw_image(axes[0], image)
     mark(axes[0], place, size)
     axes[0].set_title("the window")
-    picture(axes[1], patch)
+    draw_image(axes[1], patch)
     mark(axes[1], (size // 2, size // 2), 1)
     axes[1].set_title("the patch, its middle framed")
     so_far = colour_labels(labels)
     so_far.reshape(-1, 3)[done + 1 :] = 255
-    picture(axes[2], so_far)
+    draw_image(axes[2], so_far)
     axes[2].add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, ec=INK, lw=1))
     axes[2].set_title(f"labels: {done + 1:,} of {height * width:,}")
     return fig

@@ -1,8 +1,5 @@
 """The exercises of notebook 02: unpooling by fixed rules, and by remembered positions (slides 8 and 9)."""
 
-import itertools
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -61,57 +58,20 @@ def unpoolings(rng: Generator) -> list[Case]:
     ]
 
 
-# Wrong functions
+# What the mistakes below are edits of: right answers written out
 
 
-def nails_at(offset: Callable[[int], int]) -> Callable[[Tensor, int], Tensor]:
-    """A bed of nails that stand `offset(factor)` pixels lower and further right in their blocks."""
-    return lambda x, factor: bed_of_nails(x, factor).roll((offset(factor), offset(factor)), (2, 3))
-
-
-def last_of_equals(x: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    height, width = (size // kernel_size * kernel_size for size in x.shape[2:])
-    values, indices = max_pool(x[:, :, :height, :width].flip(2, 3), kernel_size)
-    row, column = height - 1 - indices // width, width - 1 - indices % width
-    return values.flip(2, 3), (row * x.shape[3] + column).flip(2, 3)
-
-
-def positions(rule: Callable[..., Tensor]) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-    """Max pooling with positions by another `rule(row, column, height, width, kernel_size)`."""
-
-    def pool(x: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-        values, indices = max_pool(x, kernel_size)
-        height, width = x.shape[2:]
-        return values, rule(indices // width, indices % width, height, width, kernel_size)
-
-    return pool
-
-
-def counted_through_the_batch(x: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    values, indices = max_pool(x, kernel_size)
-    first = torch.arange(x.shape[0] * x.shape[1]) * x.shape[2] * x.shape[3]
-    return values, indices + first.view(*x.shape[:2], 1, 1)
+def pool_by_unfolding(x: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    k, (height, width) = kernel_size, x.shape[2:]
+    values, p = x.unfold(2, k, k).unfold(3, k, k).flatten(4).max(dim=4)
+    row = k * torch.arange(height // k)[:, None] + p // k
+    column = k * torch.arange(width // k) + p % k
+    return values, row * width + column
 
 
 def nails_without_positions(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
-    out, factor = x.new_zeros(*x.shape[:2], *output_size), output_size[0] // x.shape[2]
-    for row, column in itertools.product(range(x.shape[2]), range(x.shape[3])):
-        out[:, :, row * factor, column * factor] = x[:, :, row, column]
-    return out
-
-
-def added(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
-    flat = x.new_zeros(*x.shape[:2], output_size[0] * output_size[1])
-    return flat.scatter_add(2, indices.flatten(2), x.flatten(2)).unflatten(2, output_size)
-
-
-def misread(rule: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, tuple[int, int]], Tensor]:
-    """Max unpooling that takes `rule(position, height, width)` for the position."""
-
-    def unpool(x: Tensor, indices: Tensor, output_size: tuple[int, int]) -> Tensor:
-        return max_unpool(x, rule(indices, *output_size) % (output_size[0] * output_size[1]), output_size)
-
-    return unpool
+    nails = bed_of_nails(x, output_size[0] // x.shape[2])
+    return F.pad(nails, (0, output_size[1] - nails.shape[3], 0, output_size[0] - nails.shape[2]))
 
 
 PUZZLE_SIZE, PUZZLE_KERNEL, PUZZLE_STRIDE = (7, 10), 3, 2  # the prose of the notebook names these, too
@@ -122,81 +82,83 @@ def size_without_being_told() -> tuple[int, int]:
     return unpooled_size(tuple(pooled.shape[2:]), PUZZLE_KERNEL, PUZZLE_STRIDE)
 
 
-TILED = (
-    "You set whole maps beside each other (1 2 1 2); each value has a block of its own.",
-    lambda x, factor: x.repeat(1, 1, factor, factor),
-)
-
+TILED = {
+    lambda x, factor: x.repeat(1, 1, factor, factor): "You set whole maps beside each other (1 2 1 2); each value has "
+    "a block of its own.",
+}
 ENLARGE = mistakes(
-    *TILED,
-    "This is the bed of nails: one pixel of each block. Fill the whole block.",
-    bed_of_nails,
-    "These values lie between the neighbours (bilinear); copy the nearest one.",
-    lambda x, factor: F.interpolate(x, scale_factor=factor, mode="bilinear"),
-    "The rows are repeated, the columns are not.",
-    lambda x, factor: nearest_unpool(x, (factor, 1)),
-    "The columns are repeated, the rows are not.",
-    lambda x, factor: nearest_unpool(x, (1, factor)),
+    nearest_unpool,
+    {
+        **TILED,
+        bed_of_nails: "This is the bed of nails: one pixel of each block. Fill the whole block.",
+        lambda x, factor: F.interpolate(x, scale_factor=factor, mode="bilinear"): "These values lie between the "
+        "neighbours (bilinear); copy the nearest one.",
+        ".repeat_interleave(across, dim=3) → ": "The rows are repeated, the columns are not.",
+        ".repeat_interleave(down, dim=2) → ": "The columns are repeated, the rows are not.",
+    },
 )
 NAIL = mistakes(
-    *TILED,
-    "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
-    nearest_unpool,
-    "The nails stand together and the zeros behind them; each nail needs its own block.",
-    lambda x, factor: F.pad(x, (0, x.shape[3] * (factor - 1), 0, x.shape[2] * (factor - 1))),
-    "The nails stand in the lower right corner of their blocks; the slide has the upper left.",
-    nails_at(lambda factor: factor - 1),
-    "The nails stand in the middle of their blocks; the slide has the upper left corner.",
-    nails_at(lambda factor: factor // 2),
-    "The zeros behind the last nail are missing: the last block is as large as the others.",
-    lambda x, factor: bed_of_nails(x, factor)[:, :, : (x.shape[2] - 1) * factor + 1, : (x.shape[3] - 1) * factor + 1],
+    bed_of_nails,
+    {
+        **TILED,
+        nearest_unpool: "This is the nearest neighbour: each block is full. Leave all but one of its pixels 0.",
+        "::down, ::across → :height, :width": "The nails stand together and the zeros behind them; each nail needs "
+        "its own block.",
+        "::down, ::across → down - 1::down, across - 1::across": "The nails stand in the lower right corner of their "
+        "blocks; the slide has the upper left.",
+        "::down, ::across → down // 2::down, across // 2::across": "The nails stand in the middle of their blocks; "
+        "the slide has the upper left corner.",
+        "height * down, width * across → (height - 1) * down + 1, (width - 1) * across + 1": "The zeros behind the "
+        "last nail are missing: the last block is as large as the others.",
+    },
 )
 POOL = mistakes(
-    "This is average pooling: take the largest value of each window, not the mean.",
-    lambda x, kernel_size: (F.avg_pool2d(x, kernel_size), max_pool(x, kernel_size)[1]),
-    "Of several equal values you remember the last; the first one counts.",
-    last_of_equals,
-    "The positions count inside each window (0, 1, 2, 3); they must count through the whole map.",
-    positions(lambda row, column, height, width, k: row % k * k + column % k),
-    "The positions count column by column; count along the rows: row · width + column.",
-    positions(lambda row, column, height, width, k: column * height + row),
-    "row · height + column is right on square maps only: a row is as long as the map is wide.",
-    positions(lambda row, column, height, width, k: row * height + column),
-    "The positions count along rows of the small map; they must count along those of the input.",
-    positions(lambda row, column, height, width, k: row * (width // k) + column),
-    "Pixels that fill no window are dropped from the pooling, but the positions count them: a row is width long.",
-    positions(lambda row, column, height, width, k: row * (width // k * k) + column),
-    "These are the upper left corners of the windows, not the positions of the largest values.",
-    positions(lambda row, column, height, width, k: (row - row % k) * width + column - column % k),
-    "Inside the window the positions are right, but window number i begins at row i · kernel_size, not at row i; "
-    "columns alike.",
-    positions(lambda row, column, height, width, k: (row // k + row % k) * width + column // k + column % k),
-    "The positions go on counting from map to map; each channel of each image begins at 0.",
-    counted_through_the_batch,
-    "The two results are in the wrong order: values first, then indices.",
-    lambda x, kernel_size: max_pool(x, kernel_size)[::-1],
-    "The values alone are right; return the positions, too.",
-    lambda x, kernel_size: max_pool(x, kernel_size)[0],
-    "The rest at the border is no full window; drop it.",
-    lambda x, kernel_size: F.max_pool2d(x, kernel_size, ceil_mode=True, return_indices=True),
-    "Your windows overlap: the next one begins kernel_size pixels further on, not one.",
-    lambda x, kernel_size: max_pool(x, kernel_size, stride=1),
+    pool_by_unfolding,
+    {
+        "(values → (F.avg_pool2d(x, k)": "This is average pooling: take the largest value of each window, not the "
+        "mean.",
+        "flatten(4) → flatten(4).flip(4); + p → + k - 1 - p": "Of several equal values you remember the last; the "
+        "first one counts.",
+        "row * width + column → p": "The positions count inside each window (0, 1, 2, 3); they must count through the "
+        "whole map.",
+        "row * width + column → column * height + row": "The positions count column by column; count along the rows: "
+        "row · width + column.",
+        "row * width → row * height": "row · height + column is right on square maps only: a row is as long as the "
+        "map is wide.",
+        "row * width → row * (width // k)": "The positions count along rows of the small map; they must count along "
+        "those of the input.",
+        "row * width → row * (width // k * k)": "Pixels that fill no window are dropped from the pooling, but the "
+        "positions count them: a row is width long.",
+        "+ p → + 0 * p": "These are the upper left corners of the windows, not the positions of the largest values.",
+        "k * torch → torch": "Inside the window the positions are right, but window number i begins at row i · "
+        "kernel_size, not at row i; columns alike.",
+        "row = → row = height * torch.arange(len(x) * x.shape[1]).view(*x.shape[:2], 1, 1) +": "The positions go on "
+        "counting from map to map; each channel of each image begins at 0.",
+        "values, row * width + column → row * width + column, values": "The two results are in the wrong order: "
+        "values first, then indices.",
+        ", row * width + column → ": "The values alone are right; return the positions, too.",
+        lambda x, kernel_size: F.max_pool2d(x, kernel_size, ceil_mode=True, return_indices=True): "The rest at the "
+        "border is no full window; drop it.",
+        lambda x, kernel_size: max_pool(x, kernel_size, stride=1): "Your windows overlap: the next one begins "
+        "kernel_size pixels further on, not one.",
+    },
 )
 PUT_BACK = mistakes(
-    "Each value fills its block; it belongs at its one remembered position.",
-    lambda x, indices, output_size: F.interpolate(x, output_size),
-    "This is the bed of nails: you do not use the remembered positions.",
-    nails_without_positions,
-    "Where a position occurs twice you add the values; put one there, do not add.",
-    added,
-    "All maps use the positions of the first one; each channel of each image has its own.",
-    misread(lambda position, height, width: position[:1, :1].expand_as(position)),
-    "All channels use the positions of the first one; each has its own.",
-    misread(lambda position, height, width: position[:, :1].expand_as(position)),
-    "Row and column are exchanged: row = position // width, column = position % width.",
-    misread(lambda position, height, width: position % height * width + position // height),
-    "The places are right, but each holds 1; put the values of x there.",
-    lambda x, indices, output_size: max_unpool(torch.ones_like(x), indices, output_size),
+    max_unpool,
+    {
+        lambda x, indices, output_size: F.interpolate(x, output_size): "Each value fills its block; it belongs at its "
+        "one remembered position.",
+        nails_without_positions: "This is the bed of nails: you do not use the remembered positions.",
+        "scatter → scatter_add": "Where a position occurs twice you add the values; put one there, do not add.",
+        "indices.flatten(2) → indices[:1, :1].expand_as(x).flatten(2)": "All maps use the positions of the first one; "
+        "each channel of each image has its own.",
+        "indices.flatten(2) → indices[:, :1].expand_as(x).flatten(2)": "All channels use the positions of the first "
+        "one; each has its own.",
+        "indices.flatten(2) → (indices % height * width + indices // height).flatten(2)": "Row and column are "
+        "exchanged: row = position // width, column = position % width.",
+        "x.flatten(2) → torch.ones_like(x).flatten(2)": "The places are right, but each holds 1; put the values of x "
+        "there.",
+    },
 )
 
 EXERCISES = (

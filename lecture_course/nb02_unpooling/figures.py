@@ -1,4 +1,4 @@
-"""The pictures of notebook 02: pooling windows and the maxima they remember."""
+"""The figures of notebook 02: pooling windows and the maxima they remember."""
 
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """The exercises of notebook 03: the convolution matrix and its transpose (slides 10 and 11)."""
 
-from itertools import product
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -13,77 +11,24 @@ from lecture_utils.segmentation.transposed import coverage, stamp, transposed_co
 SLIDE_KERNEL = torch.tensor([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])
 
 
-# Mistakes that students make: wrong functions with the signature of the right one.
+# What the mistakes below are edits of: right answers written out
 
 
-def row_swapped(kernel, input_size, at):
-    blank = kernel.new_zeros(input_size)
-    part = blank[at[1] : at[1] + kernel.shape[0], at[0] : at[0] + kernel.shape[1]]
-    part += kernel[: part.shape[0], : part.shape[1]]
+def row_by_padding(kernel, input_size, at):
+    (i, j), (h, w) = at, input_size
+    blank = F.pad(kernel, (j, w, i, h))[:h, :w]
     return blank.flatten()
 
 
-def row_of_turned_kernel(kernel, input_size, at):
-    blank = kernel.new_zeros(input_size)
-    part = blank[at[0] : at[0] + kernel.shape[1], at[1] : at[1] + kernel.shape[0]]
-    part += kernel.T[: part.shape[0], : part.shape[1]]
-    return blank.flatten()
+def size_by_formula(n, k, s=1, p=0, op=0, d=1):
+    return (n - 1) * s + d * (k - 1) + 1 - 2 * p + op
 
 
-def row_of_wrong_width(kernel, input_size, at):
-    row = kernel.new_zeros(input_size[0] * input_size[1])
-    for a, b in product(*map(range, kernel.shape)):
-        row[(at[0] + a) * input_size[0] + at[1] + b] = kernel[a, b]
-    return row
-
-
-def row_as_picture(kernel, input_size, at):
-    return convolution_row(kernel, input_size, at).reshape(input_size)
-
-
-def row_without_gaps(kernel, input_size, at):
-    row = kernel.new_zeros(input_size[0] * input_size[1])
-    start = at[0] * input_size[1] + at[1]
-    row[start : start + kernel.numel()] = kernel.flatten()[: len(row) - start]
-    return row
-
-
-def stamp_over(x, kernel, stride=1):
-    output = torch.zeros_like(stamp(x, kernel, stride))
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            part = output[i * stride : i * stride + kernel.shape[0], j * stride : j * stride + kernel.shape[1]]
-            part[:] = x[i, j] * kernel
-    return output
-
-
-def stamp_one_axis(x, kernel, stride=1):
-    options = {"stride": (1, stride)}
-    moved = F.conv_transpose2d(x[None, None], kernel[None, None], **options)[0, 0]
-    return F.pad(moved, (0, 0, 0, (len(x) - 1) * (stride - 1)))
-
-
-def stamp_one_apart(x, kernel, stride=1):
-    output = torch.zeros_like(stamp(x, kernel, stride))
-    for i, j in product(*map(range, x.shape)):
-        output[i : i + kernel.shape[0], j : j + kernel.shape[1]] += x[i, j] * kernel
-    return output
-
-
-def coverage_between(first, last):
-    """The whole coverage, cut to rows and columns from `first(padding)` to `last(length, padding)`."""
-
-    def wrong(input_size, kernel_size, stride=1, padding=0):
-        whole = coverage(input_size, kernel_size, stride=stride)
-        return whole[*(slice(first(padding), last(length, padding)) for length in whole.shape)]
-
-    return wrong
-
-
-def coverage_added_axes(input_size, kernel_size, stride=1, padding=0):
-    down = coverage((input_size[0], 1), (kernel_size[0], 1), stride=stride)[padding:, :1]
-    across = coverage((1, input_size[1]), (1, kernel_size[1]), stride=stride)[:1, padding:]
-    return (down + across)[: len(down) - padding, : across.shape[1] - padding]
+def coverage_by_ones(input_size, kernel_size, stride=1, padding=0):
+    ones, kernel = torch.ones(1, 1, *input_size), torch.ones(1, 1, *kernel_size)
+    whole = F.conv_transpose2d(ones, kernel, stride=stride)[0, 0]
+    height, width = whole.shape
+    return whole[padding : height - padding, padding : width - padding]
 
 
 def whole_numbers(rng: Generator, *shape: int) -> Tensor:
@@ -127,10 +72,6 @@ def size_cases(rng: Generator) -> list[Case]:
     return cases
 
 
-def padding_of(size: int, kernel_size: int, stride: int = 1, padding: int = 0, *rest: int) -> int:
-    return padding
-
-
 def coverage_cases(rng: Generator) -> list[Case]:
     cases = [
         Case(((1, 1), (2, 2)), note="one value, a 2×2 kernel"),
@@ -160,21 +101,20 @@ EXERCISES = (
         reference=convolution_row,
         cases=row_cases,
         mistakes=mistakes(
-            "You flipped the kernel. Mathematics does that for a convolution; networks, and the slide, do not.",
-            lambda kernel, input_size, at: convolution_row(kernel.flip(0, 1), input_size, at),
-            "`at` is (vertical, horizontal): the first number counts rows, the second columns.",
-            row_swapped,
-            "The kernel's rows and columns are swapped.",
-            row_of_turned_kernel,
-            "A pixel's row begins at row · width, not at row · height.",
-            row_of_wrong_width,
-            "The kernel lies in the right place, but this is still a picture: flatten it.",
-            row_as_picture,
-            "You read the picture column by column; `x.flatten()` reads it row by row.",
-            lambda kernel, input_size, at: row_as_picture(kernel, input_size, at).T.flatten(),
-            "The kernel's entries stand one after another here. In the image, the kernel's next row lies a whole "
-            "image row further on.",
-            row_without_gaps,
+            row_by_padding,
+            {
+                "F.pad(kernel, → F.pad(kernel.flip(0, 1),": "You flipped the kernel. Mathematics does that for a "
+                "convolution; networks, and the slide, do not.",
+                "(i, j) → (j, i)": "`at` is (vertical, horizontal): the first number counts rows, the second columns.",
+                "F.pad(kernel, → F.pad(kernel.T,": "The kernel's rows and columns are swapped.",
+                "blank.flatten() → torch.zeros(h * w).put(blank.nonzero() @ torch.tensor([h, 1]), blank[blank != 0])": (
+                    "A pixel's row begins at row · width, not at row · height."
+                ),
+                ".flatten() → ": "The kernel lies in the right place, but this is still an image: flatten it.",
+                ".flatten() → .T.flatten()": "You read the image column by column; `x.flatten()` reads it row by row.",
+                "blank.flatten() → F.pad(kernel.flatten(), (i * w + j, h * w))[:h * w]": "The kernel's entries stand "
+                "one after another here. In the image, the kernel's next row lies a whole image row further on.",
+            },
         ),
         because="All rows are this one, shifted: sixteen columns, but still only nine numbers to learn.",
         hints=(
@@ -191,24 +131,22 @@ EXERCISES = (
         reference=stamp,
         cases=stamp_cases,
         mistakes=mistakes(
-            "Where two stamps overlap the later one wins here; they must add up (+=).",
-            stamp_over,
-            "`stride` moves your stamps to the right only; it moves them down, too.",
-            stamp_one_axis,
-            "The stamps lie one pixel apart, whatever the stride: (i, j) begins at (i, j) · stride.",
-            stamp_one_apart,
-            "The output is `stride` too large: the last stamp begins at (h − 1) · stride, not at h · stride.",
-            lambda x, kernel, stride=1: F.pad(stamp(x, kernel, stride), (0, stride, 0, stride)),
-            "The kernel is flipped. A transposed convolution stamps it as it is.",
-            lambda x, kernel, stride=1: stamp(x, kernel.flip(0, 1), stride),
-            "You average where stamps overlap; a transposed convolution only adds.",
-            lambda x, kernel, stride=1: (
-                stamp(x, kernel, stride) / coverage(tuple(x.shape), tuple(kernel.shape), stride=stride).clamp(min=1)
-            ),
-            "Your stamps lie side by side, a kernel's width apart. They begin `stride` apart, so they may overlap.",
-            lambda x, kernel, stride=1: torch.kron(x, kernel),
-            "The output ends too early: the last stamp begins at (h − 1) · stride and needs the whole kernel.",
-            lambda x, kernel, stride=1: stamp(x, kernel, stride)[: x.shape[0] * stride, : x.shape[1] * stride],
+            stamp,
+            {
+                "+= → =": "Where two stamps overlap the later one wins here; they must add up (+=).",
+                "i * stride → i": "`stride` moves your stamps to the right only; it moves them down, too.",
+                "i * stride, j * stride → i, j": "The stamps lie one pixel apart, whatever the stride: (i, j) begins "
+                "at (i, j) · stride.",
+                "(h - 1) → h; (w - 1) → w": "The output is `stride` too large: the last stamp begins at (h − 1) · "
+                "stride, not at h · stride.",
+                "* kernel → * kernel.flip(0, 1)": "The kernel is flipped. A transposed convolution stamps it as it is.",
+                "return output → return output / coverage((h, w), (kh, kw), stride=stride).clamp(min=1)": "You "
+                "average where stamps overlap; a transposed convolution only adds.",
+                lambda x, kernel, stride=1: torch.kron(x, kernel): "Your stamps lie side by side, a kernel's width "
+                "apart. They begin `stride` apart, so they may overlap.",
+                "return output → return output[:h * stride, :w * stride]": "The output ends too early: the last stamp "
+                "begins at (h − 1) · stride and needs the whole kernel.",
+            },
         ),
         because="Each column of Cᵀ is one stamp; the product adds the stamps up.",
         hints=(
@@ -249,31 +187,28 @@ EXERCISES = (
         reference=transposed_size,
         cases=size_cases,
         mistakes=mistakes(
-            "This is the size of a *convolution's* output; the transposed one goes back.",
-            lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1,
-            "That is right without padding. Now `padding` is cut off at both ends, and `output_padding` comes back "
-            "at one; with a dilation the kernel grows, too.",
-            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k,
-            "Between n stamps there are n − 1 steps of `stride`, and the last stamp adds the whole kernel.",
-            lambda n, k, s=1, p=0, op=0, d=1: n * s + k - 1,
-            "`output_padding` makes the output larger: it takes back some of what `padding` cut off.",
-            lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d) - op,
-            "`padding` is cut off at both ends.",
-            lambda *args: transposed_size(*args) + padding_of(*args),
-            "In a transposed convolution `padding` makes the output smaller: it names what is cut off.",
-            lambda *args: transposed_size(*args) + 4 * padding_of(*args),
-            "Between n stamps there are n − 1 steps of `stride`; the last stamp then adds the kernel.",
-            lambda n, *args: transposed_size(n + 1, *args),
-            "size · stride is what a decoder wants. Kernel, padding and output_padding decide if it comes out.",
-            lambda n, k, s=1, p=0, op=0, d=1: n * s,
-            "`output_padding` is missing: it is added at the end.",
-            lambda n, k, s=1, p=0, op=0, d=1: transposed_size(n, k, s, p, 0, d),
-            "A dilated kernel spans dilation · (kernel_size − 1) + 1 pixels.",
-            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + k - 2 * p + op,
-            "Almost: between k entries there are k − 1 gaps, so the kernel spans dilation · (k − 1) + 1 pixels.",
-            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + d * k - 2 * p + op,
-            "You stop where the last stamp begins; its kernel has a length.",
-            lambda n, k, s=1, p=0, op=0, d=1: (n - 1) * s + 1 - 2 * p + op,
+            size_by_formula,
+            {
+                lambda n, k, s=1, p=0, op=0, d=1: (n + 2 * p - d * (k - 1) - 1) // s + 1: "This is the size of a "
+                "*convolution's* output; the transposed one goes back.",
+                "d * (k - 1) + 1 - 2 * p + op → k": "That is right without padding. Now `padding` is cut off at both "
+                "ends, and `output_padding` comes back at one; with a dilation the kernel grows, too.",
+                "(n - 1) → n; d * (k - 1) + 1 - 2 * p + op → k - 1": "Between n stamps there are n − 1 steps of "
+                "`stride`, and the last stamp adds the whole kernel.",
+                "+ op → - op": "`output_padding` makes the output larger: it takes back some of what `padding` cut "
+                "off.",
+                "2 * p → p": "`padding` is cut off at both ends.",
+                "- 2 * p → + 2 * p": "In a transposed convolution `padding` makes the output smaller: it names what "
+                "is cut off.",
+                "n - 1 → n": "Between n stamps there are n − 1 steps of `stride`; the last stamp then adds the kernel.",
+                "(n - 1) → n; + d * (k - 1) + 1 - 2 * p + op → ": "size · stride is what a decoder wants. Kernel, "
+                "padding and output_padding decide if it comes out.",
+                "+ op → ": "`output_padding` is missing: it is added at the end.",
+                "d * (k - 1) + 1 → k": "A dilated kernel spans dilation · (kernel_size − 1) + 1 pixels.",
+                "d * (k - 1) + 1 → d * k": "Almost: between k entries there are k − 1 gaps, so the kernel spans "
+                "dilation · (k − 1) + 1 pixels.",
+                "+ d * (k - 1) → ": "You stop where the last stamp begins; its kernel has a length.",
+            },
         ),
         because="With kernel 4, stride 2 and padding 1 this is 2 · size: a decoder's favourite choice.",
         hints=(
@@ -290,26 +225,22 @@ EXERCISES = (
         reference=coverage,
         cases=coverage_cases,
         mistakes=mistakes(
-            "You say *whether* a pixel is reached. Count how often: add 1 for each stamp.",
-            lambda input_size, kernel_size, stride=1, padding=0: coverage(
-                input_size, kernel_size, stride=stride, padding=padding
-            ).clamp(max=1),
-            "`padding` is not cut off.",
-            coverage_between(lambda padding: 0, lambda length, padding: length),
-            "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end at height − padding.",
-            coverage_between(lambda padding: padding, lambda length, padding: -padding),
-            "`padding` is cut off at the top and left only; it goes at all four sides.",
-            coverage_between(lambda padding: padding, lambda length, padding: length),
-            "`padding` is cut off at the bottom and right only; it goes at all four sides.",
-            coverage_between(lambda padding: 0, lambda length, padding: length - padding),
-            "You cut both paddings at the bottom and right; one of them belongs to the top and left.",
-            coverage_between(lambda padding: 0, lambda length, padding: length - 2 * padding),
-            "These are shares. Give the number of values, a whole number as a float.",
-            lambda input_size, kernel_size, stride=1, padding=0: (
-                coverage(input_size, kernel_size, stride=stride, padding=padding) / (kernel_size[0] * kernel_size[1])
-            ),
-            "The counts of the two axes multiply: 2 stamps down and 2 across meet as 4, not as 2 + 2.",
-            coverage_added_axes,
+            coverage_by_ones,
+            {
+                "return whole → return whole.clamp(max=1)": "You say *whether* a pixel is reached. Count how often: "
+                "add 1 for each stamp.",
+                "[padding:height - padding, padding:width - padding] → ": "`padding` is not cut off.",
+                "height - → -; width - → -": "With padding 0 nothing is left: the slice [0:-0] is empty. Let it end "
+                "at height − padding.",
+                "- padding → ": "`padding` is cut off at the top and left only; it goes at all four sides.",
+                "padding: → :": "`padding` is cut off at the bottom and right only; it goes at all four sides.",
+                "padding: → :; - padding → - 2 * padding": "You cut both paddings at the bottom and right; one of "
+                "them belongs to the top and left.",
+                "- padding] → - padding] / kernel.numel()": "These are shares. Give the number of values, a whole "
+                "number as a float.",
+                "return whole → return (whole[:, :1] + whole[:1])": "The counts of the two axes multiply: 2 stamps "
+                "down and 2 across meet as 4, not as 2 + 2.",
+            },
         ),
         because="The counts are even inside when the stride divides the kernel size.",
         hints=(

@@ -1,4 +1,4 @@
-"""The pictures of notebook 03: convolution and its transpose as matrices."""
+"""The figures of notebook 03: convolution and its transpose as matrices."""
 
 from itertools import product
 

@@ -2,54 +2,26 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb04_unet.mistakes import COPIES, LABELS, LOSSES, SIZES
+from lecture_course.nb04_unet.mistakes import (
+    COPIES,
+    LABELS,
+    LOSSES,
+    SIZES,
+    crop_and_concat,
+    nearest_class,
+    output_size,
+    pixel_loss,
+)
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
 from lecture_utils.segmentation.unet import CropAndConcat, UNet
-
-# What is asked for
 
 
 def parameters_of_the_first_up_conv() -> int:
     """The weights and biases of the layer that follows the bottom of the published U-Net."""
     return sum(parameter.numel() for parameter in UNet(1, 2).up[0].parameters())
-
-
-def output_size(size: int, depth: int) -> int:
-    """The side of the label map that a U-Net of valid convolutions, halving `depth` times, makes of `size` × `size`."""
-    for _ in range(depth):  # down
-        size = size - 2 - 2  # each valid 3×3 convolution takes a pixel off every side
-        size = size // 2
-    size = size - 2 - 2  # at the bottom
-    for _ in range(depth):  # up
-        size = 2 * size
-        size = size - 2 - 2
-    return size
-
-
-def crop_and_concat(skip: Tensor, x: Tensor) -> Tensor:
-    """Cut the centre of a copy to the size of x and put the two beside each other, the copy's channels first."""
-    return CropAndConcat()(skip, x)
-
-
-def nearest_class(mask: np.ndarray) -> np.ndarray:
-    """The label of the nearest official colour, black being ignored: mask (h, w, 3) uint8 gives (h, w) uint8."""
-    colours = np.concatenate([PALETTE, np.zeros((1, 3), np.uint8)])
-    distances = ((mask[:, :, None].astype(int) - colours) ** 2).sum(-1)
-    labels = distances.argmin(-1).astype(np.uint8)
-    labels[labels == len(PALETTE)] = IGNORE_INDEX
-    return labels
-
-
-def pixel_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The weighted cross-entropy of all pixels that are not ignored: (b, k, h, w), (b, h, w), (k,) → one number."""
-    return F.cross_entropy(scores, labels, weight=weights, ignore_index=IGNORE_INDEX)
-
-
-# Inputs
 
 
 def sizes(rng: Generator) -> list[Case]:

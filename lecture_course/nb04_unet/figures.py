@@ -1,4 +1,4 @@
-"""The pictures of notebook 04: U-Net from its own shapes, outlines, and the IoU of each class."""
+"""The figures of notebook 04: U-Net from its own shapes, outlines, and the IoU of each class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import nn
 
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
-from lecture_utils.figures.overlays import legend, outline, picture
+from lecture_utils.figures.overlays import draw_image, legend, outline
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
@@ -25,7 +25,7 @@ from lecture_utils.figures.style import (
     VERMILION,
     WIDTH,
     course_look,
-    picture_axes,
+    image_axes,
     to_array,
 )
 from lecture_utils.segmentation.shapes import Shape, tensor_shapes
@@ -212,7 +212,7 @@ def boundaries_magnified(
     """Draw a photograph with a window in it, and that window of each label map enlarged, pixel by pixel.
 
     `maps` are name → (H, W), the truth first; its outlines are drawn over every map, so that a lost edge shows.
-    `window` is (x0, y0, x1, y1) in pixels; by default the third of the picture with the most edges of thin classes.
+    `window` is (x0, y0, x1, y1) in pixels; by default the third of the image with the most edges of thin classes.
     """
     image = to_array(image)
     maps = {name: to_array(labels) for name, labels in maps.items()}
@@ -227,13 +227,13 @@ def boundaries_magnified(
         )
     edges = outline(truth)
 
-    fig, axes = picture_axes(1, 1 + len(maps), aspect=(x1 - x0) / (y1 - y0), title=title)
-    picture(axes[0, 0], image)
+    fig, axes = image_axes(1, 1 + len(maps), aspect=(x1 - x0) / (y1 - y0), title=title)
+    draw_image(axes[0, 0], image)
     axes[0, 0].set_title("photograph")
     for colour, line in (("white", 3.6), (INK, 1.6)):
         axes[0, 0].add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
     for ax, (name, labels) in zip(axes[0, 1:], maps.items(), strict=True):
-        picture(ax, labels)
+        draw_image(ax, labels)
         ax.set(xlim=(x0 - 0.5, x1 - 0.5), ylim=(y1 - 0.5, y0 - 0.5), title=name)
         for colour, line in (("black", 1.8), ("white", 0.8)):
             ax.add_collection(LineCollection(edges, colors=colour, linewidths=line, capstyle="projecting"))
@@ -242,7 +242,7 @@ def boundaries_magnified(
 
 
 def busiest_window(labels: np.ndarray, share: float = 1 / 3) -> tuple[int, int, int, int]:
-    """The window (x0, y0, x1, y1), `share` of the picture wide and high, that holds the most edges of thin classes."""
+    """The window (x0, y0, x1, y1), `share` of the image wide and high, that holds the most edges of thin classes."""
     height, width = labels.shape
     h, w = max(1, round(height * share)), max(1, round(width * share))
     thin = np.isin(labels, [CLASSES.index(name) for name in THIN_CLASSES])

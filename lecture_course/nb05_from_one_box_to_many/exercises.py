@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
-from lecture_utils.detection.boxes import area, iou
+from lecture_utils.detection.boxes import area, iou, normalize_boxes
 from lecture_utils.detection.crops import count_boxes
-from lecture_utils.detection.single_object import class_and_box_losses, multi_task_loss, normalize_boxes
+from lecture_utils.detection.single_object import multi_task_loss
 
 
 def random_boxes(rng: Generator, number: int, height: int, width: int) -> Tensor:
-    """Boxes in whole pixels, with an area, in a picture of this size."""
+    """Boxes in whole pixels, with an area, in an image of this size."""
     low = torch.rand(number, 2, generator=rng) * torch.tensor([width - 2, height - 2])
     room = torch.tensor([width, height]) - low - 1
     return torch.cat([low.floor(), (low + 1 + room * torch.rand(number, 2, generator=rng)).ceil()], dim=1)
@@ -19,11 +19,11 @@ def random_boxes(rng: Generator, number: int, height: int, width: int) -> Tensor
 
 def boxes_in_pictures(rng: Generator) -> list[Case]:
     return [
-        Case((torch.tensor([[20.0, 10, 60, 90]]), 100, 100), note="one box in a square picture"),
-        Case((random_boxes(rng, 1, 60, 200), 60, 200), note="a picture that is not square"),
+        Case((torch.tensor([[20.0, 10, 60, 90]]), 100, 100), note="one box in a square image"),
+        Case((random_boxes(rng, 1, 60, 200), 60, 200), note="an image that is not square"),
         Case((random_boxes(rng, 3, 480, 640), 480, 640), note="three boxes"),
         Case((random_boxes(rng, 5, 121, 77), 121, 77), note="odd sizes"),
-        Case((torch.tensor([[0.0, 0, 64, 48]]), 48, 64), note="the whole picture"),
+        Case((torch.tensor([[0.0, 0, 64, 48]]), 48, 64), note="the whole image"),
     ]
 
 
@@ -63,38 +63,8 @@ def picture_sizes(rng: Generator) -> list[Case]:
         Case((1, 1), note="a single pixel"),
         Case((1, 4), note="one row"),
         Case((2, 3), note="small enough to draw"),
-        Case((height, width), note="a larger picture"),
+        Case((height, width), note="a larger image"),
     ]
-
-
-# Wrong functions
-
-
-def intersection(a: Tensor, b: Tensor) -> Tensor:
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    return (high - low).clamp(min=0).prod(-1)
-
-
-def unclamped(a: Tensor, b: Tensor) -> Tensor:
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    common = (high - low).prod(-1)
-    return common / (area(a)[:, None] + area(b) - common)
-
-
-def clamped_too_late(a: Tensor, b: Tensor) -> Tensor:
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    common = (high - low).prod(-1).clamp(min=0)
-    return common / (area(a)[:, None] + area(b) - common)
-
-
-def with_a_pixel_added(a: Tensor, b: Tensor) -> Tensor:
-    grow = torch.tensor([0.0, 0, 1, 1])
-    return iou(a + grow, b + grow)
-
-
-def two_boxes_as_centre(a: Tensor, b: Tensor) -> Tensor:
-    corners = [torch.cat([box[:, :2], box[:, :2] + box[:, 2:]], dim=1) for box in (a, b)]
-    return iou(*corners)
 
 
 # The best single answer where two annotations disagree; the prose of the notebook names these numbers, too.
@@ -108,85 +78,94 @@ def best_answer() -> float:
     return round(tries[mean.argmin()].item(), 3)
 
 
+# The right answers written out, the edits that make them wrong, and what each says to its author
+
+
+def middle_and_size(boxes: Tensor, height: int, width: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(1)
+    return torch.stack([(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height], dim=1)
+
+
 SHARES = mistakes(
-    "These are still pixels: divide x and w by the width, y and h by the height.",
-    lambda boxes, height, width: normalize_boxes(boxes, 1, 1),
-    "x and w are shares of the width, y and h of the height; you have them the other way round.",
-    lambda boxes, height, width: normalize_boxes(boxes, width, height),
-    "x and y are the box's middle, not its upper left corner.",
-    lambda boxes, height, width: torch.cat(
-        [boxes[:, :2] / torch.tensor([width, height]), normalize_boxes(boxes, height, width)[:, 2:]], dim=1
-    ),
-    "The last two numbers are the lower right corner; w and h are the box's width and height.",
-    lambda boxes, height, width: torch.cat(
-        [normalize_boxes(boxes, height, width)[:, :2], boxes[:, 2:] / torch.tensor([width, height])], dim=1
-    ),
-    "These are the corners as shares; the slide's box is its middle and its size.",
-    lambda boxes, height, width: boxes / torch.tensor([width, height, width, height]),
-    "w and h are half of what they should be: the whole width, not the way from the middle to the edge.",
-    lambda boxes, height, width: normalize_boxes(boxes, height, width) * torch.tensor([1, 1, 0.5, 0.5]),
+    middle_and_size,
+    {
+        "/ width → ; / height → ": "These are still pixels: divide x and w by the width, y and h by the height.",
+        "height: int, width: int → width: int, height: int": "x and w are shares of the width, y and h of the height; "
+        "you have them the other way round.",
+        "(x0 + x1) / 2 → x0; (y0 + y1) / 2 → y0": "x and y are the box's middle, not its upper left corner.",
+        "x1 - x0 → x1; y1 - y0 → y1": "The last two numbers are the lower right corner; w and h are the box's width "
+        "and height.",
+        "(x0 + x1) / 2 → x0; (y0 + y1) / 2 → y0; x1 - x0 → x1; y1 - y0 → y1": "These are the corners as shares; the "
+        "slide's box is its middle and its size.",
+        "x1 - x0 → (x1 - x0) / 2; y1 - y0 → (y1 - y0) / 2": "w and h are half of what they should be: the whole width, "
+        "not the way from the middle to the edge.",
+    },
 )
+
+
+def each_with_each(a: Tensor, b: Tensor) -> Tensor:
+    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    common = (high - low).clamp(min=0).prod(-1)
+    return common / (area(a)[:, None] + area(b) - common)
+
+
 OVERLAP = mistakes(
-    "Two boxes that lie apart get an overlap: their common width and height are negative; make these 0 before you "
-    "multiply.",
-    unclamped,
-    "Boxes apart both across and downwards get an overlap (minus times minus is plus): make width and height 0 "
-    "each, before you multiply.",
-    clamped_too_late,
-    "This is the intersection, in square pixels; divide it by the union.",
-    intersection,
-    "You divide by the sum of both areas, which counts the common part twice; take it off once.",
-    lambda a, b: intersection(a, b) / (area(a)[:, None] + area(b)),
-    "You divide by the area of the first box alone; divide by the union of the two.",
-    lambda a, b: intersection(a, b) / area(a)[:, None],
-    "You divide by the area of the second box alone; divide by the union of the two.",
-    lambda a, b: intersection(a, b) / area(b),
-    "You divide by the smaller of the two areas; divide by the union.",
-    lambda a, b: intersection(a, b) / torch.minimum(area(a)[:, None], area(b)),
-    "A width is x1 − x0, without a pixel added: coordinates are continuous here.",
-    with_a_pixel_added,
-    "You take the boxes for (x, y, w, h); these are corners (x0, y0, x1, y1).",
-    two_boxes_as_centre,
-    "Each box of a is compared with one box of b only; compare each with each: (n, m).",
-    lambda a, b: iou(a, b).diagonal(),
+    each_with_each,
+    {
+        ".clamp(min=0) → ": "Two boxes that lie apart get an overlap: their common width and height are negative; make "
+        "these 0 before you multiply.",
+        ".clamp(min=0).prod(-1) → .prod(-1).clamp(min=0)": "Boxes apart both across and downwards get an overlap "
+        "(minus times minus is plus): make width and height 0 each, before you multiply.",
+        "/ (area(a)[:, None] + area(b) - common) → ": "This is the intersection, in square pixels; divide it by the "
+        "union.",
+        "- common → ": "You divide by the sum of both areas, which counts the common part twice; take it off once.",
+        "+ area(b) - common → ": "You divide by the area of the first box alone; divide by the union of the two.",
+        "area(a)[:, None] + area(b) - common → area(b)": "You divide by the area of the second box alone; divide by "
+        "the union of the two.",
+        "(area(a)[:, None] + area(b) - common) → torch.minimum(area(a)[:, None], area(b))": "You divide by the smaller "
+        "of the two areas; divide by the union.",
+        lambda a, b: iou(*(box + torch.tensor([0, 0, 1, 1]) for box in (a, b))): "A width is x1 − x0, without a "
+        "pixel added: coordinates are continuous here.",
+        lambda a, b: iou(*(torch.cat([x[:, :2], x[:, :2] + x[:, 2:]], 1) for x in (a, b))): "You take the boxes for "
+        "(x, y, w, h); these are corners (x0, y0, x1, y1).",
+        lambda a, b: iou(a, b).diagonal(): "Each box of a is compared with one box of b only; compare each with each: "
+        "(n, m).",
+    },
 )
+
+
+def two_losses(scores: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, weight: float) -> Tensor:
+    return F.cross_entropy(scores, labels) + weight * (boxes - targets).square().sum(1).mean()
+
+
 LOSS = mistakes(
-    "The weight belongs to the box, not to the class.",
-    lambda scores, boxes, labels, targets, weight: (
-        weight * F.cross_entropy(scores, labels) + class_and_box_losses(scores, boxes, labels, targets)[1]
-    ),
-    "The weight is not used: multiply the box's loss by it.",
-    lambda scores, boxes, labels, targets, weight: multi_task_loss(scores, boxes, labels, targets, 1.0),
-    "Your L2 is the mean over all numbers, as F.mse_loss gives; sum the four of a box, then average over images.",
-    lambda scores, boxes, labels, targets, weight: (
-        F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets)
-    ),
-    "The L2 is summed over the images; take the mean over them, as cross-entropy does.",
-    lambda scores, boxes, labels, targets, weight: (
-        F.cross_entropy(scores, labels) + weight * F.mse_loss(boxes, targets, reduction="sum")
-    ),
-    "You take differences without squaring them (L1); the slide has L2.",
-    lambda scores, boxes, labels, targets, weight: (
-        F.cross_entropy(scores, labels) + weight * (boxes - targets).abs().sum(1).mean()
-    ),
-    "You take the root of the sum of squares; leave it squared, its gradient is the simpler one.",
-    lambda scores, boxes, labels, targets, weight: (
-        F.cross_entropy(scores, labels) + weight * (boxes - targets).norm(dim=1).mean()
-    ),
-    "F.cross_entropy takes scores as they are and does the softmax itself; yours went through one already.",
-    lambda scores, boxes, labels, targets, weight: multi_task_loss(scores.softmax(1), boxes, labels, targets, weight),
+    two_losses,
+    {
+        "weight * → ; F. → weight * F.": "The weight belongs to the box, not to the class.",
+        "weight * → ": "The weight is not used: multiply the box's loss by it.",
+        ".sum(1) → ": "Your L2 is the mean over all numbers, as F.mse_loss gives; sum the four of a box, then average "
+        "over images.",
+        "mean → sum": "The L2 is summed over the images; take the mean over them, as cross-entropy does.",
+        "square → abs": "You take differences without squaring them (L1); the slide has L2.",
+        "square().sum(1) → norm(dim=1)": "You take the root of the sum of squares; leave it squared, its gradient is "
+        "the simpler one.",
+        "scores, → scores.softmax(1),": "F.cross_entropy takes scores as they are and does the softmax itself; yours "
+        "went through one already.",
+    },
 )
 COUNT = mistakes(
-    "This counts pixels. A box has a first and a last row, and a first and a last column.",
-    lambda h, w: h * w,
-    "You choose first and last row freely, so that the last may lie above the first; half of these are no boxes.",
-    lambda height, width: (height * width) ** 2,
-    "You leave out boxes one pixel high or wide: first and last row may be the same.",
-    lambda height, width: height * (height - 1) // 2 * (width * (width - 1) // 2),
-    "Rows and columns are chosen independently: multiply the two numbers of choices, do not add them.",
-    lambda height, width: height * (height + 1) // 2 + width * (width + 1) // 2,
-    "These are squares only; a box may have any width and any height.",
-    lambda height, width: sum((height - s + 1) * (width - s + 1) for s in range(1, min(height, width) + 1)),
+    count_boxes,
+    {
+        "* (height + 1) // 2 → ; * (width + 1) // 2 → ": "This counts pixels. A box has a first and a last row, and a "
+        "first and a last column.",
+        "(height + 1) // 2 → height; (width + 1) // 2 → width": "You choose first and last row freely, so that the "
+        "last may lie above the first; half of these are no boxes.",
+        "+ 1 → - 1": "You leave out boxes one pixel high or wide: first and last row may be the same.",
+        "// 2 * ( → // 2 + (": "Rows and columns are chosen independently: multiply the two numbers of choices, do not "
+        "add them.",
+        lambda height, width: sum((height - s) * (width - s) for s in range(min(height, width))): "These are squares "
+        "only; a box may have any width and any height.",
+    },
 )
 
 EXERCISES = (
@@ -203,7 +182,7 @@ EXERCISES = (
             "boxes[:, 0] is x0 of all boxes, boxes[:, 2] is x1. Four such columns, and torch.stack(…, dim=1).",
             "x = (boxes[:, 0] + boxes[:, 2]) / 2 / width, w = (boxes[:, 2] - boxes[:, 0]) / width; y and h alike.",
         ),
-        because="Shares lie between 0 and 1 whatever the size of the picture, so one network serves all sizes.",
+        because="Shares lie between 0 and 1 whatever the size of the image, so one network serves all sizes.",
     ),
     Exercise(
         "05.iou",
@@ -220,7 +199,7 @@ EXERCISES = (
             "Every box with every box: a[:, None, 0] is (n, 1), b[:, 0] is (m,); torch.maximum of them is (n, m).",
             "union = area of a + area of b − intersection",
         ),
-        because="1 for the same box, 0 for boxes apart, and the same number whatever the size of the picture.",
+        because="1 for the same box, 0 for boxes apart, and the same number whatever the size of the image.",
     ),
     Exercise(
         "05.loss",
@@ -247,7 +226,7 @@ EXERCISES = (
             LEFT: "That is right three times of four, and the fourth time the square of 0.6 is a high price.",
             RIGHT: "That is wrong three times of four.",
             (LEFT + RIGHT) / 2: "Almost: in the middle it would be if both came equally often.",
-            round(1 - LEFT_FIRST, 3): "That is the share of one order, not a place in the picture.",
+            round(1 - LEFT_FIRST, 3): "That is the share of one order, not a place in the image.",
             round(LEFT + LEFT_FIRST * (RIGHT - LEFT), 3): "You have the two orders the wrong way round.",
         },
         hints=(

@@ -1,4 +1,4 @@
-"""The picture of notebook 05: two boxes with their intersection and union."""
+"""The figures of notebook 05: two boxes with their intersection and union."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from lecture_utils.figures.style import BLUE, INK, ORANGE, course_look, to_array
 def two_boxes(
     a: Sequence[float], b: Sequence[float], *, size: tuple[float, float] = (90, 135), title: str = ""
 ) -> Figure:
-    """Draw two boxes (x0, y0, x1, y1) on an empty picture of `size` (height, width); what both cover is filled.
+    """Draw two boxes (x0, y0, x1, y1) on an empty image of `size` (height, width); what both cover is filled.
 
     The areas of intersection and union are written below, in square pixels.
     """

@@ -6,8 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import DECODE, ENCODE, POOL, SAMPLE
-from lecture_course.nb06_rcnn_and_fast_rcnn.regions import pool_region, sample_at
+from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import DECODE, ENCODE, POOL, SAMPLE, pool_region, sample_at
 from lecture_utils.detection.boxes import decode, encode
 from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.roi import reader, roi_pool
@@ -86,7 +85,7 @@ PROPOSALS, CROP_SIDE, PHOTO = 2000, 224, (600, 1000)  # the text of the notebook
 BATCH = (5, 8)  # proposals in each of two images
 
 
-def pixels_through_the_trunk() -> float:
+def pixels_through_the_backbone() -> float:
     """How many times more pixels R-CNN sends through its convolutions than Fast R-CNN."""
     return PROPOSALS * CROP_SIDE**2 / (PHOTO[0] * PHOTO[1])
 
@@ -111,7 +110,7 @@ EXERCISES = (
             "proposal).",
             "Columns: x0, y0, x1, y1 = boxes.unbind(1). At the end torch.stack([dx, dy, dw, dh], dim=1).",
         ),
-        because="None of the four numbers tells how large the picture is: the same for a car nearby and far away.",
+        because="None of the four numbers tells how large the image is: the same for a car nearby and far away.",
     ),
     Exercise(
         "06.decode",
@@ -133,7 +132,7 @@ EXERCISES = (
         title="How many times more pixels",
         minutes=3,
         difficulty=1,
-        answer=pixels_through_the_trunk,
+        answer=pixels_through_the_backbone,
         mistakes={
             PROPOSALS: "Each crop is smaller than the photograph; compare pixels.",
             PHOTO[0] * PHOTO[1] / (PROPOSALS * CROP_SIDE**2): "Upside down: R-CNN's pixels over Fast R-CNN's.",

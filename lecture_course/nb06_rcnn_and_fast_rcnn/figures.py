@@ -1,4 +1,4 @@
-"""The pictures of notebook 06: warped regions and pooled cells."""
+"""The figures of notebook 06: warped regions and pooled cells."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -17,7 +17,7 @@ from torch import Tensor
 from lecture_utils.detection.roi import pooled_cells, roi_align, roi_pool, sample_points
 from lecture_utils.figures.boxes import draw_boxes, to_pixels
 from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid, points_per_unit
-from lecture_utils.figures.overlays import picture
+from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import BLUE, CYCLE, INK, VERMILION, WIDTH, course_look
 
 
@@ -30,9 +30,9 @@ def warped(
     names: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """Draw numbered boxes on a picture and, beside it in two rows, what was cut out of each, all of one size.
+    """Draw numbered boxes on an image and, beside it in two rows, what was cut out of each, all of one size.
 
-    Pictures are (3, H, W) or (H, W, 3), uint8. `names`, one a box, stand under the crops.
+    Images are (3, H, W) or (H, W, 3), uint8. `names`, one a box, stand under the crops.
     """
     if not len(boxes) == len(crops) >= 1 or (names and len(names) != len(boxes)):
         counts = f"{len(boxes)}, {len(crops)} and {len(names)}"
@@ -42,13 +42,13 @@ def warped(
     fig.suptitle(title)
     grid = fig.add_gridspec(2, 1 + columns, width_ratios=[2.2] + [1] * columns)
     scene = fig.add_subplot(grid[:, 0])
-    picture(scene, to_pixels(image))
+    draw_image(scene, to_pixels(image))
     colours = [CYCLE[i % len(CYCLE)] for i in range(len(boxes))]
     numbers = [str(i + 1) for i in range(len(boxes))]
     draw_boxes(scene, boxes, names=numbers, colours=colours)
     for i, (crop, number) in enumerate(zip(crops, numbers, strict=True)):
         ax = fig.add_subplot(grid[i // columns, 1 + i % columns])
-        picture(ax, to_pixels(crop))
+        draw_image(ax, to_pixels(crop))
         ax.set_title(number)
         ax.set_xlabel(names[i] if names else "")
     return fig
@@ -58,10 +58,10 @@ def warped(
 def region_answer(
     crop: Tensor | np.ndarray, scores: Mapping[str, float], *, truth: str = "", title: str = ""
 ) -> Figure:
-    """Draw what was cut out of a picture, and the probability of each class as a bar; that of `truth` bears a tick."""
+    """Draw what was cut out of an image, and the probability of each class as a bar; that of `truth` bears a tick."""
     fig, (seen, bars) = plt.subplots(1, 2, figsize=(6, 2.9), width_ratios=[1, 1.2])
     fig.suptitle(title)
-    picture(seen, to_pixels(crop))
+    draw_image(seen, to_pixels(crop))
     seen.set_title("what the network sees")
     names = list(scores)
     bars.barh(range(len(names)), list(scores.values()), color=BLUE)

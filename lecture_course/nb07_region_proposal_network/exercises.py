@@ -4,19 +4,14 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb07_region_proposal_network.mistakes import ANSWERS, KEPT, PLACES, SHAPES
+from lecture_course.nb07_region_proposal_network.mistakes import ANSWERS, KEPT, PLACES, SHAPES, match_and_rescue
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import nms
-from lecture_utils.detection.matching import match
+from lecture_utils.detection.matching import match_boxes
 from lecture_utils.detection.rpn import RPN
 
-SLIDE_MAP = (15, 20)  # height, width: slide 21's map of a 640 × 480 picture
+SLIDE_MAP = (15, 20)  # height, width: slide 21's map of a 640 × 480 image
 PAPER_SIZES, PAPER_RATIOS = (128, 256, 512), (0.5, 1, 2)
-
-
-def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
-    """`match` as the region proposal network calls it."""
-    return match(overlap, high=high, low=low, allow_low_quality_matches=True)
 
 
 def whole(rng: Generator, low: int, high: int, *shape: int) -> Tensor:
@@ -85,7 +80,7 @@ def crowds(rng: Generator) -> list[Case]:
     # Thresholds that no IoU of such boxes equals, but for 0.5, which every type of number holds exactly: a quotient of
     # 3/10 in float32 is above Python's 0.3, and not above torch's.
     return [
-        Case((pair, torch.tensor([0.6, 0.9, 0.3]), 0.5), note="two boxes on one thing, one elsewhere"),
+        Case((pair, torch.tensor([0.6, 0.9, 0.3]), 0.5), note="two boxes on one object, one elsewhere"),
         Case((chain, torch.tensor([0.9, 0.8, 0.7]), 0.31), note="a chain of three"),
         Case((half, torch.tensor([0.9, 0.8, 0.7]), 0.5), note="an overlap of exactly the threshold"),
         Case((torch.tensor([[0.0, 0, 12, 12], [4, 4, 8, 8]]), torch.tensor([0.7, 0.8]), 0.5), note="one in another"),
@@ -94,9 +89,6 @@ def crowds(rng: Generator) -> list[Case]:
         Case((*crowd(40, 30), 0.31), note="forty boxes, a low threshold"),
         Case((*crowd(120, 40), 0.5), note="a hundred and twenty"),
     ]
-
-
-# Wrong functions
 
 
 def twelve_at_each_point() -> int:
@@ -133,7 +125,7 @@ EXERCISES = (
         answer=twelve_at_each_point,
         mistakes={
             1200: "That is the number of points; several anchors stand at each.",
-            640 * 480 * 12: "The points are those of the feature map, not of the picture.",
+            640 * 480 * 12: "The points are those of the feature map, not of the image.",
             10_800: "That is for nine anchors at each point; four sizes give more than three.",
             8400: "Four sizes and three ratios: every size with every ratio.",
             57_600: "Four numbers describe each box; count the boxes.",
@@ -180,7 +172,7 @@ EXERCISES = (
         minutes=20,
         difficulty=3,
         reference=match_and_rescue,
-        shown=match,
+        shown=match_boxes,
         cases=overlaps,
         mistakes=ANSWERS,
         hints=(

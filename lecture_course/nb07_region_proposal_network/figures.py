@@ -1,4 +1,4 @@
-"""The pictures of notebook 07: anchors, objectness and non-maximum suppression."""
+"""The figures of notebook 07: anchors, objectness and non-maximum suppression."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_picture, to_pixels
-from lecture_utils.figures.overlays import name_colours, picture
+from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_image, to_pixels
+from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
@@ -21,7 +21,7 @@ from lecture_utils.figures.style import (
     VERMILION,
     WIDTH,
     course_look,
-    picture_axes,
+    image_axes,
     to_array,
 )
 
@@ -41,7 +41,7 @@ def anchors_on(
 
     `anchors` are those of `grid_anchors` a map of `map_size` (height, width); the point is the middle one. `names`, one
     for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
-    image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the picture).
+    image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the image).
     """
     anchors, image = to_array(anchors, float), to_pixels(image)
     rows, columns = map_size
@@ -56,11 +56,10 @@ def anchors_on(
         view = np.minimum(0, mine[:, :2].min(0) - 2), np.maximum(image.shape[1::-1], mine[:, 2:].max(0) + 2)
     else:
         view = np.full(2, -margin), np.array(image.shape[1::-1]) + margin
-    fig, ax = one_picture(image, title=title, width=width, view=view)
+    fig, ax = one_image(image, title=title, width=width, view=view)
     points = centres(anchors.reshape(-1, k, 4)[:, 0])
-    ax.scatter(
-        *points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, zorder=0.5, clip_on=(margin or 0) < 0
-    )  # beneath the boxes
+    beneath = {"zorder": 0.5, "clip_on": (margin or 0) < 0}  # the boxes
+    ax.scatter(*points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, **beneath)
     groups = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(dict.fromkeys(names))}
     draw_boxes(ax, mine, colours=[groups[name] for name in names] or ORANGE)
     ax.scatter(*points[row * columns + column], s=60, c=VERMILION, edgecolors="white", linewidths=1.2, zorder=4)
@@ -73,13 +72,13 @@ def anchors_on(
 def objectness_maps(
     image: Tensor | np.ndarray, maps: Mapping[str, Float[Tensor, "h w"]], *, columns: int = 3, title: str = ""
 ) -> Figure:
-    """Draw maps of objectness, 0 to 1, over a pale picture: the more orange, the surer the anchor of this shape."""
+    """Draw maps of objectness, 0 to 1, over a pale image: the more orange, the surer the anchor of this shape."""
     grey = fade(image)
     height, width = grey.shape[:2]
     rows = -(-len(maps) // columns)
-    fig, axes = picture_axes(rows, columns, width=min(WIDTH, 2.0 * columns), aspect=width / height, title=title)
+    fig, axes = image_axes(rows, columns, width=min(WIDTH, 2.0 * columns), aspect=width / height, title=title)
     for ax, (name, values) in zip(axes.flat, maps.items(), strict=False):
-        picture(ax, grey)
+        draw_image(ax, grey)
         h, w = values.shape
         down, across = height / h, width / w
         # A point stands in the middle of its cell; the first one lies at pixel (0, 0).
@@ -121,9 +120,9 @@ def nms_steps(
     grey = fade(image)
     rows = -(-len(panels) // columns)
     aspect = grey.shape[1] / grey.shape[0]
-    fig, axes = picture_axes(rows, min(columns, len(panels)), aspect=aspect)
+    fig, axes = image_axes(rows, min(columns, len(panels)), aspect=aspect)
     for step, (ax, (kept, best, gone, overlap, rest)) in enumerate(zip(axes.flat, panels, strict=False), 1):
-        picture(ax, grey)
+        draw_image(ax, grey)
         draw_boxes(ax, boxes[rest], colours=FAINT)
         draw_boxes(ax, boxes[kept], colours=BLUE)
         draw_boxes(ax, boxes[gone], colours=VERMILION, dashed=True)

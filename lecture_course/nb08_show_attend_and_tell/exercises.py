@@ -1,13 +1,24 @@
 """The exercises of notebook 08: captions, their loss and score, a beam, and attention (slides 24 to 27)."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb08_show_attend_and_tell.mistakes import BEAMS, CLIPPED, CONTEXTS, LOSSES, TERMS, WEIGHTS
+from lecture_course.nb08_show_attend_and_tell.mistakes import (
+    BEAMS,
+    CLIPPED,
+    CONTEXTS,
+    LOSSES,
+    TERMS,
+    WEIGHTS,
+    attention_weights,
+    best_continuations,
+    clipped_matches,
+    gated_context,
+    looks_everywhere,
+)
 from lecture_utils.captioning.attention import AdditiveScore, ShowAttendTell, doubly_stochastic
 from lecture_utils.captioning.decoding import beam_search
 from lecture_utils.captioning.steps import caption_loss
@@ -20,41 +31,6 @@ def rows_of_a_caption() -> tuple[int, int]:
     """How many numbers go in, and how many are to come out, when the sentence is taught."""
     numbers = Vocabulary.build([SENTENCE]).encode(SENTENCE)
     return len(numbers[:-1]), len(numbers[1:])
-
-
-def clipped_matches(said: Sequence[str], references: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
-    """How many runs of n words a caption shares with its references, and how many it has (Papineni et al., 2.1)."""
-    ngrams = lambda words: Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))  # noqa: E731
-    allowed = Counter()
-    for reference in references:
-        allowed |= ngrams(reference)  # of each run the most that any one reference has
-    return sum((ngrams(said) & allowed).values()), sum(ngrams(said).values())
-
-
-def best_continuations(totals: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of beam search, as in `beam_search`, for beams of one length none of which has ended."""
-    reached = totals[:, None] + logits.log_softmax(1)
-    best, places = reached.flatten().topk(len(totals))
-    return places // logits.shape[1], places % logits.shape[1], best
-
-
-def attention_weights(a: Tensor, h: Tensor, w: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Equations (4) and (5), by the package's own layers."""
-    score = AdditiveScore(a.shape[-1], h.shape[-1], len(v))
-    layers = {"of_points.weight": w, "of_points.bias": torch.zeros(len(v)), "of_h.weight": u, "v.weight": v[None]}
-    score.load_state_dict(layers)
-    with torch.no_grad():
-        return score(score.prepare(a), h).softmax(1)
-
-
-def gated_context(alpha: Tensor, a: Tensor, gate: Tensor) -> Tensor:
-    """Equation (13) with the gate β of section 4.2.1, as in `ShowAttendTell.say`."""
-    return torch.sigmoid(gate)[:, None] * torch.einsum("bn,bnd->bd", alpha, a)
-
-
-def looks_everywhere(attention: Tensor, mask: Tensor) -> Tensor:
-    """`doubly_stochastic` for the maps of one layer and one head."""
-    return doubly_stochastic(attention[:, None, None], mask)
 
 
 def normal(rng: Generator, *shape: int) -> Tensor:
@@ -250,7 +226,7 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         reference=gated_context,
-        shown=ShowAttendTell.say,
+        shown=ShowAttendTell.decode_step,
         cases=mixed,
         mistakes=CONTEXTS,
         hints=(

@@ -1,4 +1,4 @@
-"""The pictures of notebook 08: teacher forcing, a checked caption and a gallery of attention."""
+"""The figures of notebook 08: teacher forcing, a checked caption and a gallery of attention."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
@@ -14,9 +14,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import COLOURS, SIZE, over_image
+from lecture_utils.figures.attention_maps import COLOURS, SIZE, overlay_attention
 from lecture_utils.figures.boxes import simplified
-from lecture_utils.figures.overlays import picture
+from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import (
     FAINT,
     GREEN,
@@ -78,7 +78,7 @@ def _word_box(ax: plt.Axes, x: float, y: float, width: float, word: str, colour:
 def fact_check(
     image: torch.Tensor | np.ndarray, said: Mapping[str, Sequence], *, title: str = "", width: float = WIDTH
 ) -> Figure:
-    """Draw a picture and beside it captions with their statements, ✓ if they hold and ✗ if not (slide 26).
+    """Draw an image and beside it captions with their statements, ✓ if they hold and ✗ if not (slide 26).
 
     `said` is caption → its facts, each with `text` and `holds`, as `toycity.facts.facts` gives them.
     """
@@ -98,7 +98,7 @@ def fact_check(
     )
     if title:
         fig.suptitle(title)
-    picture(left, simplified(image, 64))
+    draw_image(left, simplified(image, 64))
     left.set_anchor("N")
     right.set(xlim=(0, 1), ylim=(max(len(lines), 11.5), 0))
     bare([right])
@@ -121,7 +121,7 @@ def gallery(
     title: str = "",
     width: float | None = None,
 ) -> Figure:
-    """Draw pictures, beside each the map of one word over it, below them the caption with that word underlined.
+    """Draw images, beside each the map of one word over it, below them the caption with that word underlined.
 
     As on slide 27. `captions` are lists of words, `words` the place of the underlined one in each, `maps` its maps.
     """
@@ -144,8 +144,8 @@ def gallery(
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
         left, right = (fig.add_subplot(grid[2 * row, 2 * column + side]) for side in (0, 1))
-        picture(left, plain[number])
-        over_image(right, image, maps[number])
+        draw_image(left, plain[number])
+        overlay_attention(right, image, maps[number])
         _write(fig.add_subplot(grid[2 * row + 1, 2 * column : 2 * column + 2]), lines[number], words[number], room, low)
     return fig
 

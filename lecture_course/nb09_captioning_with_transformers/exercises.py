@@ -1,7 +1,6 @@
 """The exercises of notebook 09: attention between points and words, heads, masks and patches (slides 28 to 30)."""
 
 import torch
-from einops import rearrange
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
@@ -12,39 +11,15 @@ from lecture_course.nb09_captioning_with_transformers.mistakes import (
     MASK,
     PATCHES,
     WEIGHTS,
+    cut,
+    map_of_point,
+    masked_weights,
+    scaled_dot_product,
+    split_heads,
 )
-from lecture_utils.figures.transformers import attention_from
 from lecture_utils.transformers.self_attention import GridSelfAttention, MultiHeadAttention, attention, causal_mask
 
 SAGAN_CHANNELS = 128
-
-
-def scaled_dot_product(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """`attention` without a mask: the mixed values and the weights."""
-    return attention(queries, keys, values)
-
-
-def masked_weights(scores: Tensor, mask: Tensor) -> Tensor:
-    """The weights that `attention` has for these scores (b, q, k), which are those of the keys 1 0 0 …, 0 1 0 …, …"""
-    one_each = torch.eye(scores.shape[-1]).expand(len(scores), -1, -1)
-    return attention(scores, one_each, one_each, mask, scale=1.0)[1]
-
-
-def map_of_point(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Tensor:
-    """Where the point `at` of a grid looks in `GridSelfAttention`: queries and keys (b, c, h, w) → (b, h, w)."""
-    flat_queries, flat_keys = (rearrange(x, "b c h w -> b (h w) c") for x in (queries, keys))
-    _, weights = attention(flat_queries, flat_keys, flat_keys, scale=1.0)
-    return attention_from(weights[:, None], at, keys.shape[-2:])[:, 0]
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """What `MultiHeadAttention` does with queries, keys and values: (b, n, heads · c) → (b, heads, n, c)."""
-    return rearrange(x, "b n (heads c) -> b heads n c", heads=heads)
-
-
-def cut(image: Tensor, patch: int) -> Tensor:
-    """What `OnlyTransformers` does first, in rows: (b, c, h · p, w · p) → (b, h · w, c · p · p)."""
-    return rearrange(image, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
 
 
 def random(rng: Generator, *shape: int) -> Tensor:
@@ -215,7 +190,7 @@ EXERCISES = (
             "The first word may look at one word, itself; the last one at all of them. Which triangle is that?",
             "torch.ones(length, length, dtype=torch.bool) has True everywhere; .tril() and .triu() keep a triangle.",
         ),
-        because="The output at a word foretells the next one, so a word may see itself: the diagonal is True.",
+        because="The output at a word predicts the next one, so a word may see itself: the diagonal is True.",
     ),
     Exercise(
         "09.masked_weights",
@@ -235,14 +210,14 @@ EXERCISES = (
     ),
     Exercise(
         "09.cut",
-        title="A picture into patches",
+        title="An image into patches",
         minutes=15,
         difficulty=2,
         reference=cut,
         cases=pictures,
         mistakes=PATCHES,
         hints=(
-            "Split both sides of the picture: (b, c, h, p, w, q) has an axis for each; nothing has moved yet.",
+            "Split both sides of the image: (b, c, h, p, w, q) has an axis for each; nothing has moved yet.",
             "Then the axes must be put in order: rows and columns of patches first, then the channel, then the pixels.",
             "image.reshape(b, c, h, p, w, p).permute(0, 2, 4, 1, 3, 5).reshape(b, h * w, c * p * p)",
         ),

@@ -1,4 +1,4 @@
-"""The pictures of notebook 09: attention of each layer and head, word by word."""
+"""The figures of notebook 09: attention of each layer and head, word by word."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import over_image
+from lecture_utils.figures.attention_maps import overlay_attention
 from lecture_utils.figures.boxes import to_pixels
-from lecture_utils.figures.style import WIDTH, course_look, picture_axes, to_array
+from lecture_utils.figures.style import WIDTH, course_look, image_axes, to_array
 from lecture_utils.figures.transformers import cells, frame
 
 
@@ -76,11 +76,11 @@ def layers_by_heads(
     pixels = to_pixels(image)
     width = width or min(WIDTH, 2.1 * heads + 0.4)
     aspect = pixels.shape[1] / pixels.shape[0]
-    fig, axes = picture_axes(layers, heads, width=width, aspect=aspect, title=title)
+    fig, axes = image_axes(layers, heads, width=width, aspect=aspect, title=title)
     if marks is not None:
         fig.set_figheight(fig.get_figheight() + 0.25 * layers)
     for (layer, head), ax in np.ndenumerate(axes):
-        over_image(ax, image, maps[layer, head])
+        overlay_attention(ax, image, maps[layer, head])
         if box is not None:
             frame(ax, box)
         if layer == 0:

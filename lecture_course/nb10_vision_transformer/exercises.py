@@ -4,15 +4,10 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb10_vision_transformer.mistakes import RESIZED, ROLLOUT, WORDS
-from lecture_utils.transformers.vit import ViT, resize_positions, rollout
+from lecture_course.nb10_vision_transformer.mistakes import RESIZED, ROLLOUT, WORDS, tokens_of
+from lecture_utils.transformers.vit import ViT, resize_pos_embed, rollout
 
 LARGER = 384  # pixels a side, at which the paper fine-tunes
-
-
-def tokens_of(patches: Tensor, class_token: Tensor, positions: Tensor) -> Tensor:
-    """What `ViT.embed` does after the projection: (b, n, d), (1, 1, d) and (1, 1 + n, d) → (b, 1 + n, d)."""
-    return torch.cat([class_token.expand(len(patches), -1, -1), patches], dim=1) + positions
 
 
 def random(rng: Generator, *shape: int) -> Tensor:
@@ -65,7 +60,7 @@ def with_no_weights(name: str, **changes) -> ViT:
 
 
 def parameters_of_the_projection() -> int:
-    return sum(p.numel() for p in with_no_weights("L/32").project.parameters())
+    return sum(p.numel() for p in with_no_weights("L/32").patch_embed.parameters())
 
 
 def tokens_at_a_larger_size() -> int:
@@ -74,7 +69,7 @@ def tokens_at_a_larger_size() -> int:
 
 def growth_with_smaller_patches() -> tuple[int, int]:
     """By how much the MLPs' and the attention's multiplications grow from patches of 16 to 8, class token left out."""
-    coarse, fine = (with_no_weights("B/16", patch=patch).grid for patch in (16, 8))
+    coarse, fine = (with_no_weights("B/16", patch_size=patch).grid for patch in (16, 8))
     patches = fine[0] * fine[1] // (coarse[0] * coarse[1])
     return patches, patches**2
 
@@ -100,7 +95,7 @@ EXERCISES = (
             "How many numbers go in, for a patch of 32 × 32 pixels in colour? How many come out?",
             "A linear layer from m to k numbers has m · k weights and k biases.",
         ),
-        because="Only these, 1 % of L/32, are made for pictures. Everything behind them would read text as well.",
+        because="Only these, 1 % of L/32, are made for images. Everything behind them would read text as well.",
     ),
     Exercise(
         "10.words",
@@ -120,7 +115,7 @@ EXERCISES = (
     ),
     Prediction(
         "10.larger",
-        title="A larger picture",
+        title="A larger image",
         minutes=2,
         difficulty=1,
         answer=tokens_at_a_larger_size,
@@ -140,7 +135,7 @@ EXERCISES = (
         title="Positions for another size",
         minutes=20,
         difficulty=3,
-        reference=resize_positions,
+        reference=resize_pos_embed,
         cases=grids,
         mistakes=RESIZED,
         hints=(
@@ -150,7 +145,7 @@ EXERCISES = (
             "torch.cat with the class token's position before them.",
         ),
         because="Patches that were neighbours stay neighbours. It is one of two places where the paper puts in by hand "
-        "that a picture has two dimensions; the other is the cutting.",
+        "that an image has two dimensions; the other is the cutting.",
     ),
     Exercise(
         "10.rollout",

@@ -1,32 +1,20 @@
-"""The pictures of notebook 10: position embeddings and attention of a vision transformer."""
+"""The figures of notebook 10: position embeddings and attention of a vision transformer."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import over_image
+from lecture_utils.figures.attention_maps import overlay_attention
 from lecture_utils.figures.boxes import to_pixels
-from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, picture_axes, to_array
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, image_axes, to_array
 
 SIMILAR = plt.get_cmap("cividis", 20)  # even in lightness; few levels, so that a small palette holds them all
-
-
-def position_similarity(positions: Float[Tensor, "1 n d"], grid: tuple[int, int]) -> Float[Tensor, "h w h w"]:
-    """Cosine of the angle between the positions of any two patches; the class token's is left out.
-
-    `grid` is the (height, width) whose patches the positions number row after row.
-    """
-    if positions.shape[1] != 1 + grid[0] * grid[1]:
-        raise ValueError(f"positions: got {tuple(positions.shape)}, expected (1, 1 + {grid[0]} · {grid[1]}, d)")
-    places = F.normalize(positions[0, 1:].detach().cpu().float(), dim=1)
-    return (places @ places.T).reshape(*grid, *grid)
 
 
 @course_look
@@ -39,7 +27,7 @@ def similarity_grid(similarity: Float[Tensor, "h w h w"], *, title: str = "", wi
     tiles = np.full((h, h + 1, w, w + 1), np.nan)
     tiles[:, :h, :, :w] = to_array(similarity).transpose(0, 2, 1, 3)
     mosaic = tiles.reshape(h * (h + 1), w * (w + 1))[:-1, :-1]
-    fig, axes = picture_axes(1, 1, width=width, aspect=w / h, title=title)
+    fig, axes = image_axes(1, 1, width=width, aspect=w / h, title=title)
     ax = axes[0, 0]
     _make_room(fig, w / h, title)
     shown = ax.imshow(mosaic, cmap=SIMILAR, vmin=min(0, np.nanmin(mosaic)), vmax=1, interpolation="nearest")
@@ -57,7 +45,7 @@ def one_similarity(
 ) -> Figure:
     """Draw the map of one patch, `at` (row, column), large, on the scale of all."""
     h, w = similarity.shape[:2]
-    fig, axes = picture_axes(1, 1, width=width, aspect=w / h, title=title)
+    fig, axes = image_axes(1, 1, width=width, aspect=w / h, title=title)
     ax = axes[0, 0]
     _make_room(fig, w / h, title)
     low = min(0.0, similarity.min().item())
@@ -72,7 +60,7 @@ def one_similarity(
 
 
 def _make_room(fig: Figure, aspect: float, title: str) -> None:
-    """A height that fits a picture with the names of its axes and a colour bar beside it."""
+    """A height that fits an image with the names of its axes and a colour bar beside it."""
     fig.set_figheight((fig.get_figwidth() - 1.75) / aspect + 0.7 + (0.4 if title else 0))
 
 
@@ -85,18 +73,13 @@ def attention_row(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw pictures in a row, each with what a model said above it, and below it the map of where it looked."""
+    """Draw images in a row, each with what a model said above it, and below it the map of where it looked."""
     if not len(images) == len(maps) == len(names) > 0:
         counts = f"{len(images)} images, {len(maps)} maps and {len(names)} names"
         raise ValueError(f"images: got {counts}, expected as many of each, and at least one")
-    fig, axes = picture_axes(2, len(images), width=width, title=title)
+    fig, axes = image_axes(2, len(images), width=width, title=title)
     for (above, below), image, map_, name in zip(axes.T, images, maps, names, strict=True):
-        picture(above, to_pixels(image))
-        over_image(below, image, map_)
+        draw_image(above, to_pixels(image))
+        overlay_attention(below, image, map_)
         above.set_title(name, size=10, color=INK, pad=3)
     return fig
-
-
-def of_the_class_token(flow: Float[Tensor, "b n n"], grid: tuple[int, int]) -> Float[Tensor, "b h w"]:
-    """How much of each patch is in the class token, as maps: the first row of a rollout, or of attention weights."""
-    return flow[:, 0, 1:].cpu().unflatten(-1, grid)

@@ -1,44 +1,28 @@
 """The exercises of notebook 11: boxes, matching and the loss of set prediction (slide 33)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb11_detr.mistakes import CLASS_LOSS, COST, GIOU, MATCH, PIXELS
-from lecture_utils.detection.boxes import giou
-from lecture_utils.detection.single_object import denormalize_boxes
+from lecture_course.nb11_detr.mistakes import (
+    CLASS_LOSS,
+    COST,
+    GIOU,
+    MATCH,
+    PIXELS,
+    cheapest,
+    class_loss,
+    giou_of_pairs,
+    to_pixels,
+)
+from lecture_utils.detection.boxes import denormalize_boxes, giou
 from lecture_utils.transformers.detr import DETR
-from lecture_utils.transformers.matcher import assign, matching_cost
-from lecture_utils.transformers.set_loss import NO_OBJECT, NO_OBJECT_WEIGHT, set_losses
+from lecture_utils.transformers.matcher import hungarian, matching_cost
+from lecture_utils.transformers.set_loss import set_losses
 
 QUERIES, THINGS = 100, 7  # the text of the notebook names these, too
-EXAMPLE_COST = torch.tensor(
-    [[1.0, 2.0], [2.0, 8.0], [6.0, 7.0]]
-)  # the cheapest pair of all is not in the best matching
-
-
-def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(x, y, w, h) in shares of the picture → (x0, y0, x1, y1) in pixels."""
-    return denormalize_boxes(boxes, height, width)
-
-
-def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """GIoU of the first box of `a` with the first of `b`, of the second with the second, …"""
-    return giou(a, b).diagonal()
-
-
-def cheapest(cost: Tensor) -> Tensor:
-    """For each object (column) its query (row) in the matching that costs least."""
-    queries, objects = assign(cost)
-    return queries[objects.argsort()]
-
-
-def class_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy with a weight of 0.1 for class 0, divided by the sum of the weights."""
-    weights = torch.ones(logits.shape[-1])
-    weights[NO_OBJECT] = NO_OBJECT_WEIGHT
-    return F.cross_entropy(logits, wanted, weights)
+# The cheapest pair of all is not in the best matching.
+EXAMPLE_COST = torch.tensor([[1.0, 2.0], [2.0, 8.0], [6.0, 7.0]])
 
 
 def whole_boxes(rng: Generator, number: int) -> Tensor:
@@ -49,8 +33,8 @@ def whole_boxes(rng: Generator, number: int) -> Tensor:
     return torch.cat([corner, corner + torch.cat([width, height], 1)], dim=1)
 
 
-def some_shares(rng: Generator, number: int) -> Tensor:
-    """Boxes (x, y, w, h) inside of the picture, wider than high or the other way round."""
+def random_normalized_boxes(rng: Generator, number: int) -> Tensor:
+    """Boxes (x, y, w, h) inside of the image, wider than high or the other way round."""
     size = 0.1 + 0.3 * torch.rand(number, 2, generator=rng)
     return torch.cat([0.2 + 0.6 * torch.rand(number, 2, generator=rng), size], 1)
 
@@ -58,10 +42,10 @@ def some_shares(rng: Generator, number: int) -> Tensor:
 def boxes_in_shares(rng: Generator) -> list[Case]:
     return [
         Case((torch.tensor([[0.5, 0.5, 0.5, 0.25]]), 100, 200), note="one box in the middle"),
-        Case((torch.tensor([[0.25, 0.75, 0.125, 0.5]]), 64, 64), note="a square picture"),
-        Case((some_shares(rng, 3), 480, 640), note="three boxes"),
-        Case((some_shares(rng, 5), 640, 427), note="a tall picture"),
-        Case((torch.tensor([[0.125, 0.5, 0.5, 0.25]]), 64, 128), note="a box that reaches beyond the picture"),
+        Case((torch.tensor([[0.25, 0.75, 0.125, 0.5]]), 64, 64), note="a square image"),
+        Case((random_normalized_boxes(rng, 3), 480, 640), note="three boxes"),
+        Case((random_normalized_boxes(rng, 5), 640, 427), note="a tall image"),
+        Case((torch.tensor([[0.125, 0.5, 0.5, 0.25]]), 64, 128), note="a box that reaches beyond the image"),
         Case((torch.zeros(0, 4), 48, 64), note="no box at all"),
     ]
 
@@ -86,7 +70,9 @@ def queries_and_objects(rng: Generator) -> list[Case]:
     def case(queries: int, classes: int, objects: int, note: str) -> Case:
         labels = torch.randint(1, classes, (objects,), generator=rng)
         logits = 2 * torch.randn(queries, classes, generator=rng)
-        return Case((logits, some_shares(rng, queries), labels, some_shares(rng, objects)), note=note)
+        return Case(
+            (logits, random_normalized_boxes(rng, queries), labels, random_normalized_boxes(rng, objects)), note=note
+        )
 
     return [
         case(1, 2, 1, "one query, one object"),
@@ -120,7 +106,7 @@ def logits_and_classes(rng: Generator) -> list[Case]:
     return [
         Case((torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])), note="one empty, one not"),
         case(5, 3, 1, "four of five empty"),
-        case(7, 4, 3, "three things"),
+        case(7, 4, 3, "three objects"),
         case(3, 5, 3, "none empty"),
         case(6, 3, 0, "all empty"),
         case(20, 5, 4, "the city's twenty queries"),
@@ -128,7 +114,7 @@ def logits_and_classes(rng: Generator) -> list[Case]:
 
 
 def numbers_of_the_paper() -> tuple[int, int]:
-    """How many logits and how many numbers of boxes the paper's model gives for one picture."""
+    """How many logits and how many numbers of boxes the paper's model gives for one image."""
     with torch.device("meta"):
         model = DETR.paper()
     queries = len(model.queries)
@@ -142,7 +128,7 @@ def weight_of_the_empty() -> float:
     target = {"labels": torch.ones(THINGS, dtype=torch.int64), "boxes": truth}
     boxes = torch.cat([truth, torch.zeros(QUERIES - THINGS, 4)])[None]
     sure = undecided.clone()
-    sure[:, :THINGS, 1] = 100.0  # the queries of the things are right, so what is left is that of the empty ones
+    sure[:, :THINGS, 1] = 100.0  # the queries of the objects are right, so what is left is that of the empty ones
     left, all_of_it = (set_losses(logits, boxes, [target])["class"] for logits in (sure, undecided))
     return (left / all_of_it).item()
 
@@ -161,7 +147,7 @@ EXERCISES = (
             "x, y, w, h = boxes.unbind(-1). Where does the box begin, where does it end, still in shares?",
             "x0 = x − w / 2 and x1 = x + w / 2; multiply those by the width, and those of y by the height.",
         ),
-        because="In shares a box is the same for a picture of any size, and a sigmoid can say it.",
+        because="In shares a box is the same for an image of any size, and a sigmoid can say it.",
     ),
     Exercise(
         "11.giou",
@@ -201,7 +187,7 @@ EXERCISES = (
         minutes=15,
         difficulty=2,
         reference=cheapest,
-        shown=assign,
+        shown=hungarian,
         cases=costs,
         mistakes=MATCH,
         hints=(
@@ -247,7 +233,7 @@ EXERCISES = (
             "Each of the 100 queries gives one row of logits and one box.",
             "A logit for each of the 91 numbers of classes, and one more for “no object”.",
         ),
-        because="However many things there are, the answer has this size. Faster R-CNN's grows with its proposals.",
+        because="However many objects there are, the answer has this size. Faster R-CNN's grows with its proposals.",
     ),
     Prediction(
         "11.empty",
@@ -258,7 +244,7 @@ EXERCISES = (
         mistakes={
             0.93: "So many queries are empty; but each counts a tenth of one that is not.",
             0.1: "That is the weight of one of them. How many are there?",
-            0.093: "Divide by the sum of all weights: the things' seven and the empty ones' 9.3.",
+            0.093: "Divide by the sum of all weights: the objects' seven and the empty ones' 9.3.",
             0.4295: "That is the share of the seven; asked for is the others'.",
             0.5882: "Seven of the hundred queries are not empty.",
             9.3: "That is the sum of their weights; what share of all weights is it?",

@@ -1,4 +1,4 @@
-"""The pictures of notebook 11: matching predictions with objects."""
+"""The figures of notebook 11: matching predictions with objects."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ from lecture_utils.figures.style import (
     VERMILION,
     WIDTH,
     course_look,
-    picture_axes,
+    image_axes,
     to_array,
 )
 from lecture_utils.figures.transformers import DEPTH
 
-SMALL = 0.02  # of a picture's area; below that a box is called small
+SMALL = 0.02  # of an image's area; below that a box is called small
 SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure 7 has the same three kinds
 
 
@@ -38,8 +38,8 @@ def cost_matrix(
 ) -> Figure:
     """Draw what each query would cost for each object, the cheaper the darker, and frame the matching.
 
-    `pairs` are the matched queries and their objects, as `assign` gives them; `objects` are named. Queries that answer
-    for no object stay without a frame. A row for each object, because there are more queries.
+    `pairs` are the matched queries and their objects, as `hungarian` gives them; `objects` are named. Queries that
+    answer     for no object stay without a frame. A row for each object, because there are more queries.
     """
     table = to_array(cost, float).T
     if table.ndim != 2 or len(table) != len(objects) or not table.size:
@@ -64,9 +64,9 @@ def cost_matrix(
 
 @course_look
 def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str = "") -> Figure:
-    """Draw for each query the centres of the boxes it gave over many pictures, coloured by their shape.
+    """Draw for each query the centres of the boxes it gave over many images, coloured by their shape.
 
-    `boxes` are one (n, 4) a query, as (x, y, w, h) in shares of the picture, n may be 0. As the paper's figure 7:
+    `boxes` are one (n, 4) a query, as (x, y, w, h) in shares of the image, n may be 0. As the paper's figure 7:
     green for small boxes, red for large ones wider than high, blue for the other large ones. Over each panel stand
     the query's number and how many boxes it gave.
     """
@@ -75,7 +75,7 @@ def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str =
         raise ValueError("boxes: got no query, expected at least one")
     columns = min(columns, len(boxes))
     rows = -(-len(boxes) // columns)
-    fig, axes = picture_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
+    fig, axes = image_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
     for query, (ax, part) in enumerate(zip(axes.flat, boxes, strict=False)):
         centres(ax, part)
@@ -88,7 +88,7 @@ def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str =
 
 
 def centres(ax: Axes, boxes: ArrayLike, *, size: int | float = 7) -> None:
-    """Draw the centres of boxes (n, 4), as (x, y, w, h) in shares of a picture, and a frame that is the picture.
+    """Draw the centres of boxes (n, 4), as (x, y, w, h) in shares of an image, and a frame that is the image.
 
     `size` is the area of a dot, in square points; colours are those of `found_by_query`.
     """

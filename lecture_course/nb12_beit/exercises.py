@@ -1,10 +1,10 @@
 """The exercises of notebook 12: blocks of a mask, visual words, the loss, relative positions (slides 34 and 35)."""
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb12_beit.mistakes import BLOCKS, CODES, INDICES, LOSSES
+from lecture_course.nb12_beit.mistakes import BLOCKS, CODES, INDICES, LOSSES, masked_loss, relative_index
 from lecture_utils.transformers.beit import masked_token_loss
 from lecture_utils.transformers.masking import block_shape
 from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index
@@ -12,11 +12,6 @@ from lecture_utils.transformers.visual_tokens import nearest_code
 
 PAPER_GRID = (14, 14)
 PAPER_SHARE = 0.4
-
-
-def relative_index(height: int, width: int) -> Tensor:
-    """`relative_position_index` of the patches alone, without the class token: (h · w, h · w)."""
-    return relative_position_index((height, width))[1:, 1:]
 
 
 def blocks(rng: Generator) -> list[Case]:
@@ -80,11 +75,6 @@ def entries_of_the_table() -> int:
     return len(RelativePositionBias(PAPER_GRID, 12).table)
 
 
-def masked_loss(logits: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-    """`masked_token_loss` with the mask in a row: (b, n, words), (b, n), (b, n) → one number."""
-    return masked_token_loss(logits, words, mask[:, None])
-
-
 EXERCISES = (
     Prediction(
         "12.forty_percent",
@@ -100,7 +90,7 @@ EXERCISES = (
             118: "So many stay visible, about; asked for are the hidden ones.",
             89: "With patches of 15 pixels, perhaps; 224 / 16 is 14.",
         },
-        hints=("How many patches of 16 pixels has a picture of 224 × 224?", "0.4 · 14 · 14, rounded down."),
+        hints=("How many patches of 16 pixels has an image of 224 × 224?", "0.4 · 14 · 14, rounded down."),
         because="The published code hides at most 75, which is 38 %: a block that would go beyond is refused, so most "
         "masks end a little below what is named.",
     ),
@@ -163,7 +153,7 @@ EXERCISES = (
         hints=(
             "Patch i stands in row i // width and column i % width.",
             "The steps from −(height − 1) to height − 1 become 0, 1, 2, … by adding height − 1; the same for columns.",
-            "Then count the steps as pixels of a picture that is 2 · width − 1 wide: down · (2 · width − 1) + across.",
+            "Then count the steps as pixels of an image that is 2 · width − 1 wide: down · (2 · width − 1) + across.",
         ),
         because="All pairs that lie alike share one number of the table, wherever they are: many teach it.",
     ),

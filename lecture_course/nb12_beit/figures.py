@@ -1,4 +1,4 @@
-"""The pictures of notebook 12: visual tokens, relative positions and published results."""
+"""The figures of notebook 12: visual tokens, relative positions and published results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lecture_utils.figures.boxes import to_pixels
 from lecture_utils.figures.grids import ink_on
-from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, picture_axes, to_array
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 from lecture_utils.transformers.beit_results import CORRECTED
 
 
@@ -36,7 +36,7 @@ def as_words(
     p, q = image.shape[0] // words.shape[0], image.shape[1] // words.shape[1]
     area = slice(top * p, bottom * p), slice(left * q, right * q)
     means = painted[area].reshape(bottom - top, p, right - left, q, 3).mean((1, 3))
-    fig, axes = picture_axes(1, 3, aspect=(right - left) * q / ((bottom - top) * p), title=title)
+    fig, axes = image_axes(1, 3, aspect=(right - left) * q / ((bottom - top) * p), title=title)
     for ax, name, shown in zip(
         axes.flat,
         ("patches", "their words", "painted with the codes"),
@@ -53,7 +53,7 @@ def as_words(
             ax.hlines(lines[0], -0.5, right - left - 0.5, color="white", lw=1)
             ax.vlines(lines[1], -0.5, bottom - top - 0.5, color="white", lw=1)
         else:
-            picture(ax, shown)
+            draw_image(ax, shown)
     return fig
 
 
@@ -67,25 +67,10 @@ def codebook(
     sheet = np.full((rows * columns, p + 1, q + 1, 3), 255, np.uint8)
     sheet[: len(codes), :p, :q] = to_array(codes.permute(0, 2, 3, 1))
     sheet = sheet.reshape(rows, columns, p + 1, q + 1, 3).swapaxes(1, 2).reshape(rows * (p + 1), columns * (q + 1), 3)
-    fig, axes = picture_axes(1, 1, width=width, aspect=sheet.shape[1] / sheet.shape[0], title=title)
+    fig, axes = image_axes(1, 1, width=width, aspect=sheet.shape[1] / sheet.shape[0], title=title)
     fig.set_figheight(fig.get_figheight() - 0.25)
-    picture(axes[0, 0], sheet)
+    draw_image(axes[0, 0], sheet)
     return fig
-
-
-def bias_by_step(table: Float[Tensor, "entries heads"], grid: tuple[int, int]) -> Float[Tensor, "heads rows columns"]:
-    """What a table of relative positions says of each step, as a map (2H − 1, 2W − 1) for each head.
-
-    In the middle the patch itself; above it what is for patches that lie above, to the right for those to the right.
-    """
-    height, width = grid
-    steps = (2 * height - 1) * (2 * width - 1)
-    if table.ndim != 2 or len(table) != steps + 3:
-        raise ValueError(
-            f"table: got shape {tuple(table.shape)}, expected ({steps + 3}, heads) for a grid {tuple(grid)}"
-        )
-    maps = table[:steps].detach().cpu().unflatten(0, (2 * height - 1, 2 * width - 1)).permute(2, 0, 1)
-    return maps.flip(1, 2)  # the table counts the place of who looks less that of whom it looks at
 
 
 @course_look

@@ -1,1 +1,1 @@
-"""What only notebook 13 needs: its exercises and their mistakes, and its own pictures."""
+"""What only notebook 13 needs: its exercises and their mistakes, and its own figures."""

@@ -1,45 +1,20 @@
 """The exercises of notebook 13: clusters, principal components, the VAE's price of a code, noise (slides 36 to 38)."""
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
-from torch import Generator, Tensor
+from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise
-from lecture_course.nb13_whats_next.mistakes import DIVERGENCES, MIXTURES, PROJECTIONS, RESPONSIBILITIES, STEPS
-from lecture_utils.whats_next import add_noise, divergence
-
-
-def kmeans_step(
-    points: Float[Tensor, "n d"], centres: Float[Tensor, "k d"]
-) -> tuple[Int64[Tensor, " n"], Float[Tensor, "k d"]]:
-    """One step of k-means: each point's nearest centre, and the means of the points of each.
-
-    A centre without points stays. Lloyd, "Least squares quantization in PCM", 1982 (written in 1957).
-    """
-    labels = torch.cdist(points, centres).argmin(1)
-    joined = F.one_hot(labels, len(centres)).to(points.dtype)  # (n, k), one 1 in each row
-    counts = joined.sum(0)[:, None]
-    return labels, torch.where(counts > 0, joined.T @ points / counts.clamp(min=1), centres)
-
-
-def responsibilities(
-    points: Float[Tensor, "n d"],
-    weights: Float[Tensor, " k"],
-    means: Float[Tensor, "k d"],
-    variances: Float[Tensor, "k d"],
-) -> Float[Tensor, "n k"]:
-    """The share that each Gaussian of a mixture has in each point; the densities stay logarithms until softmax."""
-    far = (points[:, None] - means).square() / variances
-    densities = -0.5 * (far + variances.log()).sum(-1)  # less a constant, (2π) to the d/2, by which softmax divides
-    return (weights.log() + densities).softmax(1)
-
-
-def project(data: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n d"]:
-    """Each row drawn again from its `k` principal components: the nearest points of the best flat of k dimensions."""
-    mean = data.mean(0)
-    _, _, axes = torch.linalg.svd(data - mean, full_matrices=False)  # rows, by falling variance
-    return mean + (data - mean) @ axes[:k].T @ axes[:k]
+from lecture_course.nb13_whats_next.mistakes import (
+    DIVERGENCES,
+    MIXTURES,
+    PROJECTIONS,
+    RESPONSIBILITIES,
+    STEPS,
+    kmeans_step,
+    project,
+    responsibilities,
+)
+from lecture_utils.whats_next import add_noise, kl_divergence
 
 
 def points_and_centres(rng: Generator) -> list[Case]:
@@ -112,10 +87,10 @@ def images_noise_and_kept(rng: Generator) -> list[Case]:
         return Case((image, noise, 0.05 + 0.9 * torch.rand(b, generator=rng)), note=note)
 
     return [
-        case(1, 1, 3, 4, "one picture"),
-        case(3, 1, 5, 3, "as many pictures as columns"),
+        case(1, 1, 3, 4, "one image"),
+        case(3, 1, 5, 3, "as many images as columns"),
         case(2, 3, 5, 7, "batch of 2"),
-        case(3, 3, 4, 6, "as many pictures as channels"),
+        case(3, 3, 4, 6, "as many images as channels"),
         case(5, 3, 8, 8, "batch of 5"),
     ]
 
@@ -173,7 +148,7 @@ EXERCISES = (
         title="How far from the normal distribution?",
         minutes=10,
         difficulty=2,
-        reference=divergence,
+        reference=kl_divergence,
         cases=codes,
         mistakes=DIVERGENCES,
         hints=(

@@ -1,4 +1,4 @@
-"""The pictures of notebook 13: point clouds and rows of samples."""
+"""The figures of notebook 13: point clouds and rows of samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from lecture_utils.figures.overlays import picture
+from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import CYCLE, WIDTH, course_look, to_array
 
@@ -29,14 +29,14 @@ def in_rows(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw a row of pictures for each name, which stands to its left; `above` are words over the columns.
+    """Draw a row of images for each name, which stands to its left; `above` are words over the columns.
 
     They share 64 colours, which the eye hardly notices and the size of a notebook does.
     """
     counts = {name: len(pictures) for name, pictures in rows.items()}
     columns = max(counts.values(), default=0)
     if not columns or min(counts.values()) < columns:
-        raise ValueError(f"rows: got {counts} pictures, expected as many in each row, and at least one")
+        raise ValueError(f"rows: got {counts} images, expected as many in each row, and at least one")
     if above and len(above) != columns:
         raise ValueError(f"above: got {len(above)} words, expected {columns}, one a column")
     n, _, h, w = next(iter(rows.values())).shape
@@ -47,11 +47,11 @@ def in_rows(
     sheet = sheet.reshape(len(rows) * (h + gap), n * (w + gap), 3)[:-gap, :-gap]
     room = 0.25 + 0.1 * max(map(len, rows))  # inches for the names
     height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
-    fig, ax = plt.subplots(figsize=(width, height))  # one picture, because many axes take their time
+    fig, ax = plt.subplots(figsize=(width, height))  # one image, because many axes take their time
     fig.suptitle(title)
     # Maximum coverage keeps the rare colours, as of traffic lights, which the median cut turns to grey.
     few = Image.fromarray(sheet).quantize(64, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    picture(ax, np.asarray(few.convert("RGB")))
+    draw_image(ax, np.asarray(few.convert("RGB")))
     ax.set_yticks([row * (h + gap) + h / 2 for row in range(len(rows))], rows)
     ax.set_xticks([column * (w + gap) + w / 2 for column in range(len(above))], above)
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)

@@ -1,268 +1,187 @@
-"""What goes wrong in the exercises of notebook 13: wrong functions, and what each of them says to its author."""
-
-from collections.abc import Callable
+"""The right answers of notebook 13 written out, the edits that make them wrong, and what each says to its author."""
 
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
+from lecture_utils.whats_next import kl_divergence, velocity
 
 
-def apart(points: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances, (n, k)."""
-    return (points[:, None] - centres).square().sum(-1)
+def kmeans_step(
+    points: Float[Tensor, "n d"], centres: Float[Tensor, "k d"]
+) -> tuple[Int64[Tensor, " n"], Float[Tensor, "k d"]]:
+    """One step of k-means: each point's nearest centre, and the means of the points of each.
 
-
-def mean_of(members: Tensor, centre: Tensor) -> Tensor:
-    """The mean of a centre's points; the centre, where it has none."""
-    return members.mean(0) if len(members) else centre
-
-
-def step_of(
-    nearest: Callable[[Tensor, Tensor], Tensor] = lambda points, centres: apart(points, centres).argmin(1),
-    moved: Callable[[Tensor, Tensor], Tensor] = mean_of,
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A step with another way to the labels, or from a centre's points to its new place."""
-
-    def step(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-        labels = nearest(points, centres)
-        return labels, torch.stack([moved(points[labels == i], centre) for i, centre in enumerate(centres)])
-
-    return step
-
-
-def labels_after_the_move(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    _, new = step_of()(points, centres)
-    return apart(points, new).argmin(1), new
+    A centre without points stays. Lloyd, "Least squares quantization in PCM", 1982 (written in 1957).
+    """
+    distances = (points[:, None] - centres).square().sum(-1)
+    labels = distances.argmin(1)
+    groups = [points[labels == i] for i in range(len(centres))]
+    moved = [group.mean(0) if len(group) else centre for group, centre in zip(groups, centres, strict=True)]
+    return labels, torch.stack(moved)
 
 
 STEPS = mistakes(
-    "Those are the farthest centres: take the argmin.",
-    step_of(lambda x, c: apart(x, c).argmax(1)),
-    "The labels are right, but the centres stay where they were: move each to the mean of its points.",
-    lambda x, c: (step_of()(x, c)[0], c),
-    "The mean of no points is nan: a centre that no point has joined stays where it is.",
-    step_of(moved=lambda members, centre: members.mean(0)),
-    "A centre that no point has joined goes to 0; it stays where it is.",
-    step_of(moved=lambda members, centre: members.sum(0) / max(len(members), 1)),
-    "Those are the labels after the move; asked for are those by which the centres moved.",
-    labels_after_the_move,
-    "Each centre becomes the sum of its points; divide by how many they are.",
-    step_of(moved=lambda members, centre: members.sum(0) if len(members) else centre),
-    "The old centre counts as one point more; the mean is that of the points alone.",
-    step_of(moved=lambda members, centre: torch.cat([members, centre[None]]).mean(0)),
-    "That is the median, coordinate by coordinate; k-means takes the mean.",
-    step_of(moved=lambda members, centre: members.median(0).values if len(members) else centre),
-    "The largest dot product is not the least distance: centres far from 0 win.",
-    step_of(lambda x, c: (x @ c.T).argmax(1)),
-    "You sum the absolute differences; the distance squares them.",
-    step_of(lambda x, c: (x[:, None] - c).abs().sum(-1).argmin(1)),
-    "Differences of both signs cancel out in your sum; square them first.",
-    step_of(lambda x, c: (x[:, None] - c).sum(-1).abs().argmin(1)),
-    "For each centre the nearest point; asked for is the nearest centre of each point.",
-    lambda x, c: (apart(x, c).argmin(0), step_of()(x, c)[1]),
+    kmeans_step,
+    {
+        "argmin → argmax": "Those are the farthest centres: take the argmin.",
+        "torch.stack(moved) → centres": "The labels are right, but the centres stay where they were: move each to the "
+        "mean of its points.",
+        "if len(group) else centre → ": "The mean of no points is nan: a centre that no point has joined stays where "
+        "it is.",
+        "else centre → else 0 * centre": "A centre that no point has joined goes to 0; it stays where it is.",
+        "(labels, → (torch.cdist(points, torch.stack(moved)).argmin(1),": "Those are the labels after the move; asked "
+        "for are those by which the centres moved.",
+        "group.mean(0) → group.sum(0)": "Each centre becomes the sum of its points; divide by how many they are.",
+        "group.mean(0) → (group.sum(0) + centre) / (len(group) + 1)": "The old centre counts as one point more; the "
+        "mean is that of the points alone.",
+        "mean(0) → median(0).values": "That is the median, coordinate by coordinate; k-means takes the mean.",
+        "distances.argmin(1) → (points @ centres.T).argmax(1)": "The largest dot product is not the least distance: "
+        "centres far from 0 win.",
+        "square → abs": "You sum the absolute differences; the distance squares them.",
+        "square().sum(-1) → sum(-1).abs()": "Differences of both signs cancel out in your sum; square them first.",
+        "(labels, → (distances.argmin(0),": "For each centre the nearest point; asked for is the nearest centre of "
+        "each point.",
+    },
 )
 
 
-def posterior_of(
-    *,
-    weigh: Callable[[Tensor], Tensor] = torch.log,
-    spread: Callable[[Tensor], Tensor] = torch.clone,
-    width: float = 0.5,
-    half: float = 0.5,
-    over_axes: Callable[..., Tensor] = torch.sum,
-    share: Callable[[Tensor], Tensor] = lambda scores: scores.softmax(1),
-) -> Callable[..., Tensor]:
-    """Responsibilities with one part of the logarithm, or what becomes of it, replaced."""
-
-    def posterior(points: Tensor, weights: Tensor, means: Tensor, variances: Tensor) -> Tensor:
-        variances = spread(variances)
-        far = half * (points[:, None] - means).square() / variances
-        return share(weigh(weights) - over_axes(far + width * (2 * torch.pi * variances).log(), dim=-1))
-
-    return posterior
+def responsibilities(
+    points: Float[Tensor, "n d"],
+    weights: Float[Tensor, " k"],
+    means: Float[Tensor, "k d"],
+    variances: Float[Tensor, "k d"],
+) -> Float[Tensor, "n k"]:
+    """The share that each Gaussian of a mixture has in each point; the densities stay logarithms until softmax."""
+    far = (points[:, None] - means).square() / variances
+    log_joint = weights.log() - 0.5 * (far + (2 * torch.pi * variances).log()).sum(-1)
+    return log_joint.softmax(1)
 
 
 RESPONSIBILITIES = mistakes(
-    "The weights are missing: without them all Gaussians are equally common.",
-    posterior_of(weigh=torch.zeros_like),
-    "Among logarithms the weights are logarithms, too: a product becomes a sum.",
-    posterior_of(weigh=torch.clone),
-    "`variances` are σ² already; you have squared them once more.",
-    posterior_of(spread=torch.square),
-    "`variances` are σ² already; you have taken the root before dividing by them.",
-    posterior_of(spread=torch.sqrt),
-    "The density's first factor, 1 / √(2πσ²), is missing: a wide Gaussian is a low one.",
-    posterior_of(width=0.0),
-    "The root is missing in 1 / √(2πσ²): its logarithm is −½ log(2πσ²).",
-    posterior_of(width=1.0),
-    "The ½ is missing in the exponent: −½ (x − μ)² / σ².",
-    posterior_of(half=1.0),
-    "The exponent's minus is missing: what lies farther away has become more likely.",
-    posterior_of(half=-0.5),
-    "The axes of a point are averaged: the density is the product over all of them, its logarithm their sum.",
-    posterior_of(over_axes=torch.mean),
-    "Each column sums to 1: you have divided by the sum over the points. The Gaussians share each point.",
-    posterior_of(share=lambda scores: scores.softmax(0)),
-    "Right where a density is more than 0. Far from all Gaussians every one is 0 in float32, and 0 / 0 is nan: keep "
-    "the logarithms, and let softmax divide.",
-    posterior_of(share=lambda scores: scores.exp() / scores.exp().sum(1, keepdim=True)),
-    "These are weight · density; divide by their sum over all Gaussians.",
-    posterior_of(share=torch.exp),
-    "These are the logarithms of weight · density; softmax makes shares of them.",
-    posterior_of(share=torch.clone),
-    "These are the logarithms of the shares.",
-    posterior_of(share=lambda scores: scores.log_softmax(1)),
-    "Each point goes to one Gaussian, as in k-means; here they share it.",
-    posterior_of(share=lambda scores: F.one_hot(scores.argmax(1), scores.shape[1]).to(scores.dtype)),
+    responsibilities,
+    {
+        "weights.log() → 0": "The weights are missing: without them all Gaussians are equally common.",
+        "weights.log() → weights": "Among logarithms the weights are logarithms, too: a product becomes a sum.",
+        lambda x, w, m, v: responsibilities(x, w, m, v.square()): "`variances` are σ² already; you have squared them "
+        "once more.",
+        lambda x, w, m, v: responsibilities(x, w, m, v.sqrt()): "`variances` are σ² already; you have taken the root "
+        "before dividing by them.",
+        "+ (2 * torch.pi * variances).log() → ": "The density's first factor, 1 / √(2πσ²), is missing: a wide Gaussian "
+        "is a low one.",
+        "+ (2 * → + 2 * (2 *": "The root is missing in 1 / √(2πσ²): its logarithm is −½ log(2πσ²).",
+        "far + → 2 * far +": "The ½ is missing in the exponent: −½ (x − μ)² / σ².",
+        "far + → -far +": "The exponent's minus is missing: what lies farther away has become more likely.",
+        "sum(-1) → mean(-1)": "The axes of a point are averaged: the density is the product over all of them, its "
+        "logarithm their sum.",
+        "softmax(1) → softmax(0)": "Each column sums to 1: you have divided by the sum over the points. The Gaussians "
+        "share each point.",
+        "log_joint.softmax(1) → log_joint.exp() / log_joint.exp().sum(1, keepdim=True)": "Right where a density is "
+        "more than 0. Far from all Gaussians every one is 0 in float32, and 0 / 0 is nan: keep the logarithms, and "
+        "let softmax divide.",
+        "softmax(1) → exp()": "These are weight · density; divide by their sum over all Gaussians.",
+        ".softmax(1) → ": "These are the logarithms of weight · density; softmax makes shares of them.",
+        "softmax → log_softmax": "These are the logarithms of the shares.",
+        "log_joint.softmax(1) → F.one_hot(log_joint.argmax(1), len(weights)).float()": "Each point goes to one "
+        "Gaussian, as in k-means; here they share it.",
+    },
 )
 
 
-def directions(centred: Tensor) -> Tensor:
-    """The principal directions, one a row, by falling variance."""
-    return torch.linalg.svd(centred, full_matrices=False)[2]
-
-
-def onto(rows: Tensor, axes: Tensor) -> Tensor:
-    """Rows drawn again from their coordinates along axes, (k, d)."""
-    return rows @ axes.T @ axes
-
-
-def centred_by(centre: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
-    """PCA around another centre than the mean."""
-    return lambda x, k: centre(x) + onto(x - centre(x), directions(x - centre(x))[:k])
-
-
-def standardised(x: Tensor, k: int) -> Tensor:
-    mean, deviation = x.mean(0), x.std(0)
-    y = (x - mean) / deviation
-    return mean + deviation * onto(y, directions(y)[:k])
-
-
-def without_singular_values(x: Tensor, k: int) -> Tensor:
-    left, _, axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    return x.mean(0) + left[:, :k] @ axes[:k]
+def project(data: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n d"]:
+    """Each row drawn again from its `k` principal components: the nearest points of the best flat of k dimensions."""
+    mean = data.mean(0)
+    centred = data - mean
+    _, _, axes = torch.linalg.svd(centred, full_matrices=False)  # rows, by falling variance
+    best = axes[:k]
+    return mean + centred @ best.T @ best
 
 
 PROJECTIONS = mistakes(
-    "The mean is not taken off: the first direction then points from 0 to the middle of the data.",
-    centred_by(lambda x: torch.zeros_like(x[:1])),
-    "The mean is not given back: add it at the end.",
-    lambda x, k: onto(x - x.mean(0), directions(x - x.mean(0))[:k]),
-    "The directions come from the centred data, but the data you project is not centred: take the mean off there, too.",
-    lambda x, k: onto(x, directions(x - x.mean(0))[:k]),
-    "The mean is given back, but was not taken off before the projection.",
-    lambda x, k: x.mean(0) + onto(x, directions(x - x.mean(0))[:k]),
-    "That is the mean of each row; the mean of the data is a row itself, one number for each column.",
-    centred_by(lambda x: x.mean(1, keepdim=True)),
-    "That is one mean for all numbers; each column has its own.",
-    centred_by(lambda x: x.mean()),
-    "Those are the k directions of least variance: torch.linalg.eigh counts upwards.",
-    lambda x, k: x.mean(0) + onto(x - x.mean(0), torch.linalg.eigh((x - x.mean(0)).T.cov())[1][:, :k].T),
-    "Those are the last k rows of Vh, where the least variance is; the best come first.",
-    lambda x, k: x.mean(0) + onto(x - x.mean(0), directions(x - x.mean(0))[-k:]),
-    "The principal directions are the rows of Vh, the columns of V; you have taken the others.",
-    lambda x, k: x.mean(0) + onto(x - x.mean(0), directions(x - x.mean(0)).T[:k]),
-    "You keep the first k columns of the data; the principal components are mixtures of all columns.",
-    lambda x, k: x.mean(0) + (x - x.mean(0)) * (torch.arange(x.shape[1]) < k),
-    "That is what PCA loses; asked for is what it keeps.",
-    lambda x, k: x - centred_by(lambda x: x.mean(0))(x, k),
-    "These are the k numbers of each row; draw the row again from them, and add the mean.",
-    lambda x, k: (x - x.mean(0)) @ directions(x - x.mean(0))[:k].T,
-    "The singular values are missing: U · S · Vh is the data, U · Vh is not.",
-    without_singular_values,
-    "The columns are divided by their deviations first: then directions of small variance count like the others.",
-    standardised,
-    "One component too many: the first k are [:k].",
-    lambda x, k: centred_by(lambda x: x.mean(0))(x, k + 1),
-    "One component too few: the first k are [:k].",
-    lambda x, k: centred_by(lambda x: x.mean(0))(x, k - 1),
+    project,
+    {
+        "data.mean(0) → 0": "The mean is not taken off: the first direction then points from 0 to the middle of the "
+        "data.",
+        "mean + → ": "The mean is not given back: add it at the end.",
+        "mean + centred → data": "The directions come from the centred data, but the data you project is not centred: "
+        "take the mean off there, too.",
+        "+ centred → + data": "The mean is given back, but was not taken off before the projection.",
+        "mean(0) → mean(1, keepdim=True)": "That is the mean of each row; the mean of the data is a row itself, one "
+        "number for each column.",
+        "mean(0) → mean()": "That is one mean for all numbers; each column has its own.",
+        "axes[:k] → torch.linalg.eigh(centred.T.cov())[1][:, :k].T": "Those are the k directions of least variance: "
+        "torch.linalg.eigh counts upwards.",
+        "[:k] → [-k:]": "Those are the last k rows of Vh, where the least variance is; the best come first.",
+        "axes[:k] → axes.T[:k]": "The principal directions are the rows of Vh, the columns of V; you have taken the "
+        "others.",
+        "centred @ best.T @ best → centred * (torch.arange(data.shape[1]) < k)": "You keep the first k columns of the "
+        "data; the principal components are mixtures of all columns.",
+        lambda data, k: data - project(data, k): "That is what PCA loses; asked for is what it keeps.",
+        "mean + centred @ best.T @ best → centred @ best.T": "These are the k numbers of each row; draw the row again "
+        "from them, and add the mean.",
+        "_, _, axes → left, _, axes; centred @ best.T → left[:, :k]": "The singular values are missing: U · S · Vh is "
+        "the data, U · Vh is not.",
+        "data - mean → (data - mean) / data.std(0); @ best.T @ best → @ best.T @ best * data.std(0)": "The columns are "
+        "divided by their deviations first: then directions of small variance count like the others.",
+        "[:k] → [:k + 1]": "One component too many: the first k are [:k].",
+        "[:k] → [:k - 1]": "One component too few: the first k are [:k].",
+    },
 )
-
-
-def terms(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """The divergence of each number of each code, (b, d)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 DIVERGENCES = mistakes(
-    "The net gives log σ²; you have taken it for σ² itself.",
-    lambda m, v: 0.5 * (m.square() + v - 1 - v.log()).sum(1),
-    "The net gives log σ²; you have taken it for log σ and doubled it.",
-    lambda m, v: terms(m, 2 * v).sum(1),
-    "The net gives log σ²; exp of half of it is σ, and the formula wants σ².",
-    lambda m, v: 0.5 * (m.square() + (0.5 * v).exp() - 1 - v).sum(1),
-    "The paper's ½ Σ (1 + log σ² − μ² − σ²) is the negative divergence: turn the sign.",
-    lambda m, v: -terms(m, v).sum(1),
-    "The ½ is missing.",
-    lambda m, v: 2 * terms(m, v).sum(1),
-    "The −1 is missing: a code like the normal distribution has divergence 0.",
-    lambda m, v: (terms(m, v) + 0.5).sum(1),
-    "The mean is not squared.",
-    lambda m, v: (terms(m, v) + 0.5 * (m - m.square())).sum(1),
-    "The mean is missing: a code away from 0 costs, too.",
-    lambda m, v: terms(torch.zeros_like(m), v).sum(1),
-    "The variance is missing: a code too sure of itself costs, too.",
-    lambda m, v: 0.5 * m.square().sum(1),
-    "The − log σ² is missing: without it a variance of 0 would be best.",
-    lambda m, v: (terms(m, v) + 0.5 * v).sum(1),
-    "+ log σ² should be − log σ²: a variance of nearly 0 must cost a lot.",
-    lambda m, v: (terms(m, v) + v).sum(1),
-    "That is the divergence of N(0, 1) from N(μ, σ²); the other way round is asked for, and it is not the same.",
-    lambda m, v: 0.5 * ((1 + m.square()) / v.exp() - 1 + v).sum(1),
-    "That is the mean over the numbers of a code; their divergences add up.",
-    lambda m, v: terms(m, v).mean(1),
-    "You sum over the images of the batch; sum over the numbers of each code.",
-    lambda m, v: terms(m, v).sum(0),
-    "One number for each number of the code; sum them for each image.",
-    terms,
-    "That is the mean over the batch; asked for is one number for each image.",
-    lambda m, v: terms(m, v).sum(1).mean(),
-    "That is the sum over the batch; asked for is one number for each image.",
-    lambda m, v: terms(m, v).sum(),
+    kl_divergence,
+    {
+        "log_variance.exp() - 1 - log_variance → log_variance - 1 - log_variance.log()": "The net gives log σ²; you "
+        "have taken it for σ² itself.",
+        lambda mean, log_variance: kl_divergence(mean, 2 * log_variance): "The net gives log σ²; you have taken it for "
+        "log σ and doubled it.",
+        "log_variance.exp() → (0.5 * log_variance).exp()": "The net gives log σ²; exp of half of it is σ, and the "
+        "formula wants σ².",
+        "0.5 * → -0.5 *": "The paper's ½ Σ (1 + log σ² − μ² − σ²) is the negative divergence: turn the sign.",
+        "0.5 * → ": "The ½ is missing.",
+        "- 1 → ": "The −1 is missing: a code like the normal distribution has divergence 0.",
+        ".square() → ": "The mean is not squared.",
+        "mean.square() + → ": "The mean is missing: a code away from 0 costs, too.",
+        "+ log_variance.exp() - 1 - log_variance → ": "The variance is missing: a code too sure of itself costs, too.",
+        "- log_variance → ": "The − log σ² is missing: without it a variance of 0 would be best.",
+        "- log_variance → + log_variance": "+ log σ² should be − log σ²: a variance of nearly 0 must cost a lot.",
+        lambda mean, log_variance: 0.5 * ((1 + mean.square()) / log_variance.exp() - 1 + log_variance).sum(1): "That "
+        "is the divergence of N(0, 1) from N(μ, σ²); the other way round is asked for, and it is not the same.",
+        "sum(1) → mean(1)": "That is the mean over the numbers of a code; their divergences add up.",
+        "sum(1) → sum(0)": "You sum over the images of the batch; sum over the numbers of each code.",
+        ".sum(1) → ": "One number for each number of the code; sum them for each image.",
+        "sum(1) → sum(1).mean()": "That is the mean over the batch; asked for is one number for each image.",
+        "sum(1) → sum()": "That is the sum over the batch; asked for is one number for each image.",
+    },
 )
 
 
-def mixed(
-    signal: Callable[[Tensor], Tensor] = torch.sqrt,
-    sigma: Callable[[Tensor], Tensor] = lambda alpha_bar: (1 - alpha_bar).sqrt(),
-) -> Callable[..., Tensor]:
-    """Image and noise added, with other shares of them."""
-    return lambda image, noise, alpha_bar: (
-        signal(alpha_bar)[:, None, None, None] * image + sigma(alpha_bar)[:, None, None, None] * noise
-    )
+def noisy(image: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    kept = alpha_bar[:, None, None, None]
+    return kept.sqrt() * image + (1 - kept).sqrt() * noise
 
 
 MIXTURES = mistakes(
-    "The shares are exchanged: ᾱ is what is left of the image.",
-    lambda image, noise, alpha_bar: mixed()(image, noise, 1 - alpha_bar),
-    "The roots are missing: ᾱ and 1 − ᾱ are shares of the variance, and the factors are their roots.",
-    mixed(torch.clone, lambda alpha_bar: 1 - alpha_bar),
-    "The root over 1 − ᾱ is missing.",
-    mixed(sigma=lambda alpha_bar: 1 - alpha_bar),
-    "The root over ᾱ is missing.",
-    mixed(signal=torch.clone),
-    "That is 1 − √ᾱ; it is √(1 − ᾱ), the root of the difference.",
-    mixed(sigma=lambda alpha_bar: 1 - alpha_bar.sqrt()),
-    "The noise is added whole; its share is √(1 − ᾱ).",
-    mixed(sigma=torch.ones_like),
-    "The image is kept whole; √ᾱ is its share, or the variance would grow.",
-    mixed(signal=torch.ones_like),
-    "The noise is subtracted; it is added.",
-    mixed(sigma=lambda alpha_bar: -(1 - alpha_bar).sqrt()),
-    "That is the velocity, what the net foretells; asked for is the noisy image.",
-    lambda image, noise, alpha_bar: mixed()(noise, -image, alpha_bar),
-    "The noise is missing: the image only gets fainter.",
-    mixed(sigma=torch.zeros_like),
-    "All images are at the step of the first one; each has its own.",
-    lambda image, noise, alpha_bar: mixed()(image, noise, alpha_bar[:1].expand_as(alpha_bar)),
-    "All images get the mean of all ᾱ; each is at a step of its own.",
-    lambda image, noise, alpha_bar: mixed()(image, noise, alpha_bar.mean().expand_as(alpha_bar)),
-    "`alpha_bar` meets the columns, one factor for each. It belongs to the images: alpha_bar[:, None, None, None].",
-    lambda image, noise, alpha_bar: alpha_bar.sqrt() * image + (1 - alpha_bar).sqrt() * noise,
-    "`alpha_bar` meets the channels, one factor each. It belongs to the images: alpha_bar[:, None, None, None].",
-    lambda image, noise, alpha_bar: (
-        alpha_bar[:, None, None].sqrt() * image + (1 - alpha_bar)[:, None, None].sqrt() * noise
-    ),
+    noisy,
+    {
+        "= alpha_bar → = 1 - alpha_bar": "The shares are exchanged: ᾱ is what is left of the image.",
+        ".sqrt() → ": "The roots are missing: ᾱ and 1 − ᾱ are shares of the variance, and the factors are their roots.",
+        "(1 - kept).sqrt() → (1 - kept)": "The root over 1 − ᾱ is missing.",
+        "kept.sqrt() → kept": "The root over ᾱ is missing.",
+        "(1 - kept).sqrt() → (1 - kept.sqrt())": "That is 1 − √ᾱ; it is √(1 − ᾱ), the root of the difference.",
+        "(1 - kept).sqrt() * → ": "The noise is added whole; its share is √(1 − ᾱ).",
+        "kept.sqrt() * → ": "The image is kept whole; √ᾱ is its share, or the variance would grow.",
+        "+ (1 → - (1": "The noise is subtracted; it is added.",
+        velocity: "That is the velocity, what the net predicts; asked for is the noisy image.",
+        "+ (1 - kept).sqrt() * noise → ": "The noise is missing: the image only gets fainter.",
+        "alpha_bar[: → alpha_bar[:1": "All images are at the step of the first one; each has its own.",
+        "alpha_bar[:, None, None, None] → alpha_bar.mean()": "All images get the mean of all ᾱ; each is at a step of "
+        "its own.",
+        "[:, None, None, None] → ": "`alpha_bar` meets the columns, one factor for each. It belongs to the images: "
+        "alpha_bar[:, None, None, None].",
+        "[:, None, None, None] → [:, None, None]": "`alpha_bar` meets the channels, one factor each. It belongs to the "
+        "images: alpha_bar[:, None, None, None].",
+    },
 )

@@ -5,9 +5,8 @@ What every captioner takes and gives is written in `steps`.
 
 from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, reinforce_loss
 from lecture_utils.captioning.decoding import Captions, beam_search, greedy, sample
-from lecture_utils.captioning.encoder import BackboneGrid, ResNetGrid, resnet_grid
 from lecture_utils.captioning.rnn import BottleneckRNN
 from lecture_utils.captioning.scores import bleu, points_in
 from lecture_utils.captioning.steps import caption_loss
-from lecture_utils.captioning.transformer import CaptionTransformer, OnlyTransformers
+from lecture_utils.captioning.transformer import CaptionTransformer, ViTCaptioner
 from lecture_utils.captioning.vocabulary import Vocabulary, pad, split_words

@@ -1,4 +1,4 @@
-"""Show, Attend and Tell: a new look at the picture for every word (slides 26 and 27).
+"""Show, Attend and Tell: a new look at the image for every word (slides 26 and 27).
 
 Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015. The numbers in
 brackets are the paper's equations.
@@ -19,7 +19,7 @@ from lecture_utils.captioning.vocabulary import PAD
 
 
 class ShowAttendTell(nn.Module):
-    """An LSTM that looks at the grid before each word: softly at all of it, or hard at one point drawn by chance.
+    """An LSTM that attends to the grid before each word: softly to all of it, or hard to one point, sampled.
 
     The points of the grid are the paper's annotation vectors a_i. Hard attention draws a point in training mode, which
     no gradient passes through: train it with `reinforce_loss`. In evaluation mode it takes the likeliest point.
@@ -27,53 +27,53 @@ class ShowAttendTell(nn.Module):
 
     def __init__(
         self,
-        words: int,
+        vocab_size: int,
         features: int,
         grid: tuple[int, int],
         *,
         dim: int = 128,
         hidden: int = 192,
-        scorer: int = 64,
+        attention_dim: int = 64,
         kind: Literal["soft", "hard"] = "soft",
     ):
         super().__init__()
-        require_positive(words=words, hidden=hidden, scorer=scorer)
+        require_positive(vocab_size=vocab_size, hidden=hidden, attention_dim=attention_dim)
         require_one_of("kind", kind, ("soft", "hard"))
         self.grid, self.kind = tuple(grid), kind
-        self.look = GridInput(features, dim, grid)
-        self.score = AdditiveScore(dim, hidden, scorer)
+        self.encode_grid = GridInput(features, dim, grid)
+        self.score = AdditiveScore(dim, hidden, attention_dim)
         self.gate = nn.Linear(hidden, 1)
         self.first_h, self.first_cell = (nn.Sequential(nn.Linear(dim, hidden), nn.Tanh()) for _ in range(2))
-        self.embed = nn.Embedding(words, dim)
+        self.embed = nn.Embedding(vocab_size, dim)
         self.lstm = nn.LSTMCell(2 * dim, hidden)
         self.from_h, self.from_context = nn.Linear(hidden, dim), nn.Linear(dim, dim)
-        self.predict = nn.Linear(dim, words)
+        self.predict = nn.Linear(dim, vocab_size)
 
     def forward(
-        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b 1 1 t h w"]]:
-        return teacher_forced(self, z, captions)
+        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b 1 1 t h w"] | None]:
+        return teacher_forced(self, z, captions, need_weights=need_weights)
 
     def start(self, z: Float[Tensor, "b features h w"]) -> State:
-        a = self.look(z)
+        a = self.encode_grid(z)
         mean = a.mean(1)
         return a, self.score.prepare(a), self.first_h(mean), self.first_cell(mean)  # section 3.1.2
 
     def step(
-        self, state: State, words: Int64[Tensor, "b"]
-    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 1 1 h w"], State]:
-        weights = self.where(state)
+        self, state: State, words: Int64[Tensor, "b"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 1 1 h w"] | None, State]:
+        weights = self.attention_weights(state)
         if self.kind == "hard":
-            weights = one_point(weights, draw=self.training)
-        logits, state = self.say(state, words, weights)
-        return logits, weights.view(-1, 1, 1, *self.grid), state
+            weights = hard_attention(weights, draw=self.training)
+        logits, state = self.decode_step(state, words, weights)
+        return logits, weights.view(-1, 1, 1, *self.grid) if need_weights else None, state
 
-    def where(self, state: State) -> Float[Tensor, "b n"]:
+    def attention_weights(self, state: State) -> Float[Tensor, "b n"]:
         """How much each point of the grid matters for the next word, α: ≥ 0, sums to 1."""
         _, prepared, h, _ = state
         return self.score(prepared, h).softmax(1)  # (4), (5)
 
-    def say(
+    def decode_step(
         self, state: State, words: Int64[Tensor, "b"], weights: Float[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b words"], State]:
         """The next word's logits for what is seen with these weights."""
@@ -86,7 +86,7 @@ class ShowAttendTell(nn.Module):
         return logits, (a, prepared, h, cell)
 
 
-def one_point(weights: Float[Tensor, "b n"], *, draw: bool) -> Float[Tensor, "b n"]:
+def hard_attention(weights: Float[Tensor, "b n"], *, draw: bool) -> Float[Tensor, "b n"]:
     """Weights that are 1 at one point: drawn with the given probabilities, or the likeliest."""
     point = torch.multinomial(weights.float(), 1).squeeze(1) if draw else weights.argmax(1)
     return F.one_hot(point, weights.shape[1]).to(weights)
@@ -109,12 +109,12 @@ class AdditiveScore(nn.Module):
 
 
 def doubly_stochastic(attention: Float[Tensor, "b 1 1 t h w"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
-    """The term of equation (14): every point should be looked at about once while the caption is said.
+    """The term of equation (14): every point should get attention of about 1 in all, summed over the words.
 
     Σ_i (1 - Σ_t α_ti)², summed over the points i, averaged over the batch; `mask` is False for padded steps.
     """
-    looks = reduce(attention * rearrange(mask, "b t -> b 1 1 t 1 1"), "b l k t h w -> b (l k h w)", "sum")
-    return ((1 - looks) ** 2).sum(1).mean()
+    total = reduce(attention * rearrange(mask, "b t -> b 1 1 t 1 1"), "b l k t h w -> b (l k h w)", "sum")
+    return ((1 - total) ** 2).sum(1).mean()
 
 
 def reinforce_loss(
@@ -128,29 +128,29 @@ def reinforce_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The loss whose gradient is equation (12), for hard attention: draw where to look, and reinforce what went well.
 
-    Looking at a drawn point has no gradient. But log p(y|s), how well the caption y was foretold after the looks s,
-    is a reward: looks that did better than `baseline` are made likelier, the others less likely. `reward` and
+    Sampling a point has no gradient. But log p(y|s), how well the caption y was predicted at the sampled points s,
+    is a reward: samples that did better than `baseline` are made likelier, the others less likely. `reward` and
     `entropy` are the paper's λ_r and λ_e; the entropy keeps the model from looking at one point for ever.
 
-    Returns the loss and the batch's mean log p(y|s), with which the caller moves its baseline (`moved`, equation 11).
+    Returns the loss and the batch's mean log p(y|s), for the caller's `update_baseline` (equation 11).
     """
     require_captions(z, captions)
     state = model.start(z)
-    foretold, drawn, spread = (z.new_zeros(len(z)) for _ in range(3))
+    log_prob, drawn, spread = (z.new_zeros(len(z)) for _ in range(3))
     for words, following in zip(captions.T[:-1], captions.T[1:], strict=True):
         counts = (following != PAD).to(z)
-        alpha = model.where(state)
-        look = one_point(alpha, draw=True)
-        logits, state = model.say(state, words, look)
+        alpha = model.attention_weights(state)
+        look = hard_attention(alpha, draw=True)
+        logits, state = model.decode_step(state, words, look)
         log_alpha = alpha.float().clamp(min=1e-12).log()
-        foretold = foretold - F.cross_entropy(logits.float(), following, reduction="none") * counts
+        log_prob = log_prob - F.cross_entropy(logits.float(), following, reduction="none") * counts
         drawn = drawn + (log_alpha * look).sum(1) * counts
         spread = spread - (alpha * log_alpha).sum(1) * counts
-    gain = reward * (foretold.detach() - baseline) * drawn
+    gain = reward * (log_prob.detach() - baseline) * drawn
     words_said = (captions[:, 1:] != PAD).sum().clamp(min=1)
-    return -(foretold + gain + entropy * spread).sum() / words_said, foretold.detach().mean()
+    return -(log_prob + gain + entropy * spread).sum() / words_said, log_prob.detach().mean()
 
 
-def moved(baseline: float, foretold: float) -> float:
+def update_baseline(baseline: float, log_prob: float) -> float:
     """The moving average that tells a good look from a bad one (equation 11)."""
-    return 0.9 * baseline + 0.1 * foretold
+    return 0.9 * baseline + 0.1 * log_prob

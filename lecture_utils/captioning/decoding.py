@@ -12,29 +12,34 @@ from lecture_utils.arguments import require_whole
 from lecture_utils.captioning.steps import State
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 
-LONGEST = 60
-NEVER_SAID = (PAD, START, UNKNOWN)
+MAX_LENGTH = 60
+NEVER_GENERATED = (PAD, START, UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Captions:
     """What a captioner said about a batch of images.
 
-    `words` (b, t): without `<start>`, with `<end>` where one was reached within `longest` words, then `<pad>`;
-    `attention` (b, layers, heads, t, h, w): where the model looked for each word; `log_probability` (b,): of the
-    words that were not given in `prefix`, summed.
+    `words` (b, t): without `<start>`, with `<end>` where one was reached within `max_length` words, then `<pad>`;
+    `attention` (b, layers, heads, t, h, w): where the model attended for each word, with `need_weights=True`;
+    `log_probability` (b,): of the words that were not given in `prefix`, summed.
     """
 
     words: Int64[Tensor, "b t"]
-    attention: Float[Tensor, "b layers heads t h w"]
+    attention: Float[Tensor, "b layers heads t h w"] | None
     log_probability: Float[Tensor, "b"]
 
 
 def greedy(
-    model: nn.Module, z: Float[Tensor, "b ..."], *, prefix: Sequence[int] = (), longest: int = LONGEST
+    model: nn.Module,
+    z: Float[Tensor, "b ..."],
+    *,
+    prefix: Sequence[int] = (),
+    max_length: int = MAX_LENGTH,
+    need_weights: bool = False,
 ) -> Captions:
     """The likeliest word each time. `prefix` holds the numbers of words with which every caption must begin."""
-    return _say(model, z, lambda scores: scores.argmax(1), prefix, longest)
+    return _generate(model, z, lambda scores: scores.argmax(1), prefix, max_length, need_weights)
 
 
 def sample(
@@ -43,8 +48,9 @@ def sample(
     *,
     temperature: float = 1.0,
     prefix: Sequence[int] = (),
-    longest: int = LONGEST,
+    max_length: int = MAX_LENGTH,
     generator: torch.Generator | None = None,
+    need_weights: bool = False,
 ) -> Captions:
     """Draw each word from softmax(logits / temperature): below 1 the likely words gain, above 1 the others.
 
@@ -59,17 +65,19 @@ def sample(
             probabilities = probabilities.to(generator.device)
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1).to(scores.device)
 
-    return _say(model, z, draw, prefix, longest)
+    return _generate(model, z, draw, prefix, max_length, need_weights)
 
 
 @torch.no_grad()
-def _say(model: nn.Module, z: Tensor, choose: Callable, prefix: Sequence[int], longest: int) -> Captions:
-    prefix = _check(prefix, longest)
+def _generate(
+    model: nn.Module, z: Tensor, choose: Callable, prefix: Sequence[int], max_length: int, need_weights: bool
+) -> Captions:
+    prefix = _check(prefix, max_length)
     state, words = model.start(z), _first(z)
     ended, total = torch.zeros_like(words, dtype=torch.bool), torch.zeros(len(words), device=z.device)
     said, maps = [], []
-    for place in range(longest):
-        logits, attention, state = model.step(state, words)
+    for place in range(max_length):
+        logits, attention, state = model.step(state, words, need_weights=need_weights)
         scores = _log_probabilities(logits)
         given = place < len(prefix)
         words = _given(prefix[place], logits, words) if given else choose(scores).masked_fill(ended, PAD)
@@ -80,7 +88,7 @@ def _say(model: nn.Module, z: Tensor, choose: Callable, prefix: Sequence[int], l
         ended |= words == END
         if ended.all():
             break
-    return Captions(torch.stack(said, dim=1), torch.stack(maps, dim=3), total)
+    return Captions(torch.stack(said, dim=1), torch.stack(maps, dim=3) if need_weights else None, total)
 
 
 @torch.no_grad()
@@ -88,59 +96,64 @@ def beam_search(
     model: nn.Module,
     z: Float[Tensor, "b ..."],
     *,
-    width: int = 3,
-    alpha: float = 1.0,
+    beam_size: int = 3,
+    length_penalty: float = 1.0,
     prefix: Sequence[int] = (),
-    longest: int = LONGEST,
+    max_length: int = MAX_LENGTH,
+    need_weights: bool = False,
 ) -> Captions:
-    """Keep the `width` best beginnings at every word; return the best caption of each image.
+    """Keep the `beam_size` best hypotheses at every word; return the best caption of each image.
 
-    Beginnings are ranked by their summed log-probability divided by (number of words)^alpha: without it (alpha=0) every
-    further word costs, and short captions win. Words of the prefix do not count. A width of 1 is `greedy`.
+    They are ranked by their summed log-probability divided by (number of words)^length_penalty: with 0, every further
+    word costs, and short captions win. Words of the prefix do not count. A beam of 1 is `greedy`.
     """
-    prefix = _check(prefix, longest)
-    require_whole("width", width)
-    if not 0 <= alpha < math.inf:
-        raise ValueError(f"alpha: got {alpha}, expected a number of at least 0")
+    prefix = _check(prefix, max_length)
+    require_whole("beam_size", beam_size)
+    if not 0 <= length_penalty < math.inf:
+        raise ValueError(f"length_penalty: got {length_penalty}, expected a number of at least 0")
     images, rows = len(z), torch.arange(len(z), device=z.device)[:, None]
-    state, words = _repeat(model.start(z), width), _first(z).repeat_interleave(width)
+    state, words = _repeat(model.start(z), beam_size), _first(z).repeat_interleave(beam_size)
     # At first all beams of an image are alike: only one of them may go on.
-    total = torch.full((images, width), -math.inf, device=z.device)
+    total = torch.full((images, beam_size), -math.inf, device=z.device)
     total[:, 0] = 0.0
-    length = torch.zeros(images, width, device=z.device)
-    said = torch.zeros(images, width, 0, dtype=torch.int64, device=z.device)
+    length = torch.zeros(images, beam_size, device=z.device)
+    said = torch.zeros(images, beam_size, 0, dtype=torch.int64, device=z.device)
     ended, maps = torch.zeros_like(total, dtype=torch.bool), None
-    for place in range(longest):
-        logits, attention, state = model.step(state, words)
-        attention = attention.unflatten(0, (images, width))[:, :, :, :, None]
+    for place in range(max_length):
+        logits, attention, state = model.step(state, words, need_weights=need_weights)
         if place < len(prefix):
-            parent = torch.arange(width, device=z.device).expand(images, width)
+            parent = torch.arange(beam_size, device=z.device).expand(images, beam_size)
             words = _given(prefix[place], logits, parent)
         else:
-            scores = _log_probabilities(logits).unflatten(0, (images, width))
+            scores = _log_probabilities(logits).unflatten(0, (images, beam_size))
             scores = torch.where(ended[..., None], _only_padding(scores), scores)
             totals = total[..., None] + scores
             lengths = (length + ~ended)[..., None].expand_as(totals)
             # Stable, so that of equals the first is taken, as argmax does.
-            best = (totals / lengths**alpha).flatten(1).sort(descending=True, stable=True).indices[:, :width]
+            best = (
+                (totals / lengths**length_penalty).flatten(1).sort(descending=True, stable=True).indices[:, :beam_size]
+            )
             parent, words = best // scores.shape[-1], best % scores.shape[-1]
             total, length = totals.flatten(1)[rows, best], lengths.flatten(1)[rows, best]
         ended = ended[rows, parent] | (words == END)
         said = torch.cat([said[rows, parent], words[..., None]], dim=2)
-        maps = attention if maps is None else torch.cat([maps, attention], dim=4)
-        maps = maps[rows, parent]
-        state = tuple(part[(rows * width + parent).flatten()] for part in state)
+        parents = (rows * beam_size + parent).flatten()
+        if need_weights:
+            attention = attention[:, :, :, None]
+            maps = (attention if maps is None else torch.cat([maps, attention], dim=3))[parents]
+        state = tuple(part[parents] for part in state)
         words = words.flatten()
         if (ended | total.isneginf()).all():
             break
-    best = (total / length.clamp(min=1) ** alpha).argmax(1)
+    best = (total / length.clamp(min=1) ** length_penalty).argmax(1)
     every = rows.squeeze(1)
-    return Captions(said[every, best], maps[every, best], total[every, best])
+    maps = maps.unflatten(0, (images, beam_size))[every, best] if need_weights else None
+    return Captions(said[every, best], maps, total[every, best])
 
 
-def _check(prefix: Sequence[int], longest: int) -> list[int]:
+def _check(prefix: Sequence[int], max_length: int) -> list[int]:
     prefix = [int(word) for word in prefix]
-    require_whole("longest", longest, least=max(1, len(prefix)))
+    require_whole("max_length", max_length, least=max(1, len(prefix)))
     if bad := [word for word in prefix if word < 0 or word in (PAD, START, END)]:
         raise ValueError(f"prefix: got {bad}, expected numbers of words, without <start> and <end>")
     return prefix
@@ -159,7 +172,7 @@ def _first(z: Tensor) -> Int64[Tensor, "b"]:
 
 def _log_probabilities(logits: Float[Tensor, "b words"]) -> Float[Tensor, "b words"]:
     """Of the words that may be said: a caption holds no padding, no second start and nothing unknown."""
-    logits = logits.float().index_fill(1, torch.tensor(NEVER_SAID, device=logits.device), -math.inf)
+    logits = logits.float().index_fill(1, torch.tensor(NEVER_GENERATED, device=logits.device), -math.inf)
     return logits.log_softmax(1)
 
 

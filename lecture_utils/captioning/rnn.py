@@ -1,4 +1,4 @@
-"""The encoder–decoder of slide 25, whose whole picture passes through one vector c.
+"""The encoder–decoder of slide 25, whose whole image passes through one vector c.
 
 As Vinyals et al., "Show and tell: a neural image caption generator", CVPR 2015, but c goes into every step.
 """
@@ -20,33 +20,41 @@ class BottleneckRNN(nn.Module):
     """
 
     def __init__(
-        self, words: int, features: int, grid: tuple[int, int], *, dim: int = 128, hidden: int = 192, squeeze: int = 8
+        self,
+        vocab_size: int,
+        features: int,
+        grid: tuple[int, int],
+        *,
+        dim: int = 128,
+        hidden: int = 192,
+        squeeze: int = 8,
     ):
         super().__init__()
-        require_positive(words=words, hidden=hidden, squeeze=squeeze)
+        require_positive(vocab_size=vocab_size, hidden=hidden, squeeze=squeeze)
         self.grid = tuple(grid)
-        self.look = GridInput(features, dim, grid)
+        self.encode_grid = GridInput(features, dim, grid)
         self.squeeze = nn.Linear(dim, squeeze)
         self.encode = nn.Sequential(
             nn.Linear(squeeze * grid[0] * grid[1], hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.Tanh()
         )
-        self.embed = nn.Embedding(words, dim)
+        self.embed = nn.Embedding(vocab_size, dim)
         self.lstm = nn.LSTMCell(dim + hidden, hidden)
-        self.predict = nn.Linear(hidden, words)
+        self.predict = nn.Linear(hidden, vocab_size)
 
     def forward(
-        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b 0 0 t h w"]]:
-        return teacher_forced(self, z, captions)
+        self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b 0 0 t h w"] | None]:
+        return teacher_forced(self, z, captions, need_weights=need_weights)
 
     def start(self, z: Float[Tensor, "b features h w"]) -> State:
-        points = self.squeeze(self.look(z))
+        points = self.squeeze(self.encode_grid(z))
         c = self.encode(rearrange(points, "b n d -> b (n d)"))  # the bottleneck
         return c, c, torch.zeros_like(c)
 
     def step(
-        self, state: State, words: Int64[Tensor, "b"]
-    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 0 0 h w"], State]:
+        self, state: State, words: Int64[Tensor, "b"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 0 0 h w"] | None, State]:
         c, h, cell = state
         h, cell = self.lstm(torch.cat([self.embed(words), c], dim=1), (h, cell))
-        return self.predict(h), h.new_zeros(len(h), 0, 0, *self.grid), (c, h, cell)
+        attention = h.new_zeros(len(h), 0, 0, *self.grid) if need_weights else None
+        return self.predict(h), attention, (c, h, cell)

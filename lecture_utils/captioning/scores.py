@@ -1,12 +1,12 @@
 """How good captions are: BLEU, and whether the model looked at what it named (slides 26 and 27)."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from torchmetrics.functional.text import bleu_score
 
 from lecture_utils.arguments import require_positive
 from lecture_utils.captioning.vocabulary import split_words
@@ -18,6 +18,8 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4
     Papineni et al., "BLEU: a method for automatic evaluation of machine translation", ACL 2002: over the whole set,
     with a penalty for what is too short. The number is torchmetrics'. 0 to 1; nan without captions.
     """
+    from torchmetrics.functional.text import bleu_score  # seconds, which only scoring needs
+
     if len(said) != len(references):
         raise ValueError(f"references: got {len(references)}, expected a list for each of the {len(said)} captions")
     if bad := [many for many in references if isinstance(many, str) or not many]:
@@ -31,10 +33,18 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4
     return bleu_score([words(one) for one in said], wanted, n).item()
 
 
+def clipped_matches(said: Sequence[str], references: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
+    """How many n-grams a caption shares with its references, clipped, and how many it has (Papineni et al., 2.1)."""
+    runs = lambda words: Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))  # noqa: E731
+    mine, theirs = runs(said), [runs(reference) for reference in references]
+    matched = sum(min(count, max(one[run] for one in theirs)) for run, count in mine.items())
+    return matched, sum(mine.values())
+
+
 def points_in(
     box: Sequence[float], size: tuple[int, int], grid: tuple[int, int], *, tolerance: int = 1
 ) -> Bool[Tensor, "h w"]:
-    """Which points of a grid over a picture of `size` = (height, width) pixels lie in a box (x0, y0, x1, y1).
+    """Which points of a grid over an image of `size` = (height, width) pixels lie in a box (x0, y0, x1, y1).
 
     Those whose cell the box touches, and `tolerance` cells around them.
     """

@@ -1,26 +1,27 @@
 """Captioning with transformers: on the features of a CNN (slide 29), and without any convolution (slide 30)."""
 
 import torch
-from einops import rearrange
 from einops.layers.torch import Rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_positive
+from lecture_utils.arguments import Pair, patch_grid, require_positive
 from lecture_utils.captioning.grid import GridInput
 from lecture_utils.captioning.steps import State, require_captions
-from lecture_utils.transformers.self_attention import Block, causal_mask
+from lecture_utils.transformers.self_attention import Block
 
 
 class CaptionTransformer(nn.Module):
-    """c = T_w(z), a transformer encoder on the points of the grid; a decoder that looks back at words and at c.
+    """c = T_w(z), a transformer encoder on the points of the grid; a decoder that attends to earlier words and to c.
 
-    `longest` is the number of words, `<start>` and `<end>` counted, for which there are learned positions.
+    `max_length` is the number of words, `<start>` and `<end>` counted, for which there are learned positions.
     """
+
+    is_causal = True  # no word sees a later one; notebook 09 shows what happens otherwise
 
     def __init__(
         self,
-        words: int,
+        vocab_size: int,
         features: int,
         grid: tuple[int, int],
         *,
@@ -28,79 +29,87 @@ class CaptionTransformer(nn.Module):
         heads: int = 4,
         encoder_layers: int = 2,
         decoder_layers: int = 2,
-        hidden: int | None = None,
-        longest: int = 64,
+        mlp_dim: int | None = None,
+        max_length: int = 64,
         dropout: float = 0.1,
     ):
         super().__init__()
-        require_positive(words=words, encoder_layers=encoder_layers, decoder_layers=decoder_layers, longest=longest)
-        self.grid, self.longest = tuple(grid), longest
-        self.look = GridInput(features, dim, grid)
-        sizes = {"dim": dim, "heads": heads, "hidden": 2 * dim if hidden is None else hidden, "dropout": dropout}
+        require_positive(
+            vocab_size=vocab_size, encoder_layers=encoder_layers, decoder_layers=decoder_layers, max_length=max_length
+        )
+        self.grid, self.max_length = tuple(grid), max_length
+        self.encode_grid = GridInput(features, dim, grid)
+        sizes = {"dim": dim, "heads": heads, "mlp_dim": 2 * dim if mlp_dim is None else mlp_dim, "dropout": dropout}
         self.encoder = nn.ModuleList(Block(**sizes) for _ in range(encoder_layers))
         self.encoder_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.embed = nn.Embedding(words, dim)
-        self.positions = nn.Parameter(torch.randn(longest, dim) * 0.02)
+        self.embed = nn.Embedding(vocab_size, dim)
+        self.pos_embed = nn.Parameter(torch.randn(max_length, dim) * 0.02)
         self.decoder = nn.ModuleList(Block(**sizes, cross=True) for _ in range(decoder_layers))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.predict = nn.Linear(dim, words)
+        self.predict = nn.Linear(dim, vocab_size)
 
     def forward(
-        self, z: Float[Tensor, "b features ..."], captions: Int64[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b layers heads t h w"]]:
+        self, z: Float[Tensor, "b features ..."], captions: Int64[Tensor, "b t"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b layers heads t h w"] | None]:
         require_captions(z, captions)
-        return self.decode(self.encode(z), captions)
+        return self.decode(self.encode(z), captions, need_weights=need_weights)
 
     def encode(self, z: Float[Tensor, "b features h w"]) -> Float[Tensor, "b hw d"]:
-        """c = T_w(z): the points of the grid after they have looked at one another."""
-        x = self.look(z)
+        """c = T_w(z): the encoded points of the grid."""
+        x = self.encode_grid(z)
         for block in self.encoder:
             x, _ = block(x)
         return self.encoder_norm(x)
 
     def decode(
-        self, c: Float[Tensor, "b hw d"], captions: Int64[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b layers heads t h w"]]:
+        self, c: Float[Tensor, "b hw d"], captions: Int64[Tensor, "b t"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b layers heads t h w"] | None]:
         """The logits of each word's successor; no word sees a later one."""
-        length = captions.shape[1]
-        if length > self.longest:
-            raise ValueError(f"captions: got {length} words, expected at most longest={self.longest}")
-        x = self.embed(captions) + self.positions[:length]
-        mask = causal_mask(length, x.device)[None]
-        maps = []
+        x, maps = self._placed(captions), []
         for block in self.decoder:
-            x, weights = block(x, c, mask=mask)
+            x, weights = block(x, c, is_causal=self.is_causal, need_weights=need_weights)
             maps.append(weights)
-        attention = rearrange(torch.stack(maps, dim=1), "b l k t (h w) -> b l k t h w", h=self.grid[0])
+        attention = torch.stack(maps, dim=1).unflatten(-1, self.grid) if need_weights else None
         return self.predict(self.norm(x)), attention
 
     def start(self, z: Float[Tensor, "b features ..."]) -> State:
+        """Keys and values of each layer of the decoder, (b, heads, n, d / heads): of no words yet, and of c."""
         c = self.encode(z)
-        return c, torch.zeros(len(c), 0, dtype=torch.int64, device=c.device)
+        return tuple(part for block in self.decoder for part in block.start(c))
 
     def step(
-        self, state: State, words: Int64[Tensor, "b"]
-    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b layers heads h w"], State]:
-        """Read the caption so far once more, with `words` at its end: simple, and short captions allow it."""
-        c, before = state
-        captions = torch.cat([before, words[:, None]], dim=1)
-        logits, attention = self.decode(c, captions)
-        return logits[:, -1], attention[:, :, :, -1], (c, captions)
+        self, state: State, words: Int64[Tensor, "b"], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b layers heads h w"] | None, State]:
+        """Read one more word. Those before it do not see it, so their keys and values stay as they are."""
+        x, maps, read = self._placed(words[:, None], state[0].shape[2]), [], ()
+        size = len(state) // len(self.decoder)
+        for layer, block in enumerate(self.decoder):
+            x, weights, after = block.step(x, state[size * layer : size * (layer + 1)], need_weights=need_weights)
+            maps.append(weights)
+            read += after
+        attention = torch.stack(maps, dim=1).squeeze(-2).unflatten(-1, self.grid) if need_weights else None
+        return self.predict(self.norm(x)).squeeze(1), attention, read
+
+    def _placed(self, words: Int64[Tensor, "b t"], first: int = 0) -> Float[Tensor, "b t d"]:
+        """Words as vectors, each with that of its position."""
+        length = first + words.shape[1]
+        if length > self.max_length:
+            raise ValueError(f"captions: got {length} words, expected at most max_length={self.max_length}")
+        return self.embed(words) + self.pos_embed[first:length]
 
 
-class OnlyTransformers(CaptionTransformer):
+class ViTCaptioner(CaptionTransformer):
     """The same without a CNN: z are the pixels of the image's patches, in a row (slide 30)."""
 
-    def __init__(self, words: int, size: tuple[int, int], *, patch: int = 8, channels: int = 3, **sizes):
-        require_positive(patch=patch, channels=channels)
-        if size[0] % patch or size[1] % patch:
-            raise ValueError(f"patch: got {patch}, expected a divisor of the image's {size[0]} × {size[1]} pixels")
-        super().__init__(words, channels * patch * patch, (size[0] // patch, size[1] // patch), **sizes)
-        self.image = (channels, *size)
-        self.cut = Rearrange("b c (h p) (w q) -> b (c p q) h w", p=patch, q=patch)
+    def __init__(self, vocab_size: int, image_size: Pair, *, patch_size: int = 8, channels: int = 3, **sizes):
+        grid = patch_grid("image_size", image_size, patch_size)
+        require_positive(channels=channels)
+        super().__init__(vocab_size, channels * patch_size**2, grid, **sizes)
+        self.image_shape = channels, grid[0] * patch_size, grid[1] * patch_size
+        self.cut = Rearrange("b c (h p) (w q) -> b (c p q) h w", p=patch_size, q=patch_size)
 
     def encode(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b hw d"]:
-        if image.ndim != 4 or image.shape[1:] != self.image:
-            expected = ", ".join(map(str, self.image))
+        if image.ndim != 4 or image.shape[1:] != self.image_shape:
+            expected = ", ".join(map(str, self.image_shape))
             raise ValueError(f"image: got shape {tuple(image.shape)}, expected (batch, {expected})")
         return super().encode(self.cut(image))

@@ -56,13 +56,13 @@ class Vocabulary:
         self._number = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
-    def build(cls, captions: Iterable[str], *, minimum: int = 1) -> "Vocabulary":
-        """The words that occur at least `minimum` times in the captions, the most frequent first."""
-        require_whole("minimum", minimum)
+    def build(cls, captions: Iterable[str], *, min_freq: int = 1) -> "Vocabulary":
+        """The words that occur at least `min_freq` times in the captions, the most frequent first."""
+        require_whole("min_freq", min_freq)
         if isinstance(captions, str):
             raise ValueError(f"captions: got one str, {captions!r}, expected a list of captions")
         times = Counter(word for caption in captions for word in split_words(caption))
-        frequent = [(-count, word) for word, count in times.items() if count >= minimum]
+        frequent = [(-count, word) for word, count in times.items() if count >= min_freq]
         return cls(word for _, word in sorted(frequent))
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Vocabulary:
         """The caption's numbers between `<start>` and `<end>`."""
         return [START, *(self._number.get(word, UNKNOWN) for word in split_words(caption)), END]
 
-    def spell(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> list[str]:
+    def to_tokens(self, numbers: Sequence[int] | Int64[Tensor, "t"]) -> list[str]:
         """The words up to the first `<end>`, without `<start>` and `<pad>`."""
         numbers, words = torch.as_tensor(numbers), []
         if numbers.ndim != 1 or (len(numbers) and numbers.is_floating_point()):
@@ -94,7 +94,7 @@ class Vocabulary:
 
         A comma follows its word at once, and so does a character of a script without spaces another one.
         """
-        return _SPACE.sub("", " ".join(self.spell(numbers)))
+        return _SPACE.sub("", " ".join(self.to_tokens(numbers)))
 
 
 def pad(captions: Sequence[Sequence[int]]) -> Int64[Tensor, "b t"]:

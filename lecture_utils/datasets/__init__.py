@@ -10,10 +10,14 @@ from lecture_utils.datasets.pairs import CityscapesPairs, read_pair, split_pair
 from lecture_utils.datasets.reading import read_photo
 from lecture_utils.datasets.single_objects import LabelledObjects, ObjectCrops, SingleObjects
 from lecture_utils.datasets.source import (
+    CLASSIFICATION_SCENES,
+    CLASSIFICATION_SIZE,
+    CROP_SIZE,
     DETECTION_SCENES,
     DETECTION_SIZE,
     QUICK_SCENES,
     QUICK_SIZE,
+    SINGLE_OBJECT_SCENES,
     city_captions,
     city_instances,
     cityscapes_root,

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from lecture_utils.datasets import coco_index, segmentations
-from lecture_utils.datasets.memory import Kept
+from lecture_utils.datasets.memory import MemoryCache
 from lecture_utils.datasets.reading import (
     check_on_error,
     keep_readable,
@@ -78,7 +78,7 @@ class CocoInstances(Dataset):
             listed = self.ids
             self.ids = keep_readable(listed, self._index.guard(self._read), source=self.annotations)
             self.inventory.counts["skipped"] = len(listed) - len(self.ids)
-        self._kept = Kept()  # (image, target) by image id
+        self._kept = MemoryCache()  # (image, target) by image id
 
     def relabel(self, categories: Sequence[str]) -> "CocoInstances":
         """Number the categories in another order, as another split or a detector has them; return the data set itself.
@@ -117,7 +117,7 @@ class CocoInstances(Dataset):
         return len(self._index.records.get(self.ids[index], ()))
 
     def preload(self) -> "CocoInstances":
-        """Decode every image now and keep it, as many as fit (see `Kept`); return the data set itself."""
+        """Decode every image now and keep it, as many as fit (see `MemoryCache`); return the data set itself."""
         self._kept.fill(self.ids, self._read, description=self.images.name)
         return self
 

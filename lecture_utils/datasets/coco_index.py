@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from lecture_utils.datasets import schema, segmentations
 from lecture_utils.datasets.inventory import Inventory
@@ -67,7 +66,7 @@ def _without_garbage_collection() -> Iterator[None]:
 def read_captions(images: Path, file: Path, *, on_error: str) -> Index:
     """Look through a `captions_*.json`; on_error="raise" refuses what cannot be used."""
     content, index = _open(images, file)
-    for image, _, caption in _annotations(content, index, schema.CAPTION, "caption"):
+    for image, _, caption in _annotations(content, index, schema.CaptionRecord, "caption"):
         index.records[image].append(caption)
     if on_error == "raise":
         index.inventory.refuse_problems(list(index.problems.values()))
@@ -83,7 +82,7 @@ def read_instances(images: Path, file: Path, *, masks: bool, on_error: str) -> I
     """The same for an `instances_*.json`, with its segmentations where `masks` are wanted."""
     content, index = _open(images, file)
     _read_categories(content, index)
-    rows = list(_annotations(content, index, schema.INSTANCE if masks else schema.BOX, "bbox"))
+    rows = list(_annotations(content, index, schema.InstanceRecord if masks else schema.BoxRecord, "bbox"))
     for image, place, found in rows:
         if found["category_id"] not in index.names:
             text = f"got category_id {shown(found['category_id'])}, that 'categories' does not list"
@@ -118,7 +117,7 @@ def _read_images(raw: list, index: Index) -> None:
     for place, record in enumerate(raw):
         label, number = label_of("images", place, record), id_in(record)
         key = ("images", place) if number is None else number
-        image, problem = validate(schema.IMAGE, record, label)
+        image, problem = validate(schema.ImageRecord, record, label)
         if key not in first:
             first[key] = place
             if problem:
@@ -154,7 +153,7 @@ def _list(folder: Path) -> set[str]:
         return set()
 
 
-def _annotations(content: dict, index: Index, adapter: TypeAdapter, key: str) -> Iterator[Row]:
+def _annotations(content: dict, index: Index, kind: type, key: str) -> Iterator[Row]:
     """The annotations of listed images, whole ones alone; what is wrong with the others goes to the index.
 
     A file is of another kind if none of them has the `key`.
@@ -174,7 +173,7 @@ def _annotations(content: dict, index: Index, adapter: TypeAdapter, key: str) ->
             repeated.append(label_of("annotations", place, record))
             if record == raw[first[number]]:
                 continue  # one object, written twice
-        found, problem = validate(adapter, record, "")
+        found, problem = validate(kind, record, "")
         if not problem:
             yield image, place, found
         else:
@@ -191,7 +190,7 @@ def _read_categories(content: dict, index: Index) -> None:
     file, names = index.inventory.source, {}
     for place, record in enumerate(schema.section(content, "categories", file)):
         label = label_of("categories", place, record)
-        category, problem = validate(schema.CATEGORY, record, label)
+        category, problem = validate(schema.CategoryRecord, record, label)
         if problem:
             raise ValueError(f"{file}: {problem}")
         if names.setdefault(category["id"], category["name"]) != category["name"]:

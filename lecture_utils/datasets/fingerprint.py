@@ -34,7 +34,7 @@ def fingerprint(data: Dataset, *, labels: bool = True) -> dict[str, str] | None:
 def reader_of(data: Dataset) -> Dataset | None:
     """The reader of files inside a data set, however wrapped; None where nothing is read."""
     while data is not None and not hasattr(data, "sources"):
-        inner = (getattr(data, name, None) for name in ("dataset", "pictures", "pairs"))
+        inner = (getattr(data, name, None) for name in ("dataset", "pairs"))
         data = next((one for one in inner if one is not None), None)
     return data
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-_PICTURE = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|gif)$", re.IGNORECASE)
+_IMAGE = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|gif)$", re.IGNORECASE)
 _DEEP, _MOST, _PEEK = 4, 300, 8192  # folders in each other, names in each, bytes of a file
 
 _BY_NAME = {
@@ -58,11 +58,11 @@ def annotated(root: Path, names: Sequence[str] | None = None) -> str | None:
 
 
 def _holders(names: Sequence[str]) -> set[Path]:
-    return {Path(name).parent for name in names if _PICTURE.search(name)}
+    return {Path(name).parent for name in names if _IMAGE.search(name)}
 
 
 def _by_folders(names: Sequence[str]) -> str | None:
-    """An archive, or pictures alone: in a folder for each class, or simply side by side."""
+    """An archive, or images alone: in a folder for each class, or simply side by side."""
     if packed := [name for name in names if _ARCHIVE.search(name)]:
         return f"an archive that is still packed ({packed[0]})"
     holders = _holders(names)

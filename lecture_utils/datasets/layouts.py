@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lecture_utils.datasets.flickr import Flickr8k
 from lecture_utils.datasets.foreign import annotated, recognise
-from lecture_utils.datasets.pairs import find_split, list_pictures
+from lecture_utils.datasets.pairs import find_split, list_images
 
 SPLITS = ("train", "val", "test")
 PAGE = "handouts/own_data.md"
@@ -78,7 +78,7 @@ def explain(root: Path, kind: str, split: str) -> str:
     if held:
         mend = f"give --split {held[-1]}, or add it" if split != "train" else "add it: it is what is learned from"
         return f"split: {root} has no {split!r}, only {' and '.join(map(repr, held))}; {mend} ({PAGE} shows how)"
-    # Any picture in a folder "train" could be a pair, so there a layout of others comes first.
+    # Any image in a folder "train" could be a pair, so there a layout of others comes first.
     nearby = [] if kind == PAIRS and annotated(root) else _nearby(root)
     if better := next((home for home in nearby if splits(home, kind)), None):
         return f"root: {root} does not hold the data itself; give --root {better}"
@@ -107,7 +107,7 @@ def _folders(home: Path) -> list[Path]:
 
 def _has_pairs(root: Path, split: str) -> bool:
     try:
-        return bool(list_pictures(find_split(root, split)))
+        return bool(list_images(find_split(root, split)))
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ KEPT_BYTES = 4 * 2**30  # a third of Colab's memory; 80,000 photographs at 128 Ã
 _AT_ONCE = 64
 
 
-class Kept(dict):
+class MemoryCache(dict):
     """Values of tensors by their keys, about `KEPT_BYTES` of them at most; `full` once one was turned away."""
 
     def __init__(self) -> None:

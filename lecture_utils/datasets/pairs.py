@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as F
 from lecture_utils.arguments import pair
 from lecture_utils.cityscapes import IGNORE_COLOUR
 from lecture_utils.datasets.masks import CITYSCAPES, Palette, mask_labels, own_palette
-from lecture_utils.datasets.memory import Kept
+from lecture_utils.datasets.memory import MemoryCache
 from lecture_utils.datasets.plausibility import check_pairs
 from lecture_utils.datasets.reading import (
     check_on_error,
@@ -42,13 +42,13 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 def split_pair(
     image: Image.Image | np.ndarray,
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    """Cut a side-by-side picture (H, 2W) of any size in two: photo (H, W, 3) on the left, colour mask on the right.
+    """Cut a side-by-side image (H, 2W) of any size in two: photo (H, W, 3) on the left, colour mask on the right.
 
-    Raises ValueError for a greyscale picture, an odd width, or halves below 8 × 8 pixels.
+    Raises ValueError for a greyscale image, an odd width, or halves below 8 × 8 pixels.
     """
     if isinstance(image, Image.Image):
         if len(image.getbands()) < 3 and image.mode not in ("P", "PA"):
-            raise ValueError(f"image: got a greyscale picture (mode {image.mode}), expected the mask's colours")
+            raise ValueError(f"image: got a greyscale image (mode {image.mode}), expected the mask's colours")
         image = to_rgb(upright(image), background=IGNORE_COLOUR)  # no label where a mask is transparent
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: got {image.dtype} of shape {image.shape}, expected uint8 of shape (H, 2W, 3)")
@@ -72,8 +72,8 @@ class CityscapesPairs(Dataset):
     255 is ignored, and black where it has no label. At opening a few files are looked at; ValueError where they are no
     pairs in this palette (`plausibility`). check_masks=False leaves that out.
 
-    Files are decoded once, on first use, and kept as uint8, as many as fit (see `Kept`); `preload()` decodes all at
-    once, best done before a `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes;
+    Files are decoded once, on first use, and kept as uint8, as many as fit (`MemoryCache`); `preload()` decodes all
+    at once, best done before a `DataLoader` starts workers. A bad file raises ValueError naming it when its turn comes;
     on_error="skip" reads every file at once and leaves the bad ones out with one warning. Raises FileNotFoundError for
     a missing folder.
     """
@@ -94,8 +94,8 @@ class CityscapesPairs(Dataset):
         self.folder = find_split(root, split)
         self.transforms = transforms
         self.size = None if size is None else pair("size", size, least=1)
-        self.files = list_pictures(self.folder)
-        self._decoded = Kept()  # (photo, labels) by file
+        self.files = list_images(self.folder)
+        self._decoded = MemoryCache()  # (photo, labels) by file
         if check_masks:
             check_pairs(self.files, self.palette, _halves)
         if on_error == "skip":
@@ -120,8 +120,8 @@ class CityscapesPairs(Dataset):
         """(height, width) of the photograph in each file, by its name, nothing decoded; it may yet be resized."""
         found = {}
         for path in self.files:
-            with suppress(Exception), Image.open(path) as picture:  # a bad file is refused when its turn comes
-                found[path.name] = picture.height, picture.width // 2
+            with suppress(Exception), Image.open(path) as image:  # a bad file is refused when its turn comes
+                found[path.name] = image.height, image.width // 2
         return found
 
     def preload(self) -> "CityscapesPairs":
@@ -150,15 +150,15 @@ def _read_pair(path: Path, palette: Palette) -> tuple[UInt8[Tensor, "3 h w"], UI
 
 
 def _halves(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    picture = decode(path)
+    image = decode(path)
     try:
-        return split_pair(picture)
+        return split_pair(image)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def find_split(root: Path | str, split: str) -> Path:
-    """The folder of `split` below `root`, in any of the nestings; one that holds pictures before one that does not.
+    """The folder of `split` below `root`, in any of the nestings; one that holds images before one that does not.
 
     Raises FileNotFoundError, with the command that makes the data, where there is none.
     """
@@ -167,27 +167,27 @@ def find_split(root: Path | str, split: str) -> Path:
     if not found:
         missing = root / split if root.is_dir() else root
         raise FileNotFoundError(f"{missing}: no such folder. {_remedy(split)}")
-    return next((folder for folder in found if _pictures_in(folder)), found[0])
+    return next((folder for folder in found if _images_in(folder)), found[0])
 
 
 def _remedy(split: str) -> str:
     return f"Make it with `{make_command('CITY', split)}`, or give the folder of the Kaggle data set {KAGGLE_SLUG}"
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of `folder` in the order of the numbers in their names: 2.jpg before 10.jpg.
+def list_images(folder: Path) -> list[Path]:
+    """The image files of `folder` in the order of the numbers in their names: 2.jpg before 10.jpg.
 
     Raises FileNotFoundError where it holds none.
     """
-    files = _pictures_in(folder)
+    files = _images_in(folder)
     if not files:
-        raise FileNotFoundError(f"{folder}: holds no picture ({', '.join(_SUFFIXES)}). {_remedy(folder.name)}")
+        raise FileNotFoundError(f"{folder}: holds no image ({', '.join(_SUFFIXES)}). {_remedy(folder.name)}")
     return sorted(
         files, key=lambda path: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
     )
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     # Names with a leading dot are what macOS leaves beside the files of an archive ("._1.jpg").
     return [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
 

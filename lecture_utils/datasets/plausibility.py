@@ -49,7 +49,7 @@ Colour = tuple[int, int, int]
 
 
 class Look(NamedTuple):
-    """What a picture looks like, by a grid of places; all but `strange` are shares of places."""
+    """What an image looks like, by a grid of places; all but `strange` are shares of places."""
 
     telling: float  # flat, and not black where black is ignored
     known: float  # of the telling ones: have a colour of the palette
@@ -116,11 +116,11 @@ def judge(photo: Half, mask: Half, palette: Palette) -> tuple[str, Counter[Colou
     return ("doubtful" if right.known > UNLIKELY else "palette"), right.strange
 
 
-def look(picture: Half, palette: Palette) -> Look:
+def look(image: Half, palette: Palette) -> Look:
     """Look at a grid of 64 × 64 places at most, each with its eight neighbours."""
-    rows, columns = (np.linspace(1, side - 2, min(_GRID, side - 2)).astype(int) for side in picture.shape[:2])
+    rows, columns = (np.linspace(1, side - 2, min(_GRID, side - 2)).astype(int) for side in image.shape[:2])
     around = np.arange(-1, 2)
-    blocks = picture[(rows[:, None] + around)[:, None, :, None], (columns[:, None] + around)[None, :, None, :]]
+    blocks = image[(rows[:, None] + around)[:, None, :, None], (columns[:, None] + around)[None, :, None, :]]
     blocks = blocks.reshape(-1, 9, 3).astype(np.int32)
     middle, ranges = blocks[:, 4], np.ptp(blocks, axis=1).max(-1)
     distances = ((middle[:, None] - palette.colours) ** 2).sum(-1)

@@ -1,4 +1,4 @@
-"""What every reader shares: decoding one picture, and doing without the files that cannot be read."""
+"""What every reader shares: decoding one image, and doing without the files that cannot be read."""
 
 import contextlib
 import warnings
@@ -41,23 +41,23 @@ def read_photo(
     """Read a photograph (H, W, 3) as viewers show it: turned by its EXIF orientation, any kind of pixels as RGB.
 
     size is the (width, height) that an annotation states; ValueError says where it fits the pixels neither turned nor
-    as they are stored. With coordinates=True the annotation holds places in the picture: where its size fits the stored
+    as they are stored. With coordinates=True the annotation holds places in the image: where its size fits the stored
     pixels only, it was made on them, so they are left unturned (orientations 5 to 8; the others keep the size, and
-    labelling tools show a picture as viewers do). `warn_of_stored_pixels` tells of these.
+    labelling tools show an image as viewers do). `warn_of_stored_pixels` tells of these.
     Raises FileNotFoundError or ValueError that names the file (see `decode` and `to_rgb`).
     """
     path = Path(path)
     stored = decode(path)
-    picture = upright(stored)
-    if size is not None and picture.size != size:
+    image = upright(stored)
+    if size is not None and image.size != size:
         if stored.size != size:
             raise ValueError(
-                f"{path}: got {picture.width}×{picture.height} pixels, expected {size[0]}×{size[1]} as annotated"
-                f"{'; width and height are swapped' if picture.size == size[::-1] else ''}"
+                f"{path}: got {image.width}×{image.height} pixels, expected {size[0]}×{size[1]} as annotated"
+                f"{'; width and height are swapped' if image.size == size[::-1] else ''}"
             )
-        picture = stored if coordinates else picture
+        image = stored if coordinates else image
     try:
-        return to_rgb(picture)
+        return to_rgb(image)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -86,32 +86,32 @@ def _fits_stored_only(path: Path, size: tuple[int, int]) -> bool:
             head = file.read(4096)
         if head.startswith(b"\xff\xd8") and b"\xff\xe1" not in head:
             return False  # a JPEG without the segment that holds EXIF data: ten times as fast as asking Pillow
-        with Image.open(path) as picture:
-            return picture.size == size and _turn(picture) in _QUARTER_TURNS
+        with Image.open(path) as image:
+            return image.size == size and _turn(image) in _QUARTER_TURNS
     except Exception:  # a broken file is named when it is read
         return False
 
 
 def decode(path: Path) -> Image.Image:
-    """Decode the whole picture file `path`, its first frame, in the mode and orientation it was stored in.
+    """Decode the whole image file `path`, its first frame, in the mode and orientation it was stored in.
 
-    Raises FileNotFoundError where there is no such file and ValueError where it is not a complete picture.
+    Raises FileNotFoundError where there is no such file and ValueError where it is not a complete image.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture
+        with Image.open(path) as image:
+            image.load()
+            return image
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise ValueError(f"{path}: not a complete picture (it is a folder); fetch or make it again") from None
+        raise ValueError(f"{path}: not a complete image (it is a folder); fetch or make it again") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller") from None
     except Exception as error:  # decoders meet broken bytes with many kinds of exception
         if _is_heif(path):
             raise ValueError(f"{path}: HEIC, a format of phones that is not read here; save it as JPEG") from error
         reason = str(error).replace(repr(str(path)), "it").replace("\n", " ")
-        raise ValueError(f"{path}: not a complete picture ({reason}); fetch or make it again") from error
+        raise ValueError(f"{path}: not a complete image ({reason}); fetch or make it again") from error
 
 
 def _is_heif(path: Path) -> bool:
@@ -120,62 +120,62 @@ def _is_heif(path: Path) -> bool:
     return False
 
 
-def upright(picture: Image.Image) -> Image.Image:
-    """Turn and mirror a picture as its EXIF orientation asks; the same object where there is nothing to turn.
+def upright(image: Image.Image) -> Image.Image:
+    """Turn and mirror an image as its EXIF orientation asks; the same object where there is nothing to turn.
 
     EXIF data that cannot be read are passed over, as viewers do. (`ImageOps.exif_transpose` also writes the EXIF data
     anew, which fails on some that can be read.)
     """
-    turn = _turn(picture)
+    turn = _turn(image)
     if turn is None:
-        return picture
-    turned = picture.transpose(turn)
-    turned.format = picture.format
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format
     return turned
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
+def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
-        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     except Exception:  # broken EXIF data, too, are met with many kinds of exception
         return None
 
 
-def to_rgb(picture: Image.Image, *, background: tuple[int, int, int] = WHITE) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of a picture of any mode as RGB (H, W, 3), in an array of its own.
+def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = WHITE) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of an image of any mode as RGB (H, W, 3), in an array of its own.
 
     Integers of 16 bits are scaled by their range and floats from [0, 1]; palettes are looked up, CMYK becomes RGB, and
     transparent pixels show `background`. Raises ValueError for what has no range of its own (floats beyond [0, 1],
     integers of 32 bits) and for modes that Pillow cannot convert (LAB).
     """
-    if picture.mode.startswith("I") or picture.mode == "F":
-        grey = _scaled_floats(picture) if picture.mode == "F" else _upper_bytes(picture)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _scaled_floats(image) if image.mode == "F" else _upper_bytes(image)
         return np.repeat(grey[..., None], 3, axis=2)
-    if _may_be_transparent(picture):
-        layer = picture.convert("LA" if picture.mode == "La" else "RGBA").convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), layer)
+    if _may_be_transparent(image):
+        layer = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), layer)
     try:
-        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except ValueError:
-        raise ValueError(f"got a picture of mode {picture.mode}, which is not read here; save it as RGB") from None
+        raise ValueError(f"got an image of mode {image.mode}, which is not read here; save it as RGB") from None
 
 
-def _may_be_transparent(picture: Image.Image) -> bool:
-    modes = [picture.mode, picture.palette.mode if picture.palette else ""]
-    return "transparency" in picture.info or any(mode.endswith(("A", "a")) for mode in modes)
+def _may_be_transparent(image: Image.Image) -> bool:
+    modes = [image.mode, image.palette.mode if image.palette else ""]
+    return "transparency" in image.info or any(mode.endswith(("A", "a")) for mode in modes)
 
 
-def _upper_bytes(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
+def _upper_bytes(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     """The upper byte of 16-bit grey. Mode "I", 32 bits wide, holds 16 of them where it comes from a PNG or PGM."""
-    values = np.asarray(picture)
+    values = np.asarray(image)
     low, high = values.min(), values.max()
-    if picture.mode == "I" and (picture.format not in ("PNG", "PPM") or low < 0 or high >= 1 << 16):
+    if image.mode == "I" and (image.format not in ("PNG", "PPM") or low < 0 or high >= 1 << 16):
         raise ValueError(f"got 32-bit integers from {low} to {high}, of no known range; save it with 8 or 16 bits")
     return (values >> 8).astype(np.uint8)
 
 
-def _scaled_floats(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
-    values = np.asarray(picture)
+def _scaled_floats(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    values = np.asarray(image)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # nan is neither
         raise ValueError(

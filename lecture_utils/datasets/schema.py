@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, NotRequired
 
@@ -109,11 +110,6 @@ class CategoryRecord(TypedDict):
     supercategory: NotRequired[Any]
 
 
-IMAGE, BOX, INSTANCE, CAPTION, CATEGORY = map(
-    TypeAdapter, (ImageRecord, BoxRecord, InstanceRecord, CaptionRecord, CategoryRecord)
-)
-
-
 def read_json(file: Path) -> Mapping:
     """The object that a JSON file holds; ValueError, naming the file, where it is no JSON or anything else."""
     raw = file.read_bytes()
@@ -140,10 +136,13 @@ def section(content: Mapping, name: str, file: Path) -> list:
     return records
 
 
-def validate(adapter: TypeAdapter, record: object, label: str) -> tuple[dict | None, str]:
+_adapter = cache(TypeAdapter)  # built with the first record: all of them would slow down every import
+
+
+def validate(kind: type, record: object, label: str) -> tuple[dict | None, str]:
     """The record with its numbers as numbers, or None and what is wrong: the field, what came and what was expected."""
     try:
-        return adapter.validate_python(record), ""
+        return _adapter(kind).validate_python(record), ""
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
     if not isinstance(record, dict):

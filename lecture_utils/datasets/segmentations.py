@@ -9,12 +9,13 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Bool, Int64
 from pycocotools import mask as run_lengths
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lecture_utils.datasets.schema import Number, Whole, shown
 
 EXPECTED = 'polygons [[x0, y0, x1, y1, x2, y2, …], …] or run lengths {"size": [height, width], "counts": …}'
-_POLYGONS, _WHOLE = TypeAdapter(list[list[Number]]), TypeAdapter(list[Whole])
+_LATER = ConfigDict(defer_build=True)  # when first used: as in `schema`
+_POLYGONS, _WHOLE = TypeAdapter(list[list[Number]], config=_LATER), TypeAdapter(list[Whole], config=_LATER)
 _LONGEST = 7  # characters of a number in compressed run lengths; five bits each
 
 

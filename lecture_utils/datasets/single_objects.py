@@ -1,4 +1,4 @@
-"""Streets of the toy city on which one thing stands: what a network that gives one class and one box can learn from."""
+"""Streets of the toy city with one object: what a network that gives one class and one box can learn from."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,14 +19,15 @@ from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.toycity.scene import Scene
 
 STREET = 128  # pixels a side of a whole street
-SMALLEST, ROOM = 24, 1.3  # a portrait shows so many pixels of it at least, and so many times the thing's longer side
+# An object crop shows so many pixels of it at least, and so many times its longer side.
+SMALLEST, ROOM = 24, 1.3
 
 
 class SingleObjects(Dataset):
-    """The first `scenes` streets of a split, each cleared of all its things but one; painted here, kept in memory.
+    """The first `scenes` streets of a split, each cleared of all its objects but one; painted here, kept in memory.
 
     Items are those of `CocoInstances` without masks: `tv_tensors.Image` (3, size, size) uint8 and a dict of `boxes`
-    (1, 4), `labels` (1,) and `image_id`, the seed. Which thing stays follows from the seed; a street that shows none
+    (1, 4), `labels` (1,) and `image_id`, the seed. Which object stays follows from the seed; a street that shows none
     is left out. `categories` begins with "background" at 0.
     """
 
@@ -47,17 +48,13 @@ class SingleObjects(Dataset):
         image, target = image.clone(), {**target, "boxes": target["boxes"].clone(), "labels": target["labels"].clone()}
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
-    def preload(self) -> "SingleObjects":
-        """Nothing to do, they are in memory; for what expects it of a data set."""
-        return self
-
 
 class LabelledObjects(Dataset):
-    """The same things, seen closer and named: `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
+    """The same objects, seen closer and named: `tv_tensors.Image` (3, size, size) uint8 and the number of a class.
 
-    A street is painted at 128 × 128 and cut to a window of `size` pixels in which its thing stands, anywhere; where
-    follows from the seed. `classes` are the phrases for a thing with its colour, as "a red car" or "a person in a blue
-    coat". `boxes` (n, 4) tell where in the windows the things lie, for those who ask where a network looks.
+    A street is painted at 128 × 128 and cut to a window of `size` pixels in which its object stands, anywhere; where
+    follows from the seed. `classes` are phrases of object and colour, as "a red car" or "a person in a blue
+    coat". `boxes` (n, 4) tell where in the windows the objects lie, for those who ask where a network looks.
     """
 
     classes = tuple(toycity.PHRASES.values())
@@ -78,35 +75,31 @@ class LabelledObjects(Dataset):
         image = tv_tensors.Image(self.images[index].clone())
         return image if self.transforms is None else self.transforms(image), self.labels[index]
 
-    def preload(self) -> "LabelledObjects":
-        """Nothing to do, they are in memory; for what expects it of a data set."""
-        return self
-
     @classmethod
-    @lru_cache(maxsize=4)  # one training after the other asks for the same pictures
+    @lru_cache(maxsize=4)  # one training after the other asks for the same images
     def painted(cls, split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
-        """The pictures, the numbers of their classes, and the boxes of their things."""
+        """The images, the numbers of their classes, and the boxes of their objects."""
         images, labels, boxes = [], [], []
         for scene in single_object_scenes(split, scenes, quiet=quiet):
-            picture = toycity.render(scene, STREET)
-            for thing in picture.objects:  # one, or none where it is hidden
-                rows, columns = cls.cut(thing.box, size, Random(scene.seed))
+            rendering = toycity.render(scene, STREET)
+            for obj in rendering.objects:  # one, or none where it is hidden
+                rows, columns = cls.cut(obj.box, size, Random(scene.seed))
                 scale = torch.tensor(size / (rows.stop - rows.start))
-                images.append(resize(to_tensor(picture.image[rows, columns]), [size, size], antialias=True))
-                labels.append(cls.classes.index(phrase(thing)))
-                boxes.append((torch.tensor(thing.box) - torch.tensor([columns.start, rows.start] * 2)) * scale)
+                images.append(resize(to_tensor(rendering.image[rows, columns]), [size, size], antialias=True))
+                labels.append(cls.classes.index(phrase(obj)))
+                boxes.append((torch.tensor(obj.box) - torch.tensor([columns.start, rows.start] * 2)) * scale)
         return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
 
     @staticmethod
     def cut(box: Sequence[float], size: int, rng: Random) -> tuple[slice, slice]:
-        """Which rows and columns of its street a picture shows."""
+        """Which rows and columns of its street an image shows."""
         return window(box, size, STREET, rng)
 
 
 class ObjectCrops(LabelledObjects):
-    """The same things in the middle of their pictures, as large as these allow: what is easier to draw.
+    """The same objects in the middle of their images, as large as these allow: what is easier to draw.
 
-    A square around a thing, wider than it by some of the street beside it, is cut out and resized to `size` pixels.
+    A square around an object, wider than it by some of the street beside it, is cut out and resized to `size` pixels.
     """
 
     @staticmethod
@@ -118,7 +111,7 @@ class ObjectCrops(LabelledObjects):
 
 
 def window(box: Sequence[float], size: int, whole: int, rng: Random) -> tuple[slice, slice]:
-    """Rows and columns of a window of `size` pixels that holds a box (x0, y0, x1, y1) of a picture `whole` pixels wide.
+    """Rows and columns of a window of `size` pixels that holds a box (x0, y0, x1, y1) of an image `whole` pixels wide.
 
     Where in the window the box lies is drawn evenly. A box that is too large for it fills it.
     """
@@ -131,27 +124,27 @@ def window(box: Sequence[float], size: int, whole: int, rng: Random) -> tuple[sl
 
 
 def single_object_scenes(split: str, scenes: int, *, quiet: bool = True) -> Iterator[Scene]:
-    """The first `scenes` streets of a split, each cleared of all its things but one; which stays follows from the seed.
+    """The first `scenes` streets of a split, each with one of its objects only; which stays follows from the seed.
 
-    Streets without things are left out. The one thing may still be hidden behind a tree.
+    Streets without objects are left out. The one object may still be hidden behind a tree.
     """
     for seed in tqdm(toycity.seeds(split, scenes), desc="single objects", unit=" scenes", disable=quiet):
         scene = toycity.sample_scene(seed)
-        if scene.things:
-            yield keep(scene, [seed % len(scene.things)])
+        if scene.objects:
+            yield keep(scene, [seed % len(scene.objects)])
 
 
 def keep(scene: Scene, places: list[int]) -> Scene:
-    """The same street with some of its things only; `places` count in `scene.things`, from far to near."""
-    return replace(scene, things=tuple(scene.things[place] for place in sorted(places)))
+    """The same street with some of its objects only; `places` count in `scene.objects`, from far to near."""
+    return replace(scene, objects=tuple(scene.objects[place] for place in sorted(places)))
 
 
 def item_of(scene: Scene, size: int = 128) -> tuple[tv_tensors.Image, dict]:
     """A scene, painted, as a data set gives it: image and target."""
-    picture = toycity.render(scene, size)
-    boxes = torch.tensor([thing.box for thing in picture.objects]).reshape(-1, 4)
-    labels = [CATEGORIES.index(thing.category) + 1 for thing in picture.objects]
-    return tv_tensors.Image(to_tensor(picture.image)), {
+    rendering = toycity.render(scene, size)
+    boxes = torch.tensor([obj.box for obj in rendering.objects]).reshape(-1, 4)
+    labels = [CATEGORIES.index(obj.category) + 1 for obj in rendering.objects]
+    return tv_tensors.Image(to_tensor(rendering.image)), {
         "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(size, size)),
         "labels": torch.tensor(labels, dtype=torch.int64),
         "image_id": scene.seed,

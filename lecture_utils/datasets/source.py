@@ -1,4 +1,4 @@
-"""Where the pictures come from: Kaggle's real Cityscapes where it is attached, else the toy city, made on first use."""
+"""Where the images come from: Kaggle's real Cityscapes where it is attached, else the toy city, made on first use."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,12 +7,15 @@ from filelock import FileLock
 
 from lecture_utils import runtime, toycity
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
-from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_pictures
+from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_images
 
 QUICK_SIZE = 96
 QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
-DETECTION_SIZE = 128  # so that the lowest things, 4 % of the picture, are five pixels high
+DETECTION_SIZE = 128  # so that the lowest objects, 4 % of the image, are five pixels high
 DETECTION_SCENES = {"train": 4000, "val": 200, "test": 500}
+SINGLE_OBJECT_SCENES = {"train": 6000, "val": 200, "test": 500}  # at DETECTION_SIZE
+CLASSIFICATION_SIZE, CROP_SIZE = 48, 32  # windows of a street, and object crops
+CLASSIFICATION_SCENES = {"train": 8000, "val": 1000, "test": 1000}  # of both
 
 
 def cityscapes_root(
@@ -25,18 +28,18 @@ def cityscapes_root(
     """
     real = kaggle_pairs(kaggle_input)
     if real is not None:
-        found = {split: len(list_pictures(find_split(real, split))) for split in ("train", "val")}
+        found = {split: len(list_images(find_split(real, split))) for split in ("train", "val")}
         return real, f"Kaggle's {KAGGLE_SLUG}: {_list(found)} pairs"
     root = toy_city(size, scenes=scenes)
     return root, f"the toy city at {size} × {size} pixels: {_list(scenes)} scenes"
 
 
 def kaggle_pairs(kaggle_input: Path | str | None = None) -> Path | None:
-    """Kaggle's folder of real pairs, or None where it is not attached or holds no pictures."""
+    """Kaggle's folder of real pairs, or None where it is not attached or holds no images."""
     root = runtime.kaggle_folder(KAGGLE_SLUG, kaggle_input)
     try:
         for split in ("train", "val") if root else ():
-            list_pictures(find_split(root, split))
+            list_images(find_split(root, split))
     except FileNotFoundError:
         return None
     return root

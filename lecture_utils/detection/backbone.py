@@ -1,7 +1,7 @@
 """The backbone that all detectors of the course share: residual blocks on the way down, one feature map on the way up.
 
 He et al., "Deep residual learning for image recognition", CVPR 2016; Lin et al., "Feature pyramid networks for object
-detection", CVPR 2017, of which only the finest map is kept: the smallest things of the city are five pixels wide.
+detection", CVPR 2017, of which only the finest map is kept: the smallest objects of the city are five pixels wide.
 """
 
 import torch.nn.functional as F

@@ -10,8 +10,10 @@ boxes, and whole numbers, are a ValueError.
 from math import log
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
+
+from lecture_utils.arguments import check_shapes
 
 Number = int | float
 
@@ -80,6 +82,19 @@ def _or_one(area: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
     return torch.where(area > 0, area, 1.0)
 
 
+@check_shapes
+def normalize_boxes(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
+    """Corners in pixels as normalized (x, y, w, h), centre and size, for an image of `height` × `width` pixels."""
+    return xyxy_to_cxcywh(boxes / boxes.new_tensor([width, height, width, height]))
+
+
+@check_shapes
+def denormalize_boxes(boxes: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
+    """The inverse of `normalize_boxes`. A network may give a negative width or height; it counts as 0."""
+    boxes = torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=0)], dim=-1)
+    return cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])
+
+
 def encode(
     boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"], weights: tuple[Number, ...] = (1, 1, 1, 1)
 ) -> Float[Tensor, "n 4"]:
@@ -122,11 +137,11 @@ def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[T
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
-def remove_small_boxes(boxes: Float[Tensor, "n 4"], side: Number) -> Bool[Tensor, "n"]:
-    """Whether width and height are both at least `side` pixels."""
+def remove_small_boxes(boxes: Float[Tensor, "n 4"], min_size: Number) -> Int64[Tensor, "kept"]:
+    """The indices of the boxes whose width and height are both at least `min_size` pixels."""
     _require_boxes(2, boxes=boxes)
     boxes = _full(boxes)
-    return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
+    return (boxes[:, 2:] - boxes[:, :2] >= min_size).all(1).nonzero()[:, 0]
 
 
 def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: Number) -> Int64[Tensor, "kept"]:

@@ -1,4 +1,4 @@
-"""How many crops a picture has: every place, scale and aspect, or simply every box (slide 16)."""
+"""How many crops an image has: every place, scale and aspect, or simply every box (slide 16)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from lecture_utils.arguments import require_positive
 
 
 def count_boxes(height: int, width: int) -> int:
-    """The number of boxes with corners between the pixels of a picture: all places, widths and heights.
+    """The number of boxes with corners between the pixels of an image: all places, widths and heights.
 
     A box is a first and a last row and a first and a last column: H (H + 1) / 2 · W (W + 1) / 2.
     """
@@ -36,10 +36,10 @@ def window_sizes(scales: Sequence[float], aspects: Sequence[float]) -> list[tupl
 
 
 def count_crops(height: int, width: int, scales: Sequence[float], aspects: Sequence[float], *, stride: int = 1) -> int:
-    """The number of crops when windows of every scale and aspect go over a picture in steps of `stride` pixels.
+    """The number of crops when windows of every scale and aspect go over an image in steps of `stride` pixels.
 
     A window of h × w fits in ((H − h) // stride + 1) · ((W − w) // stride + 1) places, and in none if it is larger than
-    the picture.
+    the image.
     """
     require_positive(height=height, width=width, stride=stride)
     places = (

@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms
 
 from lecture_utils.arguments import check_shapes, require_positive
 from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
-from lecture_utils.detection.matching import balanced_sample, match
+from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas: brings them to about unit variance
 Proposals = list[Tensor]
@@ -73,7 +73,7 @@ class RegionHead(nn.Module):
         """
         if targets is None:
             scores, deltas = self.predict(roi_features(proposals))
-            return self.detections(scores, deltas, proposals, image_size)
+            return self.postprocess_detections(scores, deltas, proposals, image_size)
         proposals, labels, boxes = self.sample_proposals(proposals, targets)
         scores, deltas = self.predict(roi_features(proposals))
         return region_losses(scores, deltas, torch.cat(proposals), torch.cat(labels), torch.cat(boxes))
@@ -96,7 +96,7 @@ class RegionHead(nn.Module):
         for candidates, target in zip(proposals, targets, strict=True):
             objects, names = target["boxes"].to(candidates), target["labels"].to(candidates.device)
             candidates = torch.cat([candidates, objects])
-            matches = match(iou(objects, candidates), high=0.5, low=0.5)
+            matches = match_boxes(iou(objects, candidates), high=0.5, low=0.5)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.25)
             sampled = positive | negative
             candidates, matches = candidates[sampled], matches[sampled]
@@ -108,7 +108,7 @@ class RegionHead(nn.Module):
             boxes.append(box)
         return chosen, labels, boxes
 
-    def detections(
+    def postprocess_detections(
         self,
         scores: Float[Tensor, "n classes"],
         deltas: Float[Tensor, "n classes 4"],

@@ -13,7 +13,7 @@ BACKGROUND, IGNORED = -1, -2
 
 
 @check_shapes
-def match(
+def match_boxes(
     overlap: Float[Tensor, "objects boxes"],
     *,
     high: int | float,

@@ -26,7 +26,7 @@ WEIGHTS = {1: FasterRCNN_ResNet50_FPN_Weights.COCO_V1, 2: FasterRCNN_ResNet50_FP
 class PretrainedFasterRCNN(nn.Module):
     """Photographs in, `boxes`, `labels` and `scores` out; `.categories` names the labels, the background at 0.
 
-    COCO numbers its 80 kinds of things up to 90, with gaps. Here they are 1 to 80 in the same order, as `CocoInstances`
+    COCO numbers its 80 categories up to 90, with gaps. Here they are 1 to 80 in the same order, as `CocoInstances`
     counts them, so that `CocoScores` can hold detections against any COCO annotations.
     """
 

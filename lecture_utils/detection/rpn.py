@@ -14,7 +14,7 @@ from torchvision.ops import nms  # what boxes.nms computes, compiled
 from lecture_utils.arguments import require_positive
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
-from lecture_utils.detection.matching import balanced_sample, match
+from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 
 class RPN(nn.Module):
@@ -102,7 +102,7 @@ class RPN(nn.Module):
         wanted, truth, at_positive, at_sampled = [], [], [], []
         for target in targets:
             boxes = target["boxes"].to(anchors)
-            matches = match(iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
+            matches = match_boxes(iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.5)
             at_positive.append(positive)
             at_sampled.append(positive | negative)

@@ -24,7 +24,7 @@ class CocoScores(MeanAveragePrecision):
     thresholds 0.5, 0.55 … 0.95), `map_50`, `map_75`, and by size `map_small`, `map_medium`, `map_large`; `ap` has the
     average precision of each class by name; nan where there is nothing to find. COCO calls an object small below 32²
     pixels of annotated area, else of its box, and large above 96²; `scale` multiplies all boxes first, so that a
-    small picture counts as a large one.
+    small image counts as a large one.
     """
 
     def __init__(self, names: Sequence[str], *, scale: float = 1.0):
@@ -71,8 +71,8 @@ class CocoScores(MeanAveragePrecision):
         return here | {"boxes": here["boxes"].float() * self.scale}
 
 
-class Recall(Metric):
-    """The share of objects that the first n proposals reach, for each n of `numbers`: overlapped by `threshold` IoU.
+class ProposalRecall(Metric):
+    """Recall of the first n proposals, for each n of `numbers`: the share of objects covered by `threshold` IoU.
 
     `compute()` gives {n: share}; nan where there was no object.
     """
@@ -97,8 +97,8 @@ class Recall(Metric):
         return dict(zip(self.numbers, shares, strict=True))
 
 
-def count_duplicates(found: list[dict], *, score: float = 0.5, overlap: float = 0.5) -> int:
-    """How often a thing is found twice: pairs of boxes in one image, of one class and with an IoU above `overlap`.
+def count_duplicates(found: list[dict], *, score: float = 0.5, iou_threshold: float = 0.5) -> int:
+    """How often an object is found twice: pairs of boxes in one image, of one class, with an IoU above `iou_threshold`.
 
     Only detections with a score of at least `score` count.
     """
@@ -106,28 +106,28 @@ def count_duplicates(found: list[dict], *, score: float = 0.5, overlap: float = 
     for one in found:
         sure = one["scores"] >= score
         boxes, labels = one["boxes"][sure], one["labels"][sure]
-        alike = (iou(boxes, boxes) > overlap) & (labels[:, None] == labels)
+        alike = (iou(boxes, boxes) > iou_threshold) & (labels[:, None] == labels)
         pairs += int(alike.triu(1).sum())
     return pairs
 
 
-def apply_nms(found: list[dict], *, overlap: float = 0.5) -> list[dict]:
+def apply_nms(found: list[dict], *, iou_threshold: float = 0.5) -> list[dict]:
     """The same detections after non-maximum suppression within each class, best first.
 
     Boxes may lie beyond the border; one or a score that is not finite is a ValueError.
     """
-    kept = [_best_of_each_class(one["boxes"], one["scores"], one["labels"], overlap) for one in found]
+    kept = [_best_of_each_class(one["boxes"], one["scores"], one["labels"], iou_threshold) for one in found]
     return [{key: values[keep] for key, values in one.items()} for one, keep in zip(found, kept, strict=True)]
 
 
-def _best_of_each_class(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float) -> Tensor:
+def _best_of_each_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
     """Indices, by descending score. torchvision's batched_nms would move classes apart by the largest coordinate, and
     what lies left of or above the image into the class before it."""
     require_finite(boxes=boxes, scores=scores)
     keep = torch.zeros_like(labels, dtype=torch.bool)
     for label in labels.unique():
         ours = (labels == label).nonzero()[:, 0]
-        keep[ours[nms(boxes[ours], scores[ours], overlap)]] = True
+        keep[ours[nms(boxes[ours], scores[ours], iou_threshold)]] = True
     kept = keep.nonzero()[:, 0]
     return kept[scores[kept].argsort(descending=True, stable=True)]
 

@@ -1,4 +1,4 @@
-"""Selective Search: regions that look like things, from colour and texture alone (slide 17).
+"""Selective Search: regions that look like objects, from colour and texture alone (slide 17).
 
 Uijlings, van de Sande, Gevers and Smeulders, "Selective Search for object recognition", IJCV 2013. The implementation
 is OpenCV's (contrib, `ximgproc.segmentation`); there is none in this package. Where an OpenCV without contrib lies, as
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
 from lecture_utils import runtime
@@ -30,12 +29,12 @@ def selective_search(
 ) -> Float[Tensor, "n 4"]:
     """Propose boxes (x0, y0, x1, y1) in pixels of an RGB image, in OpenCV's order; the first `number` of them, or all.
 
-    "fast" groups the picture 12 times (2 colour spaces, 3 first segmentations, 2 ways to measure likeness), "quality"
+    "fast" groups the image 12 times (2 colour spaces, 3 first segmentations, 2 ways to measure likeness), "quality"
     100 times (5, 5 and 4): more boxes, more seconds. No box comes twice. Which boxes come is the same at every call;
-    their order is not, since OpenCV draws it by lot: a box's rank is its level of grouping times a random number, and
+    their order is not, for OpenCV draws it at random: a box's rank is its level of grouping times a random number, and
     low levels, small boxes, tend to come first (in the paper, section 3.3, it is the other way round).
-    A first segment has about a hundred pixels or more, so in a small picture small things are overlooked; `scale`
-    searches in a picture that many times as wide and high. Where OpenCV or its contrib modules are missing, images of
+    A first segment has about a hundred pixels or more, so in a small image small objects are overlooked; `scale`
+    searches in an image that many times as wide and high. Where OpenCV or its contrib modules are missing, images of
     the notebooks get their stored proposals, and others an `ImportError` that says what to install.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -50,11 +49,11 @@ def selective_search(
         return _stored(image, strategy, scale, missing)[1][:number]
     cv2 = _opencv()
     height, width = image.shape[:2]
-    picture = np.ascontiguousarray(image[..., ::-1])  # OpenCV has blue first
+    bgr = np.ascontiguousarray(image[..., ::-1])  # OpenCV has blue first
     if scale > 1:
-        picture = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+        bgr = cv2.resize(bgr, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(picture)
+    search.setBaseImage(bgr)
     search.switchToSelectiveSearchFast() if strategy == "fast" else search.switchToSelectiveSearchQuality()
     found = np.asarray(search.process(), np.float32).reshape(-1, 4)[:number]  # x, y, width, height
     boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)
@@ -85,6 +84,8 @@ def segmentation_seconds(
     image: UInt8[np.ndarray, "h w 3"], scale: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """The seconds of one segmentation of Felzenszwalb and Huttenlocher, by scikit-image, with which a search begins."""
+    from skimage.segmentation import felzenszwalb  # a second, and not within the time taken
+
     larger = image.repeat(scale, axis=0).repeat(scale, axis=1)
     start = clock()
     felzenszwalb(larger, scale=100, sigma=0.8, min_size=100)
@@ -132,7 +133,7 @@ def _stored(image: np.ndarray, strategy: str, scale: int, missing: str) -> tuple
 
 @functools.cache
 def _store() -> dict[str, np.ndarray]:
-    with np.load(runtime.shipped(STORE), allow_pickle=False) as file:
+    with np.load(runtime.resource_path(STORE), allow_pickle=False) as file:
         store = dict(file)
     # In whole pixels of the searched image, enlarged or not; low and high bytes lie apart, which packs better.
     boxes = np.ascontiguousarray((store.pop("low") + 256.0 * store.pop("high")).T, np.float32)

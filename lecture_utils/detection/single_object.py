@@ -1,10 +1,9 @@
 """One vector, two heads: one class and one box an image (slide 14); or as many as there are slots (slide 15).
 
-A box is learned as (x, y, w, h), its centre and size in shares of the picture, so that the four numbers lie between
-0 and 1 whatever the picture's size.
+A box is learned as (x, y, w, h), its centre and size in normalized coordinates: four numbers between 0 and 1, whatever
+the image's size.
 """
 
-import torch
 import torch.nn.functional as F
 import torchvision
 from jaxtyping import Float, Int64
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from lecture_utils.arguments import check_shapes, require_positive
 from lecture_utils.detection.backbone import ResidualBlock, convolution
-from lecture_utils.detection.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 
 class SingleObject(nn.Module):
@@ -30,7 +28,7 @@ class SingleObject(nn.Module):
         start_at_zero(self.classes, self.box)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b 4"]]:
-        """Scores (logits) of each class, and the box (x, y, w, h) in shares of the picture."""
+        """Scores (logits) of each class, and the box (x, y, w, h), normalized."""
         vector = _vector(self.backbone, images, self.box.in_features)  # b features
         return self.classes(vector).float(), self.box(vector).float()
 
@@ -52,7 +50,7 @@ class FixedSlots(nn.Module):
     def forward(
         self, images: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b slots classes"], Float[Tensor, "b slots 4"]]:
-        """Scores of each class and a box (x, y, w, h) in shares, for every slot."""
+        """Scores of each class and a normalized box (x, y, w, h), for every slot."""
         vector = _vector(self.backbone, images, self.box.in_features)  # b features
         split = (self.slots, -1)
         return self.classes(vector).float().unflatten(1, split), self.box(vector).float().unflatten(1, split)
@@ -87,7 +85,7 @@ def alexnet(num_classes: int = 1000) -> SingleObject:
 def city_backbone(base_channels: int = 16) -> nn.Sequential:
     """A small backbone for images of 128 × 128: residual blocks down to 64 channels of 8 × 8, laid out as 4096 numbers.
 
-    Laid out, not averaged: an average over the map would no longer say where a thing is.
+    Laid out, not averaged: an average over the map would no longer say where an object is.
     """
     require_positive(base_channels=base_channels)
     c = base_channels
@@ -98,19 +96,6 @@ def city_backbone(base_channels: int = 16) -> nn.Sequential:
         ResidualBlock(4 * c, 64, stride=2),  # b 64 8 8
         nn.Flatten(),  # b 4096
     )  # fmt: skip
-
-
-@check_shapes
-def normalize_boxes(boxes: Float[Tensor, "*n 4"], height: float, width: float) -> Float[Tensor, "*n 4"]:
-    """Corners in pixels as (x, y, w, h), centre and size, in shares of a picture of `height` × `width` pixels."""
-    return xyxy_to_cxcywh(boxes / boxes.new_tensor([width, height, width, height]))
-
-
-@check_shapes
-def denormalize_boxes(shares: Float[Tensor, "*n 4"], height: float = 1, width: float = 1) -> Float[Tensor, "*n 4"]:
-    """The inverse of `normalize_boxes`. A network may give a negative width or height; it counts as 0."""
-    shares = torch.cat([shares[..., :2], shares[..., 2:].clamp(min=0)], dim=-1)
-    return cxcywh_to_xyxy(shares) * shares.new_tensor([width, height, width, height])
 
 
 @check_shapes

@@ -23,13 +23,13 @@ class Explorer:
     """A figure with sliders, as the last value of a cell: `Explorer(draw, title=…, alt=…, stride=Slider(…), …)`.
 
     `draw` takes the sliders' names as arguments and returns a new matplotlib figure; it is called in the course's look.
-    `alt` says what the picture shows: a function of the same arguments, or one text, to which the values are added. In
+    `alt` says what the image shows: a function of the same arguments, or one text, to which the values are added. In
     a kernel with ipywidgets the sliders run through all their values, and `draw` is called for those not drawn yet. A
     page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together about
     150 KB of a notebook unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises
     for a frame comes through.
 
-    With `click=("column", "row")` a click on the picture on a page moves these two sliders: the first follows the place
+    With `click=("column", "row")` a click on the image on a page moves these two sliders: the first follows the place
     from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
     """
 
@@ -60,7 +60,7 @@ class Explorer:
         return {name: slider.start for name, slider in self.sliders.items()}
 
     def frame(self, **place: Any) -> Frame:
-        """The picture, with its alternative text, at a place of the sliders; drawn now unless it was drawn before."""
+        """The image, with its alternative text, at a place of the sliders; drawn now unless it was drawn before."""
         words = self.words(place)
         if words not in self._frames:
             self._frames |= self._draw([place], KILOBYTES)
@@ -74,9 +74,7 @@ class Explorer:
         """The alternative text at a place of the sliders, on one line."""
         text = self.alt(**place) if callable(self.alt) else self.alt
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(
-                f"alt: got {text!r} for {self.words(place)}, expected a sentence on what the picture shows"
-            )
+            raise ValueError(f"alt: got {text!r} for {self.words(place)}, expected a sentence on what the image shows")
         text = " ".join(text.split())
         return text if callable(self.alt) else f"{text} ({self.words(place)})"
 
@@ -85,12 +83,15 @@ class Explorer:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The page with its frames, plain text and, where there are ipywidgets, the live sliders."""
-        bundle = {"text/html": as_page(self), "text/plain": repr(self)}
+        places = self.places
+        frames, words = [self.frame(**place) for place in places], [self.words(place) for place in places]
+        how = {"start": places.index(self.start), "click": self.click, "area": self.area}
+        bundle = {"text/html": as_page(self.title, self.sliders, frames, words, **how), "text/plain": repr(self)}
         try:
             from lecture_utils.explorers.live import live_box
         except ImportError:  # no ipywidgets: the page alone
             return bundle
-        self._box = self._box or live_box(self)
+        self._box = self._box or live_box(self.title, self.sliders, self.frame, self.words)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
         return {"application/vnd.jupyter.widget-view+json": view} | bundle
 

@@ -1,26 +1,28 @@
 """An explorer in a running kernel: ipywidgets, in what versions 7 and 8 have in common."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ipywidgets import HTML, Layout, SelectionSlider, VBox
 
-from lecture_utils.explorers.values import as_text
-
-if TYPE_CHECKING:
-    from lecture_utils.explorers.explorer import Explorer
+from lecture_utils.explorers.page import Frame
+from lecture_utils.explorers.values import Slider, as_text
 
 
-def live_box(explorer: Explorer) -> VBox:
-    """The title, a slider for each argument and the picture, which follows them.
+def live_box(
+    title: str,
+    sliders: Mapping[str, Slider],
+    draw: Callable[..., Frame],
+    describe: Callable[[dict[str, Any]], str],
+) -> VBox:
+    """The title, a slider for each argument of `draw` and the image, which follows them; `describe` words a place.
 
-    The picture follows the hand while it drags where every value has been drawn in advance; else it waits until the
+    The image follows the hand while it drags where every value has been drawn in advance; else it waits until the
     hand lets go, so that drawings do not pile up.
     """
-    follow = all(len(slider.frames) == len(slider.values) for slider in explorer.sliders.values())
-    longest = max(len(slider.label) for slider in explorer.sliders.values())
+    follow = all(len(slider.frames) == len(slider.values) for slider in sliders.values())
+    longest = max(len(slider.label) for slider in sliders.values())
     controls = {
         name: SelectionSlider(
             options=[(as_text(value), value) for value in slider.values],
@@ -30,19 +32,19 @@ def live_box(explorer: Explorer) -> VBox:
             style={"description_width": f"{0.6 * longest:.0f}em"},
             layout=Layout(width="30em", max_width="98%"),
         )
-        for name, slider in explorer.sliders.items()
+        for name, slider in sliders.items()
     }
-    picture = HTML()
+    frame = HTML()
 
     def move(change=None):
         place = {name: control.value for name, control in controls.items()}
         try:
-            picture.value = explorer.frame(**place).img
+            frame.value = draw(**place).img
         except Exception as error:  # a callback's traceback would reach nobody
-            where, what = escape(explorer.words(place)), escape(f"{type(error).__name__}: {error}")
-            picture.value = f'<p role="alert">No picture for {where}.<br><code>{what}</code></p>'
+            where, what = escape(describe(place)), escape(f"{type(error).__name__}: {error}")
+            frame.value = f'<p role="alert">No image for {where}.<br><code>{what}</code></p>'
 
     for control in controls.values():
         control.observe(move, names="value")
     move()
-    return VBox([HTML(f"<strong>{escape(explorer.title)}</strong>"), *controls.values(), picture])
+    return VBox([HTML(f"<strong>{escape(title)}</strong>"), *controls.values(), frame])

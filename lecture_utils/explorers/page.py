@@ -1,21 +1,16 @@
-"""An explorer where no kernel runs: one picture, native sliders and a short script that holds the frames."""
-
-from __future__ import annotations
+"""An explorer where no kernel runs: one image, native sliders and a short script that holds the frames."""
 
 import base64
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 from lecture_utils.explorers.values import Slider, as_text
 
-if TYPE_CHECKING:
-    from lecture_utils.explorers.explorer import Explorer
-
 # Finds its figures by what they hold, and inside them asks for classes only: no id that could occur twice on a page.
-# A picture's place counts like digits: the last slider runs fastest.
+# An image's place counts like digits: the last slider runs fastest.
 SCRIPT = """
 for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not([data-alive])')) {
   const {values, frames, start, click} = DATA;
@@ -59,7 +54,7 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: PNG bytes, alternative text and width in CSS pixels."""
+    """One image: PNG bytes, alternative text and width in CSS pixels."""
 
     png: bytes
     alt: str
@@ -67,46 +62,53 @@ class Frame:
 
     @property
     def address(self) -> str:
-        """The picture as an address that needs no file."""
+        """The image as an address that needs no file."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
     @property
     def img(self) -> str:
-        """The picture as an HTML element that shrinks on a narrow page."""
+        """The image as an HTML element that shrinks on a narrow page."""
         style = f"width: {self.width}px; max-width: 100%; height: auto; background: white; border-radius: 4px"
         return f'<img src="{self.address}" alt="{escape(self.alt)}" style="{style}">'
 
 
-def as_page(explorer: Explorer) -> str:
+def as_page(
+    title: str,
+    sliders: Mapping[str, Slider],
+    frames: Sequence[Frame],
+    words: Sequence[str],
+    *,
+    start: int,
+    click: tuple[str, str] | None,
+    area: tuple[float, float, float, float],
+) -> str:
     """An explorer as HTML that needs no kernel, library, network or style sheet.
 
-    Until its script has run the sliders are hidden, and a line says which of how many pictures this is.
+    `frames` and their places in `words` follow the sliders, the last one fastest; `start` is the one shown first.
+    `click` names the sliders that a click moves, `area` is where it counts, in shares of the image. Until its script
+    has run the sliders are hidden, and a line says which of how many images this is.
     """
-    places, start = explorer.places, explorer.places.index(explorer.start)
-    frames = [explorer.frame(**place) for place in places]
-    states = [f"One of {len(places)} pictures: {explorer.words(place)}." for place in places]
+    states = [f"One of {len(frames)} images: {place}." for place in words]
     addresses = ["" if place == start else frame.address for place, frame in enumerate(frames)]  # one is shown already
     data = {
-        "values": [list(map(as_text, slider.frames)) for slider in explorer.sliders.values()],
+        "values": [list(map(as_text, slider.frames)) for slider in sliders.values()],
         "frames": list(zip(addresses, [frame.alt for frame in frames], states, strict=True)),
         "start": start,
     }
-    if explorer.click:
-        chosen = [explorer.sliders[name] for name in explorer.click]
+    if click:
+        chosen = [sliders[name] for name in click]
         data["click"] = {
-            "sliders": [list(explorer.sliders).index(name) for name in explorer.click],
-            "stops": [
-                [(slider.values.index(at) + 0.5) / len(slider.values) for at in slider.frames] for slider in chosen
-            ],
-            "area": [round(side, 4) for side in explorer.area],
+            "sliders": [list(sliders).index(name) for name in click],
+            "stops": [[(s.values.index(at) + 0.5) / len(s.values) for at in s.frames] for s in chosen],
+            "area": [round(side, 4) for side in area],
         }
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    key = hashlib.sha256((explorer.title + held + frames[start].address).encode()).hexdigest()[:12]
-    longest = max(len(slider.label) for slider in explorer.sliders.values())
-    controls = "".join(control(slider, longest) for slider in explorer.sliders.values())
+    key = hashlib.sha256((title + held + frames[start].address).encode()).hexdigest()[:12]
+    longest = max(len(slider.label) for slider in sliders.values())
+    controls = "".join(control(slider, longest) for slider in sliders.values())
     return (
         f'<figure class="explorer" data-explorer="{key}" style="margin: 0.5em 0; text-align: center">'
-        f"<figcaption><strong>{escape(explorer.title)}</strong>"
+        f"<figcaption><strong>{escape(title)}</strong>"
         f'<div class="explorer-controls" data-lm-suppress-shortcuts="true" style="display: none">{controls}</div>'
         f'<div class="explorer-state">{escape(states[start])}</div></figcaption>'
         f"{frames[start].img}</figure>"

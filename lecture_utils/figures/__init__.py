@@ -1,18 +1,18 @@
 """Figures: images, boxes, grids, attention maps, curves and scores, in one look."""
 
-from lecture_utils.figures.attention_maps import over_image, word_strip
+from lecture_utils.figures.attention_maps import overlay_attention, word_strip
 from lecture_utils.figures.boxes import (
     class_colour,
     corrected,
-    detections,
     draw_boxes,
+    draw_detections,
     fade,
     masked_patches,
     simplified,
     to_pixels,
 )
 from lecture_utils.figures.grids import TINTS, count_colours, grid_row
-from lecture_utils.figures.overlays import compare, legend, overlay, picture, training_curve
+from lecture_utils.figures.overlays import compare, draw_image, legend, overlay, training_curve
 from lecture_utils.figures.scores import curves, over_seeds, seconds_per_image
-from lecture_utils.figures.style import picture_axes, show
-from lecture_utils.figures.transformers import looking_from, patches_apart, receptive_field
+from lecture_utils.figures.style import image_axes, show
+from lecture_utils.figures.transformers import draw_attention_from, patches_apart, receptive_field

@@ -1,4 +1,4 @@
-"""Where a captioner looked: maps of attention laid over the picture, a word at a time (slide 27)."""
+"""Where a captioner looked: maps of attention laid over the image, a word at a time (slide 27)."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.figures.boxes import fade, simplified
-from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import HEAT, WIDTH, course_look, picture_axes
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import HEAT, WIDTH, course_look, image_axes
 
 SHADES = 8  # of a map, so that two dozen panels weigh little
-COLOURS = 64  # of the picture beside the maps, enough for coats and signs
+COLOURS = 64  # of the image beside the maps, enough for coats and signs
 SIZE = 11  # points of a caption
 
 
-def over_image(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"]) -> None:
-    """Lay a map of attention, ≥ 0, over the picture in pale greys: the more orange, the more the model looked there.
+def overlay_attention(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"]) -> None:
+    """Lay a map of attention, ≥ 0, over the image in pale greys: the more orange, the more the model looked there.
 
-    The h × w cells cover the picture, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. The darkest orange is
+    The h × w cells cover the image, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. The darkest orange is
     the map's own maximum: a word that looks everywhere alike is orange everywhere.
     """
     map_ = torch.as_tensor(map_).detach().cpu().float()
@@ -31,7 +31,7 @@ def over_image(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"])
     grey = np.repeat(fade(image).mean(2, keepdims=True).astype(np.uint8), 3, axis=2)  # a projector shows orange on it
     smooth = F.interpolate(map_[None, None], grey.shape[:2], mode="bicubic", align_corners=False)[0, 0].clamp(min=0)
     shades = (SHADES * smooth / smooth.max().clamp(min=1e-12)).round() / SHADES
-    picture(ax, grey)
+    draw_image(ax, grey)
     ax.imshow(shades.numpy(), cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
 
 
@@ -48,7 +48,7 @@ def word_strip(
     columns: int = 8,
     title: str = "",
 ) -> Figure:
-    """Draw the picture, then a panel for each word with the map of where the model looked for it (slide 27).
+    """Draw the image, then a panel for each word with the map of where the model looked for it (slide 27).
 
     `maps` may go on after the last word (with that of `<end>`). Made for up to 24 words.
     """
@@ -57,11 +57,11 @@ def word_strip(
     plain = simplified(image, COLOURS)
     rows, columns = -(-(1 + len(words)) // columns), min(columns, 1 + len(words))
     width = WIDTH * min(1, columns / 5)
-    fig, axes = picture_axes(rows, columns, width=width, aspect=plain.shape[1] / plain.shape[0], title=title)
+    fig, axes = image_axes(rows, columns, width=width, aspect=plain.shape[1] / plain.shape[0], title=title)
     fig.set_figheight(fig.get_figheight() + 0.12 * rows - (0 if title else 0.1))  # a line of words over each row
-    picture(axes.flat[0], plain)
+    draw_image(axes.flat[0], plain)
     for place, (ax, word) in enumerate(zip(axes.flat[1:], words, strict=False)):
-        over_image(ax, image, maps[place])
+        overlay_attention(ax, image, maps[place])
         ax.set_title(word, size=SIZE, pad=3)
     for ax in axes.flat[1 + len(words) :]:
         ax.set_visible(False)

@@ -1,7 +1,7 @@
-"""Boxes on pictures: what is there, what a detector found, corrections and anchors (slides 14 to 22).
+"""Boxes on images: what is there, what a detector found, corrections and anchors (slides 14 to 22).
 
 A box is (x0, y0, x1, y1) in pixels, measured continuously: the first pixel reaches from 0 to 1. `imshow` puts the
-middle of that pixel at 0, so everything on a picture is drawn half a pixel further up and to the left.
+middle of that pixel at 0, so everything on an image is drawn half a pixel further up and to the left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lecture_utils.figures.grids import ink_on, points_per_unit
-from lecture_utils.figures.overlays import name_colours, picture
+from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import (
     BLUE,
     GREEN,
@@ -33,14 +33,14 @@ from lecture_utils.figures.style import (
     VERMILION,
     WIDTH,
     course_look,
-    picture_axes,
+    image_axes,
     to_array,
 )
 
 CLASS_COLOURS = (ORANGE, SKY, PURPLE, "#F0E442", GREEN, VERMILION, BLUE)  # of label 1, 2, …
 TRUTH = "white"  # has a dark halo, as every light colour
-FEW = 9  # boxes in a picture, up to which something can be written at each
-WIDE = 2.8  # inches of a picture, from which a name fits beside a box
+FEW = 9  # boxes in an image, up to which something can be written at each
+WIDE = 2.8  # inches of an image, from which a name fits beside a box
 LABEL_SIZE = 10  # points
 
 
@@ -50,12 +50,12 @@ def class_colour(label: int) -> str:
 
 
 def to_pixels(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    """What a reader gives, a tensor (3, H, W) uint8, as `picture` wants it: (H, W, 3). An array stays as it is."""
+    """What a reader gives, a tensor (3, H, W) uint8, as `draw_image` wants it: (H, W, 3). An array stays as it is."""
     return to_array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
 
 
 def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarray:
-    """A photograph without its texture and in few colours, (h, w, 3) uint8, so that large pictures weigh little."""
+    """A photograph without its texture and in few colours, (h, w, 3) uint8, so that large images weigh little."""
     smooth = Image.fromarray(to_pixels(image)).filter(ImageFilter.MedianFilter(3))
     return np.asarray(smooth.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
 
@@ -75,7 +75,7 @@ def draw_boxes(
     colours: ColorType | Sequence[ColorType] | None = None,
     dashed: bool = False,
 ) -> None:
-    """Outline boxes (n, 4), in pixels (x0, y0, x1, y1), on axes that hold a `picture`.
+    """Outline boxes (n, 4), in pixels (x0, y0, x1, y1), on axes that hold an image.
 
     `names` and `scores`, one a box, are written at it, inside the axes and out of each other's way. `colours` is one
     for all or one a box. Lines have a halo, dark or white, whatever differs from their colour, so that they show by day
@@ -141,7 +141,7 @@ def _shared(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 @course_look
-def detections(
+def draw_detections(
     images: torch.Tensor | np.ndarray | Sequence,
     found: Mapping[str, Mapping | Sequence[Mapping]],
     *,
@@ -150,9 +150,9 @@ def detections(
     title: str = "",
     width: int | float | None = None,
 ) -> Figure:
-    """Draw boxes on a picture, one panel for each of `found`, name → dict `boxes` and, if known, `labels`, `scores`.
+    """Draw boxes on an image, one panel for each of `found`, name → dict `boxes` and, if known, `labels`, `scores`.
 
-    With several pictures each name stands for a list, one dict a picture, and each picture gets a row. A picture is a
+    With several images each name stands for a list, one dict an image, and each image gets a row. An image is a
     tensor (3, H, W) or an array (H, W, 3), uint8. `names` are the classes by label, the data set's `categories`.
     Detections that score less than `threshold` are left out. Names and scores are written at the boxes where there is
     room; otherwise the colours are named below.
@@ -161,23 +161,23 @@ def detections(
         images, found = [images], {name: [one] for name, one in found.items()}
     counts = {name: len(column) for name, column in found.items()}
     if not counts or set(counts.values()) != {len(images)}:
-        raise ValueError(f"found: got {counts} for {len(images)} pictures, expected one of each name for each picture")
-    pictures = [to_pixels(image) for image in images]
+        raise ValueError(f"found: got {counts} for {len(images)} images, expected one of each name for each image")
+    images = [to_pixels(image) for image in images]
     kept = {name: [_above(one, threshold) for one in column] for name, column in found.items()}
     width = width or min(WIDTH, 4.5 * len(kept))
     few = max(len(one["boxes"]) for column in kept.values() for one in column) <= FEW
     written = few and width / len(kept) >= WIDE
 
-    aspect = pictures[0].shape[1] / pictures[0].shape[0]
-    fig, axes = picture_axes(len(pictures), len(kept), width=width, aspect=aspect, title=title)
+    aspect = images[0].shape[1] / images[0].shape[0]
+    fig, axes = image_axes(len(images), len(kept), width=width, aspect=aspect, title=title)
     labels = {int(label) for column in kept.values() for one in column for label in one.get("labels", ())}
     if names and not written:
         name_colours(fig, {names[label]: class_colour(label) for label in sorted(labels)})
     unnamed = VERMILION if labels else ORANGE  # not the colour of a class
     for column, name in enumerate(kept):
         axes[0, column].set_title(name)
-    for ax, image in zip(axes.T.flat, pictures * len(kept), strict=True):
-        picture(ax, image)
+    for ax, image in zip(axes.T.flat, images * len(kept), strict=True):
+        draw_image(ax, image)
     for ax, one in zip(axes.T.flat, (one for column in kept.values() for one in column), strict=True):
         known = "labels" in one
         draw_boxes(
@@ -217,7 +217,7 @@ def corrected(
     before, after = to_array(before, float), to_array(after, float)
     if before.shape != after.shape:
         raise ValueError(f"after: got shape {after.shape}, expected {before.shape}, that of before")
-    fig, ax = one_picture(to_pixels(image), title=title, width=width)
+    fig, ax = one_image(to_pixels(image), title=title, width=width)
     colours = dict(zip(names, (SKY, ORANGE), strict=True))
     if truth is not None:
         draw_boxes(ax, truth, colours=TRUTH)
@@ -236,18 +236,18 @@ def corrected(
 
 
 def centres(boxes: np.ndarray) -> np.ndarray:
-    """The middle of each box, (n, 2), where a picture shows it."""
+    """The middle of each box, (n, 2), where an image shows it."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
 
 
-def one_picture(
+def one_image(
     image: np.ndarray, *, title: str, width: float, view: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[Figure, Axes]:
-    """One picture; the axes reach from the first to the second point (x, y) of `view`, by default over the picture."""
+    """One image; the axes reach from the first to the second point (x, y) of `view`, by default over the image."""
     low, high = view or (np.zeros(2), np.array(image.shape[1::-1]))
-    fig, axes = picture_axes(1, 1, width=width, aspect=(high - low)[0] / (high - low)[1], title=title)
+    fig, axes = image_axes(1, 1, width=width, aspect=(high - low)[0] / (high - low)[1], title=title)
     ax = axes[0, 0]
-    picture(ax, image)
+    draw_image(ax, image)
     ax.set(xlim=(low[0] - 0.5, high[0] - 0.5), ylim=(high[1] - 0.5, low[1] - 0.5))
     return fig, ax
 

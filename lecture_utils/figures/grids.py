@@ -175,7 +175,7 @@ def ink_on(fill: str) -> str:
 
 
 def points_per_unit(ax: Axes) -> float:
-    """How many points (1/72 inch) a cell, or a pixel of a picture, is wide on these axes."""
+    """How many points (1/72 inch) a cell, or a pixel of an image, is wide on these axes."""
     ax.apply_aspect()
     (x0, _), (x1, _) = ax.transData.transform([(0, 0), (1, 0)])
     return abs(x1 - x0) * 72 / ax.figure.dpi

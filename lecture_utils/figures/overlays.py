@@ -20,16 +20,16 @@ from lecture_utils.figures.style import (
     WIDTH,
     bare,
     course_look,
-    picture_axes,
+    image_axes,
     to_array,
 )
 
 
-def picture(ax: Axes, image: np.ndarray) -> None:
+def draw_image(ax: Axes, image: np.ndarray) -> None:
     """Draw a photograph (H, W, 3) or a label map (H, W), pixel by pixel, without ticks."""
     image = to_array(image)
     if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"image: got shape {image.shape}, expected (H, W, 3) for a picture or (H, W) for a label map")
+        raise ValueError(f"image: got shape {image.shape}, expected (H, W, 3) for an image or (H, W) for a label map")
     ax.imshow(colour_labels(image) if image.ndim == 2 else image, interpolation="nearest")
     bare([ax])
 
@@ -77,22 +77,22 @@ def name_colours(fig: Figure, colours: Mapping[str, ColorType], *, columns: int 
 
 @course_look
 def compare(columns: Mapping[str, Sequence[np.ndarray]], *, title: str = "", width: float = WIDTH) -> Figure:
-    """Draw columns of pictures under their titles, one scene a row, and name the classes that occur.
+    """Draw columns of images under their titles, one scene a row, and name the classes that occur.
 
-    Each picture is a photograph (H, W, 3) or a label map (H, W); every column holds the same number.
+    Each image is a photograph (H, W, 3) or a label map (H, W); every column holds the same number.
     """
-    counts = {name: len(pictures) for name, pictures in columns.items()}
+    counts = {name: len(images) for name, images in columns.items()}
     if not counts or len(set(counts.values())) != 1 or 0 in counts.values():
-        raise ValueError(f"columns: got {counts} pictures, expected as many in each column, and at least one")
+        raise ValueError(f"columns: got {counts} images, expected as many in each column, and at least one")
     rows = next(iter(counts.values()))
-    columns = {name: [to_array(image) for image in pictures] for name, pictures in columns.items()}
+    columns = {name: [to_array(image) for image in images] for name, images in columns.items()}
     first = next(iter(columns.values()))[0]
-    fig, axes = picture_axes(rows, len(columns), width=width, aspect=first.shape[1] / first.shape[0], title=title)
-    for column, (name, pictures) in enumerate(columns.items()):
+    fig, axes = image_axes(rows, len(columns), width=width, aspect=first.shape[1] / first.shape[0], title=title)
+    for column, (name, images) in enumerate(columns.items()):
         axes[0, column].set_title(name)
-        for row, image in enumerate(pictures):
-            picture(axes[row, column], image)
-    maps = [image for pictures in columns.values() for image in pictures if image.ndim == 2]
+        for row, image in enumerate(images):
+            draw_image(axes[row, column], image)
+    maps = [image for images in columns.values() for image in images if image.ndim == 2]
     if maps:
         legend(fig, *maps)
     return fig

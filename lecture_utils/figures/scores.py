@@ -1,4 +1,4 @@
-"""Numbers of models as pictures: who is taken for whom, and how a figure grows (slides 4 to 6)."""
+"""Numbers of models as figures: who is taken for whom, and how a figure grows (slides 4 to 6)."""
 
 from collections.abc import Mapping, Sequence
 

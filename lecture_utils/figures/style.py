@@ -24,7 +24,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))  # nor lin
 WIDTH = 9.0  # inches of a figure as wide as the column of text
 CSS_PIXELS_PER_INCH = 80  # so that WIDTH is 720 pixels on the page, and 11 points are 12
 HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 0.9)])
-KILOBYTES = 100  # a notebook holds a dozen pictures and stays below a megabyte
+KILOBYTES = 100  # a notebook holds a dozen images and stays below a megabyte
 
 # Used as a decorator, `@course_look` draws one function's figure in this look and leaves the reader's settings alone.
 course_look = mpl.rc_context(
@@ -62,10 +62,10 @@ def show(fig: Figure, *, alt: str) -> None:
     """Display a figure in the notebook as a small PNG (100 KB, `encode_png`) with alternative text, and close it.
 
     The output carries `alt` twice: as `metadata["image/png"]["alt"]`, where IPython and nbconvert keep it and the
-    handouts' build takes it from, and as text/plain, which a terminal shows. The picture is image/png alone, not
+    handouts' build takes it from, and as text/plain, which a terminal shows. The image is image/png alone, not
     text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes over
     image/png, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
-    says what the picture shows and holds no number that differs between machines. An empty `alt` is a ValueError.
+    says what the image shows and holds no number that differs between machines. An empty `alt` is a ValueError.
     """
     from IPython.display import display  # only notebooks need it
 
@@ -94,11 +94,11 @@ def encode_pngs(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES) -> list[b
     photographs is better large than missing. A smaller figure stands at the top, on white.
     """
     for scale in (2.0, 1.6, 1.3, 1.0):
-        pictures = [_drawn(fig, scale) for fig in figs]
-        size = tuple(max(sides) for sides in zip(*(picture.size for picture in pictures), strict=True))
+        images = [_drawn(fig, scale) for fig in figs]
+        size = tuple(max(sides) for sides in zip(*(image.size for image in images), strict=True))
         pngs, left = [], kilobytes * 1000
         while len(pngs) < len(figs) and (left > 0 or scale == 1):
-            pngs.append(_png(pictures[len(pngs)], size, kilobytes * 1000 / len(figs)))
+            pngs.append(_png(images[len(pngs)], size, kilobytes * 1000 / len(figs)))
             left -= len(pngs[-1])
         if left >= 0:
             break
@@ -123,13 +123,13 @@ def _drawn(fig: Figure, scale: float) -> Image.Image:
 
 
 def _png(drawn: Image.Image, size: tuple[int, int], most: float) -> bytes:
-    picture = Image.new("RGB", size, "white")
-    picture.paste(drawn, ((size[0] - drawn.width) // 2, 0))
-    pixels = np.asarray(picture, np.int16)
+    image = Image.new("RGB", size, "white")
+    image.paste(drawn, ((size[0] - drawn.width) // 2, 0))
+    pixels = np.asarray(image, np.int16)
     for colours in (256, 64):
-        palette = picture.quantize(colours, dither=Image.Dither.NONE)
+        palette = image.quantize(colours, dither=Image.Dither.NONE)
         unseen = np.abs(pixels - np.asarray(palette.convert("RGB"))).mean() < 0.5
-        for candidate in (palette,) if unseen else (picture, palette):
+        for candidate in (palette,) if unseen else (image, palette):
             png = io.BytesIO()
             candidate.save(png, format="png", optimize=True)
             if png.tell() <= most:
@@ -140,10 +140,10 @@ def _png(drawn: Image.Image, size: tuple[int, int], most: float) -> bytes:
 
 
 @course_look
-def picture_axes(
+def image_axes(
     rows: int, columns: int, *, width: float = WIDTH, aspect: float = 1.0, title: str = ""
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of bare axes for pictures `aspect` times as wide as high; the axes as a (rows, columns) array."""
+    """A figure of bare axes for images `aspect` times as wide as high; the axes as a (rows, columns) array."""
     cell = (width / columns - 0.12) / aspect + 0.12
     fig, axes = plt.subplots(rows, columns, figsize=(width, rows * cell + (0.7 if title else 0.35)), squeeze=False)
     if title:
@@ -153,7 +153,7 @@ def picture_axes(
 
 
 def bare(axes: Iterable[plt.Axes]) -> None:
-    """Take ticks and frame off axes that hold a picture."""
+    """Take ticks and frame off axes that hold an image."""
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Attention between all points or all words as pictures: who sees whom, heads, layers, patches (slides 28 to 30)."""
+"""Attention between all points or all words as images: who sees whom, heads, layers, patches (slides 28 to 30)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,28 +13,13 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import over_image
+from lecture_utils.figures.attention_maps import overlay_attention
 from lecture_utils.figures.boxes import simplified, to_pixels
-from lecture_utils.figures.overlays import picture
-from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, picture_axes, to_array
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 
 DEPTH = LinearSegmentedColormap.from_list("depth", ["#D6E8F4", BLUE])
 NEVER = "#F2F2F2"
-
-
-def attention_from(
-    weights: Float[Tensor, "b heads hw hw"], at: tuple[int, int], grid: tuple[int, int]
-) -> Float[Tensor, "b heads h w"]:
-    """Where one point of a grid looks: its row of the weights between all points, set back into the grid.
-
-    `at` is the point's (row, column), `grid` the (height, width) whose points the weights number row after row.
-    """
-    (row, column), (height, width) = at, grid
-    if weights.shape[-2:] != (height * width, height * width):
-        raise ValueError(f"weights: got shape {tuple(weights.shape)}, expected (b, heads, {height * width} twice)")
-    if not (0 <= row < height and 0 <= column < width):
-        raise ValueError(f"at: got {at}, expected a row below {height} and a column below {width}")
-    return weights[..., row * width + column, :].cpu().unflatten(-1, grid)
 
 
 @course_look
@@ -46,7 +31,7 @@ def receptive_field(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, tit
     """
     panels = {name: to_array(values, float) for name, values in panels.items()}
     h, w = next(iter(panels.values())).shape
-    fig, axes = picture_axes(1, len(panels), aspect=w / h, title=title)
+    fig, axes = image_axes(1, len(panels), aspect=w / h, title=title)
     for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
         counts = values > 0
         scaled = 0.15 + 0.85 * np.sqrt(values / max(values.max(), 1e-12))  # the root, so that weak ones show
@@ -68,7 +53,7 @@ def cells(ax: Axes, values: np.ndarray) -> None:
 
 
 @course_look
-def looking_from(
+def draw_attention_from(
     image: Tensor | np.ndarray,
     maps: Float[Tensor, "heads h w"],
     at: tuple[int, int],
@@ -76,15 +61,15 @@ def looking_from(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw a picture with one point of its grid framed, `at` (row, column), and where each head looks from there."""
+    """Draw an image with one point of its grid framed, `at` (row, column), and where each head looks from there."""
     plain = simplified(image, colours=16)
     height, across = plain.shape[:2]
     h, w = maps.shape[1:]
-    fig, axes = picture_axes(1, 1 + len(maps), width=width, aspect=across / height, title=title)
-    picture(axes[0, 0], plain)
+    fig, axes = image_axes(1, 1 + len(maps), width=width, aspect=across / height, title=title)
+    draw_image(axes[0, 0], plain)
     axes[0, 0].set_title("the point")
     for number, (ax, map_) in enumerate(zip(axes[0, 1:], maps, strict=True), 1):
-        over_image(ax, image, map_)
+        overlay_attention(ax, image, map_)
         ax.set_title(f"head {number}")
     x, y = at[1] * across / w, at[0] * height / h
     for ax in axes.flat:
@@ -103,9 +88,9 @@ def frame(ax: Axes, box: Sequence[float], colour: str = INK) -> None:
 def patches_apart(
     image: Tensor | np.ndarray, patch: int, *, row: int | None = None, title: str = "", width: float = 7.0
 ) -> Figure:
-    """Draw a picture cut into patches of `patch` × `patch` pixels with gaps between them, and one row as a sequence.
+    """Draw an image cut into patches of `patch` × `patch` pixels with gaps between them, and one row as a sequence.
 
-    The picture is (3, H, W) or (H, W, 3), uint8; `row` is the row of patches drawn below, by default the middle one.
+    The image is (3, H, W) or (H, W, 3), uint8; `row` is the row of patches drawn below, by default the middle one.
     """
     pixels = to_pixels(image)
     height, across = pixels.shape[:2]
@@ -123,7 +108,7 @@ def patches_apart(
     )
     fig.suptitle(title)
     for ax, shown in ((top, whole), (below, line)):
-        picture(ax, shown)
+        draw_image(ax, shown)
     step, first = patch + gap, row * (patch + gap)
     top.add_patch(Rectangle((-0.5, first - 0.5), columns * step - gap, patch, fill=False, ec=ORANGE, lw=2))
     top.set_title(f"{rows} × {columns} patches of {patch} × {patch} pixels")
@@ -134,7 +119,7 @@ def patches_apart(
 
 
 def _spread(cut: np.ndarray, gap: int) -> np.ndarray:
-    """Patches (rows, columns, p, q, 3) as one picture with `gap` white pixels between them."""
+    """Patches (rows, columns, p, q, 3) as one image with `gap` white pixels between them."""
     rows, columns, p, q, _ = cut.shape
     canvas = np.full((rows, p + gap, columns, q + gap, 3), 255, np.uint8)
     canvas[:, :p, :, :q] = cut.swapaxes(1, 2)

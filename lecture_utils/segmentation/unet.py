@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lecture_utils.arguments import require_channels, require_one_of, require_positive
 
 Padding = Literal["same", "valid"]
-Norm = Literal["batch", "batch after relu"] | None
+Norm = Literal["batch"] | None
 
 
 class UNet(nn.Module):
@@ -23,8 +23,7 @@ class UNet(nn.Module):
     `padding="valid"` is the paper's: each 3×3 convolution takes a pixel off every side, the skips are cropped to match,
     and only sizes that every pooling halves exactly fit (188, 204, … for depth 4); any other raises a ValueError.
     `padding="same"` gives the output the height and width of the input, whatever they are.
-    `norm="batch"` puts a batch normalisation between convolution and ReLU (Ioffe and Szegedy 2015),
-    `"batch after relu"` behind the ReLU. In the paper, `norm` is None, `up_kernel` 2 and `out_kernel` 1.
+    `norm="batch"` puts a batch normalisation between convolution and ReLU (Ioffe and Szegedy 2015); the paper has none.
     """
 
     def __init__(
@@ -36,14 +35,10 @@ class UNet(nn.Module):
         depth: int = 4,
         padding: Padding = "same",
         norm: Norm = None,
-        up_kernel: Literal[2, 3] = 2,
-        out_kernel: Literal[1, 3] = 1,
     ):
         super().__init__()
         require_positive(in_channels=in_channels, num_classes=num_classes, base_channels=base_channels, depth=depth)
         require_one_of("padding", padding, ("same", "valid"))
-        require_one_of("up_kernel", up_kernel, (2, 3))
-        require_one_of("out_kernel", out_kernel, (1, 3))
         self.in_channels, self.depth, self.padding = in_channels, depth, padding
 
         widths = [base_channels * 2**level for level in range(depth)]  # 64 128 256 512
@@ -51,10 +46,10 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(double_conv(i, o, padding, norm) for i, o in zip(inputs, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = double_conv(widths[-1], 2 * widths[-1], padding, norm)  # 512 → 1024
-        self.up = nn.ModuleList(up_conv(2 * width, width, up_kernel) for width in reversed(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in reversed(widths))
         self.join = CropAndConcat()
         self.decoder = nn.ModuleList(double_conv(2 * width, width, padding, norm) for width in reversed(widths))
-        self.head = nn.Conv2d(base_channels, num_classes, out_kernel, padding="same")
+        self.head = nn.Conv2d(base_channels, num_classes, 1)
         he_initialise(self)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes h_out w_out"]:
@@ -109,7 +104,7 @@ class CropAndConcat(nn.Module):
 
 def double_conv(in_channels: int, out_channels: int, padding: Padding = "same", norm: Norm = None) -> nn.Sequential:
     """Twice a 3×3 convolution and a ReLU."""
-    require_one_of("norm", norm, (None, "batch", "batch after relu"))
+    require_one_of("norm", norm, (None, "batch"))
     layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
         # A bias right before a batch normalisation would be subtracted again with the mean.
@@ -117,15 +112,7 @@ def double_conv(in_channels: int, out_channels: int, padding: Padding = "same", 
         if norm == "batch":
             layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU(inplace=True))
-        if norm == "batch after relu":
-            layers.append(nn.BatchNorm2d(out_channels))
     return nn.Sequential(*layers)
-
-
-def up_conv(in_channels: int, out_channels: int, kernel: int) -> nn.ConvTranspose2d:
-    """The transposed convolution that doubles height and width exactly."""
-    more = {} if kernel == 2 else {"padding": 1, "output_padding": 1}
-    return nn.ConvTranspose2d(in_channels, out_channels, kernel, stride=2, **more)
 
 
 @torch.no_grad()
@@ -143,4 +130,19 @@ def he_initialise(model: nn.Module) -> None:
 
 def kaggle_unet(num_classes: int = 10) -> UNet:
     """The U-Net of the Kaggle tutorial on Cityscapes pairs: padded, normalised behind the ReLU, 3×3 throughout."""
-    return UNet(3, num_classes, norm="batch after relu", up_kernel=3, out_kernel=3)
+    net = UNet(3, num_classes)
+    net.encoder, net.decoder = (nn.ModuleList(map(_normalised, blocks)) for blocks in (net.encoder, net.decoder))
+    net.bottleneck = _normalised(net.bottleneck)
+    double = {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}
+    net.up = nn.ModuleList(nn.ConvTranspose2d(up.in_channels, up.out_channels, **double) for up in net.up)
+    net.head = nn.Conv2d(net.head.in_channels, num_classes, 3, padding=1)
+    he_initialise(net)
+    return net
+
+
+def _normalised(block: nn.Sequential) -> nn.Sequential:
+    """A double convolution with a batch normalisation behind each ReLU."""
+    first, relu, second, _ = block
+    return nn.Sequential(
+        first, relu, nn.BatchNorm2d(first.out_channels), second, relu, nn.BatchNorm2d(second.out_channels)
+    )

@@ -1,20 +1,68 @@
-"""Scores of captions: BLEU against the five sentences, facts against the scene, and where the model looked."""
+"""What a captioner says, and its scores: BLEU against five sentences, facts against the scene, and the attention."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lecture_utils import training
+from lecture_utils.captioning import decoding
 from lecture_utils.captioning.scores import bleu, points_in
+from lecture_utils.captioning.vocabulary import PAD
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.captioning import LIST, CaptionDataset, Said, say_all
-from lecture_utils.toycity.describe import middle, phrase
+from lecture_utils.tasks.caption_dataset import CaptionDataset, collate_captions
+from lecture_utils.toycity.describe import LIST, middle, phrase
 from lecture_utils.toycity.facts import Mention, facts, find_mentions
 from lecture_utils.toycity.render import VisibleObject
 
 GROUPS = {"1_2": range(1, 3), "3_4": range(3, 5), "5_more": range(5, 100)}  # numbers of objects in a scene
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a captioner says about each image of a data set: freely, and asked for the list of everything.
+
+    `maps` (n, t, h, w): where it looked for each word of the list, summed over its layers and heads, zeros behind the
+    end; None for a model without attention.
+    """
+
+    free: list[str]
+    lists: list[list[str]]
+    maps: Float[Tensor, "n t h w"] | None
+
+
+def generate_all(model: nn.Module, data: CaptionDataset, run: Runtime) -> Generated:
+    """Caption every image of a data set, word by word the likeliest."""
+    from torchmetrics.aggregation import CatMetric  # seconds, which only scoring needs
+
+    prompt = data.vocabulary.encode(LIST)[1:-1]
+
+    def say(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor]:
+        indices, z, _ = batch
+        free = decoding.greedy(model, z)
+        lists = decoding.greedy(model, z, prefix=prompt, need_weights=True)
+        maps = rearrange(lists.attention.float(), "b l k t h w -> b (l k) (h w) t").sum(1)
+        looks = _widen(maps * (lists.words != PAD)[:, None]).flatten(1)
+        return (torch.cat([indices[:, None], _widen(free.words), _widen(lists.words), looks], dim=1).float(),)
+
+    rows = training.evaluate_batches(model, data, CatMetric(), run=run, predict=say, collate=collate_captions)
+    rows = rows[rows[:, 0].argsort()].cpu()
+    free, lists = rows[:, 1 : 1 + 2 * decoding.MAX_LENGTH].long().split(decoding.MAX_LENGTH, dim=1)
+    maps = rearrange(rows[:, 1 + 2 * decoding.MAX_LENGTH :], "n (h w t) -> n t h w", h=model.grid[0], w=model.grid[1])
+    words = data.vocabulary
+    return Generated(
+        [words.decode(row) for row in free], [words.to_tokens(row) for row in lists], maps if maps.any() else None
+    )
+
+
+def _widen(columns: Tensor) -> Tensor:
+    """As many columns as the longest caption has words: batches of different lengths are joined."""
+    return F.pad(columns, (0, decoding.MAX_LENGTH - columns.shape[-1]), value=PAD)
 
 
 def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict[str, float]:
@@ -24,8 +72,8 @@ def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict
     `facts_free`: the same of the free sentence; `bleu_4_1_2` …: the lists against the list there should be;
     `pointing` and what it is held against: see `pointing`.
     """
-    said = say_all(model, data, run)
-    references = [data.pictures.captions(index) for index in range(len(data))]
+    said = generate_all(model, data, run)
+    references = [data.dataset.captions(index) for index in range(len(data))]
     free = [sentence for sentence, wanted in zip(said.free, references, strict=True) if wanted]  # COCO has some without
     scores = {f"bleu_{n}": bleu(free, list(filter(None, references)), n=n) for n in (1, 2, 3, 4)}
     if data.split is None:
@@ -33,7 +81,7 @@ def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict
     return scores | score_lists(said, data) | pointing(said, data)
 
 
-def score_lists(said: Said, data: CaptionDataset) -> dict[str, float]:
+def score_lists(said: Generated, data: CaptionDataset) -> dict[str, float]:
     """Facts of all sentences, and facts and BLEU-4 of the lists by the number of objects in the scene."""
     shares = torch.tensor([true_share(" ".join(words), data, index) for index, words in enumerate(said.lists)])
     free = torch.tensor([true_share(sentence, data, index) for index, sentence in enumerate(said.free)])
@@ -49,17 +97,17 @@ def score_lists(said: Said, data: CaptionDataset) -> dict[str, float]:
 
 
 def true_share(sentence: str, data: CaptionDataset, index: int) -> float:
-    """The share of true statements in a sentence about a picture of the city."""
+    """The share of true statements in a sentence about an image of the city."""
     statements = facts(sentence, *data.truth(index))
     return sum(fact.holds for fact in statements) / len(statements)
 
 
-def pointing(said: Said, data: CaptionDataset) -> dict[str, float]:
+def pointing(said: Generated, data: CaptionDataset) -> dict[str, float]:
     """For how many objects that the lists name the model looked at that object most while it named it.
 
     `pointing`: the maps of the object's words, "red car" or "person in a blue coat", are added, and their highest point
     lies in the object's box or next to it. `pointing_colour`, `pointing_noun`: the map of that one word.
-    `pointing_chance`: a random point; `pointing_shuffled`: the same places in the maps of another picture's list.
+    `pointing_chance`: a random point; `pointing_shuffled`: the same places in the maps of another image's list.
     Empty for a model without attention.
     """
     if said.maps is None:
@@ -68,10 +116,10 @@ def pointing(said: Said, data: CaptionDataset) -> dict[str, float]:
         name: [] for name in ("pointing", "pointing_colour", "pointing_noun", "pointing_chance", "pointing_shuffled")
     }
     for index, words in enumerate(said.lists):
-        picture, maps = data.truth(index)[1], said.maps[index]
+        rendering, maps = data.truth(index)[1], said.maps[index]
         others = said.maps[(index + 1) % len(said.maps)]
-        for named, thing in named_objects(words, picture.objects):
-            inside = points_in(thing.box, picture.labels.shape, tuple(maps.shape[1:]))
+        for named, obj in named_objects(words, rendering.objects):
+            inside = points_in(obj.box, rendering.labels.shape, tuple(maps.shape[1:]))
             phrase_words = slice(named.start + 1, named.stop)  # without its article
             hits["pointing"].append(_highest_in(maps[phrase_words].sum(0), inside))
             hits["pointing_colour"].append(_highest_in(maps[named.colour], inside))
@@ -85,8 +133,8 @@ def pointing(said: Said, data: CaptionDataset) -> dict[str, float]:
 def named_objects(words: Sequence[str], seen: Sequence[VisibleObject]) -> Iterator[tuple[Mention, VisibleObject]]:
     """Each object a list names and that is there: the second "red car" is the second one from the left."""
     waiting = defaultdict(list)
-    for thing in sorted(seen, key=middle):
-        waiting[phrase(thing)].append(thing)
+    for obj in sorted(seen, key=middle):
+        waiting[phrase(obj)].append(obj)
     for mention in find_mentions(words):
         if waiting[mention.text]:
             yield mention, waiting[mention.text].pop(0)
@@ -97,7 +145,7 @@ def _highest_in(map_: Float[Tensor, "h w"], inside: Bool[Tensor, "h w"]) -> bool
 
 
 def _lists(data: CaptionDataset, index: int) -> list[str]:
-    return [caption for caption in data.pictures.captions(index) if caption.startswith(LIST)]
+    return [caption for caption in data.dataset.captions(index) if caption.startswith(LIST)]
 
 
 def _after_prompt(sentence: str) -> str:

@@ -1,4 +1,4 @@
-"""One label an image: streets with one thing on them, named with its colour; cross-entropy, accuracy."""
+"""One label an image: streets with one object on them, named with its colour; cross-entropy, accuracy."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,16 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lecture_utils import toycity, training
-from lecture_utils.datasets import LabelledObjects
+from lecture_utils.datasets import CLASSIFICATION_SCENES, CLASSIFICATION_SIZE, LabelledObjects
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
-from lecture_utils.transformers.resnet import ResNet
-
-CLASSIFICATION_SCENES = {"train": 8000, "val": 1000, "test": 1000}
-CLASSIFICATION_SIZE = 48  # pixels a side
+from lecture_utils.tasks.task import Task
 
 
 def classification_data(
@@ -27,9 +23,9 @@ def classification_data(
     size: int | None = None,
     kind: type[LabelledObjects] = LabelledObjects,
 ) -> LabelledObjects:
-    """A split of the streets with one named thing on them; they are painted, not read."""
+    """A split of the streets with one named object on them; they are painted, not read."""
     if root is not None:
-        raise ValueError(f"root: got {root}, expected none: streets with one thing are painted from seeds")
+        raise ValueError(f"root: got {root}, expected none: streets with one object are painted from seeds")
     if split not in CLASSIFICATION_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(CLASSIFICATION_SCENES)}")
     transforms, train = photo_transforms(train=split == "train"), split == "train"
@@ -38,25 +34,22 @@ def classification_data(
     )
 
 
-def city_resnet() -> ResNet:
-    """The classifier of these streets, still untrained; "resnet" are its shipped weights."""
-    return ResNet(classes=len(LabelledObjects.classes), widths=(12, 24, 48), depth=2)
-
-
 def classification_loss(dataset: Dataset) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:
     """Cross-entropy of the class; for `training.fit`."""
     return lambda model, batch: F.cross_entropy(model(batch[0]).float(), batch[1])
 
 
-def score_names(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
-    """The share of things named rightly, of which the kind is right, and the colour; and of each class by itself."""
+def score_classification(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
+    """The share of objects named rightly, of which the kind is right, and the colour; and of each class by itself."""
+    from torchmetrics.classification import MulticlassConfusionMatrix  # seconds, which only scoring needs
+
     predict = lambda model, batch: (model(batch[0]).argmax(1), batch[1])  # noqa: E731
     confusion = MulticlassConfusionMatrix(len(LabelledObjects.classes))
-    return name_scores(training.evaluate_batches(model, dataset, confusion, run=run, predict=predict).cpu())
+    return classification_scores(training.evaluate_batches(model, dataset, confusion, run=run, predict=predict).cpu())
 
 
-def name_scores(counts: Int64[Tensor, "classes classes"]) -> dict:
-    """The scores of `score_names` from a confusion matrix: rows are true classes, columns predicted ones."""
+def classification_scores(counts: Int64[Tensor, "classes classes"]) -> dict:
+    """The scores of `score_classification` from a confusion matrix: rows are true classes, columns predicted ones."""
     kinds, colours = zip(*toycity.PHRASES, strict=True)
     scores = {"accuracy": _share(counts, LabelledObjects.classes)}
     scores |= {"kind_accuracy": _share(counts, kinds), "colour_accuracy": _share(counts, colours)}
@@ -68,3 +61,12 @@ def _share(counts: Tensor, words: Sequence[str]) -> float:
     """The share of images whose true and predicted class have the same word."""
     same = torch.tensor([[a == b for b in words] for a in words])
     return (counts[same].sum() / counts.sum()).item()
+
+
+CLASSIFICATION = Task(
+    classification_data,
+    classification_loss,
+    score_classification,
+    description=f"toy city: one labelled object at {CLASSIFICATION_SIZE} × {CLASSIFICATION_SIZE}, from "
+    f"{CLASSIFICATION_SCENES['train']:,} training scenes",
+)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from zlib import crc32
@@ -16,16 +17,16 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as transforms_of
 from tqdm import tqdm
 
-from lecture_utils import checkpoints, runtime, training
-from lecture_utils.datasets import DETECTION_SIZE, CocoInstances, city_instances
+from lecture_utils import checkpoints, city_models, runtime, training
+from lecture_utils.datasets import DETECTION_SCENES, DETECTION_SIZE, CocoInstances, city_instances
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.layouts import INSTANCES, coco_files
 from lecture_utils.detection.backbone import Backbone
-from lecture_utils.detection.scores import CocoScores, Recall
 from lecture_utils.detection.selective_search import selective_search
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
+from lecture_utils.tasks.task import Task
 from lecture_utils.toycity.export import CATEGORIES
 
 WIDTH = 512  # the sizes "small" to "large" are told as if scenes were about as wide as COCO's photographs
@@ -51,12 +52,7 @@ def detection_data(split: str, root: Path | str | None = None, *, size: int | No
 
 def shipped_backbone() -> Backbone:
     """The backbone of the shipped Faster R-CNN, which learned on the training scenes."""
-    return checkpoints.load_part(Backbone(base_channels=24, out_channels=64), "faster_rcnn", "backbone.")
-
-
-def encode(encoder: nn.Module, images: Tensor) -> Tensor:
-    """What an encoder makes of images on its own device; on the CPU, as all that data sets give."""
-    return encoder(images.to(next(encoder.parameters(), images).device)).cpu()
+    return checkpoints.load_part(city_models.backbone(), "faster_rcnn", "backbone.")
 
 
 def proposal_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> "ProposalDataset":
@@ -205,6 +201,8 @@ def inputs(images: Tensor, targets: list[dict]) -> tuple:
 
 def score_detection(model: nn.Module, dataset: CocoInstances | ProposalDataset, run: Runtime) -> dict:
     """COCO's mean average precision, by size and by class."""
+    from lecture_utils.detection.scores import CocoScores  # with torchmetrics: seconds, which only scoring needs
+
     predict = lambda model, batch: (model(*inputs(*batch)), batch[1])  # noqa: E731
     metric = CocoScores(dataset.categories, scale=WIDTH / dataset[0][0].shape[-1])
     return training.evaluate_batches(model, dataset, metric, run=run, predict=predict, collate=collate)
@@ -212,6 +210,23 @@ def score_detection(model: nn.Module, dataset: CocoInstances | ProposalDataset, 
 
 def score_proposals(model: nn.Module, dataset: CocoInstances, run: Runtime) -> dict:
     """Recall of the best 10, 50, 100 and 300 proposals at IoU 0.5."""
+    from lecture_utils.detection.scores import ProposalRecall  # with torchmetrics: seconds, which only scoring needs
+
     predict = lambda model, batch: (model(batch[0]), batch[1])  # noqa: E731
-    shares = training.evaluate_batches(model, dataset, Recall(NUMBERS), run=run, predict=predict, collate=collate)
+    shares = training.evaluate_batches(
+        model, dataset, ProposalRecall(NUMBERS), run=run, predict=predict, collate=collate
+    )
     return {f"recall_{number}": share for number, share in shares.items()}
+
+
+COCO = f"{DETECTION_SCENES['train']:,} training scenes at {DETECTION_SIZE} × {DETECTION_SIZE}, read in COCO's layout"
+DETECTION = Task(
+    detection_data,
+    detection_loss,
+    score_detection,
+    description=f"toy city: {COCO}",
+    collate=collate,
+    layout=INSTANCES,
+)
+SELECTIVE_SEARCH = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
+PROPOSALS = replace(DETECTION, score=score_proposals)

@@ -1,6 +1,7 @@
-"""New pictures of the city: what learns from pictures alone, and the classifier that judges what is drawn."""
+"""New images of the city: what learns from images alone, and the classifier that judges what is drawn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,20 +10,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lecture_utils import checkpoints
+from lecture_utils import checkpoints, city_models
 from lecture_utils.arguments import require_positive
-from lecture_utils.datasets import ObjectCrops
+from lecture_utils.datasets import CLASSIFICATION_SCENES, CROP_SIZE, ObjectCrops
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.classification import city_resnet, classification_data
+from lecture_utils.tasks.classification import classification_data
+from lecture_utils.tasks.task import Task
 from lecture_utils.whats_next import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
 
-CROP_SIZE = 32  # pixels a side
-PIXEL_NOISE = 0.5  # of the VAE; pictures have deviation 1, or about so
+PIXEL_NOISE = 0.5  # of the VAE; images have deviation 1, or about so
 SURE = 0.9  # the probability from which the classifier is said to be sure
 
 
 def object_crop_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> ObjectCrops:
-    """A split of the streets' things, each in the middle of its picture."""
+    """A split of the streets' objects, each in the middle of its image."""
     return classification_data(split, root, size=size or CROP_SIZE, kind=ObjectCrops)
 
 
@@ -42,22 +43,24 @@ def adversarial_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
 
 
 def diffusion_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
-    """The loss of diffusion: the squared error of what it foretells of the noise."""
+    """The loss of diffusion: the squared error of the predicted velocity (v-prediction)."""
     return lambda model, batch: denoising_loss(model, batch[0])
 
 
 @torch.no_grad()
 def score_reconstruction(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
-    """`explained`: the share of the pictures' variance that is there when they are drawn again from their codes."""
-    images, model = pictures(dataset), model.to(run.device).eval()
+    """`explained`: the share of the images' variance that the reconstructions explain."""
+    images, model = stack_images(dataset), model.to(run.device).eval()
     left = torch.cat([model(some.to(run.device)).cpu() for some in images.split(250)]) - images
     return {"explained": 1 - (left.square().sum() / (images - images.mean(0)).square().sum()).item()}
 
 
 def score_samples(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
-    """As many drawings as `dataset` has pictures, held against these: see `evaluate_samples`."""
+    """As many samples as `dataset` has images, held against these: see `evaluate_samples`."""
     return evaluate_samples(
-        generate_images(model.to(run.device).eval(), len(dataset), seed=run.seed), pictures(dataset), device=run.device
+        generate_images(model.to(run.device).eval(), len(dataset), seed=run.seed),
+        stack_images(dataset),
+        device=run.device,
     )
 
 
@@ -75,9 +78,9 @@ def evaluate_samples(
     """Scores of drawings by what the shipped ResNet sees in them: `frechet` distance, `precision`, `recall`, `sure`.
 
     Images are as networks take them; the classifier looks at them on `device`. `sure` is the share in which it finds
-    some named thing with a probability of 0.9; it tells nothing of how different the drawings are, which recall does.
+    some named object with a probability of 0.9; it tells nothing of how different the samples are, which recall does.
     """
-    classifier = checkpoints.load_weights(city_resnet(), "resnet").eval().to(device)
+    classifier = checkpoints.load_weights(city_models.resnet(), "resnet").eval().to(device)
     (drawn, scores), (real, _) = (extract_features(classifier, images) for images in (drawings, photographs))
     precision, recall = precision_and_recall(real, drawn)
     sure = (scores.softmax(1).amax(1) >= SURE).float().mean().item()
@@ -92,6 +95,18 @@ def extract_features(classifier: nn.Module, images: Tensor) -> tuple[Float[Tenso
     return features.cpu(), classifier.head(features).cpu()
 
 
-def pictures(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:
-    """All pictures of a data set, without their labels."""
+def stack_images(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:
+    """All images of a data set, without their labels."""
     return torch.stack([dataset[index][0] for index in range(len(dataset))])
+
+
+RECONSTRUCTION = Task(
+    object_crop_data,
+    reconstruction_loss,
+    score_reconstruction,
+    description=f"toy city: objects of {CLASSIFICATION_SCENES['train']:,} training scenes, "
+    f"each in a crop of {CROP_SIZE} × {CROP_SIZE}",
+)
+VARIATIONAL = replace(RECONSTRUCTION, make_loss=elbo_loss, score=score_samples)
+ADVERSARIAL = replace(VARIATIONAL, make_loss=adversarial_loss)
+DENOISING = replace(VARIATIONAL, make_loss=diffusion_loss)

@@ -10,7 +10,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def photo_transforms(*, train: bool = False, size: int | None = None) -> v2.Compose:
-    """Floats around 0 instead of bytes, and in training a flip every other time, of whatever belongs to the picture.
+    """Floats around 0 instead of bytes, and in training a flip every other time, of whatever belongs to the image.
 
     With `size`, everything is resized to size × size pixels first.
     """

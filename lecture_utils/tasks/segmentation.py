@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lecture_utils import training
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
-from lecture_utils.datasets import CityscapesPairs, toy_city
-from lecture_utils.datasets.layouts import pairs_root
+from lecture_utils.datasets import QUICK_SCENES, QUICK_SIZE, CityscapesPairs, toy_city
+from lecture_utils.datasets.layouts import PAIRS, pairs_root
 from lecture_utils.runtime import Runtime
 from lecture_utils.segmentation import segmentation_scores
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.tasks.task import Task
 
 
 def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
@@ -60,7 +60,19 @@ def segmentation_loss(weights: Tensor | None = None) -> Callable[[nn.Module, tup
 
 def score_segmentation(model: nn.Module, dataset: CityscapesPairs, run: Runtime) -> dict:
     """Accuracy, mean IoU and the IoU of each class, over all pixels of a data set."""
+    from torchmetrics.classification import MulticlassConfusionMatrix  # seconds, which only scoring needs
+
     confusion = MulticlassConfusionMatrix(len(CLASSES), ignore_index=IGNORE_INDEX)
     predict = lambda model, batch: (model(batch[0]).argmax(1), batch[1].long())  # noqa: E731
     counts = training.evaluate_batches(model, dataset, confusion, run=run, predict=predict)
     return segmentation_scores(counts.cpu())
+
+
+SEGMENTATION = Task(
+    segmentation_data,
+    balanced_loss,
+    score_segmentation,
+    description=f"toy city, quick: {QUICK_SCENES['train']:,} training scenes at {QUICK_SIZE} × {QUICK_SIZE}, read from "
+    "their JPEG pairs",
+    layout=PAIRS,
+)

@@ -1,39 +1,36 @@
-"""One class and one box an image: streets with one thing on them, and a fixed number of slots for whole streets."""
+"""One class and one box an image: streets with one object on them, and a fixed number of slots for whole streets."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics.aggregation import CatMetric
 
 from lecture_utils import training
-from lecture_utils.datasets import SingleObjects
-from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.scores import Recall
+from lecture_utils.datasets import SINGLE_OBJECT_SCENES, SingleObjects
+from lecture_utils.detection.boxes import denormalize_boxes, iou, normalize_boxes
 from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
-    denormalize_boxes,
     fill_slots,
     multi_task_loss,
-    normalize_boxes,
     slots_loss,
 )
 from lecture_utils.runtime import Runtime
-from lecture_utils.tasks.detection import collate
+from lecture_utils.tasks.detection import DETECTION, collate
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
+from lecture_utils.tasks.task import Task
 
-SINGLE_OBJECT_SCENES = {"train": 6000, "val": 200, "test": 500}
-BOX_WEIGHT = 30.0  # squared shares of a picture are small numbers beside a cross-entropy
+BOX_WEIGHT = 30.0  # squared normalized coordinates are small numbers beside a cross-entropy
 
 
 def single_object_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> SingleObjects:
-    """A split of the streets with one thing on them, as `SingleObject` takes them; they are painted, not read."""
+    """A split of the streets with one object on them, as `SingleObject` takes them; they are painted, not read."""
     if root is not None:
-        raise ValueError(f"root: got {root}, expected none: streets with one thing are painted from seeds")
+        raise ValueError(f"root: got {root}, expected none: streets with one object are painted from seeds")
     if split not in SINGLE_OBJECT_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(SINGLE_OBJECT_SCENES)}")
     transforms = photo_transforms(train=split == "train", size=size)
@@ -51,13 +48,14 @@ def single_object_loss(dataset: Dataset, *, weight: float = BOX_WEIGHT) -> Calla
 
 
 def single_object_targets(images: Tensor, targets: list[dict]) -> tuple[Tensor, Tensor]:
-    """The label (b,) and the box (b, 4), in shares of the picture, of the one object in each image."""
+    """The label (b,) and the box (b, 4), normalized, of the one object in each image."""
     boxes = torch.stack([target["boxes"][0] for target in targets])
     return torch.stack([target["labels"][0] for target in targets]), normalize_boxes(boxes, *images.shape[-2:])
 
 
 def score_single_object(model: SingleObject, dataset: Dataset, run: Runtime) -> dict[str, float]:
     """Share of right classes, mean IoU of the box with the object's, and share of boxes with an IoU of 0.5 or more."""
+    from torchmetrics.aggregation import CatMetric  # seconds, which only scoring needs
 
     def predict(model: SingleObject, batch: tuple[Tensor, list[dict]]) -> tuple[Tensor]:
         images, targets = batch
@@ -88,8 +86,12 @@ def fixed_slots_loss(dataset: Dataset) -> Callable:
 
 def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, float]:
     """The share of objects that the box of a filled slot reaches (IoU 0.5), whatever its class."""
+    from lecture_utils.detection.scores import ProposalRecall  # with torchmetrics: seconds, which only scoring needs
+
     predict = lambda model, batch: ([found["boxes"] for found in in_slots(model, batch[0])], batch[1])  # noqa: E731
-    shares = training.evaluate_batches(model, dataset, Recall([model.slots]), run=run, predict=predict, collate=collate)
+    shares = training.evaluate_batches(
+        model, dataset, ProposalRecall([model.slots]), run=run, predict=predict, collate=collate
+    )
     return {"recall": shares[model.slots]}
 
 
@@ -103,3 +105,13 @@ def in_slots(model: FixedSlots, images: Tensor) -> list[dict]:
         {"boxes": box[keep], "labels": label[keep], "scores": score[keep]}
         for box, label, score, keep in zip(boxes, labels, best, kept, strict=True)
     ]
+
+
+SINGLE_OBJECT = Task(
+    single_object_data,
+    single_object_loss,
+    score_single_object,
+    description=f"toy city: the objects of {SINGLE_OBJECT_SCENES['train']:,} training scenes, one each, at 128 × 128",
+    collate=collate,
+)
+SLOTS = replace(DETECTION, make_loss=fixed_slots_loss, score=score_slots)

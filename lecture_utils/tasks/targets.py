@@ -15,5 +15,5 @@ def _count(dataset: Dataset, index: int) -> int:
         return _count(dataset.dataset, dataset.indices[index])
     if hasattr(dataset, "target_count"):
         return dataset.target_count(index)
-    wrapped = [getattr(dataset, name) for name in ("dataset", "pictures") if hasattr(dataset, name)]
+    wrapped = [dataset.dataset] if hasattr(dataset, "dataset") else []
     return _count(wrapped[0], index) if wrapped else 1

@@ -13,7 +13,7 @@ from lecture_utils.toycity.scene import Building, Camera, Lamp, Scene, Tree
 SKY, BUILDING, VEGETATION, POLE = (TRAIN_ID[name] for name in ("sky", "building", "vegetation", "pole"))
 ROAD, SIDEWALK, TERRAIN = (TRAIN_ID[name] for name in ("road", "sidewalk", "terrain"))
 GROUND_DEPTHS = (2.2, 5, 7, 9.5, 13, 18, 26, 40, 64, 100)
-SKIES = {  # top of the sky, horizon, light on things
+SKIES = {  # top of the sky, horizon, light on objects
     ("day", "clear"): ((74, 132, 206), (192, 216, 236), (255, 252, 244)),
     ("day", "cloudy"): ((150, 160, 172), (204, 208, 210), (232, 234, 238)),
     ("day", "foggy"): ((186, 192, 196), (214, 216, 216), (236, 236, 236)),
@@ -28,7 +28,7 @@ REACH = {"clear": 150.0, "cloudy": 110.0, "foggy": 42.0}  # metres at which haze
 
 
 class Air:
-    """The light of the hour and the haze of the weather: turns a thing's own colour into its colour at a distance."""
+    """The light of the hour and the haze of the weather: turns an object's own colour into its colour at a distance."""
 
     def __init__(self, scene: Scene):
         self.top, self.haze, self.light = SKIES[scene.time, scene.weather]
@@ -124,7 +124,7 @@ def strip(canvas: Canvas, camera: Camera, left, right, near, far, rgb, identity:
 def shadow(
     canvas: Canvas, camera: Camera, x: float, z: float, half_width: float, half_depth: float, opacity: float
 ) -> None:
-    """A soft dark patch on the ground below a thing."""
+    """A soft dark patch on the ground below an object."""
     u, v = camera.project(x, 0, z)
     scale = camera.focal / z
     canvas.glaze_ellipse(
@@ -142,7 +142,7 @@ def paint_house(canvas: Canvas, scene: Scene, air: Air, house: Building, lit: li
     """The street front in perspective and the end wall towards the camera, each with its windows."""
     camera, near = scene.camera, max(house.near, 2.5)
     if house.side and not 0 <= camera.project(house.x, 0, house.far)[0] <= 1:
-        return  # beside the picture
+        return  # beside the image
     far_end = house.x + house.width * (house.side or 1)
     if house.side:
         shade = 0.74 if house.side == scene.sun else 1.0  # the front on the sun's own side looks away from it

@@ -1,6 +1,6 @@
-"""A pair of pictures painted together: the colours, and beside them which class or object each pixel belongs to.
+"""A pair of images painted together: the colours, and beside them which class or object each pixel belongs to.
 
-Points are in picture units (0 to 1, v downwards). Both are drawn finer than the result and reduced at the end: the
+Points are in image units (0 to 1, v downwards). Both are drawn finer than the result and reduced at the end: the
 colours by averaging, which smooths edges, the identities by taking the middle sample, since a class has no average.
 """
 
@@ -80,7 +80,7 @@ class Canvas:
         self.ids.paste(identity, (0, 0, self.fine, self.fine))
 
     def reduced(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picture (size, size, 3) and the identities (size, size), both uint8."""
+        """The image (size, size, 3) and the identities (size, size), both uint8."""
         factor = self.fine // self.size
         middle = np.asarray(self.ids)[factor // 2 :: factor, factor // 2 :: factor]
         return np.asarray(self.rgb.reduce(factor)), middle

@@ -1,4 +1,4 @@
-"""Says in five English sentences what a picture shows; every word can be checked against the scene.
+"""Says in five English sentences what an image shows; every word can be checked against the scene.
 
 The words follow a small grammar on purpose: colours, kinds, counts, left and right, in front of and behind, the hour
 and the weather. `describe` speaks only of objects that can be seen.
@@ -7,7 +7,7 @@ and the weather. `describe` speaks only of objects that can be seen.
 import random
 from itertools import permutations
 
-from lecture_utils.toycity.render import Picture, VisibleObject
+from lecture_utils.toycity.render import Rendering, VisibleObject
 from lecture_utils.toycity.sample import CAR_COLOURS, COAT_COLOURS, LIGHT_COLOURS, SIGN_COLOURS
 from lecture_utils.toycity.scene import Scene
 
@@ -22,21 +22,21 @@ _WORDS = (
     "street sunset the three to traffic trees two white with without yellow"
 )
 WORDS = tuple(_WORDS.split())
-# (category, colour) → what one says of it, for every thing that there can be.
+# (category, colour) → what one says of it, for every object that there can be.
 PHRASES = (
     {("car", colour): f"a {colour} car" for colour in CAR_COLOURS}
     | {("person", colour): f"a person in a {colour} coat" for colour in COAT_COLOURS}
     | {("traffic sign", colour): f"a {colour} sign" for colour in SIGN_COLOURS}
     | {("traffic light", colour): f"a {colour} traffic light" for colour in LIGHT_COLOURS}
 )
-ASIDE, BEYOND = 0.08, 3.0  # how far apart two objects must be: in picture widths, and in metres of depth
+ASIDE, BEYOND = 0.08, 3.0  # how far apart two objects must be: in image widths, and in metres of depth
 
 
-def describe(scene: Scene, picture: Picture) -> list[str]:
+def describe(scene: Scene, rendering: Rendering) -> list[str]:
     """Five captions: counts, everything from left to right, who is beside whom, who is behind whom, the setting."""
     dice = random.Random(scene.seed ^ 0xCAFE)
-    seen = picture.objects
-    width = picture.labels.shape[1]
+    seen = rendering.objects
+    width = rendering.labels.shape[1]
     if not seen:
         empty = f"an empty street {HOURS[scene.time]}"
         return [
@@ -46,26 +46,26 @@ def describe(scene: Scene, picture: Picture) -> list[str]:
             setting(scene),
             empty,
         ]
-    biggest = max(seen, key=lambda thing: thing.area)
+    biggest = max(seen, key=lambda obj: obj.area)
     return [
         f"{counted(seen)} on a street {HOURS[scene.time]}",
-        f"{LIST} {listed([phrase(thing) for thing in sorted(seen, key=middle)])}",
+        f"{LIST} {listed([phrase(obj) for obj in sorted(seen, key=middle)])}",
         beside(seen, width, dice) or f"{phrase(biggest)} {where(biggest, width)}",
         behind(seen, dice) or f"{phrase(biggest)} on a {scene.weather} street {HOURS[scene.time]}",
         f"{setting(scene)} and {phrase(biggest)} {where(biggest, width)}",
     ]
 
 
-def phrase(thing: VisibleObject) -> str:
+def phrase(obj: VisibleObject) -> str:
     """An object with its colour: "a red car", "a person in a blue coat", "a green traffic light"."""
-    return PHRASES[thing.category, thing.colour]
+    return PHRASES[obj.category, obj.colour]
 
 
 def counted(seen: tuple[VisibleObject, ...]) -> str:
     """How many there are of each kind: "two cars, one person and three signs"."""
     parts = []
     for category, plural in PLURALS.items():
-        number = sum(thing.category == category for thing in seen)
+        number = sum(obj.category == category for obj in seen)
         if number:
             parts.append(f"{NUMBERS[number]} {plural if number > 1 else category.replace('traffic sign', 'sign')}")
     return listed(parts)
@@ -76,14 +76,14 @@ def listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def middle(thing: VisibleObject) -> float:
+def middle(obj: VisibleObject) -> float:
     """The horizontal centre of an object's box, in pixels."""
-    return (thing.box[0] + thing.box[2]) / 2
+    return (obj.box[0] + obj.box[2]) / 2
 
 
-def where(thing: VisibleObject, width: int) -> str:
-    """Which third of the picture the object stands in."""
-    return ("on the left", "in the middle", "on the right")[min(2, int(3 * middle(thing) / width))]
+def where(obj: VisibleObject, width: int) -> str:
+    """Which third of the image the object stands in."""
+    return ("on the left", "in the middle", "on the right")[min(2, int(3 * middle(obj) / width))]
 
 
 def beside(seen: tuple[VisibleObject, ...], width: int, dice: random.Random) -> str | None:
@@ -97,11 +97,11 @@ def beside(seen: tuple[VisibleObject, ...], width: int, dice: random.Random) -> 
 
 def behind(seen: tuple[VisibleObject, ...], dice: random.Random) -> str | None:
     """One pair of which one is clearly farther away, or None."""
-    pairs = [(a, b) for a, b in permutations(seen, 2) if abs(a.thing.z - b.thing.z) >= BEYOND]
+    pairs = [(a, b) for a, b in permutations(seen, 2) if abs(a.object.z - b.object.z) >= BEYOND]
     if not pairs:
         return None
     a, b = dice.choice(pairs)
-    return f"{phrase(a)} is {'behind' if a.thing.z > b.thing.z else 'in front of'} {phrase(b)}"
+    return f"{phrase(a)} is {'behind' if a.object.z > b.object.z else 'in front of'} {phrase(b)}"
 
 
 def setting(scene: Scene) -> str:

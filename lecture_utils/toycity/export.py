@@ -41,10 +41,10 @@ from lecture_utils.toycity.layout import (
     mark,
     refuse_strangers,
 )
-from lecture_utils.toycity.render import Picture, render
+from lecture_utils.toycity.render import Rendering, render
 from lecture_utils.toycity.sample import sample_scene
 
-FORMAT = 1  # raise it when the same seed gives another picture: folders of the old kind are then made anew
+FORMAT = 1  # raise it when the same seed gives another image: folders of the old kind are then made anew
 MOST_WORKERS = 61  # Windows allows no more
 CATEGORIES = ("person", "car", "traffic sign", "traffic light")
 JPEG = {"quality": 90, "subsampling": 0}  # blurs colours over 8 × 8 blocks, as the real files do, and labels survive
@@ -152,9 +152,9 @@ def verify(out, split: str, *, scenes: int | None = None, size: int | None = Non
     return problems
 
 
-def pair(picture: Picture) -> np.ndarray:
+def pair(rendering: Rendering) -> np.ndarray:
     """Photo and colour mask side by side, as in Kaggle's data set: (size, 2 · size, 3) uint8."""
-    return np.concatenate([picture.image, colour_labels(picture.labels)], axis=1)
+    return np.concatenate([rendering.image, colour_labels(rendering.labels)], axis=1)
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
@@ -183,22 +183,22 @@ def _spread(work, numbers: range, workers: int | None) -> Iterable[dict]:
 def _write_scene(making: Path, split: str, size: int, seed: int) -> dict:
     """Write one scene's two JPEGs; return what the annotation files say of it."""
     scene = sample_scene(seed)
-    picture = render(scene, size)
+    rendering = render(scene, size)
     number = seed - SPLITS[split] + 1
     pairs, photos = (making / folder for folder in folders(split))
-    (pairs / f"{number}.jpg").write_bytes(_jpeg(pair(picture)))
-    (photos / f"{number:012d}.jpg").write_bytes(_jpeg(picture.image))
+    (pairs / f"{number}.jpg").write_bytes(_jpeg(pair(rendering)))
+    (photos / f"{number:012d}.jpg").write_bytes(_jpeg(rendering.image))
     objects = []
-    for index, thing in enumerate(picture.objects):
-        x0, y0, x1, y1 = thing.box
+    for index, obj in enumerate(rendering.objects):
+        x0, y0, x1, y1 = obj.box
         objects.append(
             {
-                "image_id": number, "category_id": CATEGORIES.index(thing.category) + 1, "iscrowd": 0,
-                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": thing.area,
-                "segmentation": {"size": [size, size], "counts": run_lengths(picture.instances == index + 1)},
+                "image_id": number, "category_id": CATEGORIES.index(obj.category) + 1, "iscrowd": 0,
+                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": obj.area,
+                "segmentation": {"size": [size, size], "counts": run_lengths(rendering.instances == index + 1)},
             }
         )  # fmt: skip
-    return {"number": number, "objects": objects, "captions": describe(scene, picture)}
+    return {"number": number, "objects": objects, "captions": describe(scene, rendering)}
 
 
 def _jpeg(image: np.ndarray) -> bytes:
@@ -210,8 +210,9 @@ def _jpeg(image: np.ndarray) -> bytes:
 
 def _bytes_needed(numbers: range, size: int) -> int:
     """About what the files of a split will take, from its first scenes."""
-    pictures = [render(sample_scene(seed), size) for seed in numbers[:4]]
-    sizes = [len(_jpeg(pair(picture))) + len(_jpeg(picture.image)) + 4000 for picture in pictures]  # and its labels
+    renderings = [render(sample_scene(seed), size) for seed in numbers[:4]]
+    labels = 4000  # of a scene, as text
+    sizes = [len(_jpeg(pair(one))) + len(_jpeg(one.image)) + labels for one in renderings]
     return sum(sizes) * len(numbers) // len(sizes)
 
 
@@ -220,7 +221,7 @@ def _write_annotations(making: Path, split: str, size: int, results: list[dict])
     images = [
         {"id": r["number"], "file_name": f"{r['number']:012d}.jpg", "width": size, "height": size} for r in results
     ]
-    objects = [thing for r in results for thing in r["objects"]]
+    objects = [obj for r in results for obj in r["objects"]]
     captions = [{"image_id": r["number"], "caption": caption} for r in results for caption in r["captions"]]
     categories = [{"id": i, "name": name, "supercategory": "street"} for i, name in enumerate(CATEGORIES, start=1)]
     for name, rows in zip(annotation_files(split), (objects, captions), strict=True):

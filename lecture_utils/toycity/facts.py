@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lecture_utils.toycity.describe import HOURS, LIST, NUMBERS, PLURALS, middle, phrase, where
-from lecture_utils.toycity.render import Picture, VisibleObject
+from lecture_utils.toycity.render import Rendering, VisibleObject
 from lecture_utils.toycity.scene import Scene
 
 _OBJECT = r"a person in a \w+ coat|a \w+ (?:car|sign|traffic light)"
@@ -29,13 +29,13 @@ class Fact:
     holds: bool
 
 
-def facts(caption: str, scene: Scene, picture: Picture) -> list[Fact]:
+def facts(caption: str, scene: Scene, rendering: Rendering) -> list[Fact]:
     """The statements of a caption: objects with their colours, counts, relations, places, weather, hour, trees.
 
     A caption that lists ("from left to right …") or counts ("two cars and …") claims to leave nothing out, so each
     object or kind it forgets is a false statement. A caption that states nothing is one false statement.
     """
-    seen, width = picture.objects, picture.labels.shape[1]
+    seen, width = rendering.objects, rendering.labels.shape[1]
     caption = " ".join(caption.lower().split())
     found = [
         *_mentions(caption, seen),
@@ -89,8 +89,8 @@ def _order(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
         return
     waiting, before = sorted(seen, key=middle), None
     for name in _MENTION.findall(caption):
-        same = [thing for thing in waiting if phrase(thing) == name]
-        further = [thing for thing in same if before is None or middle(thing) >= middle(before)]
+        same = [obj for obj in waiting if phrase(obj) == name]
+        further = [obj for obj in same if before is None or middle(obj) >= middle(before)]
         if not same:
             continue
         if before is not None:
@@ -100,7 +100,7 @@ def _order(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
 
 
 def _counts(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
-    there = Counter(thing.category for thing in seen)
+    there = Counter(obj.category for obj in seen)
     said = _COUNT.findall(caption)
     for number, noun in said:
         yield Fact(f"{number} {noun}", NUMBERS.index(number) == there[_KINDS[noun]])
@@ -113,8 +113,8 @@ def _relations(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
     true = {
         "to the left of": lambda a, b: middle(a) < middle(b),
         "to the right of": lambda a, b: middle(a) > middle(b),
-        "behind": lambda a, b: a.thing.z > b.thing.z,
-        "in front of": lambda a, b: a.thing.z < b.thing.z,
+        "behind": lambda a, b: a.object.z > b.object.z,
+        "in front of": lambda a, b: a.object.z < b.object.z,
     }
     for first, relation, second in _RELATION.findall(caption):
         holds = any(true[relation](a, b) for a, b in _pairs(first, second, seen))
@@ -123,7 +123,7 @@ def _relations(caption: str, seen: tuple[VisibleObject, ...]) -> Iterator[Fact]:
 
 def _places(caption: str, seen: tuple[VisibleObject, ...], width: int) -> Iterator[Fact]:
     for name, place in _PLACE.findall(caption):
-        holds = any(phrase(thing) == name and where(thing, width) == place for thing in seen)
+        holds = any(phrase(obj) == name and where(obj, width) == place for obj in seen)
         yield Fact(f"{name} {place}", holds)
 
 
@@ -136,7 +136,7 @@ def _setting(caption: str, scene: Scene, seen: tuple[VisibleObject, ...]) -> Ite
     trees = any(tree.kind != "bush" for tree in scene.trees)
     for found in re.findall(r"\b(?:with|without) trees\b", caption):
         yield Fact(found, trees == (found == "with trees"))
-    people = [thing for thing in seen if thing.category == "person"]
+    people = [obj for obj in seen if obj.category == "person"]
     for found in re.findall(r"\b(?:an empty street|nobody is out|without people)\b", caption):
         yield Fact(found, not (seen if "street" in found else people))
 

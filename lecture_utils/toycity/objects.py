@@ -4,16 +4,16 @@ import math
 
 from lecture_utils.toycity.backdrop import Air, paint_post, shadow
 from lecture_utils.toycity.canvas import Canvas
-from lecture_utils.toycity.scene import Car, Light, Person, Scene, Sign, Thing
+from lecture_utils.toycity.scene import Car, Light, Person, Scene, SceneObject, Sign
 
 GLASS, TYRE = (58, 72, 88), (24, 24, 27)
 WHEEL_ANGLES = [2 * math.pi * i / 10 for i in range(10)]
 
 
-def paint_thing(canvas: Canvas, scene: Scene, air: Air, thing: Thing, identity: int) -> None:
+def paint_object(canvas: Canvas, scene: Scene, air: Air, obj: SceneObject, identity: int) -> None:
     """Draw one object and mark its pixels with `identity`; a sign's post is no part of the sign."""
     painters = {Car: paint_car, Person: paint_person, Sign: paint_sign, Light: paint_light}
-    painters[type(thing)](canvas, scene, air, thing, identity)
+    painters[type(obj)](canvas, scene, air, obj, identity)
 
 
 def paint_car(canvas: Canvas, scene: Scene, air: Air, car: Car, identity: int) -> None:

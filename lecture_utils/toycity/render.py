@@ -1,4 +1,4 @@
-"""Turns a scene into what a camera and an annotator would give: picture, label map, instances, visible boxes."""
+"""Turns a scene into what a camera and an annotator would give: image, label map, instances, visible boxes."""
 
 import random
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from PIL import Image
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, TRAIN_ID
 from lecture_utils.toycity import backdrop, objects
 from lecture_utils.toycity.canvas import FIRST_OBJECT, Canvas
-from lecture_utils.toycity.scene import Scene, Thing
+from lecture_utils.toycity.scene import Scene, SceneObject
 
 SIZES = (64, 512)
-# An object must show at least this share of itself and of the picture's height to be counted.
+# An object must show at least this share of itself and of the image's height to be counted.
 MIN_VISIBLE, MIN_HEIGHT = 0.3, 0.04
 GRAIN = {"road": 11, "sidewalk": 9, "building": 8, "vegetation": 22, "terrain": 24, "sky": 1}  # strength of the texture
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleObject:
-    """An object that can be seen: its thing in the scene, its class, and the box around its visible part in pixels."""
+    """An object that can be seen: what it is in the scene, its class, and the box around its visible part in pixels."""
 
-    thing: Thing
+    object: SceneObject
     category: str
     box: tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 are one past the last pixel
     area: int
 
     @property
     def colour(self) -> str:
-        return self.thing.colour
+        return self.object.colour
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Rendering:
     """What `render` returns; all arrays are (size, size), uint8."""
 
     image: np.ndarray  # (size, size, 3) RGB
@@ -42,10 +42,10 @@ class Picture:
     objects: tuple[VisibleObject, ...]  # far to near
 
 
-def render(scene: Scene, size: int = 128) -> Picture:
+def render(scene: Scene, size: int = 128) -> Rendering:
     """Draw a scene at size × size pixels (64 to 512), anti-aliased, with the exact truth beside it.
 
-    Objects hidden by more than two thirds, or smaller than a twenty-fifth of the picture's height, keep their class in
+    Objects hidden by more than two thirds, or smaller than a twenty-fifth of the image's height, keep their class in
     `labels` but are not in `objects`.
     """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not SIZES[0] <= size <= SIZES[1]:
@@ -56,7 +56,7 @@ def render(scene: Scene, size: int = 128) -> Picture:
     rgb, identities = canvas.reduced()
     labels = _label_of_identity(scene)[identities]
     visible, instances = _visible_objects(scene, identities)
-    return Picture(_texture(rgb, labels, dice), labels, instances, visible)
+    return Rendering(_texture(rgb, labels, dice), labels, instances, visible)
 
 
 def _paint(canvas: Canvas, scene: Scene, air: backdrop.Air, dice: random.Random) -> None:
@@ -68,9 +68,9 @@ def _paint(canvas: Canvas, scene: Scene, air: backdrop.Air, dice: random.Random)
         backdrop.paint_house(canvas, scene, air, house, lit)
     standing = [(tree.z, lambda t=tree: backdrop.paint_tree(canvas, scene, air, t, dice)) for tree in scene.trees]
     standing += [(lamp.z, lambda t=lamp: backdrop.paint_lamp(canvas, scene, air, t)) for lamp in scene.lamps]
-    for index, thing in enumerate(scene.things):
-        paint = lambda t=thing, i=index: objects.paint_thing(canvas, scene, air, t, FIRST_OBJECT + i)  # noqa: E731
-        standing.append((thing.z, paint))
+    for index, obj in enumerate(scene.objects):
+        paint = lambda t=obj, i=index: objects.paint_object(canvas, scene, air, t, FIRST_OBJECT + i)  # noqa: E731
+        standing.append((obj.z, paint))
     for _, paint in sorted(standing, key=lambda pair: -pair[0]):
         paint()
     if scene.bonnet:
@@ -80,34 +80,34 @@ def _paint(canvas: Canvas, scene: Scene, air: backdrop.Air, dice: random.Random)
 def _label_of_identity(scene: Scene) -> np.ndarray:
     table = np.full(256, IGNORE_INDEX, dtype=np.uint8)
     table[: len(CLASSES)] = np.arange(len(CLASSES))
-    for index, thing in enumerate(scene.things):
-        table[FIRST_OBJECT + index] = TRAIN_ID[thing.category]
+    for index, obj in enumerate(scene.objects):
+        table[FIRST_OBJECT + index] = TRAIN_ID[obj.category]
     return table
 
 
 def _visible_objects(scene: Scene, identities: np.ndarray) -> tuple[tuple[VisibleObject, ...], np.ndarray]:
     size = identities.shape[0]
     instances, visible = np.zeros_like(identities), []
-    for index, thing in enumerate(scene.things):
+    for index, obj in enumerate(scene.objects):
         rows, columns = np.nonzero(identities == FIRST_OBJECT + index)
-        if not len(rows) or len(rows) < MIN_VISIBLE * _expected_area(scene, thing, size):
+        if not len(rows) or len(rows) < MIN_VISIBLE * _expected_area(scene, obj, size):
             continue
         box = float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
         if box[3] - box[1] < MIN_HEIGHT * size:
             continue
-        visible.append(VisibleObject(thing, thing.category, box, len(rows)))
+        visible.append(VisibleObject(obj, obj.category, box, len(rows)))
         instances[rows, columns] = len(visible)
     return tuple(visible), instances
 
 
-def _expected_area(scene: Scene, thing: Thing, size: int) -> float:
+def _expected_area(scene: Scene, obj: SceneObject, size: int) -> float:
     """About how many pixels the whole object would cover if nothing stood before it and the frame did not cut it."""
-    scale = scene.camera.focal / thing.z * size
-    if thing.category == "car":
-        return 0.75 * (thing.length if thing.view in ("left", "right") else thing.width) * thing.height * scale**2
-    if thing.category == "person":
-        return 0.2 * thing.height**2 * scale**2
-    return (0.75 if thing.category == "traffic sign" else 0.48) * thing.size**2 * scale**2
+    scale = scene.camera.focal / obj.z * size
+    if obj.category == "car":
+        return 0.75 * (obj.length if obj.view in ("left", "right") else obj.width) * obj.height * scale**2
+    if obj.category == "person":
+        return 0.2 * obj.height**2 * scale**2
+    return (0.75 if obj.category == "traffic sign" else 0.48) * obj.size**2 * scale**2
 
 
 @cache
@@ -127,7 +127,7 @@ for _name, _strength in GRAIN.items():
 
 
 def _texture(rgb: np.ndarray, labels: np.ndarray, dice: random.Random) -> np.ndarray:
-    """Give each surface its grain and the whole picture a little sensor noise, in whole numbers."""
+    """Give each surface its grain and the whole image a little sensor noise, in whole numbers."""
     size = labels.shape[0]
     soft, sensor = _noise()
     (row, column), (row2, column2) = ([dice.randrange(640 - size + 1) for _ in range(2)] for _ in range(2))

@@ -8,7 +8,19 @@ import random
 
 import numpy as np
 
-from lecture_utils.toycity.scene import Building, Camera, Car, Lamp, Light, Person, Scene, Sign, Street, Thing, Tree
+from lecture_utils.toycity.scene import (
+    Building,
+    Camera,
+    Car,
+    Lamp,
+    Light,
+    Person,
+    Scene,
+    SceneObject,
+    Sign,
+    Street,
+    Tree,
+)
 
 TIMES = ("day", "sunset", "night")
 WEATHERS = ("clear", "cloudy", "foggy")
@@ -62,11 +74,11 @@ def sample_scene(seed: int) -> Scene:
     time = dice.choice(TIMES, weights=(60, 22, 18))
     weather = dice.choice(WEATHERS, weights=(55, 33, 12))
     buildings = _buildings(dice, street)
-    things = _things(dice, camera, street)
+    objects = _objects(dice, camera, street)
     return Scene(
         seed=int(seed), time=time, weather=weather, sun=dice.choice((-1, 1)), camera=camera, street=street,
         bonnet=dice.chance(0.12), buildings=buildings, trees=_trees(dice, street), lamps=_lamps(dice, street),
-        things=things,
+        objects=objects,
     )  # fmt: skip
 
 
@@ -102,7 +114,7 @@ class _Dice:
         return tuple(min(255, max(0, c + light + self.whole(-spread // 3, spread // 3))) for c in rgb)
 
     def near_depth(self, near: float, far: float) -> float:
-        """A depth that favours the foreground: uniform in size on the picture rather than in metres."""
+        """A depth that favours the foreground: uniform in size on the image rather than in metres."""
         return 1 / self.uniform(1 / far, 1 / near)
 
 
@@ -170,32 +182,30 @@ def _lamps(dice: _Dice, street: Street) -> tuple[Lamp, ...]:
     return tuple(Lamp(x, start + step * i, dice.uniform(5.2, 6.4)) for i in (1, 0))
 
 
-def _things(dice: _Dice, camera: Camera, street: Street) -> tuple[Thing, ...]:
+def _objects(dice: _Dice, camera: Camera, street: Street) -> tuple[SceneObject, ...]:
     """One to eight cars, people, signs and traffic lights, none standing in another, all at least half in view."""
     wanted = dice.choice(range(1, 9), weights=(8, 12, 16, 18, 16, 13, 10, 7))
-    makers, things = (_car, _person, _sign, _light), []
+    makers, objects = (_car, _person, _sign, _light), []
     for _ in range(6 * wanted):
-        if len(things) == wanted:
+        if len(objects) == wanted:
             break
-        thing = dice.choice(makers, weights=(32, 34, 20, 14))(dice, street)
-        u, _v = camera.project(thing.x, 0, thing.z)
-        apart = all(
-            abs(thing.x - o.x) > _room(thing, o, "x") or abs(thing.z - o.z) > _room(thing, o, "z") for o in things
-        )
+        obj = dice.choice(makers, weights=(32, 34, 20, 14))(dice, street)
+        u, _v = camera.project(obj.x, 0, obj.z)
+        apart = all(abs(obj.x - o.x) > _room(obj, o, "x") or abs(obj.z - o.z) > _room(obj, o, "z") for o in objects)
         if 0.03 < u < 0.97 and apart:
-            things.append(thing)
-    return tuple(sorted(things, key=lambda thing: -thing.z))
+            objects.append(obj)
+    return tuple(sorted(objects, key=lambda obj: -obj.z))
 
 
-def _room(a: Thing, b: Thing, axis: str) -> float:
-    return sum(_extent(thing, axis) for thing in (a, b)) / 2 + 0.25
+def _room(a: SceneObject, b: SceneObject, axis: str) -> float:
+    return sum(_extent(obj, axis) for obj in (a, b)) / 2 + 0.25
 
 
-def _extent(thing: Thing, axis: str) -> float:
-    if not isinstance(thing, Car):
+def _extent(obj: SceneObject, axis: str) -> float:
+    if not isinstance(obj, Car):
         return 0.7
-    across = thing.view in ("left", "right")
-    return thing.length if across == (axis == "x") else thing.width
+    across = obj.view in ("left", "right")
+    return obj.length if across == (axis == "x") else obj.width
 
 
 def _car(dice: _Dice, street: Street) -> Car:

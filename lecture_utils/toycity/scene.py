@@ -1,6 +1,6 @@
 """What stands in a toy-city street: an immutable description, drawn by `sample.py` and painted by `render.py`.
 
-Places are in metres: x to the right of the camera's axis, z into the picture, heights above the ground.
+Places are in metres: x to the right of the camera's axis, z into the image, heights above the ground.
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole: focal length in picture widths, height in metres, the vanishing point in picture units (0 to 1)."""
+    """A pinhole: focal length in image widths, height in metres, the vanishing point in image units (0 to 1)."""
 
     focal: float
     height: float
@@ -16,7 +16,7 @@ class Camera:
     horizon: float
 
     def project(self, x: float, height: float, z: float) -> tuple[float, float]:
-        """Where the point (x, height, z) in metres falls: (u, v) in picture units, v downwards."""
+        """Where the point (x, height, z) in metres falls: (u, v) in image units, v downwards."""
         return self.vanish_u + self.focal * x / z, self.horizon + self.focal * (self.height - height) / z
 
 
@@ -119,7 +119,7 @@ class Light:
     category: str = field(default="traffic light", init=False)
 
 
-Thing = Car | Person | Sign | Light
+SceneObject = Car | Person | Sign | Light
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ class Scene:
     sun: int  # -1: light from the left, +1: from the right
     camera: Camera
     street: Street
-    bonnet: bool  # the camera car's own bonnet is in the picture; its pixels are ignored, as in Cityscapes
+    bonnet: bool  # the camera car's own bonnet is in the image; its pixels are ignored, as in Cityscapes
     buildings: tuple[Building, ...]
     trees: tuple[Tree, ...]
     lamps: tuple[Lamp, ...]
-    things: tuple[Thing, ...]  # far to near
+    objects: tuple[SceneObject, ...]  # far to near

@@ -1,10 +1,10 @@
 """Transformers in vision (slides 28 to 35)."""
 
 from lecture_utils.transformers.beit import BEiT, BEiTClassifier, BEiTSegmenter, MaskedImageModel, masked_token_loss
-from lecture_utils.transformers.detr import DETR, detections
+from lecture_utils.transformers.detr import DETR, postprocess
 from lecture_utils.transformers.masking import blockwise_mask
-from lecture_utils.transformers.matcher import assign, match, matching_cost
-from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index
+from lecture_utils.transformers.matcher import hungarian, hungarian_match, matching_cost
+from lecture_utils.transformers.relative_position import RelativePositionBias, bias_by_step, relative_position_index
 from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.self_attention import (
     Block,
@@ -12,8 +12,9 @@ from lecture_utils.transformers.self_attention import (
     GridSelfAttention,
     MultiHeadAttention,
     attention,
+    attention_from,
     causal_mask,
 )
 from lecture_utils.transformers.set_loss import set_loss, set_losses
 from lecture_utils.transformers.visual_tokens import VisualTokens
-from lecture_utils.transformers.vit import ViT, resize_positions, rollout
+from lecture_utils.transformers.vit import ViT, class_token_attention, position_similarity, resize_pos_embed, rollout

@@ -19,7 +19,7 @@ class Classified(NamedTuple):
     training: str
     model: str
     millions: int  # of parameters
-    side: int  # of the picture, in pixels
+    side: int  # of the image, in pixels
     top1: float
 
 

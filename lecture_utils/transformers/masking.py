@@ -16,26 +16,26 @@ def blockwise_mask(
     grid: tuple[int, int],
     most: int,
     *,
-    least_block: int = 16,
-    most_block: int | None = None,
+    min_num_patches: int = 16,
+    max_num_patches: int | None = None,
     aspect: float = 0.3,
     generator: torch.Generator | None = None,
 ) -> Bool[Tensor, "h w"]:
     """Hide blocks of a grid of patches, one upon the other, until `most` patches are hidden or hardly fewer.
 
-    A block has about `least_block` patches to `most_block`, by default as many as may still be hidden, and is about
+    A block has about `min_num_patches` to `max_num_patches`, by default as many as may still be hidden, and is about
     `aspect` to 1 / `aspect` times as high as wide: sides are whole numbers, and the grid cuts what is larger, where the
     published code draws again. The paper hides about 40 % of 14 × 14 patches; its code says `most=75`, which is 38 %.
     As there, a block that hides nothing new or more than may still be hidden is refused, so `most` is never passed, and
     not always reached. On a small grid blocks of 16 patches are refused again and again: where less than three quarters
     of `most` are hidden then, blocks become half as large, and half again. Single patches are blocks of
-    `least_block=most_block=1` and `aspect=1`.
+    `min_num_patches=max_num_patches=1` and `aspect=1`.
     """
-    require_positive(height=grid[0], width=grid[1], least_block=least_block)
+    require_positive(height=grid[0], width=grid[1], min_num_patches=min_num_patches)
     if not 0 <= most <= grid[0] * grid[1]:
         raise ValueError(f"most: got {most}, expected 0 to {grid[0] * grid[1]}, the patches of a grid {tuple(grid)}")
-    if most_block is not None and most_block < least_block:
-        raise ValueError(f"most_block: got {most_block}, expected at least least_block={least_block}")
+    if max_num_patches is not None and max_num_patches < min_num_patches:
+        raise ValueError(f"max_num_patches: got {max_num_patches}, expected at least min_num_patches={min_num_patches}")
     if not 0 < aspect <= 1:
         raise ValueError(f"aspect: got {aspect}, expected above 0 and at most 1")
     mask = torch.zeros(grid, dtype=torch.bool)
@@ -45,7 +45,7 @@ def blockwise_mask(
             if most - left >= LEAST_SHARE * most:
                 break
             refused, scale = 0, scale / 2
-        areas = scale * least_block, scale * min(left, most_block or left)
+        areas = scale * min_num_patches, scale * min(left, max_num_patches or left)
         block = mask[random_block(grid, areas, aspect, generator)]
         new = block.numel() - int(block.sum())
         if 0 < new <= left:

@@ -1,4 +1,4 @@
-"""Places as a bias on the scores of attention: what counts is how far two patches lie apart, not where (slide 34)."""
+"""Relative position bias: added to the attention scores, by how far two patches lie apart, not where (slide 34)."""
 
 import torch
 from einops import rearrange
@@ -9,11 +9,11 @@ from lecture_utils.arguments import require_positive
 
 
 class RelativePositionBias(nn.Module):
-    """One learned number for each head and each step from one patch to another, to be added to the scores.
+    """One learned number for each head and each offset from one patch to another, to be added to the scores.
 
-    A table of (2H − 1)(2W − 1) + 3 rows, all 0 at first: the last three are for the class token looking at patches,
-    for patches looking at it, and for itself. As in the published code of BEiT, after Liu et al., "Swin transformer",
-    ICCV 2021.
+    A table of (2H − 1)(2W − 1) + 3 rows, all 0 at first: the last three are for the class token attending to
+    patches, for patches attending to it, and for itself. As in the published code of BEiT, after Liu et al., "Swin
+    transformer", ICCV 2021.
     """
 
     def __init__(self, grid: tuple[int, int], heads: int):
@@ -29,10 +29,10 @@ class RelativePositionBias(nn.Module):
 
 
 def relative_position_index(grid: tuple[int, int]) -> Int64[Tensor, "n n"]:
-    """Which row of the table is for token i looking at token j; n = 1 + H · W, the class token first.
+    """Which row of the table is for token i attending to token j; n = 1 + H · W, the class token first.
 
-    Patches of a grid (H, W) are numbered row after row. The step from i to j, (rows, columns) of i less those of j, is
-    counted as they are: row (H − 1 + rows)(2W − 1) + (W − 1 + columns) of the table.
+    Patches of a grid (H, W) are numbered row after row. The offset, (row, column) of the query i less that
+    of the key j, is counted as they are: row (H − 1 + rows)(2W − 1) + (W − 1 + columns) of the table.
     """
     height, width = grid
     place = torch.arange(height * width)
@@ -43,3 +43,18 @@ def relative_position_index(grid: tuple[int, int]) -> Int64[Tensor, "n n"]:
     index[1:, 1:] = down * (2 * width - 1) + across
     index[0, 1:], index[1:, 0], index[0, 0] = steps, steps + 1, steps + 2
     return index
+
+
+def bias_by_step(table: Float[Tensor, "entries heads"], grid: tuple[int, int]) -> Float[Tensor, "heads rows columns"]:
+    """The relative position bias of each offset, as a map (2H − 1, 2W − 1) for each head.
+
+    In the middle the patch itself; above it what is for patches that lie above, to the right for those to the right.
+    """
+    height, width = grid
+    steps = (2 * height - 1) * (2 * width - 1)
+    if table.ndim != 2 or len(table) != steps + 3:
+        raise ValueError(
+            f"table: got shape {tuple(table.shape)}, expected ({steps + 3}, heads) for a grid {tuple(grid)}"
+        )
+    maps = table[:steps].detach().cpu().unflatten(0, (2 * height - 1, 2 * width - 1)).permute(2, 0, 1)
+    return maps.flip(1, 2)  # the table counts the index of the query less that of the key

@@ -1,11 +1,14 @@
 """Attention, and the blocks of a transformer: Vaswani et al., "Attention is all you need", NeurIPS 2017.
 
-One source for captioning, vision transformers and DETR. Every function that attends also returns its weights.
+One source for captioning, vision transformers and DETR. The function `attention` is the formula, and returns its
+weights as well. The models compute weights only where `need_weights=True` asks for them: those of all heads, kept for
+the gradient, take nearly as much memory as all else.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -26,8 +29,8 @@ def attention(
     """Scaled dot-product attention (section 3.2.1): for each query a weighted mean of the values, and the weights.
 
     The weights softmax(queries · keysᵀ · scale + bias) of a query are ≥ 0 and sum to 1 over the keys; `scale` is 1/√d
-    unless given, `bias` 0. Where `mask` is False, a query must not look: the weight is 0. A query that may look nowhere
-    gets zeros.
+    unless given, `bias` 0. Where `mask` is False, a query must not attend: the weight is 0. A query that may attend
+    to nothing gets zeros.
     """
     scores = queries @ keys.transpose(-1, -2) * (queries.shape[-1] ** -0.5 if scale is None else scale)
     if bias is not None:
@@ -41,8 +44,23 @@ def attention(
 
 
 def causal_mask(length: int, device: torch.device | str | None = None) -> Bool[Tensor, "t t"]:
-    """Where a word may look: at itself and the words before it."""
+    """True where a word may attend: to itself and the words before it."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+def attention_from(
+    weights: Float[Tensor, "b heads hw hw"], at: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "b heads h w"]:
+    """The attention of one point of a grid: its row of the weights between all points, set back into the grid.
+
+    `at` is the point's (row, column), `grid` the (height, width) whose points the weights number row after row.
+    """
+    (row, column), (height, width) = at, grid
+    if weights.shape[-2:] != (height * width, height * width):
+        raise ValueError(f"weights: got shape {tuple(weights.shape)}, expected (b, heads, {height * width} twice)")
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(f"at: got {at}, expected a row below {height} and a column below {width}")
+    return weights[..., row * width + column, :].cpu().unflatten(-1, grid)
 
 
 class MultiHeadAttention(nn.Module):
@@ -69,22 +87,70 @@ class MultiHeadAttention(nn.Module):
         *,
         keys: Float[Tensor, "b k d"] | None = None,
         bias: Float[Tensor, "#b heads q k"] | None = None,
-    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b heads q k"]]:
-        """Let `x` look at `memory`, or at itself; `mask` is False where it must not. Returns the weights as well.
+        is_causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b heads q k"] | None]:
+        """Attention of `x` to `memory`, or to itself; `mask` is False where it must not attend. Weights if needed.
 
-        `keys`, where given, is what the keys are made of in place of `memory`: DETR adds the places to them alone.
+        `keys`, where given, is what the keys are made of in place of `memory`: DETR adds the position embeddings to
+        them alone. `is_causal` stands for the mask `causal_mask`.
         """
         _require_features(x, self.query.in_features)
-        memory = x if memory is None else memory
-        keys = memory if keys is None else keys
-        split = lambda y: rearrange(y, "b n (heads c) -> b heads n c", heads=self.heads)  # noqa: E731
-        parts = split(self.query(x)), split(self.key(keys)), split(self.value(memory))
-        mixed, weights = attention(*parts, None if mask is None else mask[:, None], bias=bias)
+        state = self.keys_and_values(x if memory is None else memory, keys)
+        return self.attend_to(x, *state, mask, bias=bias, is_causal=is_causal, need_weights=need_weights)
+
+    def keys_and_values(
+        self, memory: Float[Tensor, "b k d"], keys: Float[Tensor, "b k d"] | None = None
+    ) -> tuple[Float[Tensor, "b heads k c"], Float[Tensor, "b heads k c"]]:
+        """Projected keys and values, split into heads; they can be kept for further queries (a KV cache)."""
+        return self._split(self.key(memory if keys is None else keys)), self._split(self.value(memory))
+
+    def attend_to(
+        self,
+        x: Float[Tensor, "b q d"],
+        keys: Float[Tensor, "b heads k c"],
+        values: Float[Tensor, "b heads k c"],
+        mask: Bool[Tensor, "#b #q k"] | None = None,
+        *,
+        bias: Float[Tensor, "#b heads q k"] | None = None,
+        is_causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b heads q k"] | None]:
+        """Attention of `x` to projected keys and values."""
+        if is_causal and not (mask is None and bias is None):
+            raise ValueError("is_causal: got True and a mask or a bias, expected one of them")
+        parts, weights = (self._split(self.query(x)), keys, values), None
+        mask = None if mask is None else mask[:, None]
+        if need_weights:
+            mixed, weights = attention(*parts, causal_mask(x.shape[1], x.device) if is_causal else mask, bias=bias)
+        else:
+            mixed = _attend(*parts, mask, bias=bias, is_causal=is_causal)
         return self.out(rearrange(mixed, "b heads n c -> b n (heads c)")), weights
+
+    def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b heads n c"]:
+        return rearrange(x, "b n (heads c) -> b heads n c", heads=self.heads)
+
+
+def _attend(
+    queries: Float[Tensor, "b heads q c"],
+    keys: Float[Tensor, "b heads k c"],
+    values: Float[Tensor, "b heads k c"],
+    mask: Bool[Tensor, "#b 1 #q k"] | None,
+    *,
+    bias: Float[Tensor, "#b heads q k"] | None,
+    is_causal: bool,
+) -> Float[Tensor, "b heads q c"]:
+    """The same as `attention`, by torch, which keeps no weights."""
+    if not queries.numel():
+        return queries  # for no head at all PyTorch 2.10 divides by 0, and Python dies
+    if bias is not None and mask is not None:  # torch takes one of them
+        mask = bias.masked_fill(~mask, -math.inf)
+    attn_mask = bias if mask is None else mask
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask, is_causal=is_causal)
 
 
 class Block(nn.Module):
-    """One layer of a transformer: look at yourself, then at the memory if there is one, then think for yourself.
+    """One layer of a transformer: self-attention, cross-attention to a memory if there is one, a position-wise MLP.
 
     Normalised before each part, as in ViT ("pre-norm"), not after it as in 2017: it trains without a warm-up. With
     `layer_scale`, what a part adds is multiplied by one learned number for each feature, which begins there (Touvron
@@ -96,7 +162,7 @@ class Block(nn.Module):
         dim: int,
         heads: int,
         *,
-        hidden: int | None = None,
+        mlp_dim: int | None = None,
         cross: bool = False,
         dropout: float = 0.0,
         key_bias: bool = True,
@@ -108,13 +174,13 @@ class Block(nn.Module):
         if cross:
             self.norm_cross = nn.LayerNorm(dim, eps=1e-6)
             self.attend_memory = MultiHeadAttention(dim, heads, key_bias=key_bias)
-        self.norm_mlp, self.mlp = nn.LayerNorm(dim, eps=1e-6), mlp(dim, 4 * dim if hidden is None else hidden, dropout)
+        self.norm_mlp, self.mlp = (
+            nn.LayerNorm(dim, eps=1e-6),
+            mlp(dim, 4 * dim if mlp_dim is None else mlp_dim, dropout),
+        )
         self.cross, self.dropout = cross, nn.Dropout(dropout)
-        parts = 3 if cross else 2
-        scales = [1.0] * parts
-        if layer_scale is not None:
-            scales = nn.ParameterList(nn.Parameter(torch.full((dim,), layer_scale)) for _ in range(parts))
-        self.scales = scales
+        scales = [] if layer_scale is None else [torch.full((dim,), layer_scale) for _ in range(3 if cross else 2)]
+        self.scales = nn.ParameterList(scales)
 
     @check_shapes
     def forward(
@@ -124,20 +190,46 @@ class Block(nn.Module):
         *,
         mask: Bool[Tensor, "#b #n n"] | None = None,
         bias: Float[Tensor, "#b heads n n"] | None = None,
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b heads n k"]]:
-        """The new `x`, and the weights with which it looked at the memory, or at itself where there is none.
+        is_causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b heads n k"] | None]:
+        """The new `x`; if needed, the weights of its attention to the memory, or to itself where there is none.
 
-        `mask` and `bias` are those of its look at itself.
+        `mask`, `bias` and `is_causal` are those of the self-attention.
         """
         if self.cross != (memory is not None):
             raise ValueError(f"memory: expected one {'for' if self.cross else 'only for'} a block with cross=True")
         _require_features(x, self.attend.query.in_features)
-        looked, weights = self.attend(self.norm_self(x), mask=mask, bias=bias)
-        x = x + self.dropout(self.scales[0] * looked)
+        need_self, need_cross = need_weights and not self.cross, need_weights
+        masks = {"mask": mask, "bias": bias, "is_causal": is_causal}
+        attended, weights = self.attend(self.norm_self(x), **masks, need_weights=need_self)
+        x = self._add(0, x, attended)
         if memory is not None:
-            looked, weights = self.attend_memory(self.norm_cross(x), memory)
-            x = x + self.dropout(self.scales[1] * looked)
-        return x + self.dropout(self.scales[-1] * self.mlp(self.norm_mlp(x))), weights
+            attended, weights = self.attend_memory(self.norm_cross(x), memory, need_weights=need_cross)
+            x = self._add(1, x, attended)
+        return self._add(-1, x, self.mlp(self.norm_mlp(x))), weights
+
+    def start(self, memory: Float[Tensor, "b k d"]) -> tuple[Float[Tensor, "b heads _ c"], ...]:
+        """The state of `step`: keys and values of the words read, none yet, and of the memory."""
+        # In one piece, for every step reads all of them.
+        keys, values = (part.contiguous() for part in self.attend_memory.keys_and_values(memory))
+        return keys[:, :, :0], values[:, :, :0], keys, values
+
+    def step(
+        self, x: Float[Tensor, "b 1 d"], state: tuple[Float[Tensor, "b heads _ c"], ...], *, need_weights: bool = False
+    ) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b heads 1 k"] | None, tuple[Float[Tensor, "b heads _ c"], ...]]:
+        """What `forward` with `is_causal` gives for the last word, from the state that those before it have left."""
+        *before, keys, values = state
+        normed = self.norm_self(x)
+        now = self.attend.keys_and_values(normed)
+        read = [torch.cat(parts, dim=2) for parts in zip(before, now, strict=True)]
+        x = self._add(0, x, self.attend.attend_to(normed, *read)[0])
+        attended, weights = self.attend_memory.attend_to(self.norm_cross(x), keys, values, need_weights=need_weights)
+        x = self._add(1, x, attended)
+        return self._add(-1, x, self.mlp(self.norm_mlp(x))), weights, (*read, keys, values)
+
+    def _add(self, part: int, x: Float[Tensor, "b n d"], more: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return x + self.dropout(self.scales[part] * more if len(self.scales) else more)
 
 
 def _require_features(x: Tensor, dim: int) -> None:
@@ -145,27 +237,27 @@ def _require_features(x: Tensor, dim: int) -> None:
         raise ValueError(f"x: got shape {tuple(x.shape)}, expected (batch, tokens, {dim})")
 
 
-def mlp(dim: int, hidden: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
-    """The two layers that each token goes through alone."""
-    require_positive(dim=dim, hidden=hidden)
-    return nn.Sequential(nn.Linear(dim, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+def mlp(dim: int, mlp_dim: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
+    """The two layers of the position-wise MLP."""
+    require_positive(dim=dim, mlp_dim=mlp_dim)
+    return nn.Sequential(nn.Linear(dim, mlp_dim), activation(), nn.Dropout(dropout), nn.Linear(mlp_dim, dim))
 
 
 class GridPositions(nn.Module):
-    """Adds to each point of a grid what tells its place: one learned vector for its row, one for its column."""
+    """Learned position embedding of a grid: adds one vector for the row and one for the column of each point."""
 
     def __init__(self, dim: int, grid: tuple[int, int]):
         super().__init__()
         require_positive(dim=dim, height=grid[0], width=grid[1])
-        # Half as large as normalised features: places that start near 0 are noticed late.
+        # Half as large as normalised features: embeddings that start near 0 are noticed late.
         self.rows = nn.Parameter(torch.randn(dim, grid[0], 1) * 0.5)
         self.columns = nn.Parameter(torch.randn(dim, 1, grid[1]) * 0.5)
 
     def forward(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
-        places = self.rows + self.columns
-        if z.shape[1:] != places.shape:
-            raise ValueError(f"z: got {tuple(z.shape)}, expected (b, {', '.join(map(str, places.shape))})")
-        return z + places
+        pos_embed = self.rows + self.columns
+        if z.shape[1:] != pos_embed.shape:
+            raise ValueError(f"z: got {tuple(z.shape)}, expected (b, {', '.join(map(str, pos_embed.shape))})")
+        return z + pos_embed
 
 
 class GridSelfAttention(nn.Module):

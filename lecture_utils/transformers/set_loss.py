@@ -1,4 +1,4 @@
-"""The loss of set prediction: match, then ask each query for its object, or for nothing (slide 33; DETR, section 3.1).
+"""The set prediction loss: match, then train each query for its object, or for no object (slide 33; DETR, section 3.1).
 
 It takes predictions and targets and knows no model.
 """
@@ -10,11 +10,10 @@ from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
 from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
-from lecture_utils.transformers.matcher import CLASS, GIOU, L1, match
+from lecture_utils.transformers.matcher import hungarian_match
 
 NO_OBJECT = 0  # its class; the other detectors call it the background
-NO_OBJECT_WEIGHT = 0.1  # most queries are empty, and must not outvote the others
-WEIGHTS = {"class": CLASS, "L1": L1, "GIoU": GIOU}
+NO_OBJECT_WEIGHT = 0.1  # most queries have no object, and must not outvote the others
 
 
 @check_shapes
@@ -24,17 +23,18 @@ def set_losses(
     targets: list[dict],
     *,
     no_object_weight: float = NO_OBJECT_WEIGHT,
+    **costs: float,
 ) -> dict[str, Float[Tensor, ""]]:
     """The three losses of one decoder layer, unweighted: `class`, `L1` and `GIoU`.
 
     Cross-entropy over all queries, the unmatched ones being of class 0 with a small weight; L1 and 1 − GIoU of the
     matched boxes, summed and divided by the number of objects in the batch. `targets` hold `labels` (n,), from 1 on,
-    and `boxes` (n, 4) as (x, y, w, h) in shares of the picture; n may be 0.
+    and `boxes` (n, 4) as (x, y, w, h), normalized; n may be 0. `costs` go to `hungarian_match`.
     """
     for target in targets:
         if not ((target["labels"] > NO_OBJECT) & (target["labels"] < logits.shape[-1])).all():
             raise ValueError(f"targets: got labels {target['labels'].tolist()}, expected 1 to {logits.shape[-1] - 1}")
-    pairs = match(logits, boxes, targets)
+    pairs = hungarian_match(logits, boxes, targets, **costs)
     wanted = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
     for row, (queries, objects), target in zip(wanted, pairs, targets, strict=True):
         row[queries] = target["labels"][objects]
@@ -55,10 +55,16 @@ def set_loss(
     logits: Float[Tensor, "layers b queries classes"],
     boxes: Float[Tensor, "layers b queries 4"],
     targets: list[dict],
+    *,
+    class_cost: float = 1.0,
+    l1_cost: float = 5.0,
+    giou_cost: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """What is trained: class + 5 · L1 + 2 · GIoU, summed over the decoder's layers, each matched anew.
+    """What is minimised: class + 5 · L1 + 2 · GIoU, summed over the decoder's layers, each matched by itself.
 
-    The losses of all layers but the last are the paper's "auxiliary decoding losses".
+    The three weigh the parts of the matching cost and of the loss alike, as in the paper. The losses of all layers but
+    the last are its "auxiliary decoding losses".
     """
-    layers = [set_losses(*layer, targets) for layer in zip(logits, boxes, strict=True)]
-    return sum(WEIGHTS[name] * loss for losses in layers for name, loss in losses.items())
+    costs = {"class_cost": class_cost, "l1_cost": l1_cost, "giou_cost": giou_cost}
+    layers = [set_losses(*layer, targets, **costs) for layer in zip(logits, boxes, strict=True)]
+    return sum(class_cost * one["class"] + l1_cost * one["L1"] + giou_cost * one["GIoU"] for one in layers)

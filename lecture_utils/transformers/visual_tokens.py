@@ -1,7 +1,7 @@
-"""Visual tokens: a picture as words of a vocabulary, which is what BEiT predicts instead of pixels (slide 34).
+"""Visual tokens: an image as words of a vocabulary, which is what BEiT predicts instead of pixels (slide 34).
 
 The paper takes the tokens of DALL·E (Ramesh et al., "Zero-shot text-to-image generation", ICML 2021): a discrete
-variational auto-encoder, a CNN with millions of weights trained on 250 million pictures, which has 8,192 words and sees
+variational auto-encoder, a CNN with millions of weights trained on 250 million images, which has 8,192 words and sees
 beyond the patch. Here a word is a patch of pixels, and the vocabulary the centres that k-means has found among the
 patches of the city: one sees what each word means, and no second network has to be trained.
 """
@@ -15,9 +15,9 @@ from lecture_utils.arguments import check_shapes, require_positive
 
 
 class VisualTokens(nn.Module):
-    """A codebook of patches: pictures into words and back. It is 0 until `learn` or a checkpoint has filled it.
+    """A codebook of patches: images into words and back. It is 0 until `set_codebook` or a checkpoint has filled it.
 
-    Kept in half precision, which is finer than any two of its words are alike.
+    MemoryCache in half precision, which is finer than any two of its words are alike.
     """
 
     def __init__(self, words: int, patch: int, *, channels: int = 3):
@@ -26,7 +26,7 @@ class VisualTokens(nn.Module):
         self.patch, self.channels = patch, channels
         self.register_buffer("codebook", torch.zeros(words, channels * patch * patch, dtype=torch.float16))
 
-    def learn(self, codebook: Float[Tensor, "words d"]) -> None:
+    def set_codebook(self, codebook: Float[Tensor, "words d"]) -> None:
         """Take over the centres of a clustering of patches, cut as by `cut`."""
         if codebook.shape != self.codebook.shape:
             raise ValueError(f"codebook: got shape {tuple(codebook.shape)}, expected {tuple(self.codebook.shape)}")
@@ -38,8 +38,8 @@ class VisualTokens(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             return nearest_code(cut(image.float(), self.patch), self.codebook.float())
 
-    def picture(self, words: Int64[Tensor, "b n"], grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
-        """The picture that is painted with the codes of these words, on a grid (height, width) of patches."""
+    def decode(self, words: Int64[Tensor, "b n"], grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
+        """The image that is painted with the codes of these words, on a grid (height, width) of patches."""
         sizes = {"h": grid[0], "w": grid[1], "p": self.patch, "q": self.patch}
         return rearrange(self.codebook[words].float(), "b (h w) (c p q) -> b c (h p) (w q)", **sizes)
 

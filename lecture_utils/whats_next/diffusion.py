@@ -36,7 +36,7 @@ class Diffusion(nn.Module):
         self.register_buffer("alpha_bar", cosine_alpha_bar(steps), persistent=False)
 
     def forward(self, noisy: Float[Tensor, "b c h w"], step: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """The velocity v of images that went through `step` + 1 steps; `clean_and_noise` takes them apart by it."""
+        """v-prediction: the velocity of images after `step` + 1 steps, from which `predict_x0_and_noise` follow."""
         require_channels(noisy, self.channels)
         told = repeat(timestep_embedding(step / self.steps), "b c -> b c h w", h=noisy.shape[2], w=noisy.shape[3])
         return self.unet(torch.cat([noisy, told], dim=1))
@@ -59,7 +59,7 @@ class Diffusion(nn.Module):
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             alpha_bar = self.alpha_bar[step].expand(count)
             v = self(noisy, torch.full((count,), step, device=noisy.device)).float()
-            clean, noise = clean_and_noise(noisy, v, alpha_bar)
+            clean, noise = predict_x0_and_noise(noisy, v, alpha_bar)
             yield noisy, clean
             if following is not None:
                 then = self.alpha_bar[following].expand(count)
@@ -100,7 +100,7 @@ def velocity(
 
 
 @check_shapes
-def clean_and_noise(
+def predict_x0_and_noise(
     noisy: Float[Tensor, "b c h w"], velocity: Float[Tensor, "b c h w"], alpha_bar: Float[Tensor, " b"]
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
     """The two parts of noisy images: `add_noise` and `velocity` solved for image and noise."""
@@ -115,9 +115,8 @@ def _roots(alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
 
 def denoising_loss(model: nn.Module, image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
     """The squared error of the velocity, at a step sampled for each image (DDPM, algorithm 1, there of the noise)."""
-    inner = getattr(model, "module", model)  # inside of what joins several processes
-    step = torch.randint(inner.steps, (len(image),), device=image.device)
-    noise, alpha_bar = torch.randn_like(image), inner.alpha_bar[step]
+    step = torch.randint(model.steps, (len(image),), device=image.device)
+    noise, alpha_bar = torch.randn_like(image), model.alpha_bar[step]
     return F.mse_loss(model(add_noise(image, noise, alpha_bar), step).float(), velocity(image, noise, alpha_bar))
 
 

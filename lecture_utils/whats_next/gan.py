@@ -1,4 +1,4 @@
-"""Generative adversarial network: one net draws, another tells drawings from photographs (slide 37).
+"""Generative adversarial network: one net generates images, another tells them from real ones (slide 37).
 
 Goodfellow et al., "Generative adversarial nets", NeurIPS 2014; the gradient penalty is R1 of Mescheder, Geiger and
 Nowozin, "Which training methods for GANs do actually converge?", ICML 2018.

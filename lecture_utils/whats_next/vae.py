@@ -58,9 +58,9 @@ def negative_elbo(
     if noise <= 0:
         raise ValueError(f"noise: got {noise}, expected a standard deviation above 0")
     error = (drawn.float() - image).square().flatten(1).sum(1)
-    return (error / (2 * noise**2) + divergence(mean, log_variance)).mean()
+    return (error / (2 * noise**2) + kl_divergence(mean, log_variance)).mean()
 
 
-def divergence(mean: Float[Tensor, "b d"], log_variance: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+def kl_divergence(mean: Float[Tensor, "b d"], log_variance: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
     """Kullback–Leibler divergence of N(mean, exp(log_variance)) from N(0, 1), in nats (appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)

@@ -1,4 +1,4 @@
-"""Files as they come: each folder is right but for one thing, and is then read from its first item to its last."""
+"""Files as they come: each folder is right but for one object, and is then read from its first item to its last."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def read(data) -> None:
 
 
 def bad_files(dice: Random, folder: Path) -> Case:
-    """One wrong thing in a folder of a kind that the course reads, or in a checkpoint."""
+    """One wrong object in a folder of a kind that the course reads, or in a checkpoint."""
     return dice.choice((bad_instances, bad_captions, bad_pairs, bad_flickr, bad_checkpoint))(dice, folder)
 
 
@@ -74,7 +74,7 @@ def bad_captions(dice: Random, folder: Path) -> Case:
 
 
 def spoil(dice: Random, file: Path, content: dict, fields: dict, images: Path) -> str:
-    """Make one thing wrong in an annotation file or a photograph; returns what."""
+    """Make one object wrong in an annotation file or a photograph; returns what."""
     content = deepcopy(content)
     match dice.randrange(8):
         case 0:
@@ -108,7 +108,7 @@ def spoil(dice: Random, file: Path, content: dict, fields: dict, images: Path) -
 
 
 def spoil_picture(dice: Random, path: Path, *, ways: int = 5) -> str:
-    """Make one picture unreadable."""
+    """Make one image unreadable."""
     data = path.read_bytes()
     match dice.randrange(ways):
         case 0:
@@ -116,17 +116,17 @@ def spoil_picture(dice: Random, path: Path, *, ways: int = 5) -> str:
             return f"{path.suffix} cut short"
         case 1:
             path.write_bytes(dice.randbytes(dice.randrange(2000)))
-            return "noise for a picture"
+            return "noise for an image"
         case 2:
             path.unlink()
             path.mkdir()
-            return "a folder for a picture"
+            return "a folder for an image"
         case 3:
             path.write_text("<html>404</html>")
-            return "a page for a picture"
+            return "a page for an image"
         case _:
             path.unlink()
-            return "no picture"
+            return "no image"
 
 
 @cache
@@ -151,7 +151,7 @@ def bad_pairs(dice: Random, folder: Path) -> Case:
             what = "an odd width"
         case 3:
             Image.open(path).convert("L").save(path)
-            what = "a grey picture"
+            what = "a grey image"
         case 4:
             for each in files:  # the mask on the left
                 picture = np.asarray(Image.open(each))
@@ -216,7 +216,7 @@ NO_STATE = (
 
 
 def bad_checkpoint(dice: Random, folder: Path) -> Case:
-    """A checkpoint of a training with one thing wrong; the model must be left as it was."""
+    """A checkpoint of a training with one object wrong; the model must be left as it was."""
     torch.manual_seed(dice.randrange(2**31))
     path, fresh = folder / "net.safetensors", Net()
     save_trained(path)
@@ -281,7 +281,7 @@ def all_or_nothing(model: torch.nn.Module, path: Path) -> Callable[[], object]:
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
         try:
-            saved = resuming.find_training(path, model, optimizer, scaler, settings=SETTINGS)
+            saved = resuming.read_training(path, model, optimizer, scaler, settings=SETTINGS)
             return resuming.load_training(saved, model, optimizer, scaler)
         except ValueError:
             whole = all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -8,7 +8,7 @@ import torch
 from bad_tensors import reshaped
 from judge import Case
 
-from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
+from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, ViTCaptioner
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
@@ -23,7 +23,7 @@ from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
 from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
-GRID = {"words": 12, "features": 8, "grid": (4, 4), "dim": 16}
+GRID = {"vocab_size": 12, "features": 8, "grid": (4, 4), "dim": 16}
 # Each model with small settings, and the shape of what its forward takes; None where that takes more than an image.
 MODELS: dict[Callable, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     UNet: ({"in_channels": 3, "num_classes": 5, "base_channels": 4, "depth": 2}, (1, 3, 16, 12)),
@@ -42,18 +42,23 @@ MODELS: dict[Callable, tuple[dict[str, Any], tuple[int, ...] | None]] = {
         None,
     ),
     BottleneckRNN: (GRID | {"hidden": 8, "squeeze": 4}, None),
-    ShowAttendTell: (GRID | {"hidden": 8, "scorer": 4}, None),
-    CaptionTransformer: (GRID | {"heads": 2, "encoder_layers": 1, "decoder_layers": 1, "longest": 9}, None),
-    OnlyTransformers: ({"words": 12, "size": (16, 16), "patch": 8, "dim": 16, "heads": 2}, None),
-    ViT: ({"classes": 5, "size": 16, "patch": 8, "dim": 16, "layers": 1, "heads": 2, "hidden": 8}, (1, 3, 16, 16)),
-    BEiT: ({"size": (16, 16), "patch": 8, "dim": 16, "layers": 1, "heads": 2, "hidden": 8}, (1, 3, 16, 16)),
+    ShowAttendTell: (GRID | {"hidden": 8, "attention_dim": 4}, None),
+    CaptionTransformer: (GRID | {"heads": 2, "encoder_layers": 1, "decoder_layers": 1, "max_length": 9}, None),
+    ViTCaptioner: ({"vocab_size": 12, "image_size": (16, 16), "patch_size": 8, "dim": 16, "heads": 2}, None),
+    ViT: (
+        {"num_classes": 5, "image_size": 16, "patch_size": 8, "dim": 16, "depth": 1, "heads": 2, "mlp_dim": 8},
+        (1, 3, 16, 16),
+    ),
+    BEiT: (
+        {"image_size": 16, "patch_size": 8, "dim": 16, "depth": 1, "heads": 2, "mlp_dim": 8}, (1, 3, 16, 16)
+    ),
     DETR: (
-        {"features": 8, "num_classes": 5, "queries": 4, "dim": 16, "heads": 2, "hidden": 8, "encoder_layers": 1,
+        {"features": 8, "num_classes": 5, "queries": 4, "dim": 16, "heads": 2, "mlp_dim": 8, "encoder_layers": 1,
          "decoder_layers": 1, "backbone": torch.nn.Identity()}, (1, 8, 4, 4)
     ),
-    ResNet: ({"classes": 5, "depth": 1, "channels": 3}, (1, 3, 16, 16)),
+    ResNet: ({"num_classes": 5, "depth": 1, "channels": 3}, (1, 3, 16, 16)),
     MultiHeadAttention: ({"dim": 16, "heads": 2}, (2, 5, 16)),
-    Block: ({"dim": 16, "heads": 2, "hidden": 8}, (2, 5, 16)),
+    Block: ({"dim": 16, "heads": 2, "mlp_dim": 8}, (2, 5, 16)),
     GridSelfAttention: ({"channels": 16, "reduction": 2}, (1, 16, 3, 4)),
     VisualTokens: ({"words": 6, "patch": 4, "channels": 3}, (1, 3, 8, 8)),
     AutoEncoder: ({"latent": 4, "size": 16, "channels": 3}, (1, 3, 16, 16)),

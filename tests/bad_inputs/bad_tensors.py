@@ -49,11 +49,11 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     boxes.encode: lambda: {"boxes": some_boxes(3), "anchors": some_boxes(3)},
     boxes.decode: lambda: {"deltas": torch.randn(3, 4), "anchors": some_boxes(3)},
     boxes.clip: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
-    boxes.remove_small_boxes: lambda: {"boxes": some_boxes(3), "side": 2},
+    boxes.remove_small_boxes: lambda: {"boxes": some_boxes(3), "min_size": 2},
     boxes.nms: lambda: {"boxes": some_boxes(5), "scores": torch.rand(5), "threshold": 0.5},
     grid_anchors: lambda: {"base": some_boxes(3), "map_size": (2, 5), "stride": 8},
-    single_object.normalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
-    single_object.denormalize_boxes: lambda: {"shares": some_boxes(3), "height": 9, "width": 7},
+    boxes.normalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
+    boxes.denormalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
     single_object.multi_task_loss: lambda: {
         "scores": torch.randn(3, 5), "boxes": torch.rand(3, 4), "labels": torch.tensor([0, 1, 4]),
         "targets": torch.rand(3, 4),
@@ -67,7 +67,7 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
         "scores": torch.randn(3, 5), "deltas": torch.randn(3, 5, 4), "proposals": some_boxes(3),
         "labels": torch.tensor([0, 2, 4]), "boxes": some_boxes(3),
     },
-    matching.match: lambda: {"overlap": torch.rand(2, 7), "high": 0.7, "low": 0.3},
+    matching.match_boxes: lambda: {"overlap": torch.rand(2, 7), "high": 0.7, "low": 0.3},
     matching.balanced_sample: lambda: {"matches": torch.tensor([0, -1, -2, 1]), "number": 4, "positive_fraction": 0.5},
     roi.roi_pool: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
     roi.roi_align: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
@@ -92,19 +92,21 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     },
     visual_tokens.cut: lambda: {"image": torch.randn(2, 3, 8, 6), "patch": 2},
     visual_tokens.nearest_code: lambda: {"patches": torch.randn(2, 5, 4), "codebook": torch.randn(7, 4)},
-    vit.resize_positions: lambda: {"positions": torch.randn(1, 7, 4), "before": (2, 3), "after": (4, 5)},
+    vit.resize_pos_embed: lambda: {"pos_embed": torch.randn(1, 7, 4), "before": (2, 3), "after": (4, 5)},
     vit.rollout: lambda: {"maps": torch.rand(2, 3, 2, 5, 5).softmax(-1)},
     matcher.matching_cost: lambda: {
         "logits": torch.randn(5, 4), "boxes": torch.rand(5, 4), "labels": torch.tensor([1, 3]),
         "truth": torch.rand(2, 4),
     },
-    matcher.assign: lambda: {"cost": torch.rand(5, 3)},
-    matcher.match: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
+    matcher.hungarian: lambda: {"cost": torch.rand(5, 3)},
+    matcher.hungarian_match: lambda: {
+        "logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()
+    },
     set_losses: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
     set_loss: lambda: {"logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()},
     diffusion.add_noise: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.velocity: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
-    diffusion.clean_and_noise: lambda: {
+    diffusion.predict_x0_and_noise: lambda: {
         "noisy": some_images(), "velocity": some_images(), "alpha_bar": torch.rand(2)
     },
     scores.frechet_distance: lambda: {"first": torch.randn(9, 4), "second": torch.randn(8, 4)},

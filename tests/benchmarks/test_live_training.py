@@ -1,4 +1,4 @@
-"""What a student can watch: the U-Net after a minute, first on pictures of half size, scored on unseen scenes."""
+"""What a student can watch: the U-Net after a minute, first on images of half size, scored on unseen scenes."""
 
 import torch
 
@@ -12,7 +12,7 @@ def test_a_minute_of_training(benchmark):
     whole = tasks.segmentation_data("train").preload()
     half = tasks.segmentation_data("train", size=QUICK_SIZE // 2).preload()
     loss = tasks.segmentation_loss(tasks.class_weights(whole))
-    settings = {"steps": recipe.steps, "lr": recipe.lr, "batch_size": recipe.batch_size, "quiet": True}
+    settings = {"options": recipe.options, "quiet": True}
     torch.manual_seed(run.seed)
     unet = recipe.build()
 

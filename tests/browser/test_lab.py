@@ -1,4 +1,4 @@
-"""JupyterLab runs a notebook from top to bottom; an explorer moves in it, or at least shows its picture."""
+"""JupyterLab runs a notebook from top to bottom; an explorer moves in it, or at least shows its image."""
 
 import copy
 import os
@@ -141,7 +141,7 @@ def test_an_explorer_moves_by_keyboard_and_survives_an_error(opened):
     output = page.locator(".jp-OutputArea-output", has=page.locator(".widget-slider"))
     picture = output.locator("img[alt='A bar (width 1, height (m) 0.5)']")
     picture.wait_for()
-    assert output.locator("img").count() == 1  # the live picture alone, without the frames of the page
+    assert output.locator("img").count() == 1  # the live image alone, without the frames of the page
     seen = [picture.get_attribute("src")]
     width, height = output.locator(".noUi-handle").all()
 
@@ -171,7 +171,7 @@ def test_a_stored_explorer_is_a_picture_that_moves_once_trusted(opened):
     figure.locator("img").wait_for()
     assert figure.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") >= 320
     assert not figure.locator("input").first.is_visible()
-    assert figure.get_by_text("One of 4 pictures: width 1, height (m) 0.5.").is_visible()
+    assert figure.get_by_text("One of 4 images: width 1, height (m) 0.5.").is_visible()
 
     page.wait_for_function("window.jupyterapp?.commands.hasCommand('notebook:trust')")
     page.evaluate("void jupyterapp.commands.execute('notebook:trust')")

@@ -112,7 +112,7 @@ def test_keys_move_the_picture_of_one_explorer_alone(visit):
             assert slider.get_attribute("aria-valuetext") in outputs
             seen[picture.get_attribute("src")] = alt
             assert picture.evaluate(where) == box  # the page does not jump
-        assert len(seen) == 4  # as many pictures as places
+        assert len(seen) == 4  # as many images as places
         width.press("ArrowRight")
         colour.press("Home")
         assert seen[picture.get_attribute("src")] == "A orange bar, 2 wide"  # back where it began
@@ -135,7 +135,7 @@ def test_without_scripts_an_explorer_is_a_picture(browser, out):
     figure = page.locator("figure.explorer").first
     assert figure.locator("img").is_visible()
     assert figure.locator("img").get_attribute("alt") == "A orange bar, 2 wide"
-    assert figure.get_by_text("One of 6 pictures: width (m) 2, colour orange.").is_visible()
+    assert figure.get_by_text("One of 6 images: width (m) 2, colour orange.").is_visible()
     assert not figure.locator("input").first.is_visible()
     context.close()
 
@@ -209,7 +209,7 @@ def test_printed_page_is_the_article_alone_and_clips_nothing(visit):
     assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
     figure = page.locator("figure.explorer").first
     assert figure.locator("img").is_visible()
-    assert figure.get_by_text("One of 6 pictures: width (m) 2, colour orange.").is_visible()
+    assert figure.get_by_text("One of 6 images: width (m) 2, colour orange.").is_visible()
     assert not figure.locator("output").first.is_visible()
 
 
@@ -217,7 +217,7 @@ def test_printed_page_is_the_article_alone_and_clips_nothing(visit):
 def test_pdf_has_the_text_and_page_numbers(out):
     text = subprocess.run(["pdftotext", out / "pdf" / "00_small.pdf", "-"], capture_output=True, text=True).stdout
     assert "zebracorn" in text
-    assert "One of 6 pictures: width (m) 2, colour orange." in text
+    assert "One of 6 images: width (m) 2, colour orange." in text
     assert re.search(r"\b1 ?/ ?\d", text)
     assert "Open in Colab" not in text
     assert "Search" not in text

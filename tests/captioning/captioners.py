@@ -1,19 +1,19 @@
-"""The four captioners, small and in double precision, on a grid that is not square; and a made-up one to search."""
+"""The four captioners, small and in double precision, on a grid that is not square; one without memory; one made up."""
 
 import torch
 from torch import Tensor, nn
 
-from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, OnlyTransformers, ShowAttendTell
+from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, ViTCaptioner
 
 WORDS, FEATURES, GRID = 11, 6, (3, 5)
-SIZES = {"words": WORDS, "features": FEATURES, "grid": GRID}
+SIZES = {"vocab_size": WORDS, "features": FEATURES, "grid": GRID}
 
 BUILDERS = {
     "bottleneck": lambda: BottleneckRNN(**SIZES, dim=8, hidden=12, squeeze=3),
-    "soft": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, scorer=5),
-    "hard": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, scorer=5, kind="hard"),
-    "transformer": lambda: CaptionTransformer(**SIZES, dim=8, heads=2, longest=20),
-    "only transformers": lambda: OnlyTransformers(WORDS, (6, 10), patch=2, dim=8, heads=2, longest=20),
+    "soft": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, attention_dim=5),
+    "hard": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, attention_dim=5, kind="hard"),
+    "transformer": lambda: CaptionTransformer(**SIZES, dim=8, heads=2, max_length=20),
+    "only transformers": lambda: ViTCaptioner(WORDS, (6, 10), patch_size=2, dim=8, heads=2, max_length=20),
 }
 ATTENDING = [name for name in BUILDERS if name != "bottleneck"]
 
@@ -63,8 +63,25 @@ class Tree(nn.Module):
         tree = z[:, 0].long()
         return tree, torch.full_like(tree, -1)
 
-    def step(self, state, words):
+    def step(self, state, words, *, need_weights=False):
         tree, node = state
         # <start> is the root, 0; the children of node n are words · n + 1 … words · n + words.
         node = torch.where(node < 0, 0, node * self.words + 1 + words)
         return self.logits[tree, node], self.maps[tree, node], (tree, node)
+
+
+class Rereading(nn.Module):
+    """A captioner that reads the whole caption anew for each word, and keeps nothing but the words."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def start(self, z):
+        return z, torch.zeros(len(z), 0, dtype=torch.int64)
+
+    def step(self, state, words, *, need_weights=False):
+        z, before = state
+        captions = torch.cat([before, words[:, None]], dim=1)
+        logits, attention = self.model(z, captions, need_weights=need_weights)
+        return logits[:, -1], attention[:, :, :, -1] if need_weights else None, (z, captions)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lecture_utils.captioning import ShowAttendTell, attention, caption_loss, doubly_stochastic, reinforce_loss
-from lecture_utils.captioning.attention import AdditiveScore, moved, one_point
+from lecture_utils.captioning.attention import AdditiveScore, hard_attention, update_baseline
 from lecture_utils.captioning.vocabulary import END, PAD, START
 
 from .captioners import SIZES, captioner, picture, sentences
@@ -19,9 +19,9 @@ from .captioners import SIZES, captioner, picture, sentences
 def test_every_word_follows_the_papers_equations(name):
     model, z, captions = captioner(name, sharpness=1.5), picture(name, 2), sentences(2, 5)
     with torch.no_grad():
-        logits, maps = model(z, captions)
+        logits, maps = model(z, captions, need_weights=True)
         for b in range(2):
-            points = list(model.look(z)[b])  # a_i
+            points = list(model.encode_grid(z)[b])  # a_i
             mean = sum(points) / len(points)
             h, c = (torch.tanh(first[0].weight @ mean + first[0].bias) for first in (model.first_h, model.first_cell))
             for t in range(5):
@@ -133,30 +133,30 @@ def test_gradients_of_the_doubly_stochastic_term():
 def test_a_hard_look_is_drawn_as_often_as_it_is_likely_and_the_likeliest_without_dice():
     weights = torch.tensor([0.6, 0.3, 0.1, 0.0]).expand(6000, 4)
     torch.manual_seed(0)
-    drawn = one_point(weights, draw=True)
+    drawn = hard_attention(weights, draw=True)
     assert (drawn.sum(1) == 1).all()
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     counts, expected = drawn.sum(0)[:3], 6000 * weights[0, :3]
     assert ((counts - expected) ** 2 / expected).sum() < 13.8  # χ² with two degrees of freedom: one in a thousand
     assert drawn[:, 3].sum() == 0
-    assert torch.equal(one_point(weights, draw=False)[:, 0], torch.ones(6000))
+    assert torch.equal(hard_attention(weights, draw=False)[:, 0], torch.ones(6000))
 
 
 @pytest.mark.slide("27")
 def test_in_training_a_hard_look_is_drawn_and_otherwise_not():
     model, z, captions = captioner("hard", sharpness=0.3), picture("hard", 1), sentences(1, 12)
-    assert torch.equal(model(z, captions)[1], model(z, captions)[1])
+    assert torch.equal(model(z, captions, need_weights=True)[1], model(z, captions, need_weights=True)[1])
     torch.manual_seed(0)
     model.train()
-    model.look.eval()
-    looks = torch.cat([model(z, captions)[1] for _ in range(20)])
+    model.encode_grid.eval()
+    looks = torch.cat([model(z, captions, need_weights=True)[1] for _ in range(20)])
     assert len(looks.flatten(1).unique(dim=0)) > 10
 
 
 def tiny(seed=0):
     """Three points, two words: few enough looks to enumerate."""
     torch.manual_seed(seed)
-    model = ShowAttendTell(6, 2, (1, 3), dim=4, hidden=5, scorer=3, kind="hard").double().eval()
+    model = ShowAttendTell(6, 2, (1, 3), dim=4, hidden=5, attention_dim=3, kind="hard").double().eval()
     for parameter in model.parameters():
         if parameter.ndim > 1:
             parameter.data *= 2.5
@@ -169,21 +169,21 @@ CAPTION = torch.tensor([[START, 4, 5, END]])
 def enumerate_looks(model, z, captions):
     """For each sequence of points: its probability, and the caption's log-probability after these looks."""
     for points in product(range(3), repeat=captions.shape[1] - 1):
-        state, chance, foretold = model.start(z), 1.0, 0.0
+        state, chance, log_prob = model.start(z), 1.0, 0.0
         for t, point in enumerate(points):
-            chance = chance * model.where(state)[0, point]
+            chance = chance * model.attention_weights(state)[0, point]
             look = torch.zeros(1, 3, dtype=torch.float64)
             look[0, point] = 1
-            logits, state = model.say(state, captions[:, t], look)
-            foretold = foretold + logits[0].log_softmax(0)[captions[0, t + 1]]
-        yield points, chance, foretold
+            logits, state = model.decode_step(state, captions[:, t], look)
+            log_prob = log_prob + logits[0].log_softmax(0)[captions[0, t + 1]]
+        yield points, chance, log_prob
 
 
 def look_at(monkeypatch, points):
-    """Instead of dice: every picture is looked at in these points, one after the other."""
+    """Instead of dice: every image is looked at in these points, one after the other."""
     points = iter(points)
     look = lambda a, *, draw: nn.functional.one_hot(torch.full((len(a),), next(points)), 3).to(a)  # noqa: E731
-    monkeypatch.setattr(attention, "one_point", look)
+    monkeypatch.setattr(attention, "hard_attention", look)
 
 
 @pytest.mark.slide("27")
@@ -195,20 +195,20 @@ def test_reinforce_follows_the_exact_gradient_on_average(baseline, monkeypatch):
     assert len(cases) == 27
     assert sum(chance for _, chance, _ in cases).item() == pytest.approx(1)
     assert max(chance for _, chance, _ in cases) < 0.9
-    exact = -sum(chance * foretold for _, chance, foretold in cases) / 3  # three words said
+    exact = -sum(chance * log_prob for _, chance, log_prob in cases) / 3  # three words said
     parameters = dict(model.named_parameters())
     expected = torch.autograd.grad(exact, parameters.values())
 
     on_average = [torch.zeros_like(weights) for weights in parameters.values()]
-    for points, chance, foretold in cases:
+    for points, chance, log_prob in cases:
         looks = iter(points)
         monkeypatch.setattr(
             attention,
-            "one_point",
+            "hard_attention",
             lambda a, *, draw, looks=looks: nn.functional.one_hot(torch.tensor([next(looks)]), 3).to(a),
         )
         loss, mean = reinforce_loss(model, z, CAPTION, baseline=baseline, entropy=0.0)
-        assert mean.item() == pytest.approx(foretold.item(), rel=1e-5)
+        assert mean.item() == pytest.approx(log_prob.item(), rel=1e-5)
         for total, gradient in zip(on_average, torch.autograd.grad(loss, parameters.values()), strict=True):
             total += chance.detach() * gradient
     for key, ours, theirs in zip(parameters, on_average, expected, strict=True):
@@ -222,7 +222,7 @@ def test_reinforce_follows_the_exact_gradient_on_average(baseline, monkeypatch):
 def test_a_baseline_calms_reinforce():
     """With the expected reward as the baseline, the estimates of the gradient scatter less."""
     model, z = tiny()
-    expected = sum((chance * foretold).item() for _, chance, foretold in enumerate_looks(model, z, CAPTION))
+    expected = sum((chance * log_prob).item() for _, chance, log_prob in enumerate_looks(model, z, CAPTION))
 
     def scatter(baseline):
         torch.manual_seed(0)
@@ -243,9 +243,9 @@ def test_the_entropy_of_the_looks_is_rewarded(monkeypatch):
     with_it, _ = reinforce_loss(model, z, CAPTION, entropy=0.5)
     state, entropy = model.start(z), 0.0
     for t in range(3):
-        alpha = model.where(state)
+        alpha = model.attention_weights(state)
         entropy -= sum(weight * math.log(weight) for weight in alpha[0].tolist())
-        _, state = model.say(state, CAPTION[:, t], torch.tensor([[0.0, 1, 0]], dtype=torch.float64))
+        _, state = model.decode_step(state, CAPTION[:, t], torch.tensor([[0.0, 1, 0]], dtype=torch.float64))
     assert (without - with_it).item() == pytest.approx(0.5 * entropy / 3, rel=1e-5)
 
 
@@ -257,8 +257,8 @@ def test_the_reward_weighs_the_choice_of_points_alone(monkeypatch):
         look_at(monkeypatch, repeat(2))
         return reinforce_loss(model, z, CAPTION, reward=reward, baseline=-2.0, entropy=0.0)
 
-    (without, foretold), (once, _), (twice, _) = map(loss, (0.0, 1.0, 2.0))
-    torch.testing.assert_close(without, -foretold / 3)
+    (without, log_prob), (once, _), (twice, _) = map(loss, (0.0, 1.0, 2.0))
+    torch.testing.assert_close(without, -log_prob / 3)
     torch.testing.assert_close(twice - once, once - without)
     assert not torch.isclose(once, without)
 
@@ -270,11 +270,11 @@ def test_padding_and_company_change_nothing_in_reinforce(monkeypatch):
     z = torch.randn(2, 2, 1, 3, dtype=torch.float64)
     look_at(monkeypatch, repeat(2))
     both = torch.tensor([[START, 4, 5, 4, END], [START, 5, END, PAD, PAD]])
-    together, foretold = reinforce_loss(model, z, both)
+    together, log_prob = reinforce_loss(model, z, both)
     first, one = reinforce_loss(model, z[:1], both[:1])
     second, two = reinforce_loss(model, z[1:], both[1:, :3])
     torch.testing.assert_close(together, (4 * first + 2 * second) / 6)
-    torch.testing.assert_close(foretold, (one + two) / 2)
+    torch.testing.assert_close(log_prob, (one + two) / 2)
 
 
 def test_reinforce_refuses_what_are_no_captions():
@@ -285,10 +285,10 @@ def test_reinforce_refuses_what_are_no_captions():
 
 
 def test_the_baseline_moves_a_tenth_of_the_way():
-    assert moved(-10.0, -20.0) == pytest.approx(-11)
+    assert update_baseline(-10.0, -20.0) == pytest.approx(-11)
     baseline = 0.0
     for _ in range(100):
-        baseline = moved(baseline, -7.0)
+        baseline = update_baseline(baseline, -7.0)
     assert baseline == pytest.approx(-7, abs=1e-3)
 
 
@@ -296,7 +296,7 @@ def test_the_baseline_moves_a_tenth_of_the_way():
 def test_hard_attention_learns_to_look_at_the_point_that_matters():
     """One point of four is marked and tells the word; the others tell wrong ones. Chance is right one time in four."""
     torch.manual_seed(0)
-    model = ShowAttendTell(8, 5, (1, 4), dim=16, hidden=16, scorer=16, kind="hard")
+    model = ShowAttendTell(8, 5, (1, 4), dim=16, hidden=16, attention_dim=16, kind="hard")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
 
     def draw(batch):
@@ -309,15 +309,15 @@ def test_hard_attention_learns_to_look_at_the_point_that_matters():
     baseline = 0.0
     for _ in range(400):
         z, captions, _ = draw(64)
-        loss, foretold = reinforce_loss(model, z, captions, baseline=baseline)
-        baseline = moved(baseline, foretold.item())
+        loss, log_prob = reinforce_loss(model, z, captions, baseline=baseline)
+        baseline = update_baseline(baseline, log_prob.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     model.eval()
     z, captions, marked = draw(500)
     with torch.no_grad():
-        logits, maps = model(z, captions[:, :-1])
+        logits, maps = model(z, captions[:, :-1], need_weights=True)
     assert (logits[:, 0].argmax(1) == captions[:, 1]).float().mean() > 0.95
     assert (maps[:, 0, 0, 0, 0].argmax(1) == marked).float().mean() > 0.95
 
@@ -339,8 +339,8 @@ def test_a_soft_model_counts_as_it_did_before_hard_ones():
     [
         ({"kind": "medium"}, "kind: got 'medium', expected one of 'soft', 'hard'"),
         ({"hidden": 0}, "hidden: got 0"),
-        ({"scorer": -2}, "scorer: got -2"),
-        ({"words": 0}, "words: got 0"),
+        ({"attention_dim": -2}, "attention_dim: got -2"),
+        ({"vocab_size": 0}, "vocab_size: got 0"),
         ({"dim": 0}, "dim: got 0"),
     ],
 )

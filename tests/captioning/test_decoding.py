@@ -1,6 +1,7 @@
 """Greedy, beam and dice: against every caption there is, on made-up trees and on small captioners."""
 
 import math
+from functools import partial
 from itertools import product
 
 import pytest
@@ -11,17 +12,20 @@ from hypothesis import strategies as st
 from lecture_utils import recipes, toycity
 from lecture_utils.captioning import beam_search, greedy, sample
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
-from lecture_utils.tasks import CITY_WORDS, grid_encoder, photo_transforms
+from lecture_utils.city_models import CITY_WORDS
+from lecture_utils.tasks import grid_encoder, photo_transforms
 
-from .captioners import BUILDERS, WORDS, Tree, captioner, picture
+from .captioners import BUILDERS, WORDS, Rereading, Tree, captioner, picture
 
 pytestmark = pytest.mark.slide("25", "27", "29", "30")
 EVERY = pytest.mark.parametrize("name", BUILDERS)
 SEARCHES = {
-    "greedy": greedy,
-    "beam": beam_search,
-    "wide beam": lambda model, z, **how: beam_search(model, z, width=7, **how),
-    "sample": lambda model, z, **how: sample(model, z, generator=torch.Generator().manual_seed(0), **how),
+    "greedy": partial(greedy, need_weights=True),
+    "beam": partial(beam_search, need_weights=True),
+    "wide beam": partial(beam_search, beam_size=7, need_weights=True),
+    "sample": lambda model, z, *, need_weights=True, **how: sample(
+        model, z, generator=torch.Generator().manual_seed(0), need_weights=need_weights, **how
+    ),
 }
 
 
@@ -32,12 +36,12 @@ def log_probabilities(logits):
     return {word: logits[word].item() - total for word in allowed}
 
 
-def every_caption(tree, number, *, longest, prefix=()):
+def every_caption(tree, number, *, max_length, prefix=()):
     """Each caption of a tree with its log-probability and the number of words that were not given."""
 
     def grow(words, node, total):
         said = len(words)
-        if said == longest or (words and words[-1] == END):
+        if said == max_length or (words and words[-1] == END):
             yield words, total, said - len(prefix)
             return
         scores = log_probabilities(tree.logits[number, node])
@@ -59,7 +63,7 @@ def check_sums(model, z, said, prefix=()):
     state, maps, total = model.start(z), [], torch.zeros(len(z), dtype=torch.float64)
     ended = torch.zeros(len(z), dtype=torch.bool)
     for place, words in enumerate(captions.T):
-        logits, attention, state = model.step(state, words)
+        logits, attention, state = model.step(state, words, need_weights=True)
         maps.append(attention)
         for one in range(len(z)):
             if not ended[one] and place >= len(prefix):
@@ -74,9 +78,10 @@ def check_sums(model, z, said, prefix=()):
 
 @given(st.integers(0, 10**6), st.integers(6, 8), st.integers(1, 5), st.sampled_from([0.0, 0.7, 1.0]))
 @settings(max_examples=40)
-def test_a_beam_of_one_is_greedy_on_trees(seed, words, longest, alpha):
-    tree, z = Tree(words, trees=3, depth=longest, seed=seed), torch.tensor([[0.0], [1.0], [2.0]])
-    one, other = greedy(tree, z, longest=longest), beam_search(tree, z, width=1, alpha=alpha, longest=longest)
+def test_a_beam_of_one_is_greedy_on_trees(seed, words, max_length, alpha):
+    tree, z = Tree(words, trees=3, depth=max_length, seed=seed), torch.tensor([[0.0], [1.0], [2.0]])
+    how = {"max_length": max_length, "need_weights": True}
+    one, other = greedy(tree, z, **how), beam_search(tree, z, beam_size=1, length_penalty=alpha, **how)
     assert torch.equal(one.words, other.words)
     assert torch.equal(one.attention, other.attention)
     torch.testing.assert_close(one.log_probability, other.log_probability)
@@ -87,26 +92,55 @@ def test_a_beam_of_one_is_greedy_on_captioners(name):
     for seed in range(8):
         model, z = captioner(name, seed), picture(name, 3, seed)
         for alpha, prefix in ((1.0, ()), (0.0, (5,)), (0.7, (7, 4))):
-            how = {"longest": 9, "prefix": prefix}
-            one, other = greedy(model, z, **how), beam_search(model, z, width=1, alpha=alpha, **how)
+            how = {"max_length": 9, "prefix": prefix, "need_weights": True}
+            one, other = greedy(model, z, **how), beam_search(model, z, beam_size=1, length_penalty=alpha, **how)
             assert torch.equal(one.words, other.words)
             torch.testing.assert_close(one.attention, other.attention)
             torch.testing.assert_close(one.log_probability, other.log_probability)
 
 
-@pytest.mark.parametrize("name", ["bottleneck_rnn", "show_attend_tell", "caption_transformer", "only_transformers"])
-def test_a_beam_of_one_is_greedy_on_what_the_course_ships(name):
+def shipped_pictures(name):
+    """What the captioner of this name, trained, looks at."""
     transform = photo_transforms()
     photos = [toycity.render(toycity.sample_scene(seed), 128).image for seed in (3, 14, 15)]
     images = torch.stack([transform(torch.from_numpy(photo).permute(2, 0, 1)) for photo in photos])
-    model = recipes.load(name)
-    z = images if name == "only_transformers" else grid_encoder()(images)
+    return images if name == "only_transformers" else grid_encoder()(images)
+
+
+@pytest.mark.parametrize("name", ["bottleneck_rnn", "show_attend_tell", "caption_transformer", "only_transformers"])
+def test_a_beam_of_one_is_greedy_on_what_the_course_ships(name):
+    model, z = recipes.load(name), shipped_pictures(name)
     for prefix in ((), CITY_WORDS.encode("from left to right")[1:-1]):
-        one, other = greedy(model, z, prefix=prefix), beam_search(model, z, width=1, prefix=prefix)
+        how = {"prefix": prefix, "need_weights": True}
+        one, other = greedy(model, z, **how), beam_search(model, z, beam_size=1, **how)
         assert torch.equal(one.words, other.words)
         torch.testing.assert_close(one.attention, other.attention, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(one.log_probability, other.log_probability, rtol=1e-3, atol=1e-3)
         assert len(one.words.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("name", ["transformer", "only transformers"])
+def test_what_is_kept_of_the_words_says_what_reading_them_again_says(name, search):
+    for seed in range(4):
+        model, z = captioner(name, seed), picture(name, 3, seed)
+        how = {"prefix": (5,) * (seed % 2), "max_length": 12}
+        kept, read = (SEARCHES[search](one, z, **how) for one in (model, Rereading(model)))
+        assert torch.equal(kept.words, read.words)
+        torch.testing.assert_close(kept.attention, read.attention)
+        torch.testing.assert_close(kept.log_probability, read.log_probability)
+        without = SEARCHES[search](model, z, **how, need_weights=False)
+        assert torch.equal(without.words, read.words)
+        assert without.attention is None
+
+
+@pytest.mark.parametrize("name", ["caption_transformer", "only_transformers"])
+def test_what_the_course_ships_says_what_it_says_when_it_reads_again(name):
+    model, z = recipes.load(name), shipped_pictures(name)
+    for search in ("greedy", "beam", "sample"):
+        kept, read = (SEARCHES[search](one, z) for one in (model, Rereading(model)))
+        assert torch.equal(kept.words, read.words)
+        torch.testing.assert_close(kept.log_probability, read.log_probability, rtol=1e-3, atol=1e-3)
 
 
 def test_words_that_are_alike_are_chosen_alike():
@@ -114,21 +148,21 @@ def test_words_that_are_alike_are_chosen_alike():
     tree = Tree(40, depth=1)
     tree.logits.zero_()
     for width in (1, 2, 5):
-        said = beam_search(tree, torch.zeros(4, 1), width=width, longest=1)
-        assert torch.equal(said.words, greedy(tree, torch.zeros(4, 1), longest=1).words)
+        said = beam_search(tree, torch.zeros(4, 1), beam_size=width, max_length=1)
+        assert torch.equal(said.words, greedy(tree, torch.zeros(4, 1), max_length=1).words)
 
 
 @given(
     st.integers(0, 10**6), st.sampled_from([0.0, 0.7, 1.0, 2.0]), st.integers(1, 4), st.sampled_from([(), (4,), (5, 4)])
 )
 @settings(max_examples=40)
-def test_a_beam_wide_enough_finds_the_best_caption_of_all(seed, alpha, longest, prefix):
-    if longest < len(prefix) + 1:
+def test_a_beam_wide_enough_finds_the_best_caption_of_all(seed, alpha, max_length, prefix):
+    if max_length < len(prefix) + 1:
         return
-    tree, z = Tree(6, trees=2, depth=longest, seed=seed), torch.tensor([[1.0], [0.0]])
-    said = beam_search(tree, z, width=3**longest, alpha=alpha, longest=longest, prefix=prefix)
+    tree, z = Tree(6, trees=2, depth=max_length, seed=seed), torch.tensor([[1.0], [0.0]])
+    said = beam_search(tree, z, beam_size=3**max_length, length_penalty=alpha, max_length=max_length, prefix=prefix)
     for place, number in enumerate((1, 0)):
-        captions = list(every_caption(tree, number, longest=longest, prefix=prefix))
+        captions = list(every_caption(tree, number, max_length=max_length, prefix=prefix))
         words, total, _ = max(captions, key=lambda caption: caption[1] / caption[2] ** alpha)
         assert spoken(said.words[place]) == words
         assert said.log_probability[place].item() == pytest.approx(total, rel=1e-4, abs=1e-4)
@@ -142,8 +176,8 @@ def test_a_wide_beam_finds_what_greedy_misses():
     tree.logits[0, 1 + 5, 4] = 9.0  # after 5 comes 4, surely
     tree.logits[0, (1 + 5) * 6 + 1 + 4, END] = 9.0
     z = torch.zeros(1, 1)
-    assert spoken(beam_search(tree, z, width=2, longest=3).words[0]) == (5, 4, END)
-    assert spoken(greedy(tree, z, longest=3).words[0])[0] == 4
+    assert spoken(beam_search(tree, z, beam_size=2, max_length=3).words[0]) == (5, 4, END)
+    assert spoken(greedy(tree, z, max_length=3).words[0])[0] == 4
 
 
 def test_without_a_norm_short_captions_win():
@@ -152,7 +186,8 @@ def test_without_a_norm_short_captions_win():
     tree.logits[..., END] = 0.3  # every word costs about a nat
     tree.logits[0, 0, END] = -1.0
     lengths = [
-        len(spoken(beam_search(tree, torch.zeros(1, 1), width=300, alpha=a, longest=5).words[0])) for a in (0.0, 3.0)
+        len(spoken(beam_search(tree, torch.zeros(1, 1), beam_size=300, length_penalty=a, max_length=5).words[0]))
+        for a in (0.0, 3.0)
     ]
     assert lengths[0] < lengths[1] == 5
 
@@ -164,14 +199,14 @@ def test_log_probabilities_and_maps_are_those_of_what_was_said(name, search):
         model, z = captioner(name, seed), picture(name, 4, seed)
         for prefix in ((), (6, 4)):
             with torch.no_grad():
-                check_sums(model, z, SEARCHES[search](model, z, longest=8, prefix=prefix), prefix)
+                check_sums(model, z, SEARCHES[search](model, z, max_length=8, prefix=prefix), prefix)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 6))
 @settings(max_examples=30)
-def test_each_beams_maps_are_its_own(seed, width, longest):
-    tree, z = Tree(7, trees=3, depth=longest, seed=seed, spread=1.0), torch.tensor([[2.0], [0.0], [2.0]])
-    said = beam_search(tree, z, width=width, longest=longest)
+def test_each_beams_maps_are_its_own(seed, width, max_length):
+    tree, z = Tree(7, trees=3, depth=max_length, seed=seed, spread=1.0), torch.tensor([[2.0], [0.0], [2.0]])
+    said = beam_search(tree, z, beam_size=width, max_length=max_length, need_weights=True)
     check_sums(tree, z, said)
     assert torch.equal(said.words[0], said.words[2])
 
@@ -179,11 +214,11 @@ def test_each_beams_maps_are_its_own(seed, width, longest):
 @pytest.mark.parametrize("search", SEARCHES)
 def test_batches_are_said_as_alone(search):
     tree = Tree(7, trees=5, depth=6, seed=3)
-    together = SEARCHES[search](tree, torch.arange(5.0)[:, None], longest=6)
+    together = SEARCHES[search](tree, torch.arange(5.0)[:, None], max_length=6)
     if search == "sample":
         return  # one sequence of dice for all
     for number in range(5):
-        alone = SEARCHES[search](tree, torch.tensor([[float(number)]]), longest=6)
+        alone = SEARCHES[search](tree, torch.tensor([[float(number)]]), max_length=6)
         assert spoken(alone.words[0]) == spoken(together.words[number])
         torch.testing.assert_close(alone.log_probability[0], together.log_probability[number])
         length = len(spoken(alone.words[0]))
@@ -193,12 +228,12 @@ def test_batches_are_said_as_alone(search):
 @pytest.mark.parametrize("search", SEARCHES)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.lists(st.sampled_from([3, 4, 5, 6]), max_size=3))
 @settings(max_examples=15)
-def test_what_is_said_begins_with_the_prefix_and_ends_once(search, seed, longest, prefix):
-    if longest < len(prefix):
+def test_what_is_said_begins_with_the_prefix_and_ends_once(search, seed, max_length, prefix):
+    if max_length < len(prefix):
         return
-    tree = Tree(7, trees=4, depth=longest, seed=seed)
-    said = SEARCHES[search](tree, torch.arange(4.0)[:, None], longest=longest, prefix=prefix)
-    assert said.words.shape[1] <= longest
+    tree = Tree(7, trees=4, depth=max_length, seed=seed)
+    said = SEARCHES[search](tree, torch.arange(4.0)[:, None], max_length=max_length, prefix=prefix)
+    assert said.words.shape[1] <= max_length
     assert said.words.dtype == torch.int64
     assert said.attention.shape == (4, 2, 1, said.words.shape[1], 2, 3)
     assert (said.log_probability <= 1e-6).all()
@@ -212,21 +247,21 @@ def test_what_is_said_begins_with_the_prefix_and_ends_once(search, seed, longest
             assert PAD not in rest[: rest.index(END)]
         else:
             assert PAD not in rest
-            assert len(row) == longest
+            assert len(row) == max_length
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
 def test_the_words_that_are_never_said_are_not_even_when_they_are_likeliest(search):
     tree = Tree(7, depth=4)
     tree.logits[..., [PAD, START, UNKNOWN]] = 50.0
-    said = SEARCHES[search](tree, torch.zeros(3, 1), longest=4)
+    said = SEARCHES[search](tree, torch.zeros(3, 1), max_length=4)
     assert not set(said.words.flatten().tolist()) & {START, UNKNOWN}
     check_sums(tree, torch.zeros(3, 1), said)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_a_prefix_of_full_length_is_all_and_costs_nothing(search):
-    said = SEARCHES[search](Tree(7, depth=2), torch.zeros(2, 1), longest=2, prefix=torch.tensor([4, 6]))
+    said = SEARCHES[search](Tree(7, depth=2), torch.zeros(2, 1), max_length=2, prefix=torch.tensor([4, 6]))
     assert said.words.tolist() == [[4, 6]] * 2
     assert said.log_probability.tolist() == [0.0, 0.0]
 
@@ -234,20 +269,20 @@ def test_a_prefix_of_full_length_is_all_and_costs_nothing(search):
 @EVERY
 @pytest.mark.parametrize("search", SEARCHES)
 def test_no_pictures_no_captions(name, search):
-    said = SEARCHES[search](captioner(name), picture(name, 0), longest=4)
+    said = SEARCHES[search](captioner(name), picture(name, 0), max_length=4)
     assert said.words.shape[0] == said.log_probability.shape[0] == said.attention.shape[0] == 0
 
 
 def test_a_vocabulary_without_a_word_says_the_end():
     for search in SEARCHES.values():
-        assert search(Tree(4, depth=3), torch.zeros(2, 1), longest=3).words.tolist() == [[END], [END]]
+        assert search(Tree(4, depth=3), torch.zeros(2, 1), max_length=3).words.tolist() == [[END], [END]]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_words_are_drawn_as_often_as_softmax_says(temperature):
     tree, many = Tree(9, depth=1, seed=5, spread=1.0), 8000
     dice = torch.Generator().manual_seed(1)
-    said = sample(tree, torch.zeros(many, 1), temperature=temperature, longest=1, generator=dice)
+    said = sample(tree, torch.zeros(many, 1), temperature=temperature, max_length=1, generator=dice)
     allowed = [END, 4, 5, 6, 7, 8]
     expected = (tree.logits[0, 0, allowed] / temperature).softmax(0) * many
     counts = torch.tensor([(said.words == word).sum().item() for word in allowed])
@@ -262,13 +297,13 @@ def test_words_are_drawn_as_often_as_softmax_says(temperature):
 @EVERY
 def test_cold_dice_are_greedy(name):
     model, z = captioner(name), picture(name, 3)
-    said = greedy(model, z, longest=8)
+    said = greedy(model, z, max_length=8)
     for temperature in (1e-3, 1e-30):
-        assert torch.equal(sample(model, z, temperature=temperature, longest=8).words, said.words)
+        assert torch.equal(sample(model, z, temperature=temperature, max_length=8).words, said.words)
 
 
 def test_hot_dice_make_all_words_alike():
-    said = sample(Tree(9, depth=1), torch.zeros(6000, 1), temperature=1e6, longest=1)
+    said = sample(Tree(9, depth=1), torch.zeros(6000, 1), temperature=1e6, max_length=1)
     counts = said.words.flatten().bincount(minlength=9)
     assert counts[[PAD, START, UNKNOWN]].sum() == 0
     assert counts[[END, 4, 5, 6, 7, 8]].min() > 800
@@ -276,7 +311,7 @@ def test_hot_dice_make_all_words_alike():
 
 def test_dice_repeat_with_their_seed():
     tree, z = Tree(9, depth=6, spread=0.5), torch.zeros(20, 1)
-    throw = lambda seed: sample(tree, z, longest=5, generator=torch.Generator().manual_seed(seed)).words  # noqa: E731
+    throw = lambda seed: sample(tree, z, max_length=5, generator=torch.Generator().manual_seed(seed)).words  # noqa: E731
     assert torch.equal(throw(1), throw(1))
     assert not torch.equal(throw(1), throw(2))
     torch.manual_seed(0)
@@ -284,15 +319,15 @@ def test_dice_repeat_with_their_seed():
     throw(1)
     assert torch.equal(torch.get_rng_state(), before)  # its own dice alone
     torch.manual_seed(0)
-    first = sample(tree, z, longest=5).words
+    first = sample(tree, z, max_length=5).words
     torch.manual_seed(0)
-    assert torch.equal(sample(tree, z, longest=5).words, first)
+    assert torch.equal(sample(tree, z, max_length=5).words, first)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_no_gradients_are_kept(search):
     model = captioner("soft")
-    said = SEARCHES[search](model, picture("soft", 1), longest=3)
+    said = SEARCHES[search](model, picture("soft", 1), max_length=3)
     assert not said.attention.requires_grad
     assert not said.log_probability.requires_grad
 
@@ -301,10 +336,10 @@ def test_no_gradients_are_kept(search):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"longest": 0}, "longest: got 0, expected a whole number of at least 1"),
-        ({"longest": 2.5}, r"longest: got 2\.5"),
-        ({"longest": True}, "longest: got True"),
-        ({"longest": 2, "prefix": [4, 5, 6]}, "longest: got 2, expected a whole number of at least 3"),
+        ({"max_length": 0}, "max_length: got 0, expected a whole number of at least 1"),
+        ({"max_length": 2.5}, r"max_length: got 2\.5"),
+        ({"max_length": True}, "max_length: got True"),
+        ({"max_length": 2, "prefix": [4, 5, 6]}, "max_length: got 2, expected a whole number of at least 3"),
         ({"prefix": [START]}, r"prefix: got \[1\]"),
         ({"prefix": [4, END]}, r"prefix: got \[2\]"),
         ({"prefix": [PAD]}, r"prefix: got \[0\]"),
@@ -319,14 +354,14 @@ def test_refuses_bad_lengths_and_prefixes(search, how, message):
 
 @pytest.mark.parametrize("width", [0, -1, 1.5, True, "3"])
 def test_refuses_a_width_below_one(width):
-    with pytest.raises(ValueError, match="width: got"):
-        beam_search(Tree(6), torch.zeros(1, 1), width=width)
+    with pytest.raises(ValueError, match="beam_size: got"):
+        beam_search(Tree(6), torch.zeros(1, 1), beam_size=width)
 
 
 @pytest.mark.parametrize("alpha", [math.nan, math.inf, -math.inf, -0.5])
 def test_refuses_an_alpha_that_ranks_nothing(alpha):
-    with pytest.raises(ValueError, match="alpha: got"):
-        beam_search(Tree(6), torch.zeros(1, 1), alpha=alpha)
+    with pytest.raises(ValueError, match="length_penalty: got"):
+        beam_search(Tree(6), torch.zeros(1, 1), length_penalty=alpha)
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, math.nan, math.inf])
@@ -337,7 +372,7 @@ def test_refuses_a_temperature_that_is_none(temperature):
 
 def test_the_tree_has_as_many_captions_as_counted():
     """The brute force itself: END or one of two words at each of three places."""
-    captions = list(every_caption(Tree(6, depth=3), 0, longest=3))
+    captions = list(every_caption(Tree(6, depth=3), 0, max_length=3))
     assert len({words for words, *_ in captions}) == len(captions) == 1 + 2 * (1 + 2 * 3)
     assert sum(math.exp(total) for _, total, _ in captions) == pytest.approx(1)
     assert {words for words, *_ in captions} == {

@@ -33,7 +33,7 @@ def test_every_step_is_the_slides_equation():
     model, z, captions = captioner("bottleneck", sharpness=1.5), picture("bottleneck", 1), sentences(1, 5)
     with torch.no_grad():
         logits, _ = model(z, captions)
-        points = model.look(z)[0]
+        points = model.encode_grid(z)[0]
         squeezed = torch.stack([model.squeeze.weight @ point + model.squeeze.bias for point in points]).flatten()
         first, second = model.encode[0], model.encode[2]
         c = torch.tanh(second.weight @ (first.weight @ squeezed + first.bias).clamp(min=0) + second.bias).tolist()
@@ -47,7 +47,7 @@ def test_every_step_is_the_slides_equation():
 
 @pytest.mark.slide("26")
 def test_nothing_but_one_vector_passes():
-    """Whatever the picture: with the same c the same is said; c is as long on a larger grid."""
+    """Whatever the image: with the same c the same is said; c is as long on a larger grid."""
     model = captioner("bottleneck")
     state = model.start(picture("bottleneck", 2))
     c, h, cell = state
@@ -68,10 +68,10 @@ def test_c_depends_on_every_point():
 
 def test_it_has_no_attention_to_give():
     model = captioner("bottleneck")
-    assert model(picture("bottleneck", 3), sentences(3, 4))[1].shape == (3, 0, 0, 4, *GRID)
+    assert model(picture("bottleneck", 3), sentences(3, 4), need_weights=True)[1].shape == (3, 0, 0, 4, *GRID)
 
 
-@pytest.mark.parametrize("change", [{"hidden": 0}, {"squeeze": 0}, {"words": 0}, {"dim": 0}, {"features": -1}])
+@pytest.mark.parametrize("change", [{"hidden": 0}, {"squeeze": 0}, {"vocab_size": 0}, {"dim": 0}, {"features": -1}])
 def test_refuses_sizes_that_cannot_be(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}: got"):
         BottleneckRNN(**{**SIZES, **change})

@@ -18,9 +18,8 @@ def plain_bleu(said, references, n):
     for sentence, others in zip(said, references, strict=True):
         words, others = sentence.split(), [other.split() for other in others]
         length += len(words)
-        wanted += min((abs(len(other) - len(words)), len(other)) for other in others)[
-            1
-        ]  # the closest, then the shorter
+        _, nearest = min((abs(len(other) - len(words)), len(other)) for other in others)  # of two, the shorter
+        wanted += nearest
         for k in range(1, n + 1):
             runs = lambda text, k=k: Counter(tuple(text[i : i + k]) for i in range(len(text) - k + 1))  # noqa: E731
             most = Counter()
@@ -76,9 +75,8 @@ def test_bleu_counts_over_the_whole_set_not_sentence_by_sentence():
 
 def test_bleu_of_the_same_is_one_and_of_nothing_right_is_zero():
     sentences = ["from left to right a red car, a sign and a person", "A Street, at night."]
-    assert bleu(sentences, [[one.upper() + " !"] for one in sentences]) == pytest.approx(
-        1
-    )  # as `split_words` reads them
+    shouted = [[one.upper() + " !"] for one in sentences]  # the same, as `split_words` reads them
+    assert bleu(sentences, shouted) == pytest.approx(1)
     assert bleu(["a b c d"], [["e f g h"]]) == 0
     assert bleu([""], [["a car"]]) == 0
     assert bleu(["a b c"], [["a b c"]], n=4) == 0  # no run of four

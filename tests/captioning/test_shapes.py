@@ -8,6 +8,7 @@ import torch
 from jaxtyping import TypeCheckError, install_import_hook
 from torchvision import models
 
+from lecture_utils import encoders
 from lecture_utils.detection.backbone import Backbone
 
 PACKAGES = ("lecture_utils.captioning", "lecture_utils.transformers")
@@ -32,7 +33,7 @@ def checked():
 @pytest.mark.parametrize("kind", ["bottleneck", "soft", "hard", "transformer", "only transformers"])
 def test_captioners_losses_and_decoding(checked, kind):
     captioning, _ = checked
-    sizes, z = {"words": 9, "features": 6, "grid": (3, 5)}, torch.randn(2, 6, 3, 5)
+    sizes, z = {"vocab_size": 9, "features": 6, "grid": (3, 5)}, torch.randn(2, 6, 3, 5)
     if kind == "only transformers":
         z = torch.randn(2, 3, 6, 10)
     model = {
@@ -40,23 +41,24 @@ def test_captioners_losses_and_decoding(checked, kind):
         "soft": lambda: captioning.ShowAttendTell(**sizes),
         "hard": lambda: captioning.ShowAttendTell(**sizes, kind="hard"),
         "transformer": lambda: captioning.CaptionTransformer(**sizes),
-        "only transformers": lambda: captioning.OnlyTransformers(9, (6, 10), patch=2),
+        "only transformers": lambda: captioning.ViTCaptioner(9, (6, 10), patch_size=2),
     }[kind]()
-    logits, attention = model(z, CAPTIONS[:, :-1])
+    logits, _ = model(z, CAPTIONS[:, :-1])
+    _, attention = model(z, CAPTIONS[:, :-1], need_weights=True)
     captioning.caption_loss(logits, CAPTIONS)
     if kind in ("soft", "hard"):
         captioning.doubly_stochastic(attention, CAPTIONS[:, 1:] != 0)
         captioning.reinforce_loss(model, z, CAPTIONS)
     model.eval()
-    captioning.greedy(model, z, longest=4)
-    captioning.beam_search(model, z, width=2, longest=4, prefix=[5])
-    captioning.sample(model, z, longest=4)
+    captioning.greedy(model, z, max_length=4)
+    captioning.beam_search(model, z, beam_size=2, max_length=4, prefix=[5], need_weights=True)
+    captioning.sample(model, z, max_length=4)
 
 
 def test_encoders_words_and_scores(checked):
     captioning, _ = checked
-    captioning.BackboneGrid(Backbone(base_channels=4, out_channels=6))(torch.randn(2, 3, 32, 48))
-    captioning.ResNetGrid(models.resnet18())(torch.randn(1, 3, 64, 32))
+    encoders.hypercolumn_encoder(Backbone(base_channels=4, out_channels=6))(torch.randn(2, 3, 32, 48))
+    encoders.last_map(models.resnet18())(torch.randn(1, 3, 64, 32))
     words = captioning.Vocabulary.build(["a red car", "a car"])
     assert words.decode(captioning.pad([words.encode("a car"), [4]])[0]) == "a car"
     assert captioning.bleu(["a car"], [["a car"]], n=2) == pytest.approx(1)
@@ -69,6 +71,7 @@ def test_attention_and_blocks(checked):
     transformers.attention(x, memory, memory, torch.ones(2, 1, 5, dtype=torch.bool))
     transformers.attention(x[0], memory[0], memory[0, :, :3])
     transformers.MultiHeadAttention(8, 2)(x, memory)
+    transformers.MultiHeadAttention(8, 2)(x, is_causal=True, need_weights=True)
     transformers.Block(8, 2)(x, mask=transformers.causal_mask(4)[None])
     transformers.Block(8, 2, cross=True)(x, memory)
     transformers.GridSelfAttention(8)(transformers.GridPositions(8, (2, 3))(torch.randn(2, 8, 2, 3)))

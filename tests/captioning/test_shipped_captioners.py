@@ -7,7 +7,7 @@ from lecture_utils import recipes, tasks
 
 # A word that is nearly as likely as another may fall the other way on another processor, and all after it with it.
 TOLERANCE = 0.01
-TASKS = (tasks.CAPTIONS, tasks.ATTENDING, tasks.PIXEL_CAPTIONS)
+TASKS = (tasks.captioning.CAPTIONS, tasks.captioning.ATTENDING, tasks.captioning.PIXEL_CAPTIONS)
 CAPTIONERS = [name for name, recipe in recipes.RECIPES.items() if recipe.task in TASKS]
 
 

@@ -24,7 +24,7 @@ def test_a_word_changes_nothing_before_it_and_something_from_it_on(name, length,
     changed = captions.clone()
     changed[:, place] = 4 + (captions[:, place] - 4 + data.draw(st.integers(1, WORDS - 5))) % (WORDS - 4)
     with torch.no_grad():
-        (logits, maps), (other, other_maps) = model(z, captions), model(z, changed)
+        (logits, maps), (other, other_maps) = (model(z, said, need_weights=True) for said in (captions, changed))
     assert torch.equal(logits[:, :place], other[:, :place])
     assert torch.equal(maps[:, :, :, :place], other_maps[:, :, :, :place])
     assert (logits[:, place:] != other[:, place:]).any(2).all()
@@ -47,7 +47,7 @@ def test_what_stands_behind_a_caption_changes_nothing(name, filling):
     model, z, captions = captioner(name), picture(name, 3), sentences(3, 5)
     longer = torch.cat([captions, torch.full((3, 4), filling)], dim=1)
     with torch.no_grad():
-        (logits, maps), (other, other_maps) = model(z, captions), model(z, longer)
+        (logits, maps), (other, other_maps) = (model(z, said, need_weights=True) for said in (captions, longer))
     torch.testing.assert_close(other[:, :5], logits)
     torch.testing.assert_close(other_maps[:, :, :, :5], maps)
 
@@ -73,9 +73,9 @@ def test_padding_changes_neither_the_loss_nor_its_gradient(name):
 def test_the_company_in_a_batch_changes_nothing(name, batch):
     model, z, captions = captioner(name), picture(name, batch), sentences(batch, 6)
     with torch.no_grad():
-        logits, maps = model(z, captions)
+        logits, maps = model(z, captions, need_weights=True)
         for one in range(batch):
-            alone, its_maps = model(z[one : one + 1], captions[one : one + 1])
+            alone, its_maps = model(z[one : one + 1], captions[one : one + 1], need_weights=True)
             torch.testing.assert_close(alone[0], logits[one])
             torch.testing.assert_close(its_maps[0], maps[one])
         order = torch.arange(batch).flip(0)
@@ -87,11 +87,11 @@ def test_the_company_in_a_batch_changes_nothing(name, batch):
 def test_known_words_step_by_step_give_the_same(name, length):
     model, z, captions = captioner(name), picture(name, 2), sentences(2, length)
     with torch.no_grad():
-        logits, maps = model(z, captions)
+        logits, maps = model(z, captions, need_weights=True)
         state = model.start(z)
         for place in range(length):
             assert all(len(part) == 2 for part in state)
-            scores, attention, state = model.step(state, captions[:, place])
+            scores, attention, state = model.step(state, captions[:, place], need_weights=True)
             torch.testing.assert_close(scores, logits[:, place])
             torch.testing.assert_close(attention, maps[:, :, :, place])
 
@@ -100,7 +100,7 @@ def test_known_words_step_by_step_give_the_same(name, length):
 @pytest.mark.parametrize("training", [False, True])
 def test_attention_is_a_distribution_over_the_grid_for_each_head(name, training):
     model = captioner(name).train(training)
-    logits, maps = model(picture(name, 4), sentences(4, 6))
+    logits, maps = model(picture(name, 4), sentences(4, 6), need_weights=True)
     layers = {"bottleneck": 0, "transformer": 2, "only transformers": 2}.get(name, 1)
     heads = {"bottleneck": 0, "transformer": 2, "only transformers": 2}.get(name, 1)
     assert logits.shape == (4, 6, WORDS)
@@ -139,8 +139,8 @@ def test_half_the_precision_will_do(name):
     model, z = captioner(name).float(), picture(name, 2).float()
     exact = model(z, sentences(2, 5))[0]
     with torch.autocast("cpu", torch.bfloat16):
-        logits, maps = model(z, sentences(2, 5))
-        said = greedy(model, z, longest=5)
+        logits, maps = model(z, sentences(2, 5), need_weights=True)
+        said = greedy(model, z, max_length=5)
     assert logits.shape == exact.shape
     assert said.words.shape[0] == 2
     if name != "hard":  # another rounding, another point
@@ -151,7 +151,7 @@ def test_half_the_precision_will_do(name):
 @EVERY
 def test_no_pictures_no_words(name):
     model = captioner(name)
-    logits, maps = model(picture(name, 0), sentences(0, 3))
+    logits, maps = model(picture(name, 0), sentences(0, 3), need_weights=True)
     assert logits.shape == (0, 3, WORDS)
     assert maps.shape[0] == 0
     assert maps.shape[3:] == (3, *GRID)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lecture_utils.captioning import CaptionTransformer, OnlyTransformers, greedy
+from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, greedy
 
 from .captioners import FEATURES, GRID, SIZES, captioner, picture, sentences
 
@@ -38,13 +38,13 @@ def twin(block) -> nn.Module:
 def test_the_whole_is_torchs_encoder_and_decoder(name, length):
     model, z, captions = captioner(name), picture(name, 3), sentences(3, length)
     with torch.no_grad():
-        logits, maps = model(z, captions)
-        c = model.look(model.cut(z) if name == "only transformers" else z)
+        logits, maps = model(z, captions, need_weights=True)
+        c = model.encode_grid(model.cut(z) if name == "only transformers" else z)
         for block in model.encoder:
             c = twin(block)(c)
         c = F.layer_norm(c, (8,), model.encoder_norm.weight, model.encoder_norm.bias, 1e-6)
         torch.testing.assert_close(model.encode(z), c)
-        x = F.embedding(captions, model.embed.weight) + model.positions[:length]
+        x = F.embedding(captions, model.embed.weight) + model.pos_embed[:length]
         mask = nn.Transformer.generate_square_subsequent_mask(length, dtype=torch.float64)
         for layer, block in enumerate(model.decoder):
             theirs = twin(block)
@@ -59,7 +59,7 @@ def test_the_whole_is_torchs_encoder_and_decoder(name, length):
 @pytest.mark.slide("30")
 @pytest.mark.parametrize(("size", "patch", "channels"), [((6, 10), 2, 3), ((12, 4), 4, 1), ((5, 15), 5, 2)])
 def test_the_patches_are_those_that_torch_unfolds(size, patch, channels):
-    model = OnlyTransformers(9, size, patch=patch, channels=channels, dim=8, heads=2)
+    model = ViTCaptioner(9, size, patch_size=patch, channels=channels, dim=8, heads=2)
     image = torch.randn(3, channels, *size)
     grid = size[0] // patch, size[1] // patch
     assert model.grid == grid
@@ -71,15 +71,15 @@ def test_the_patches_are_those_that_torch_unfolds(size, patch, channels):
 def test_projecting_patches_is_a_convolution_as_wide_as_its_stride():
     model = captioner("only transformers")
     image = picture("only transformers", 2)
-    kernel = model.look.project.weight.reshape(8, 3, 2, 2)
-    standard = model.look.standardise
+    kernel = model.encode_grid.project.weight.reshape(8, 3, 2, 2)
+    standard = model.encode_grid.standardise
     expected = F.conv2d(image, kernel, stride=2)
     # Standardising each of a patch's numbers first is another kernel and another bias.
     scale = (standard.running_var + standard.eps).rsqrt()
     kernel = kernel * scale.reshape(1, 3, 2, 2)
-    bias = model.look.project.bias - (kernel.flatten(1) @ standard.running_mean)
+    bias = model.encode_grid.project.bias - (kernel.flatten(1) @ standard.running_mean)
     expected = F.conv2d(image, kernel, bias, stride=2)
-    torch.testing.assert_close(model.look.project(standard(model.cut(image))), expected)
+    torch.testing.assert_close(model.encode_grid.project(standard(model.cut(image))), expected)
 
 
 @pytest.mark.slide("29")
@@ -111,9 +111,9 @@ def test_dropout_is_for_training_alone():
 def test_more_words_than_there_are_positions_are_refused():
     model, z = captioner("transformer"), picture("transformer", 1)
     assert model(z, sentences(1, 20))[0].shape[1] == 20
-    with pytest.raises(ValueError, match="captions: got 21 words, expected at most longest=20"):
+    with pytest.raises(ValueError, match="captions: got 21 words, expected at most max_length=20"):
         model(z, sentences(1, 21))
-    assert greedy(model, z, longest=20).words.shape[1] <= 20
+    assert greedy(model, z, max_length=20).words.shape[1] <= 20
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_more_words_than_there_are_positions_are_refused():
         ({"heads": 3}, "heads: got 3, expected a divisor of dim, 8"),
         ({"encoder_layers": 0}, "encoder_layers: got 0"),
         ({"decoder_layers": 0}, "decoder_layers: got 0"),
-        ({"longest": 0}, "longest: got 0"),
-        ({"words": 0}, "words: got 0"),
+        ({"max_length": 0}, "max_length: got 0"),
+        ({"vocab_size": 0}, "vocab_size: got 0"),
         ({"features": 0}, "features: got 0"),
         ({"grid": (3, 0)}, "width: got 0"),
         ({"dropout": 1.5}, "dropout"),
@@ -136,8 +136,8 @@ def test_refuses_sizes_that_cannot_be(change, message):
 
 @pytest.mark.parametrize("size", [(7, 10), (6, 9)])
 def test_refuses_images_that_patches_do_not_fill(size):
-    with pytest.raises(ValueError, match=f"patch: got 2, expected a divisor of the image's {size[0]} × {size[1]}"):
-        OnlyTransformers(9, size, patch=2)
+    with pytest.raises(ValueError, match=f"image_size: got {size[0]} × {size[1]} pixels, expected multiples of"):
+        ViTCaptioner(9, size, patch_size=2)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7, 10), (2, 3, 6, 12), (2, 4, 6, 10), (3, 6, 10), (2, 3, 10, 6)])
@@ -149,7 +149,7 @@ def test_refuses_other_images_by_their_size(shape):
 def test_has_as_many_parameters_as_the_layers_of_vaswani_et_al():
     """12 d² + 13 d for a layer of the encoder with hidden = 4 d, 16 d² + 19 d for one of the decoder."""
     d = 16
-    model = CaptionTransformer(10, FEATURES, GRID, dim=d, heads=2, hidden=4 * d, encoder_layers=3, decoder_layers=2)
+    model = CaptionTransformer(10, FEATURES, GRID, dim=d, heads=2, mlp_dim=4 * d, encoder_layers=3, decoder_layers=2)
     count = lambda part: sum(weights.numel() for weights in part.parameters())  # noqa: E731
     assert count(model.encoder) == 3 * (12 * d * d + 13 * d)
     assert count(model.decoder) == 2 * (16 * d * d + 19 * d)

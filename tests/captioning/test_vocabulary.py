@@ -23,7 +23,7 @@ def test_every_text_comes_back_word_by_word(texts):
         assert (numbers[0], numbers[-1]) == (START, END)
         assert UNKNOWN not in numbers
         assert not {PAD, START, END} & set(numbers[1:-1])
-        assert vocabulary.spell(numbers) == split_words(text)
+        assert vocabulary.to_tokens(numbers) == split_words(text)
         assert split_words(vocabulary.decode(numbers)) == split_words(text)
         assert vocabulary.encode(vocabulary.decode(numbers)) == numbers
 
@@ -159,15 +159,20 @@ def test_a_word_it_does_not_know():
 
 def test_spelling_ends_at_the_first_end():
     vocabulary = Vocabulary(["a", "b"])
-    assert vocabulary.spell([START, 4, PAD, 5, END, 5, END]) == ["a", "b"]
-    assert vocabulary.spell([4, 5]) == ["a", "b"]
-    assert vocabulary.spell([]) == vocabulary.spell([END]) == vocabulary.spell(torch.zeros(3, dtype=torch.int64)) == []
+    assert vocabulary.to_tokens([START, 4, PAD, 5, END, 5, END]) == ["a", "b"]
+    assert vocabulary.to_tokens([4, 5]) == ["a", "b"]
+    assert (
+        vocabulary.to_tokens([])
+        == vocabulary.to_tokens([END])
+        == vocabulary.to_tokens(torch.zeros(3, dtype=torch.int64))
+        == []
+    )
 
 
 def test_words_that_are_rare_are_left_out():
     captions = ["a b c", "a b", "a"]
-    assert [len(Vocabulary.build(captions, minimum=minimum)) - 4 for minimum in (1, 2, 3, 4)] == [3, 2, 1, 0]
-    assert Vocabulary.build(captions, minimum=2).encode("a b c")[1:-1] == [4, 5, UNKNOWN]
+    assert [len(Vocabulary.build(captions, min_freq=minimum)) - 4 for minimum in (1, 2, 3, 4)] == [3, 2, 1, 0]
+    assert Vocabulary.build(captions, min_freq=2).encode("a b c")[1:-1] == [4, 5, UNKNOWN]
 
 
 @given(st.lists(st.text("abcde ,", max_size=12), max_size=8), st.integers(0, 100))
@@ -204,7 +209,7 @@ def test_refuses_words_that_no_caption_can_hold(words):
 @pytest.mark.parametrize("minimum", [0, -1, 1.5, True, "2"])
 def test_refuses_a_minimum_below_one(minimum):
     with pytest.raises(ValueError, match="minimum: got"):
-        Vocabulary.build(["a"], minimum=minimum)
+        Vocabulary.build(["a"], min_freq=minimum)
 
 
 def test_refuses_what_are_no_captions():
@@ -218,7 +223,7 @@ def test_refuses_what_are_no_captions():
 @pytest.mark.parametrize("numbers", [[4, 99], [-1], torch.tensor([5])])
 def test_refuses_numbers_of_no_word(numbers):
     with pytest.raises(ValueError, match=r"numbers: got -?\d+, expected 0 to 4"):
-        Vocabulary(["a"]).spell(numbers)
+        Vocabulary(["a"]).to_tokens(numbers)
 
 
 @pytest.mark.parametrize("numbers", [torch.zeros(2, 3, dtype=torch.int64), [[4], [4]], torch.tensor(4), 4, [1.5]])

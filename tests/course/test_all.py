@@ -45,6 +45,10 @@ def each(kind):
     return found
 
 
+def functions():
+    return [name for name, exercise in exercises().items() if isinstance(exercise, Exercise)]
+
+
 @cache
 def outcome_of_wrong(name, i):
     return checking.judge(exercises()[name], answers("WRONG")[name][i][0])
@@ -55,6 +59,12 @@ def test_right_answers_are_accepted(name, i):
     for seed in (None, 1, 2, 3):  # the notebook's inputs, and fresh ones as under nbgrader
         outcome = checking.judge(exercises()[name], answers("RIGHT")[name][i], seed=seed)
         assert outcome.status == checking.CORRECT, str(outcome)
+
+
+@pytest.mark.parametrize("name", functions())
+def test_what_mistakes_are_edits_of_is_right(name):
+    for right in {mistake.right for mistake in exercises()[name].mistakes} - {None}:
+        assert checking.judge(exercises()[name], right).status == checking.CORRECT
 
 
 @pytest.mark.parametrize(("name", "i"), each("WRONG"))
@@ -84,10 +94,6 @@ def test_every_exercise_has_answers_of_both_kinds(kind):
     for name, given in answers(kind).items():
         least = LEAST[kind] if isinstance(exercises()[name], Exercise) else LEAST[kind] - 2 + (kind == "RIGHT")
         assert len(given) >= least, name
-
-
-def functions():
-    return [name for name, exercise in exercises().items() if isinstance(exercise, Exercise)]
 
 
 @pytest.mark.parametrize("name", functions())

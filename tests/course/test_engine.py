@@ -11,11 +11,14 @@ import time
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from lecture_course import check, hint, progress, solution
 from lecture_course.engine import checking, definitions, output, running, showing, values
-from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
+from lecture_course.engine.definitions import Case, Exercise, Prediction, edited, mistakes
+from lecture_utils.arguments import check_shapes
 
 
 def enlarge(x, factor=2):
@@ -47,7 +50,7 @@ EXERCISE = Exercise(
     reference=enlarge,
     cases=cases,
     seconds=0.5,
-    mistakes=mistakes("That blends neighbours.", blend),
+    mistakes=mistakes(enlarge, {blend: "That blends neighbours."}),
     hints=("first", "second", "third"),
     because="Nothing new is made.",
 )
@@ -543,7 +546,7 @@ def test_a_mistake_that_explains_only_a_part_is_not_the_cause():
         PRODUCT,
         reference=lambda x: x,
         cases=lambda rng: [Case((scale * torch.randn(3, 4, generator=rng),)) for scale in (1, 1000)],
-        mistakes=mistakes("It overflows.", overflows),
+        mistakes=mistakes(torch.clone, {overflows: "It overflows."}),
     )
     assert said(overflows, exercise) == "It overflows."
     assert "overflows" not in judged(lambda x: 2 * overflows(x), exercise).lines[0]
@@ -757,17 +760,47 @@ def test_a_difficulty_that_does_not_exist():
 
 
 def test_one_sentence_serves_several_functions():
-    one, other, third = mistakes("It is wrong.", (abs, len), "It is another.", max)
+    one, other, third = mistakes(sum, {(abs, len): "It is wrong.", max: "It is another."})
     assert (one.says, other.says, third.says) == ("It is wrong.", "It is wrong.", "It is another.")
     assert (one.function, other.function, third.function) == (abs, len, max)
+    assert one.right is sum
+
+
+@pytest.mark.parametrize("table", [{abs: 2}, {abs: None}, {2: "One."}, {(abs, 2): "One."}])
+def test_a_table_of_mistakes_takes_edits_or_functions_and_sentences(table):
+    with pytest.raises(ValueError, match="mistakes: got"):
+        mistakes(sum, table)
+
+
+@check_shapes
+def mean_and_more(x: Float[Tensor, "n"], offset: float = 1.0) -> Float[Tensor, ""]:
+    """The docstring is no text to edit: x.mean()."""
+    total = x.sum()  # nor is a comment
+    return total / len(x) + offset
 
 
 @pytest.mark.parametrize(
-    "entries", [("One.",), ("One.", "Two."), (abs, "One."), ("One.", abs, "Two."), ("One.", (abs, 2))]
+    ("edit", "expected"),
+    [
+        ("/ len(x) → ", 7.0),  # something left out
+        ("len(x) → 2", 4.0),
+        ("+ offset → - offset", 1.0),
+        ("+ → *; offset: float=1.0 → offset: float=3.0", 6.0),  # one after the other
+        ("offset → 2.0 * offset; 2.0 * offset: → offset:", 4.0),  # everywhere, and one of them back
+        ("x.sum() → torch.tensor([1.0, 2, 9])", [4 / 3, 5 / 3, 4]),  # another shape, which the decorator would refuse
+        ("x.sum() → F.relu(-x)", [1.0, 1, 1]),  # torch and F are there
+    ],
 )
-def test_a_table_of_mistakes_takes_a_sentence_and_a_function_in_turn(entries):
-    with pytest.raises(ValueError, match="mistakes: got"):
-        mistakes(*entries)
+def test_an_edit_makes_a_wrong_function_of_a_right_one(edit, expected):
+    x = torch.tensor([1.0, 2, 3])
+    torch.testing.assert_close(edited(mean_and_more, edit)(x), torch.tensor(expected))
+    assert mean_and_more(x) == 3
+
+
+@pytest.mark.parametrize("edit", ["x.mean() → 0", "nor is → 0", "len(x)", " → 1", "len(x) → 2; len(x) → 3", ""])
+def test_an_edit_that_no_longer_finds_its_text_is_refused(edit):
+    with pytest.raises(ValueError, match="edit: got"):
+        edited(mean_and_more, edit)
 
 
 def test_every_notebook_with_exercises_names_them_by_its_number():

@@ -1,4 +1,4 @@
-"""Windows on a picture: the frames stand around the right pixels, and what is not labelled yet is white."""
+"""Windows on an image: the frames stand around the right pixels, and what is not labelled yet is white."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The picture of two boxes tells the areas it shows."""
+"""The image of two boxes tells the areas it shows."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -23,7 +23,7 @@ def test_it_fills_and_names_what_both_cover(a, b, words, common):
     assert (*filled.get_xy(), filled.get_width(), filled.get_height()) == common
     for patch, box in ((first, a), (second, b)):
         assert (*patch.get_xy(), patch.get_width(), patch.get_height()) == (*box[:2], box[2] - box[0], box[3] - box[1])
-    assert ax.yaxis_inverted()  # y grows downwards, as in a picture
+    assert ax.yaxis_inverted()  # y grows downwards, as in an image
     assert ax.get_title() == "IoU"
     plt.close(fig)
 

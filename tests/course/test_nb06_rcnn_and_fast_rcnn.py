@@ -10,7 +10,7 @@ import torchvision
 from torchvision.models.detection._utils import BoxCoder
 
 from lecture_course.engine.definitions import Exercise
-from lecture_course.nb06_rcnn_and_fast_rcnn.exercises import EXERCISES
+from lecture_course.nb06_rcnn_and_fast_rcnn.exercises import EXERCISES, pool_region, sample_at
 
 # 06.encode, right
 
@@ -477,8 +477,6 @@ def test_every_mistake_is_one_and_each_is_another():
 
 def test_a_cell_read_in_its_middle_is_its_value():
     """The references of the exercises, against torch and numpy."""
-    from lecture_course.nb06_rcnn_and_fast_rcnn.regions import pool_region, sample_at
-
     features = torch.randn(2, 5, 7)
     for y, x in np.ndindex(5, 7):
         torch.testing.assert_close(sample_at(features, float(x), float(y)), features[:, y, x])

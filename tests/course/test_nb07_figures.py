@@ -1,4 +1,4 @@
-"""What the pictures of region proposals show, read off their artists."""
+"""What the images of region proposals show, read off their artists."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_cell_of_objectness_lies_around_its_point():
         assert np.allclose(heat.get_array(), values)
         left, right, bottom, top = heat.get_extent()
         assert (right - left, bottom - top) == (48, 40)
-        # The middle of the first cell is the point at the corner of the picture, which lies at −½ for imshow.
+        # The middle of the first cell is the point at the corner of the image, which lies at −½ for imshow.
         assert left + (right - left) / 12 == top + (bottom - top) / 10 == -0.5
         assert ax.get_xlim() == (-0.5, 47.5)
 

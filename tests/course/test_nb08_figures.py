@@ -1,4 +1,4 @@
-"""What the pictures of captions show, read off their artists."""
+"""What the images of captions show, read off their artists."""
 
 from itertools import pairwise
 

@@ -14,6 +14,7 @@ from lecture_course.engine.running import answers
 from lecture_course.engine.values import same
 from lecture_course.nb08_show_attend_and_tell import exercises as exercises
 from lecture_utils.captioning import ShowAttendTell, beam_search
+from lecture_utils.captioning.attention import doubly_stochastic
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 
 # 08.caption_loss, right
@@ -526,8 +527,8 @@ class Chain(torch.nn.Module):
     def start(self, z):
         return (z,)
 
-    def step(self, state, words):
-        return self.table[words], torch.zeros(len(words), 0, 0, 1, 1), state
+    def step(self, state, words, *, need_weights=False):
+        return self.table[words], None, state
 
 
 @pytest.mark.slide("25")
@@ -539,7 +540,7 @@ def test_the_step_is_that_of_beam_search(k):
     for _ in range(6):
         beams, words, totals = exercises.best_continuations(totals, chain.table[words])
         said = torch.cat([said[beams], words[:, None]], dim=1)
-    found = beam_search(chain, torch.zeros(1, 1), width=k, longest=6, alpha=0.0)
+    found = beam_search(chain, torch.zeros(1, 1), beam_size=k, max_length=6, length_penalty=0.0)
     assert found.words[0].tolist() == said[0].tolist()
     assert found.log_probability[0] == pytest.approx(totals[0].item(), abs=1e-4)
 
@@ -547,14 +548,21 @@ def test_the_step_is_that_of_beam_search(k):
 @pytest.mark.slide("27")
 def test_weights_and_context_are_those_of_the_model():
     torch.manual_seed(0)
-    model = ShowAttendTell(9, 5, (2, 3), dim=4, hidden=6, scorer=3).eval()
+    model = ShowAttendTell(9, 5, (2, 3), dim=4, hidden=6, attention_dim=3).eval()
     torch.nn.init.zeros_(model.score.of_points.bias)
     state = model.start(torch.randn(3, 5, 2, 3))
     a, _, h, _ = state
     layers = model.score.of_points.weight, model.score.of_h.weight, model.score.v.weight[0]
     alpha = exercises.attention_weights(a, h, *layers)
-    torch.testing.assert_close(alpha, model.where(state))
+    torch.testing.assert_close(alpha, model.attention_weights(state))
     seen = []
     model.lstm.register_forward_pre_hook(lambda _, args: seen.append(args[0][:, 4:]))
     model.step(state, torch.tensor([4, 5, 6]))
     torch.testing.assert_close(seen[0], exercises.gated_context(alpha, a, model.gate(h).squeeze(1)))
+
+
+@pytest.mark.slide("27")
+def test_the_term_is_the_packages_own():
+    attention, mask = torch.rand(2, 3, 4, 5), torch.tensor([[True, True, True], [True, False, False]])
+    own = doubly_stochastic(attention[:, None, None], mask)
+    torch.testing.assert_close(exercises.looks_everywhere(attention, mask), own)

@@ -8,9 +8,15 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from lecture_course.engine.definitions import Exercise
-from lecture_course.nb09_captioning_with_transformers.exercises import EXERCISES, cut, masked_weights, split_heads
-from lecture_utils.captioning import OnlyTransformers
-from lecture_utils.transformers import MultiHeadAttention
+from lecture_course.nb09_captioning_with_transformers.exercises import (
+    EXERCISES,
+    cut,
+    map_of_point,
+    masked_weights,
+    split_heads,
+)
+from lecture_utils.captioning import ViTCaptioner
+from lecture_utils.transformers import GridSelfAttention, MultiHeadAttention, attention
 
 # 09.attention, right
 
@@ -520,7 +526,7 @@ def test_every_exercise_has_right_and_wrong_answers():
 @pytest.mark.slide("30")
 def test_patches_are_cut_as_the_model_cuts_them():
     image = torch.rand(2, 3, 24, 40)
-    model = OnlyTransformers(9, (24, 40), dim=4, heads=1, encoder_layers=1, decoder_layers=1)
+    model = ViTCaptioner(9, (24, 40), dim=4, heads=1, encoder_layers=1, decoder_layers=1)
     torch.testing.assert_close(cut(image, 8), model.cut(image).flatten(2).transpose(1, 2))
 
 
@@ -528,10 +534,13 @@ def test_heads_are_split_as_the_model_splits_them():
     torch.manual_seed(0)
     attend, x = MultiHeadAttention(12, 3), torch.rand(2, 5, 12)
     queries, keys = (split_heads(layer(x), 3) for layer in (attend.query, attend.key))
-    torch.testing.assert_close(attend_by_exp(queries, keys, keys)[1], attend(x)[1])
+    torch.testing.assert_close(attend_by_exp(queries, keys, keys)[1], attend(x, need_weights=True)[1])
 
 
-def test_masked_weights_are_those_of_torch():
-    scores, mask = torch.randn(2, 3, 5), torch.rand(2, 3, 5) < 0.7
+def test_references_are_the_packages_own():
+    scores, mask, one_each = torch.randn(2, 3, 5), torch.rand(2, 3, 5) < 0.7, torch.eye(5).expand(2, 5, 5)
     mask[..., 0] = True
-    torch.testing.assert_close(masked_weights(scores, mask), weights_by_where(scores, mask))
+    torch.testing.assert_close(masked_weights(scores, mask), attention(scores, one_each, one_each, mask, scale=1.0)[1])
+    look, x = GridSelfAttention(16), torch.rand(2, 16, 3, 4)
+    weights = look(x)[1].view(2, 3, 4, 3, 4)
+    torch.testing.assert_close(map_of_point(look.query(x), look.key(x), (1, 2)), weights[:, 1, 2])

@@ -1,4 +1,4 @@
-"""What the pictures of positions and of attention show, read off their artists."""
+"""What the images of positions and of attention show, read off their artists."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,10 @@ from torch.nn.functional import cosine_similarity
 
 from lecture_course.nb10_vision_transformer.figures import (
     attention_row,
-    of_the_class_token,
     one_similarity,
-    position_similarity,
     similarity_grid,
 )
-from lecture_utils.transformers import ViT, rollout
+from lecture_utils.transformers import ViT, class_token_attention, position_similarity, rollout
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def test_similarity_is_torchs_between_places_of_patches():
     for row, column in np.ndindex(2, 3):
         expected = cosine_similarity(positions[0, 1 + 3 * row + column][None], positions[0, 1:])
         torch.testing.assert_close(found[row, column], expected.view(2, 3))
-    with pytest.raises(ValueError, match=r"positions: got \(1, 7, 5\), expected \(1, 1 \+ 3 · 3, d\)"):
+    with pytest.raises(ValueError, match=r"pos_embed: got \(1, 7, 5\), expected \(1, 1 \+ 3 · 3, d\)"):
         position_similarity(positions, (3, 3))
 
 
@@ -56,9 +54,9 @@ def test_one_map_is_drawn_on_the_scale_of_all(similarity):
 
 @pytest.mark.slide("31")
 def test_maps_of_the_class_token_are_its_row_without_itself():
-    model = ViT(classes=2, size=(8, 12), patch=4, dim=6, layers=2, heads=2)
+    model = ViT(num_classes=2, image_size=(8, 12), patch_size=4, dim=6, depth=2, heads=2)
     flow = rollout(model.attention_maps(torch.randn(3, 3, 8, 12)))
-    maps = of_the_class_token(flow, model.grid)
+    maps = class_token_attention(flow, model.grid)
     assert maps.shape == (3, 2, 3)
     torch.testing.assert_close(maps[1, 0, 2], flow[1, 0, 3])
     torch.testing.assert_close(maps[2, 1, 0], flow[2, 0, 4])

@@ -367,7 +367,7 @@ def test_smaller_patches_grow_as_counted():
 
 @pytest.mark.slide("31")
 def test_the_words_are_those_of_the_model():
-    model = ViT(classes=2, size=(8, 12), patch=4, dim=6, layers=1, heads=2)
+    model = ViT(num_classes=2, image_size=(8, 12), patch_size=4, dim=6, depth=1, heads=2)
     image = torch.randn(3, 3, 8, 12)
-    patches = model.project(image).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(tokens_of(patches, model.class_token, model.positions), model.embed(image))
+    patches = model.patch_embed(image).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(tokens_of(patches, model.class_token, model.pos_embed), model.embed(image))

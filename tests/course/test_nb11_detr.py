@@ -322,7 +322,7 @@ RIGHT = {
 WRONG = {
     "11.to_pixels": [
         (pixels_of_centres, "still centre and size"),
-        (pixels_within, "cut to the picture"),
+        (pixels_within, "cut to the image"),
         (pixels_from_corners, "not its upper left corner"),
         (pixels_twice, "twice as large"),
         (pixels_exchanged, "exchanged"),

@@ -1,4 +1,4 @@
-"""Costs and queries as pictures: every number in its place, matched cells framed, shapes in their colours."""
+"""Costs and queries as images: every number in its place, matched cells framed, shapes in their colours."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_centres_are_coloured_by_shape():
         assert [len(dots.get_offsets()) for dots in ax.collections] == list(counts)
         assert [to_hex(dots.get_facecolor()[0]) for dots in ax.collections] == [c.lower() for c in SHAPES.values()]
         low, high = ax.get_ylim()[::-1]
-        assert low < 0 < 1 < high  # the picture's upper border is at the top
+        assert low < 0 < 1 < high  # the image's upper border is at the top
         assert ax.yaxis_inverted()
     assert shown[0].collections[2].get_offsets().tolist() == [[0.7, 0.6]]  # the tall one
     assert [text.get_text() for text in fig.legends[0].get_texts()] == list(SHAPES)

@@ -1,14 +1,14 @@
-"""What the pictures of masks, words, steps and the tables of slide 35 show, read off their artists."""
+"""What the images of masks, words, steps and the tables of slide 35 show, read off their artists."""
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb, to_rgba
 
-from lecture_course.nb12_beit.figures import as_words, bias_by_step, bias_maps, codebook, results_table
+from lecture_course.nb12_beit.figures import as_words, bias_maps, codebook, results_table
 from lecture_utils.figures.boxes import masked_patches
 from lecture_utils.figures.style import ORANGE, PURPLE
-from lecture_utils.transformers import RelativePositionBias
+from lecture_utils.transformers import RelativePositionBias, bias_by_step
 from lecture_utils.transformers.beit_results import ADE20K, IMAGENET
 
 DICE = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ def pictures():
 
 
 def drawn(fig):
-    """The picture that a figure of rows holds, (H, W, 3), and where the names stand in it."""
+    """The image that a figure of rows holds, (H, W, 3), and where the names stand in it."""
     (ax,) = fig.axes
     (image,) = ax.get_images()
     return np.asarray(image.get_array()), ax
@@ -54,7 +54,7 @@ def test_rows_keep_a_rare_colour():
 @pytest.mark.parametrize(
     ("rows", "above", "problem"),
     [
-        ({}, (), "rows: got {} pictures"),
+        ({}, (), "rows: got {} images"),
         ({"a": torch.zeros(0, 3, 4, 4, dtype=torch.uint8)}, (), "rows: got {'a': 0}"),
         ({"a": torch.zeros(2, 3, 4, 4), "b": torch.zeros(1, 3, 4, 4)}, (), "as many in each row"),
         ({"a": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, ["x"], "above: got 1 words, expected 2"),

@@ -27,16 +27,16 @@ def save(path: Path, width: int, height: int, mode: str = "RGB") -> None:
 
 # One bad file, 2.jpg or 2.png, among five. name: (suffix, damage, fragment of the message)
 BAD_PAIRS = {
-    "truncated JPEG": (".jpg", cut_short, "not a complete picture"),
-    "truncated PNG": (".png", cut_short, "not a complete picture"),
-    "empty file": (".jpg", lambda path: path.write_bytes(b""), "not a complete picture"),
-    "text named .jpg": (".jpg", lambda path: path.write_text("<html>404</html>"), "not a complete picture"),
+    "truncated JPEG": (".jpg", cut_short, "not a complete image"),
+    "truncated PNG": (".png", cut_short, "not a complete image"),
+    "empty file": (".jpg", lambda path: path.write_bytes(b""), "not a complete image"),
+    "text named .jpg": (".jpg", lambda path: path.write_text("<html>404</html>"), "not a complete image"),
     "odd width": (".jpg", lambda path: save(path, 81, 24), "got 81×24 pixels, expected an even width"),
     "too small": (".jpg", lambda path: save(path, 14, 24), "got 14×24 pixels, expected at least 16×8"),
-    "greyscale JPEG": (".jpg", lambda path: save(path, 80, 24, "L"), "got a greyscale picture (mode L)"),
-    "greyscale 16-bit PNG": (".png", lambda path: save(path, 80, 24, "I;16"), "got a greyscale picture (mode I"),
-    "black-and-white PNG": (".png", lambda path: save(path, 80, 24, "1"), "got a greyscale picture (mode 1)"),
-    "folder named .jpg": (".jpg", lambda path: (path.unlink(), path.mkdir()), "not a complete picture"),
+    "greyscale JPEG": (".jpg", lambda path: save(path, 80, 24, "L"), "got a greyscale image (mode L)"),
+    "greyscale 16-bit PNG": (".png", lambda path: save(path, 80, 24, "I;16"), "got a greyscale image (mode I"),
+    "black-and-white PNG": (".png", lambda path: save(path, 80, 24, "1"), "got a greyscale image (mode 1)"),
+    "folder named .jpg": (".jpg", lambda path: (path.unlink(), path.mkdir()), "not a complete image"),
 }
 
 
@@ -50,7 +50,7 @@ BAD_COCO_ITEMS = {
     "image truncated": (
         lambda content, path: cut_short(path),
         ValueError,
-        "000000000005.jpg: not a complete picture",
+        "000000000005.jpg: not a complete image",
     ),
     "image of another size": (
         lambda content, path: save(path, 37, 53),
@@ -186,7 +186,7 @@ BAD_WHOLES = {
         FileNotFoundError,
         ("val: no such folder", COMMAND, "--split val", "cityscapes-image-pairs"),
     ),
-    "pairs: empty folder": (empty_folder, FileNotFoundError, ("train: holds no picture", ".jpg", COMMAND)),
+    "pairs: empty folder": (empty_folder, FileNotFoundError, ("train: holds no image", ".jpg", COMMAND)),
     "pairs: size 0": (wrong_size_argument(0), ValueError, ("size: got 0",)),
     "pairs: size below 0": (wrong_size_argument((-4, 8)), ValueError, ("size: got (-4, 8)",)),
     "COCO: no annotation file": (missing_file, FileNotFoundError, ("instances_val2017.json: no such file", COMMAND)),

@@ -98,7 +98,7 @@ def test_any_mask_comes_back_from_both_run_lengths(tmp_path_factory, mask, encod
     content = {
         "images": [{"id": 1, "file_name": "1.png", "height": height, "width": width}],
         "annotations": [instance(1, 1, 4, encode(mask), box_of(mask) if mask.any() else [0, 0, width, height])],
-        "categories": [{"id": 4, "name": "thing"}],
+        "categories": [{"id": 4, "name": "object"}],
     }
     (folder / "instances.json").write_text(json.dumps(content))
     target = CocoInstances(folder, folder / "instances.json")[0][1]

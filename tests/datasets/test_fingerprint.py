@@ -98,4 +98,4 @@ def test_the_reader_is_found_inside_every_task(coco, tmp_path):
     pair_folder(tmp_path, size=(96, 96))
     masked = tasks.masked_data("train", tmp_path)
     assert reader_of(masked) is masked.pairs
-    assert reader_of(tasks.SINGLE_OBJECT) is None
+    assert reader_of(tasks.single_object.SINGLE_OBJECT) is None

@@ -178,7 +178,7 @@ def test_broken_and_missing_photographs_are_left_out_on_request(folder):
     photo.write_bytes(photo.read_bytes()[:200])
     with pytest.raises(FileNotFoundError, match=rf"captions.txt: cannot be used: 1 \(.*{lost}: no such file.*on_error"):
         Flickr8k(folder, "train")
-    with pytest.raises(ValueError, match=f"{broken}: not a complete picture"):
+    with pytest.raises(ValueError, match=f"{broken}: not a complete image"):
         whole[5]  # it is decoded when its turn comes
     with pytest.warns(UserWarning, match=rf"skipped 2 of {len(whole)} items: .*{lost}") as warned:
         kept = Flickr8k(folder, "train", on_error="skip")

@@ -434,7 +434,7 @@ BROKEN_JSON = {
     "a field twice": (b'{"images": [{"id": 1, "id": 2}]}', 'the key "id" stands twice in one object'),
     "lists in lists": (b'{"images": ' + b"[" * 100_000, "too many lists within lists"),
     "Latin-1": ('{"images": "ü"}'.encode("latin-1"), "byte 12 is not UTF-8"),
-    "a picture": (b"\xff\xd8\xff\xe0", "is not UTF-8"),
+    "an image": (b"\xff\xd8\xff\xe0", "is not UTF-8"),
     "two files": (b"{} {}", "not valid JSON (Extra data"),
 }
 

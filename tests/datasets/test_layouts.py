@@ -82,7 +82,7 @@ LOOKED_FOR = {
 def test_a_foreign_layout_is_named(tmp_path, looks_like, data):
     FOREIGN[looks_like](tmp_path)
     if data is tasks.segmentation_data and any((tmp_path / "train").glob("*.jpg")):
-        pytest.skip("pictures in train/ are read as pairs, and refused there")
+        pytest.skip("images in train/ are read as pairs, and refused there")
     with pytest.raises(FileNotFoundError) as raised:
         data("train", tmp_path)
     message = str(raised.value)

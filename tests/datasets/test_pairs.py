@@ -68,7 +68,7 @@ def test_jpegs_are_read_as_pillow_reads_them(tmp_path, suffix):
 def test_order_is_that_of_the_numbers_and_other_files_are_left_alone(tmp_path):
     pair_folder(tmp_path, [10, 2, 1, 100, 21])
     (tmp_path / "train" / "._1.png").write_bytes(b"left by an archive")
-    (tmp_path / "train" / "notes.txt").write_text("no picture")
+    (tmp_path / "train" / "notes.txt").write_text("no image")
     assert [path.name for path in CityscapesPairs(tmp_path).files] == ["1.png", "2.png", "10.png", "21.png", "100.png"]
 
 
@@ -77,7 +77,7 @@ def test_any_numbers_come_in_order(tmp_path_factory, numbers):
     folder = tmp_path_factory.mktemp("numbers")
     for number in numbers:
         (folder / f"{number}.jpg").touch()
-    assert [int(path.stem) for path in module.list_pictures(folder)] == sorted(numbers)
+    assert [int(path.stem) for path in module.list_images(folder)] == sorted(numbers)
 
 
 def test_the_nesting_that_holds_pictures_is_taken(tmp_path):

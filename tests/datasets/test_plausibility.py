@@ -33,7 +33,7 @@ def painted(labels: np.ndarray, colours) -> np.ndarray:
 
 
 def write(root, halves, kind="png"):
-    """Write pairs of halves, or whole pictures, as root/train/N.png or .jpg."""
+    """Write pairs of halves, or whole images, as root/train/N.png or .jpg."""
     (root / "train").mkdir(parents=True, exist_ok=True)
     for number, both in enumerate(halves, start=1):
         picture = np.hstack(both) if isinstance(both, tuple) else both
@@ -184,7 +184,7 @@ def test_files_that_cannot_be_read_are_left_to_their_turn(tmp_path):
     write(tmp_path, [(picture.image, colour_labels(picture.labels)) for picture in scenes(96, 3)])
     (tmp_path / "train" / "2.png").write_bytes(b"nothing")
     data = opened_quietly(tmp_path)
-    with pytest.raises(ValueError, match=r"2\.png: not a complete picture"):
+    with pytest.raises(ValueError, match=r"2\.png: not a complete image"):
         data[1]
 
 

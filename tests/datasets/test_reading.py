@@ -18,7 +18,7 @@ WHITE = np.array([255, 255, 255])
 
 
 def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A picture (H, W, 3) that JPEG keeps nearly as it is, and that no turn leaves alike."""
+    """An image (H, W, 3) that JPEG keeps nearly as it is, and that no turn leaves alike."""
     noise = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
     blurred = ndimage.gaussian_filter(noise, (4, 4, 0))
     return np.uint8(255 * (blurred - blurred.min()) / np.ptp(blurred))

@@ -1,4 +1,4 @@
-"""Streets with one thing: the same street, one object, the box that the renderer saw."""
+"""Streets with one object: the same street, one object, the box that the renderer saw."""
 
 from random import Random
 
@@ -21,7 +21,7 @@ def test_each_street_shows_one_thing_of_its_scene():
     assert 8 <= len(lone) <= 12
     for image, target in (lone[i] for i in range(len(lone))):
         scene = toycity.sample_scene(target["image_id"])
-        thing = scene.things[target["image_id"] % len(scene.things)]
+        thing = scene.objects[target["image_id"] % len(scene.objects)]
         assert isinstance(image, tv_tensors.Image)
         assert image.shape == (3, 128, 128)
         assert target["boxes"].shape == (1, 4)
@@ -40,8 +40,8 @@ def test_the_street_stays_the_same_where_nothing_stood():
 
 
 def test_things_are_kept_in_their_order():
-    scene = next(s for s in map(toycity.sample_scene, toycity.seeds("val", 50)) if len(s.things) >= 4)
-    assert keep(scene, [3, 0]).things == (scene.things[0], scene.things[3])
+    scene = next(s for s in map(toycity.sample_scene, toycity.seeds("val", 50)) if len(s.objects) >= 4)
+    assert keep(scene, [3, 0]).objects == (scene.objects[0], scene.objects[3])
     image, target = item_of(keep(scene, []), 64)
     assert image.shape == (3, 64, 64)
     assert target["boxes"].shape == (0, 4)
@@ -78,7 +78,7 @@ def test_named_things_are_windows_on_the_lone_objects_with_their_phrase():
     assert len(named) == len(lone)
     for (image, label), box, (street, target) in zip(named, named.boxes, lone, strict=True):
         scene = toycity.sample_scene(target["image_id"])
-        assert named.classes[label] == phrase(scene.things[target["image_id"] % len(scene.things)])
+        assert named.classes[label] == phrase(scene.objects[target["image_id"] % len(scene.objects)])
         x0, y0, x1, y1 = target["boxes"][0].int().tolist()
         windows = [
             (row, column) for row in range(89) for column in range(89)
@@ -109,7 +109,7 @@ def test_windows_are_spread_evenly():
 
 def test_every_class_occurs_and_no_other():
     assert len(LabelledObjects.classes) == len(set(LabelledObjects.classes)) == 20
-    things = [thing for seed in toycity.seeds("val", 300) for thing in toycity.sample_scene(seed).things]
+    things = [thing for seed in toycity.seeds("val", 300) for thing in toycity.sample_scene(seed).objects]
     assert set(map(phrase, things)) == set(LabelledObjects.classes)
 
 
@@ -120,7 +120,6 @@ def test_named_pictures_are_painted_once_and_stay_as_they_are():
     image.zero_()
     assert torch.equal(second[0][0], before)
     assert second.images is first.images
-    assert second.preload() is second
 
 
 def test_labels_belong_to_one_set_of_names():

@@ -107,7 +107,7 @@ def test_clip_and_large_enough_are_torchvisions(seed):
     height, width, side = dice.uniform(1, 200), dice.uniform(1, 200), dice.uniform(0, 40)
     clipped = clip(boxes, height, width)
     equal(clipped, ops.clip_boxes_to_image(boxes, (height, width)))
-    equal(remove_small_boxes(clipped, side).nonzero()[:, 0], ops.remove_small_boxes(clipped, side))
+    equal(remove_small_boxes(clipped, side), ops.remove_small_boxes(clipped, side))
 
 
 # Corrections
@@ -302,8 +302,8 @@ def test_large_boxes_in_half_precision(side, dtype):
 def test_corrections_in_half_precision_are_the_rounded_ones(dtype, weights):
     dice = random.Random(5)
     box, anchor = ((random_boxes(dice, 50) * 8).to(dtype) for _ in range(2))
-    solid = remove_small_boxes(box, 1e-3) & remove_small_boxes(anchor, 1e-3)
-    box, anchor = box[solid], anchor[solid]
+    solid = set(remove_small_boxes(box, 1e-3).tolist()) & set(remove_small_boxes(anchor, 1e-3).tolist())
+    box, anchor = box[sorted(solid)], anchor[sorted(solid)]
     equal(encode(box, anchor, weights), encode(box.float(), anchor.float(), weights).to(dtype))
     deltas = torch.randn(len(box), 4, generator=torch.Generator().manual_seed(5)).to(dtype)
     equal(decode(deltas, anchor, weights), decode(deltas.float(), anchor.float(), weights).to(dtype))

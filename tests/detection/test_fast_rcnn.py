@@ -23,7 +23,7 @@ def targets_of(*counts):
 
 @pytest.mark.slide("19")
 @pytest.mark.parametrize("number", [1, 40])
-def test_the_trunk_runs_once_however_many_proposals(number):
+def test_the_backbone_runs_once_however_many_proposals(number):
     model, runs = fast_rcnn().eval(), []
     model.backbone.register_forward_hook(lambda module, inputs, output: runs.append(output.shape))
     boxes = torch.tensor([[4.0, 4, 20, 30]]).repeat(number, 1)
@@ -70,7 +70,7 @@ def test_any_number_of_proposals_and_objects(counts, objects):
     assert all(value.isfinite().all() for one in found for value in one.values())
 
 
-def test_the_losses_reach_the_trunk():
+def test_the_losses_reach_the_backbone():
     """This is what R-CNN's trainings, one after the other, could not do (Girshick 2015, section 1.1)."""
     model = fast_rcnn()
     nn.init.normal_(model.head.classes.weight)

@@ -134,7 +134,7 @@ def test_detections_stay_inside_pictures_of_any_size(height, width):
 
 
 @pytest.mark.slide("20")
-def test_one_gradient_reaches_trunk_proposals_and_head():
+def test_one_gradient_reaches_backbone_proposals_and_head():
     """Joint training: one backward pass moves all three, and the backbone is moved by each of the four losses."""
     model = make_detector().train()
     targets = [{"boxes": torch.tensor([[4.0, 4, 20, 18]]), "labels": torch.tensor([1])}]
@@ -148,7 +148,7 @@ def test_one_gradient_reaches_trunk_proposals_and_head():
 
 @pytest.mark.slide("20")
 def test_learns_to_find_one_square():
-    """Sixty steps on pictures of one bright square, which is then found."""
+    """Sixty steps on images of one bright square, which is then found."""
     torch.manual_seed(0)
     model = FasterRCNN(
         Backbone(3, base_channels=4, out_channels=8),

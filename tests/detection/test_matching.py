@@ -8,7 +8,7 @@ import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.matching import BACKGROUND, IGNORED, balanced_sample, match
+from lecture_utils.detection.matching import BACKGROUND, IGNORED, balanced_sample, match_boxes
 
 from .test_boxes import random_boxes
 
@@ -34,7 +34,7 @@ def test_matches_are_torchvisions(seed, allow_low_quality_matches):
     high = dice.choice([low, max(0.7, low), dice.uniform(low, 1)])
     expected = Matcher(high, low, allow_low_quality_matches=allow_low_quality_matches)(overlap)
     assert (
-        match(overlap, high=high, low=low, allow_low_quality_matches=allow_low_quality_matches).tolist()
+        match_boxes(overlap, high=high, low=low, allow_low_quality_matches=allow_low_quality_matches).tolist()
         == expected.tolist()
     )
 
@@ -42,20 +42,20 @@ def test_matches_are_torchvisions(seed, allow_low_quality_matches):
 @pytest.mark.slide("21")
 def test_the_thresholds_belong_to_the_upper_side():
     overlap = torch.tensor([[0.75, 0.7499, 0.25, 0.2499, 0]])
-    assert match(overlap, high=0.75, low=0.25).tolist() == [0, IGNORED, IGNORED, BACKGROUND, BACKGROUND]
+    assert match_boxes(overlap, high=0.75, low=0.25).tolist() == [0, IGNORED, IGNORED, BACKGROUND, BACKGROUND]
 
 
 @pytest.mark.slide("21")
 def test_every_object_that_is_touched_gets_its_best_boxes():
     overlap = torch.tensor([[0.9, 0.1, 0.2, 0.0], [0.0, 0.2, 0.2, 0.0]])
-    assert match(overlap, high=0.7, low=0.3).tolist() == [0, -1, -1, -1]
+    assert match_boxes(overlap, high=0.7, low=0.3).tolist() == [0, -1, -1, -1]
     # Both boxes that overlap the second object best of all are kept, each with the object it overlaps most.
-    assert match(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, 1, 0, -1]
+    assert match_boxes(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, 1, 0, -1]
 
 
 def test_an_object_that_no_box_touches_changes_nothing():
     overlap = torch.tensor([[0.9, 0.1, 0.2], [0.0, 0.0, 0.0]])
-    assert match(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, -1, -1]
+    assert match_boxes(overlap, high=0.7, low=0.3, allow_low_quality_matches=True).tolist() == [0, -1, -1]
     # Torchvision's matcher makes all boxes positive here.
     assert (Matcher(0.7, 0.3, allow_low_quality_matches=True)(overlap) >= 0).all()
 
@@ -63,15 +63,15 @@ def test_an_object_that_no_box_touches_changes_nothing():
 @pytest.mark.parametrize("allow_low_quality_matches", [False, True])
 def test_without_objects_everything_is_background(allow_low_quality_matches):
     assert (
-        match(torch.zeros(0, 3), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).tolist()
+        match_boxes(torch.zeros(0, 3), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).tolist()
         == [BACKGROUND] * 3
     )
-    assert match(torch.zeros(2, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).shape == (
-        0,
-    )
-    assert match(torch.zeros(0, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches).shape == (
-        0,
-    )
+    assert match_boxes(
+        torch.zeros(2, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches
+    ).shape == (0,)
+    assert match_boxes(
+        torch.zeros(0, 0), high=0.7, low=0.3, allow_low_quality_matches=allow_low_quality_matches
+    ).shape == (0,)
 
 
 @pytest.mark.slide("21")
@@ -103,9 +103,9 @@ def test_every_candidate_is_drawn_equally_often():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: match(torch.zeros(1, 2), high=0.3, low=0.7), "low, high: got 0.7, 0.3"),
-        (lambda: match(torch.zeros(1, 2), high=0.3, low=-1), "low, high: got -1, 0.3"),
-        (lambda: match(torch.zeros(2), high=0.7, low=0.3), "overlap: got shape (2,), expected (objects, boxes)"),
+        (lambda: match_boxes(torch.zeros(1, 2), high=0.3, low=0.7), "low, high: got 0.7, 0.3"),
+        (lambda: match_boxes(torch.zeros(1, 2), high=0.3, low=-1), "low, high: got -1, 0.3"),
+        (lambda: match_boxes(torch.zeros(2), high=0.7, low=0.3), "overlap: got shape (2,), expected (objects, boxes)"),
         (lambda: balanced_sample(torch.zeros(2).long(), -1, 0.5), "number, positive_fraction: got -1, 0.5"),
         (lambda: balanced_sample(torch.zeros(2).long(), 4, 1.5), "number, positive_fraction: got 4, 1.5"),
     ],

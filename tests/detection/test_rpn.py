@@ -88,13 +88,13 @@ def test_every_second_point_with_a_step_of_two():
 
 @pytest.mark.slide("21")
 def test_the_slides_map_of_20_by_15_points():
-    """A picture of 640 × 480 reduced by 4 has features of 40 × 30 points, of which every second one is looked at."""
+    """An image of 640 × 480 reduced by 4 has features of 40 × 30 points, of which every second one is looked at."""
     rpn = make_rpn(stride=2)
     height, width = 480 // 4, 640 // 4
     x = rpn.conv(torch.randn(1, 8, height // 4, width // 4))
     assert x.shape[-2:] == (15, 20)
     assert rpn.stride * 4 == 640 / 20 == 480 / 15 == 32
-    # The same points without reducing the picture, when every eighth point of the features is looked at.
+    # The same points without reducing the image, when every eighth point of the features is looked at.
     direct = ProposalNetwork(
         Backbone(base_channels=4, out_channels=8), RPN(8, feature_stride=Backbone.stride, stride=8)
     ).eval()
@@ -144,7 +144,7 @@ AWKWARD = {
     "no object": torch.zeros(0, 4),
     "one pixel": torch.tensor([[7.0, 3, 8, 4]]),
     "at the border": torch.tensor([[0.0, 0, 9, 5], [20, 22, 36, 28], [35, 0, 36, 28]]),
-    "the whole picture": torch.tensor([[0.0, 0, 36, 28]]),
+    "the whole image": torch.tensor([[0.0, 0, 36, 28]]),
     "one twice": torch.tensor([[4.0, 4, 20, 18], [4, 4, 20, 18]]),
 }
 
@@ -214,7 +214,7 @@ def test_begins_with_the_papers_small_weights():
     assert len(rpn.base) == 9
 
 
-def test_a_proposal_network_is_a_trunk_and_an_rpn():
+def test_a_proposal_network_is_a_backbone_and_an_rpn():
     torch.manual_seed(0)
     model = ProposalNetwork(Backbone(3, base_channels=4, out_channels=8), make_rpn()).eval()
     images, targets = torch.randn(2, 3, 28, 36), random_targets(2, 28, 36)

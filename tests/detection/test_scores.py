@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
-from lecture_utils.detection.scores import KEYS, CocoScores, Recall, apply_nms, count_duplicates
+from lecture_utils.detection.scores import KEYS, CocoScores, ProposalRecall, apply_nms, count_duplicates
 from lecture_utils.tasks import collate
 
 NAMES = ("background", "person", "car", "boat")
@@ -115,7 +115,7 @@ def test_recall_counts_the_objects_that_some_of_the_first_proposals_overlap():
     numbers, threshold = (0, 1, 5, 20), 0.3
     proposals = [random_boxes(rng, number) for number in (30, 0, 7, 12)]
     targets = [{"boxes": random_boxes(rng, number)} for number in (4, 3, 0, 5)]
-    recall = Recall(numbers, threshold=threshold)
+    recall = ProposalRecall(numbers, threshold=threshold)
     recall.update(proposals[:2], targets[:2])
     recall.update(proposals[2:], targets[2:])
     reached = dict.fromkeys(numbers, 0)
@@ -128,7 +128,7 @@ def test_recall_counts_the_objects_that_some_of_the_first_proposals_overlap():
 
 
 def test_the_recall_of_no_object_is_nan():
-    recall = Recall((10,))
+    recall = ProposalRecall((10,))
     recall.update([torch.zeros(3, 4)], [{"boxes": torch.zeros(0, 4)}])
     assert math.isnan(recall.compute()[10])
 
@@ -152,7 +152,7 @@ def test_doubles_are_pairs_of_sure_boxes_of_one_class():
     assert count_duplicates([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
     assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
     assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.5, 0.8]))]) == 1  # exactly 0.5 is sure enough
-    assert count_duplicates([three_boxes()], overlap=0.65) == 0
+    assert count_duplicates([three_boxes()], iou_threshold=0.65) == 0
     same = three_boxes(boxes=torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1))
     assert count_duplicates([same]) == 3
     assert count_duplicates([]) == count_duplicates([{key: values[:0] for key, values in same.items()}]) == 0
@@ -184,10 +184,10 @@ def test_apply_nms_is_one_suppression_a_class_wherever_boxes_lie(number, beyond)
     boxes = random_boxes(rng, number) - beyond
     labels, scores = torch.randint(0, 4, (number,), generator=rng), torch.rand(number, generator=rng)
     one = {"boxes": boxes, "labels": labels, "scores": scores, "row": torch.arange(number)}
-    (kept,) = apply_nms([one], overlap=0.3)
+    (kept,) = apply_nms([one], iou_threshold=0.3)
     assert set(kept["row"].tolist()) == one_class_at_a_time(one, 0.3)
     assert kept["scores"].tolist() == sorted(kept["scores"].tolist(), reverse=True)
-    assert count_duplicates([kept], score=0, overlap=0.3) == 0
+    assert count_duplicates([kept], score=0, iou_threshold=0.3) == 0
 
 
 @pytest.mark.slide("33")

@@ -12,11 +12,11 @@ from skimage import data
 from lecture_utils.datasets import CocoInstances, city_instances
 from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import area, clip
-from lecture_utils.detection.scores import Recall
+from lecture_utils.detection.scores import ProposalRecall
 from lecture_utils.detection.selective_search import selective_search, timed_search
-from lecture_utils.runtime import shipped
+from lecture_utils.runtime import resource_path
 
-# The first `number` boxes are drawn by lot, so only whole results are compared, as sets.
+# The first `number` boxes are drawn at random, so only whole results are compared, as sets.
 
 
 def as_set(boxes):
@@ -42,7 +42,7 @@ def test_the_boxes_are_opencvs_for_blue_green_red(photo, strategy):
 
 
 def test_red_is_not_taken_for_blue():
-    """Hue decides: a picture whose colours differ only once red and blue are exchanged gives other boxes."""
+    """Hue decides: an image whose colours differ only once red and blue are exchanged gives other boxes."""
     photo = data.astronaut()[:200, 150:400]
     assert as_set(selective_search(photo)) != as_set(selective_search(photo[..., ::-1]))
 
@@ -98,11 +98,11 @@ def test_a_picture_without_contours_is_one_region(shape):
 @pytest.mark.slide("17")
 def test_most_objects_of_the_city_are_reached():
     """Measured on these 32 scenes: 0.55 as they are, 0.80 enlarged."""
-    coco = shipped("sample") / "coco"
+    coco = resource_path("sample") / "coco"
     scenes = CocoInstances(coco / "val2017", coco / "annotations/instances_val2017.json", masks=False)
     shares = {}
     for scale in (1, 2):
-        recall = Recall([100_000])
+        recall = ProposalRecall([100_000])
         for image, target in scenes:
             recall.update([selective_search(image.permute(1, 2, 0).numpy(), scale=scale)], [target])
         shares[scale] = recall.compute()[100_000]

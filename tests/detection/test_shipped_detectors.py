@@ -13,7 +13,13 @@ from lecture_utils.detection.selective_search import selective_search
 
 # A detection near a threshold of IoU counts or does not: more than a pixel's rounding on another processor.
 TOLERANCE = 0.01
-TASKS = (tasks.SINGLE_OBJECT, tasks.SLOTS, tasks.DETECTION, tasks.SELECTIVE_SEARCH, tasks.PROPOSALS)
+TASKS = (
+    tasks.single_object.SINGLE_OBJECT,
+    tasks.single_object.SLOTS,
+    tasks.detection.DETECTION,
+    tasks.detection.SELECTIVE_SEARCH,
+    tasks.detection.PROPOSALS,
+)
 DETECTORS = [name for name, recipe in recipes.RECIPES.items() if recipe.task in TASKS]
 
 

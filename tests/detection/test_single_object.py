@@ -11,17 +11,15 @@ from torchvision.ops import box_convert
 
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.datasets import city_instances
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import denormalize_boxes, iou, normalize_boxes
 from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
     alexnet,
     city_backbone,
     class_and_box_losses,
-    denormalize_boxes,
     fill_slots,
     multi_task_loss,
-    normalize_boxes,
     slots_loss,
 )
 
@@ -52,7 +50,7 @@ def test_the_citys_vector_has_4096_numbers_and_keeps_places():
     torch.manual_seed(0)
     backbone = city_backbone(base_channels=4).eval()
     images = torch.zeros(2, 3, 128, 128)
-    images[0, :, 20:40, 20:40] = images[1, :, 80:100, 80:100] = 1  # one thing in two places
+    images[0, :, 20:40, 20:40] = images[1, :, 80:100, 80:100] = 1  # one object in two places
     vectors = backbone(images)
     assert vectors.shape == (2, 4096)
     assert not torch.allclose(*vectors)

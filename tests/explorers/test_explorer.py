@@ -216,15 +216,15 @@ def test_the_page_holds_all_frames_in_order_with_their_words():
     shown, data = page(explorer), held(explorer)
     assert data["values"] == [["1", "2", "4"], ["low", "high"]]
     assert [alt for _, alt, _ in data["frames"]] == [f"A {h} bar of {w}" for w in (1, 2, 4) for h in ("low", "high")]
-    assert data["frames"][2][2] == "One of 6 pictures: width (m) 2, height low."
+    assert data["frames"][2][2] == "One of 6 images: width (m) 2, height low."
     assert data["start"] == 1
-    assert data["frames"][1][0] == ""  # the picture shown first is held once
+    assert data["frames"][1][0] == ""  # the image shown first is held once
     [image] = shown.all("img")
     assert image["alt"] == "A high bar of 1"
     sliders = [(s["type"], s["min"], s["max"], s["value"], s["aria-valuetext"]) for s in shown.all("input")]
     assert sliders == [("range", "0", "2", "0", "1"), ("range", "0", "1", "1", "high")]
     assert len(shown.all("label")) == len(shown.all("output")) == 2
-    assert "One of 6 pictures: width (m) 1, height high." in shown.words
+    assert "One of 6 images: width (m) 1, height high." in shown.words
     pictures = [picture(address) for address, _, _ in data["frames"] if address] + [picture(image["src"])]
     assert len({image.size for image in pictures}) == 1
     assert len({image.convert("RGB").tobytes() for image in pictures}) == 6
@@ -379,7 +379,7 @@ def test_a_draw_that_raises_says_so_and_the_widget_lives_on():
     )
     sliders[0].value = 3
     assert "<img" not in image.value
-    assert "No picture for &lt;width&gt; 3." in image.value
+    assert "No image for &lt;width&gt; 3." in image.value
     assert "ZeroDivisionError: division by zero" in image.value
     sliders[0].value = 4
     assert "<img" in image.value

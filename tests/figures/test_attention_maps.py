@@ -1,4 +1,4 @@
-"""What the pictures of attention show, read off their artists."""
+"""What the images of attention show, read off their artists."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from lecture_course.nb08_show_attend_and_tell.figures import broken, gallery
-from lecture_utils.figures import fade, over_image, picture_axes, word_strip
+from lecture_utils.figures import fade, image_axes, overlay_attention, word_strip
 from lecture_utils.figures.style import VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -27,7 +27,7 @@ def visible(fig):
 
 
 def hottest(ax):
-    """The middle of what is darkest in the heat over the picture, (row, column), as shares of the picture."""
+    """The middle of what is darkest in the heat over the image, (row, column), as shares of the image."""
     heat = np.asarray(ax.images[1].get_array())
     return (np.argwhere(heat == heat.max()).mean(0) + 0.5) / heat.shape
 
@@ -37,10 +37,10 @@ def hottest(ax):
 def test_the_heat_lies_where_the_map_has_its_mass(point):
     map_ = torch.zeros(5, 7)
     map_[point] = 0.01
-    _, axes = picture_axes(1, 1)
-    over_image(axes[0, 0], IMAGE, map_)
+    _, axes = image_axes(1, 1)
+    overlay_attention(axes[0, 0], IMAGE, map_)
     photo, heat = axes[0, 0].images
-    assert np.abs(photo.get_array() - fade(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale picture, in greys
+    assert np.abs(photo.get_array() - fade(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale image, in greys
     assert heat.get_array().shape == (30, 44)
     assert heat.get_array().max() == 1  # the map's own maximum is the darkest
     row, column = hottest(axes[0, 0]) * (5, 7)
@@ -51,16 +51,16 @@ def test_the_heat_lies_where_the_map_has_its_mass(point):
 
 def test_a_map_without_mass_leaves_the_picture_and_an_even_one_covers_it():
     for value, expected in ((0.0, 0.0), (1 / 35, 1.0)):
-        _, axes = picture_axes(1, 1)
-        over_image(axes[0, 0], IMAGE, torch.full((5, 7), value))
+        _, axes = image_axes(1, 1)
+        overlay_attention(axes[0, 0], IMAGE, torch.full((5, 7), value))
         assert (np.asarray(axes[0, 0].images[1].get_array()) == expected).all()
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(2, 3, 4), torch.tensor([[0.5, -0.1]]), torch.zeros(0, 3)])
 def test_a_map_has_rows_columns_and_nothing_below_zero(bad):
-    _, axes = picture_axes(1, 1)
+    _, axes = image_axes(1, 1)
     with pytest.raises((ValueError, TypeError), match=r"map_: got shape|parameter"):
-        over_image(axes[0, 0], IMAGE, bad)
+        overlay_attention(axes[0, 0], IMAGE, bad)
 
 
 @pytest.mark.slide("27")

@@ -1,4 +1,4 @@
-"""Boxes where they belong, in colours that show, their words inside the picture and apart."""
+"""Boxes where they belong, in colours that show, their words inside the image and apart."""
 
 import itertools
 
@@ -13,11 +13,11 @@ from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.figures import (
     class_colour,
     corrected,
-    detections,
     draw_boxes,
+    draw_detections,
+    draw_image,
     fade,
-    picture,
-    picture_axes,
+    image_axes,
     simplified,
     to_pixels,
 )
@@ -40,8 +40,8 @@ def random_boxes(number, height=60, width=80, seed=0):
 
 
 def axes_with(image, width=4.0):
-    fig, axes = picture_axes(1, 1, width=width, aspect=image.shape[2] / image.shape[1])
-    picture(axes[0, 0], to_pixels(image))
+    fig, axes = image_axes(1, 1, width=width, aspect=image.shape[2] / image.shape[1])
+    draw_image(axes[0, 0], to_pixels(image))
     return fig, axes[0, 0]
 
 
@@ -50,7 +50,7 @@ def outlines(ax):
 
 
 def corners(ax):
-    """(x0, y0, x1, y1) of each outline, in pixels of the picture."""
+    """(x0, y0, x1, y1) of each outline, in pixels of the image."""
     return np.array([patch.get_bbox().extents for patch in outlines(ax)]).reshape(-1, 4) + 0.5
 
 
@@ -157,7 +157,7 @@ def test_no_boxes_leave_the_picture_as_it_is():
 def test_a_panel_for_each_name_with_its_boxes():
     image = scene()
     panels = {"truth": {"boxes": random_boxes(2)}, "found": found(3, seed=1)}
-    fig = detections(image, panels, names=NAMES, title="Both")
+    fig = draw_detections(image, panels, names=NAMES, title="Both")
     assert [ax.get_title() for ax in fig.axes] == ["truth", "found"]
     for ax, one in zip(fig.axes, panels.values(), strict=True):
         np.testing.assert_allclose(corners(ax), one["boxes"])
@@ -172,7 +172,7 @@ def test_a_panel_for_each_name_with_its_boxes():
 def test_a_row_for_each_picture():
     images = [scene(seed=i) for i in range(3)]
     truth, ours = [found(2, seed=i) for i in range(3)], [found(3, seed=10 + i) for i in range(3)]
-    fig = detections(images, {"truth": truth, "ours": ours}, names=NAMES)
+    fig = draw_detections(images, {"truth": truth, "ours": ours}, names=NAMES)
     assert [ax.get_title() for ax in fig.axes] == ["truth", "ours", *[""] * 4]
     for row in range(3):
         for ax, one in zip(fig.axes[2 * row : 2 * row + 2], (truth[row], ours[row]), strict=True):
@@ -182,26 +182,29 @@ def test_a_row_for_each_picture():
 
 def test_the_threshold_leaves_out_what_scores_less():
     one = found(5)
-    fig = detections(scene(), {"found": one, "truth": {"boxes": one["boxes"]}}, names=NAMES, threshold=0.5)
+    fig = draw_detections(scene(), {"found": one, "truth": {"boxes": one["boxes"]}}, names=NAMES, threshold=0.5)
     np.testing.assert_allclose(corners(fig.axes[0]), one["boxes"][2:])
     assert len(corners(fig.axes[1])) == 5
 
 
 def test_narrow_panels_get_scores_and_a_legend():
     panels = {name: found(3) for name in "abcd"}
-    fig = detections(scene(), panels, names=NAMES)
+    fig = draw_detections(scene(), panels, names=NAMES)
     assert legend_of(fig) == ["person", "car", "traffic sign"]
     assert words(fig.axes[0]) == ["0.00", "0.50", "1.00"]
 
 
 def test_all_panels_have_lines_of_one_width():
-    fig = detections(scene(), {name: found(3) for name in "abcd"}, names=NAMES, title="Four")
+    fig = draw_detections(scene(), {name: found(3) for name in "abcd"}, names=NAMES, title="Four")
     assert len({round(line.get_linewidth(), 2) for ax in fig.axes for line in outlines(ax)}) == 1
 
 
 def test_many_boxes_get_a_legend_and_thin_lines():
     few, many = found(FEW), found(300)
-    one, other = detections(scene(), {"few": few}, names=NAMES), detections(scene(), {"many": many}, names=NAMES)
+    one, other = (
+        draw_detections(scene(), {"few": few}, names=NAMES),
+        draw_detections(scene(), {"many": many}, names=NAMES),
+    )
     assert not words(other.axes[0])
     assert legend_of(other) == list(NAMES[1:])
     lines = [outlines(fig.axes[0])[0].get_linewidth() for fig in (one, other)]
@@ -209,14 +212,14 @@ def test_many_boxes_get_a_legend_and_thin_lines():
 
 
 def test_what_has_no_class_has_no_class_colour():
-    fig = detections(scene(), {"proposals": {"boxes": random_boxes(3)}, "found": found(8)}, names=NAMES)
+    fig = draw_detections(scene(), {"proposals": {"boxes": random_boxes(3)}, "found": found(8)}, names=NAMES)
     (colour,) = {to_hex(line.get_edgecolor()) for line in outlines(fig.axes[0])}
     assert colour not in {to_hex(class_colour(label)) for label in range(1, 5)}
 
 
 def test_nothing_found_is_a_picture():
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
-    fig = detections(scene(), {"found": nothing}, names=NAMES)
+    fig = draw_detections(scene(), {"found": nothing}, names=NAMES)
     assert len(fig.axes[0].images) == 1
     assert not outlines(fig.axes[0])
 
@@ -285,8 +288,8 @@ ANCHORS = torch.zeros(6, 4)
         (lambda ax: draw_boxes(ax, random_boxes(2), names=["car"]), "names: got 1, expected 2"),
         (lambda ax: draw_boxes(ax, random_boxes(2), scores=[1, 2, 3]), "scores: got 3, expected 2"),
         (lambda ax: draw_boxes(ax, random_boxes(2), colours=["red"]), "colours: got 1, expected 2"),
-        (lambda ax: detections(scene(), {}), "found: got {}"),
-        (lambda ax: detections([scene()] * 2, {"a": [found(1)]}), "found: got {'a': 1} for 2 pictures"),
+        (lambda ax: draw_detections(scene(), {}), "found: got {}"),
+        (lambda ax: draw_detections([scene()] * 2, {"a": [found(1)]}), "found: got {'a': 1} for 2 images"),
         (lambda ax: corrected(scene(), random_boxes(2), random_boxes(1)), r"after: got shape \(1, 4\)"),
         (lambda ax: anchors_on(scene(), ANCHORS, (2, 4)), r"anchors: got shape \(6, 4\), expected \(2 · 4 · K, 4\)"),
         (lambda ax: anchors_on(scene(), ANCHORS, (2, 3), names=["a", "b"]), "names: got 2, expected 1"),
@@ -299,9 +302,9 @@ def test_bad_input_is_refused_in_words(call, message):
 
 
 def test_a_box_with_an_empty_name_stays_without_one():
-    _, axes = picture_axes(1, 1)
+    _, axes = image_axes(1, 1)
     ax = axes[0, 0]
-    picture(ax, np.zeros((40, 60, 3), np.uint8))
+    draw_image(ax, np.zeros((40, 60, 3), np.uint8))
     draw_boxes(ax, [[2, 2, 20, 30], [30, 5, 55, 30]], names=["", "car"])
     assert [text.get_text() for text in ax.texts] == ["car"]
 

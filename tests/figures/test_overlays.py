@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from lecture_course.nb04_unet.figures import boundaries_magnified, busiest_window, class_iou_bars
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, THIN_CLASSES, TRAIN_ID, colour_labels
-from lecture_utils.figures import compare, legend, overlay, picture, training_curve
+from lecture_utils.figures import compare, draw_image, legend, overlay, training_curve
 from lecture_utils.figures.overlays import outline
 from lecture_utils.segmentation import segmentation_scores
 
@@ -87,7 +87,7 @@ def test_busiest_window_holds_the_most_edges_of_thin_classes(labels):
 def test_label_map_draws_the_official_colours():
     _, labels = street()
     _, ax = plt.subplots()
-    picture(ax, labels)
+    draw_image(ax, labels)
     np.testing.assert_array_equal(ax.images[0].get_array(), colour_labels(labels))
 
 

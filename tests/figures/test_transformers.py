@@ -1,4 +1,4 @@
-"""What the pictures of self-attention, masks, heads and patches show, read off their artists."""
+"""What the images of self-attention, masks, heads and patches show, read off their artists."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from matplotlib.patches import Rectangle
 
 from lecture_course.nb09_captioning_with_transformers.figures import layers_by_heads, word_by_word
 from lecture_utils.figures.style import INK, ORANGE
-from lecture_utils.figures.transformers import attention_from, looking_from, patches_apart, receptive_field
+from lecture_utils.figures.transformers import draw_attention_from, patches_apart, receptive_field
 from lecture_utils.transformers import GridSelfAttention, causal_mask
+from lecture_utils.transformers.self_attention import attention_from
 
 IMAGE = torch.randint(0, 256, (3, 24, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -83,7 +84,7 @@ def test_each_head_has_its_panel():
 
 @pytest.mark.slide("28")
 def test_the_point_is_framed_in_every_panel():
-    fig = looking_from(IMAGE, torch.rand(2, 3, 5), (1, 4))
+    fig = draw_attention_from(IMAGE, torch.rand(2, 3, 5), (1, 4))
     first, *others = fig.axes
     assert outlines(first, ORANGE) == [(32, 8, 8, 8)]
     assert all(outlines(ax, INK) == [(32, 8, 8, 8)] for ax in others)

@@ -51,7 +51,7 @@ def test_renders_stored_outputs_without_pdf_where_there_is_no_browser(build, tmp
     assert "<b>held here</b>" in page
     assert "plain" not in page
     assert "Open in Colab" in page
-    # The badge's picture is gone, its link is not; nothing else is loaded from anywhere.
+    # The badge's image is gone, its link is not; nothing else is loaded from anywhere.
     assert "https://colab.research.google.com/x" in page
     assert not re.findall(r"""(?:src|<link[^>]*href)=["']https?:""", page)
     assert "not executed" in (tmp_path / "out" / "html" / "timing.html").read_text("utf-8")

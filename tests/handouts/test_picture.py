@@ -1,4 +1,4 @@
-"""handouts/picture.py: the picture of the course can be drawn again, and weighs little on the pages that show it."""
+"""handouts/image.py: the image of the course can be drawn again, and weighs little on the pages that show it."""
 
 from pathlib import Path
 

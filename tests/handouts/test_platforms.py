@@ -23,7 +23,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Of what the course's packages need, all that Colab and Kaggle have by their public lists of August 2026.
 PRESENT = {
     *("torch", "torchvision", "numpy", "pillow", "matplotlib", "tqdm", "scikit-learn", "scikit-image", "scipy"),
-    *("einops", "safetensors", "accelerate", "pycocotools", "packaging", "filelock", "typing-extensions", "setuptools"),
+    *("einops", "safetensors", "pycocotools", "packaging", "filelock", "typing-extensions", "setuptools"),
     *("pydantic", "regex"),
 }
 

@@ -6,7 +6,6 @@ not encoded, which takes longer than to draw them.
 
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib
 import nbformat
@@ -16,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from pretend_gpu import PretendGPU
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from lecture_utils import runtime, training
+from lecture_utils import distributed, runtime
 from lecture_utils.explorers import explorer
 from lecture_utils.figures import style
 
@@ -30,10 +29,8 @@ def machine_with_gpu(monkeypatch):
     monkeypatch.delenv("LECTURE_DEVICE", raising=False)
     monkeypatch.setenv("LECTURE_PROFILE", "quick")
     monkeypatch.setenv("LECTURE_PRECISION", "fp32")
-    monkeypatch.setattr(runtime, "look", lambda: runtime.Machine(gpu="a pretended GPU", capability=(8, 0)))
-    one_process = {"process_index": 0, "num_processes": 1, "prepare_model": lambda model: model}
-    accelerator = SimpleNamespace(device=torch.device("cuda", 0), **one_process, wait_for_everyone=lambda: None)
-    monkeypatch.setattr(training, "_accelerator", lambda run: accelerator)
+    monkeypatch.setattr(runtime, "detect", lambda: runtime.Machine(gpu="a pretended GPU", capability=(8, 0)))
+    monkeypatch.setattr(distributed, "init", lambda device: torch.device(device, 0))
     monkeypatch.setattr(style, "encode_png", lambda fig: b"")
     monkeypatch.setattr(explorer, "encode_pngs", lambda figs, kilobytes: [b""] * len(figs))
     matplotlib.use("agg")
@@ -89,7 +86,7 @@ LOAD = "from lecture_utils import recipes, tasks\nimport torch\npixel = recipes.
 PLANTED = {
     "a model": ("pixel(torch.zeros(1, 3, 8, 8))", RuntimeError),
     "a loss": ("(pixel(torch.zeros(1, 3, 8, 8).to(run.device)) - torch.ones(8)).mean()", RuntimeError),
-    "a picture": ("plt.imshow(pixel(torch.zeros(1, 3, 8, 8).to(run.device)).argmax(1)[0])", TypeError),
+    "an image": ("plt.imshow(pixel(torch.zeros(1, 3, 8, 8).to(run.device)).argmax(1)[0])", TypeError),
     "an explorer": ("Explorer(draw, title='t', alt='a', x=Slider('x', (1, 2)))", RuntimeError),
 }
 PLOTS = """import matplotlib.pyplot as plt

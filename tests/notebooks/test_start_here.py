@@ -6,12 +6,12 @@ import nbformat
 import pytest
 import torch
 
-from lecture_utils import captioning, recipes, runtime, tasks, toycity
+from lecture_utils import captioning, city_models, recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import iou
-from lecture_utils.tasks.captioning import LIST
 from lecture_utils.tasks.photos import to_photo
+from lecture_utils.toycity.describe import LIST
 from lecture_utils.toycity.facts import facts
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
@@ -70,7 +70,7 @@ def test_class_and_label_map_of_the_scene_come_from_trained_networks(names):
 def test_every_thing_of_the_scene_is_found_by_the_trained_detector(names):
     picture = toycity.render(names["scene"], size=256)
     overlap = iou(torch.tensor([thing.box for thing in picture.objects]).float(), names["boxes"])
-    assert overlap.shape[0] == overlap.shape[1]  # as many boxes as things, none twice
+    assert overlap.shape[0] == overlap.shape[1]  # as many boxes as objects, none twice
     assert (overlap.amax(1) >= 0.5).all()
     kinds = [names["kinds"][label - 1] for label in names["labels"][overlap.argmax(1)]]
     assert kinds == [thing.category for thing in picture.objects]
@@ -82,8 +82,8 @@ def test_the_sentence_comes_from_the_trained_captioner_and_is_mostly_true(names)
     picture = toycity.render(scene, size=128)
     image = torch.from_numpy(picture.image).permute(2, 0, 1)
     z = tasks.grid_encoder()(tasks.photo_transforms()(image)[None])
-    said = captioning.greedy(recipes.load("show_attend_tell"), z, prefix=tasks.CITY_WORDS.encode(LIST)[1:-1])
-    assert names["caption"] == tasks.CITY_WORDS.decode(said.words[0])
+    said = captioning.greedy(recipes.load("show_attend_tell"), z, prefix=city_models.CITY_WORDS.encode(LIST)[1:-1])
+    assert names["caption"] == city_models.CITY_WORDS.decode(said.words[0])
     statements = facts(names["caption"], scene, picture)
     assert sum(fact.holds for fact in statements) > len(statements) / 2
 
@@ -99,7 +99,7 @@ def test_the_new_pictures_come_from_the_trained_diffusion_model_and_show_things(
         sure = recipes.load("resnet")(portraits).softmax(1).amax(1)
     assert (sure > 0.9).float().mean() >= 0.5
     apart = torch.cdist(portraits.flatten(1), portraits.flatten(1)).fill_diagonal_(torch.inf)
-    assert apart.min() > 20  # not one picture sixteen times
+    assert apart.min() > 20  # not one image sixteen times
 
 
 @pytest.mark.slide("03")

@@ -32,7 +32,7 @@ def outputs(notebook):
 
 
 def texts(notebook):
-    """Every source and textual output, without the base64 of pictures, whose letters may spell anything."""
+    """Every source and textual output, without the base64 of images, whose letters may spell anything."""
     for cell in notebook.cells:
         yield cell.source
     for _, output in outputs(notebook):
@@ -86,19 +86,19 @@ def is_small(notebook, name):
             encoded = not picture.lstrip().startswith("<")
             size = len(base64.b64decode(picture) if encoded else picture.encode())
             if size > 100 * KIB:
-                yield f"a picture of {size / KIB:.0f} KiB, more than 100"
+                yield f"an image of {size / KIB:.0f} KiB, more than 100"
 
 
 def describes_pictures(notebook, name):
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(", cell.source):
-            yield f"a Markdown picture without alternative text: {cell.source[:60]}"
+            yield f"a Markdown image without alternative text: {cell.source[:60]}"
     for cell, output in outputs(notebook):
         of_cell = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         for kind in output.get("data", {}):
             alt = output.metadata.get(kind, {}).get("alt", of_cell)
             if kind.startswith("image/") and not alt.strip():
-                yield f"a picture without alternative text, from: {cell.source.splitlines()[-1]}"
+                yield f"an image without alternative text, from: {cell.source.splitlines()[-1]}"
     for text in texts(notebook):
         for tag in re.findall(r"<img\b[^>]*>", text):
             if not re.search(r"""\balt=\\?["'][^"']*\w""", tag):
@@ -255,18 +255,18 @@ FAULTS = {
     "a path in a source": (names_no_machine, lambda nb: nb.cells[1].update(source="open('/Users/me/x')")),
     "a path in an output": (names_no_machine, lambda nb: nb.cells[1].outputs.append(html("at C:\\Users\\me"))),
     "the checkout": (names_no_machine, lambda nb: nb.cells[1].update(source=f"open('{ROOT}/x')")),
-    "a big picture": (
+    "a big image": (
         is_small,
         lambda nb: nb.cells[2].outputs[0].data.update({"image/png": base64.b64encode(bytes(101 * KIB)).decode()}),
     ),
-    "a big picture in HTML": (
+    "a big image in HTML": (
         is_small,
         lambda nb: nb.cells[1].outputs.append(
             html(f"<img src='data:image/png;base64,{base64.b64encode(bytes(101 * KIB)).decode()}'>")
         ),
     ),
     "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * MEGABYTE))),
-    "no words for a picture": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
+    "no words for an image": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
     "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
     "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
     "no title": (begins_with_title_and_opening, lambda nb: nb.cells.pop(0)),

@@ -123,7 +123,7 @@ def test_the_slide_is_wrong_about_the_transpose():
     product = (ct @ torch.tensor([5.0, 6, 7, 8])).reshape(4, 4)
     shown = torch.tensor([[1.0, 2, 6, 3], [3, 5, 2, 1], [1, 2, 2, 1], [7, 3, 4, 8]])  # the image of slide 9
     assert (product == shown).nonzero().tolist() == [[3, 3]]  # one of sixteen, by chance
-    # And no four values whatever would give the picture shown.
+    # And no four values whatever would give the image shown.
     best = torch.linalg.lstsq(ct, shown.flatten()[:, None]).solution
     assert (ct @ best - shown.flatten()[:, None]).norm() > 1
 

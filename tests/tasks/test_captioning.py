@@ -17,18 +17,20 @@ from lecture_utils import recipes, runtime, tasks, toycity
 from lecture_utils.__main__ import main
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, greedy, reinforce_loss
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
+from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.datasets import source
-from lecture_utils.tasks import caption_scores, captioning
-from lecture_utils.tasks.caption_scores import named_objects, pointing, score_captions, score_lists
-from lecture_utils.tasks.captioning import (
-    CITY_WORDS,
-    LIST,
-    LOOK_EVERYWHERE,
-    CaptionDataset,
-    Said,
-    caption_pictures,
-    say_all,
+from lecture_utils.tasks import caption_dataset, caption_scores
+from lecture_utils.tasks.caption_dataset import CaptionDataset, caption_images
+from lecture_utils.tasks.caption_scores import (
+    Generated,
+    generate_all,
+    named_objects,
+    pointing,
+    score_captions,
+    score_lists,
 )
+from lecture_utils.tasks.captioning import LOOK_EVERYWHERE
+from lecture_utils.toycity.describe import LIST
 
 SCENES = {"train": 6, "val": 3, "test": 5}
 CAPTIONERS = ("bottleneck_rnn", "show_attend_tell", "caption_transformer", "only_transformers")
@@ -67,7 +69,7 @@ def test_an_item_is_an_index_a_grid_and_the_five_sentences(city):
     for numbers in captions:
         assert (numbers[0], numbers[-1]) == (START, END)
         assert UNKNOWN not in numbers
-    assert [CITY_WORDS.decode(numbers) for numbers in captions] == list(data.pictures.captions(3))
+    assert [CITY_WORDS.decode(numbers) for numbers in captions] == list(data.dataset.captions(3))
     torch.testing.assert_close(z, data.grids([3])[0], rtol=2e-3, atol=1e-3)  # kept in half precision
 
 
@@ -75,7 +77,7 @@ def test_grids_are_those_of_the_encoder_whatever_is_asked_for_with_them(city):
     data = tasks.caption_data("test")
     z = data.grids([4, 1])
     assert z.dtype == torch.float32
-    photo = data.pictures[1][0].as_subclass(torch.Tensor)
+    photo = data.dataset[1][0].as_subclass(torch.Tensor)
     torch.testing.assert_close(z[1:], data.encoder(photo[None]), rtol=1e-4, atol=1e-4)
     assert not z.requires_grad
 
@@ -85,21 +87,21 @@ def test_without_an_encoder_a_captioner_sees_the_image(city):
     index, image, _ = data[2]
     assert index == 2
     assert image.shape == (3, 128, 128)
-    assert torch.allclose(image, data.pictures[2][0].as_subclass(torch.Tensor), atol=2e-3)
+    assert torch.allclose(image, data.dataset[2][0].as_subclass(torch.Tensor), atol=2e-3)
 
 
 def test_the_truth_of_a_picture_is_its_scene(city):
     data = tasks.caption_data("test")
     for index in range(len(data)):
         scene, picture = data.truth(index)
-        assert data.pictures.captions(index) == list(toycity.describe(scene, picture))
+        assert data.dataset.captions(index) == list(toycity.describe(scene, picture))
         photo, _ = source.city_captions("test")[index]
         assert np.abs(photo.permute(1, 2, 0).numpy().astype(int) - picture.image).mean() < 6  # JPEG
 
 
 def test_every_scene_is_painted_once_however_often_it_is_asked_for(city, monkeypatch):
     painted = []
-    monkeypatch.setattr(captioning.toycity, "render", lambda scene, size: painted.append(scene))
+    monkeypatch.setattr(caption_dataset.toycity, "render", lambda scene, size: painted.append(scene))
     data = CaptionDataset(range(300), None, CITY_WORDS, split="test")
     for _ in range(2):
         for index in range(300):
@@ -138,7 +140,7 @@ def test_the_losses_are_cross_entropy_and_a_little_of_the_doubly_stochastic_term
     z, captions = torch.randn(3, 256, 16, 16), torch.randint(4, 20, (3, 6))
     captions[1, 4:] = PAD
     batch = (torch.arange(3), z, captions)
-    logits, attention = model(z, captions[:, :-1])
+    logits, attention = model(z, captions[:, :-1], need_weights=True)
     terms, looks = [], torch.zeros(3, 256)
     for b, t in ((b, t) for b in range(3) for t in range(5)):
         if captions[b, t + 1] != PAD:
@@ -147,14 +149,14 @@ def test_the_losses_are_cross_entropy_and_a_little_of_the_doubly_stochastic_term
     plain = torch.stack(terms).mean()
     twice = ((1 - looks) ** 2).sum(1).mean()
     torch.testing.assert_close(tasks.captioning_loss(None)(model, batch), plain)
-    torch.testing.assert_close(tasks.attending_loss(None)(model, batch), plain + LOOK_EVERYWHERE * twice)
+    torch.testing.assert_close(tasks.captioning.attending_loss(None)(model, batch), plain + LOOK_EVERYWHERE * twice)
 
 
 @pytest.mark.slide("27")
 def test_the_loss_of_hard_attention_follows_the_rewards_with_its_baseline():
     model = untrained(ShowAttendTell, 20, kind="hard")
     batch = (torch.arange(2), torch.randn(2, 256, 16, 16), torch.tensor([[START, 5, 6, END], [START, 7, END, PAD]]))
-    loss, baseline = tasks.hard_attention_loss(None), 0.0
+    loss, baseline = tasks.captioning.hard_attention_loss(None), 0.0
     for seed in range(3):
         torch.manual_seed(seed)
         value = loss(model, batch)
@@ -169,13 +171,14 @@ def test_the_loss_of_hard_attention_follows_the_rewards_with_its_baseline():
 def test_all_is_said_in_order_whatever_the_batches(city, run, kind, monkeypatch):
     data = tasks.caption_data("test").preload()
     model = untrained(kind, len(CITY_WORDS))
-    said = say_all(model, data, run)
+    said = generate_all(model, data, run)
     prompt = LIST.split()
     for index in range(len(data)):
         z = data[index][1][None]
-        free, lists = greedy(model, z), greedy(model, z, prefix=CITY_WORDS.encode(LIST)[1:-1])
+        free = greedy(model, z)
+        lists = greedy(model, z, prefix=CITY_WORDS.encode(LIST)[1:-1], need_weights=True)
         assert said.free[index] == CITY_WORDS.decode(free.words[0])
-        assert said.lists[index] == CITY_WORDS.spell(lists.words[0])
+        assert said.lists[index] == CITY_WORDS.to_tokens(lists.words[0])
         assert said.lists[index][:4] == prompt
         if kind is BottleneckRNN:
             assert said.maps is None
@@ -190,10 +193,10 @@ def test_all_is_said_in_order_when_several_processes_shared_it(city, run, monkey
     """They give back what they said one process after the other."""
     data = tasks.caption_data("test").preload()
     model = untrained(BottleneckRNN, len(CITY_WORDS))
-    alone, evaluate = say_all(model, data, run), captioning.training.evaluate_batches
+    alone, evaluate = generate_all(model, data, run), caption_scores.training.evaluate_batches
     shared = lambda *given, **named: evaluate(*given, **named)[[1, 3, 0, 2, 4]]  # noqa: E731
-    monkeypatch.setattr(captioning.training, "evaluate_batches", shared)
-    assert say_all(model, data, run) == alone
+    monkeypatch.setattr(caption_scores.training, "evaluate_batches", shared)
+    assert generate_all(model, data, run) == alone
     assert len(set(alone.free)) > 1
 
 
@@ -208,7 +211,7 @@ def test_behind_the_end_of_a_caption_there_are_no_maps(city, run, monkeypatch):
         def start(self, z):
             return (z[:, 0, 0, 0].round(),)
 
-        def step(self, state, words):
+        def step(self, state, words, *, need_weights=False):
             (left,) = state
             word = torch.where(left > 0, 5, END)
             maps = torch.full((len(words), 1, 1, 16, 16), 1 / 256)
@@ -218,10 +221,11 @@ def test_behind_the_end_of_a_caption_there_are_no_maps(city, run, monkeypatch):
             return iter([torch.zeros(1)])
 
     data = CaptionDataset(range(3), None, CITY_WORDS)
-    data.pictures = SimpleNamespace(captions=lambda index: ["a"], __len__=lambda: 3)
-    data._kept.update(enumerate(torch.tensor([7.0, 12.0, 9.0])[:, None, None, None].expand(3, 1, 16, 16)))
+    data.dataset = SimpleNamespace(captions=lambda index: ["a"], __len__=lambda: 3)
+    grids = torch.tensor([7.0, 12.0, 9.0])[:, None, None, None].expand(3, 1, 16, 16)
+    data._kept.update({index: [(z, ["a"])] for index, z in enumerate(grids)})
     monkeypatch.setattr(CaptionDataset, "__len__", lambda self: 3)
-    said = say_all(Ends(), data, run)
+    said = generate_all(Ends(), data, run)
     assert [len(words) for words in said.lists] == [7, 12, 9]
     looked = said.maps.sum((2, 3)) > 0
     assert looked.sum(1).tolist() == [8, 13, 10]  # each word's, and that of the end
@@ -231,19 +235,19 @@ def oracle(data, *, look=lambda thing: thing.box):
     """What a perfect captioner says, looking with each word of an object at the middle of its box."""
     free, lists, maps = [], [], torch.zeros(len(data), 60, 16, 16)
     for index in range(len(data)):
-        captions, (_, picture) = data.pictures.captions(index), data.truth(index)
+        captions, (_, picture) = data.dataset.captions(index), data.truth(index)
         free.append(captions[index % 5])
         lists.append(captions[1].replace(",", " ,").split())
         for named, thing in named_objects(lists[-1], picture.objects):
             x0, y0, x1, y1 = look(thing)
             maps[index, named.start + 1 : named.stop, int((y0 + y1) / 16), int((x0 + x1) / 16)] = 1.0
-    return Said(free, lists, maps)
+    return Generated(free, lists, maps)
 
 
 @pytest.mark.slide("26", "27")
 def test_a_perfect_captioner_scores_one(city, run, monkeypatch):
     data = tasks.caption_data("test")
-    monkeypatch.setattr(caption_scores, "say_all", lambda model, data, run: oracle(data))
+    monkeypatch.setattr(caption_scores, "generate_all", lambda model, data, run: oracle(data))
     scores = score_captions(None, data, run)
     numbers = [len(data.truth(index)[1].objects) for index in range(len(data))]
     for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "facts", "facts_free", "pointing", "pointing_colour"):
@@ -270,7 +274,7 @@ def test_a_street_without_things_does_not_count_for_the_facts_of_lists(city, mon
 
 @pytest.mark.slide("27")
 def test_pointing_is_counted_by_hand(city):
-    """Two pictures; the first caption names two things and looks at one of them, the second names what is not there."""
+    """Two images; the first caption names two objects and looks at one of them, the second names what is not there."""
     data = tasks.caption_data("test")
     things = [toycity.VisibleObject(SimpleNamespace(colour=c), "car", box, 9)
               for c, box in (("red", (0.0, 0, 24, 24)), ("blue", (96.0, 96, 128, 128)))]  # fmt: skip
@@ -282,20 +286,20 @@ def test_pointing_is_counted_by_hand(city):
     maps[0, 5, 1, 1] = 1.0  # "red": in the red car's box, at its lower right
     maps[0, 6, 9, 9] = 0.6  # "car": far from it
     maps[0, 9:11, 10, 11] = 0.5  # "blue car": two cells from the box, which begins at cell 12
-    maps[1, 5:7, 3, 3] = 1.0  # the other picture's map for the same words: one cell outside
-    said = Said(["", ""], [words, ["from", "left", "to", "right", "a", "green", "car"]], maps)
+    maps[1, 5:7, 3, 3] = 1.0  # the other image's map for the same words: one cell outside
+    said = Generated(["", ""], [words, ["from", "left", "to", "right", "a", "green", "car"]], maps)
     scores = pointing(said, data)
     assert scores["pointing"] == 0.5  # 1 > 0.6: "red" outweighs "car"; the blue car is missed
     assert scores["pointing_colour"] == 0.5
     assert scores["pointing_noun"] == 0.0
     assert scores["pointing_chance"] == pytest.approx((16 / 256 + 25 / 256) / 2)
-    assert scores["pointing_shuffled"] == 1.0  # of the second thing, the other list says nothing, so it has no look
+    assert scores["pointing_shuffled"] == 1.0  # of the second object, the other list says nothing, so it has no look
 
 
 def test_pointing_of_a_model_without_attention_or_without_a_hit(city):
     data = tasks.caption_data("test")
-    assert pointing(Said([], [], None), data) == {}
-    scores = pointing(Said([""] * 5, [[]] * 5, torch.rand(5, 60, 16, 16)), data)
+    assert pointing(Generated([], [], None), data) == {}
+    scores = pointing(Generated([""] * 5, [[]] * 5, torch.rand(5, 60, 16, 16)), data)
     assert set(scores) >= {"pointing", "pointing_chance", "pointing_shuffled"}
     assert all(value != value for value in scores.values())  # nan: nothing named, nothing to divide by
 
@@ -356,12 +360,12 @@ def coco(tmp_path):
 
 
 def test_flickr8k_is_read_by_its_path(flickr):
-    data = caption_pictures("test", flickr)
+    data = caption_images("test", flickr)
     image, captions = data[0]
     assert image.shape == (3, 128, 128)
     assert image.dtype == torch.float32
     assert len(captions) == 5
-    assert caption_pictures("train", str(flickr), size=64)[0][0].shape == (3, 64, 64)
+    assert caption_images("train", str(flickr), size=64)[0][0].shape == (3, 64, 64)
     assert tasks.caption_pixels("test", flickr)[0][1].shape == (3, 128, 128)
 
 
@@ -369,7 +373,7 @@ def test_flickr8k_is_read_by_its_path(flickr):
 def test_coco_is_read_by_its_path_and_in_a_folder_of_that_name(coco, nested):
     if nested:
         coco.rename(coco.parent / "coco")
-    data = caption_pictures("val", coco.parent if nested else coco)
+    data = caption_images("val", coco.parent if nested else coco)
     assert len(data) == 4
     assert data[0][0].shape == (3, 128, 128)
     assert [len(data.captions(index)) for index in range(4)] == [5, 5, 5, 0]
@@ -379,7 +383,7 @@ def test_coco_is_read_by_its_path_and_in_a_folder_of_that_name(coco, nested):
 
 
 def test_photographs_have_no_scene(flickr):
-    with pytest.raises(ValueError, match="truth: only pictures of the toy city"):
+    with pytest.raises(ValueError, match="truth: only images of the toy city"):
         tasks.caption_data("test", flickr).truth(0)
 
 
@@ -391,7 +395,7 @@ def write_untrained(name, file):
 
 def test_evaluate_on_photographs_gives_bleu_alone(flickr, coco, capsys):
     given = ["evaluate", "show_attend_tell", "--json", "--root"]
-    expected = len(caption_pictures("test", flickr))
+    expected = len(caption_images("test", flickr))
     assert main([*given, str(flickr)]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["scenes"] == expected
@@ -415,7 +419,7 @@ def test_training_on_photographs_and_scoring_what_it_wrote(flickr, tmp_path, cap
         (lambda root: (root / "captions.txt").write_text("a,b\n"), "expected 'image,caption'"),
         (lambda root: (root / "captions.txt").write_bytes(b"image,caption\na.jpg,\xff\xfe\n"), "captions.txt"),
         (lambda root: [file.unlink() for file in (root / "Images").iterdir()], "no such file"),
-        (lambda root: [file.write_bytes(b"x") for file in (root / "Images").iterdir()], "not a complete picture"),
+        (lambda root: [file.write_bytes(b"x") for file in (root / "Images").iterdir()], "not a complete image"),
         (
             lambda root: (root / "captions.txt").write_text("image,caption\n"),
             "no photograph of it falls into the split",

@@ -12,7 +12,7 @@ RUN = runtime.Runtime("laptop", "cpu", "fp32", "quick", 0, "")
 NAMES = LabelledObjects.classes
 
 
-class Said(nn.Module):
+class Generated(nn.Module):
     """Says for each image, whose first pixel is its number, what is on a list."""
 
     def __init__(self, said):
@@ -28,7 +28,7 @@ def test_accuracy_is_told_apart_by_kind_and_colour():
     shown = ["a red car", "a blue car", "a red sign", "a person in a red coat"]
     said = ["a red car", "a red car", "a red traffic light", "a green sign"]
     data = [(torch.full((3, 2, 2), i), NAMES.index(name)) for i, name in enumerate(shown)]
-    scores = tasks.score_names(Said(said), data, RUN)
+    scores = tasks.classification.score_classification(Generated(said), data, RUN)
     assert scores["accuracy"] == pytest.approx(1 / 4)
     assert scores["kind_accuracy"] == pytest.approx(2 / 4)
     assert scores["colour_accuracy"] == pytest.approx(2 / 4)
@@ -45,7 +45,7 @@ def test_scores_from_counts_are_those_of_sklearn():
     counts = torch.zeros(20, 20, dtype=torch.int64)
     for a, b in zip(true, said, strict=True):
         counts[a, b] += 1
-    scores = tasks.name_scores(counts)
+    scores = tasks.classification.classification_scores(counts)
     kinds, colours = (torch.tensor([sorted(set(part)).index(word) for word in part]) for part in
                       zip(*toycity.PHRASES, strict=True))  # fmt: skip
     assert scores["accuracy"] == pytest.approx(accuracy_score(true, said))

@@ -138,7 +138,7 @@ def test_each_detectors_losses_are_summed_and_its_boxes_scored(city, name, losse
     batch = tasks.collate([data[0], data[1]])
     model = recipe.build()
     torch.manual_seed(0)
-    total = recipe.task.loss(data)(model, batch)
+    total = recipe.task.make_loss(data)(model, batch)
     torch.manual_seed(0)
     each = model(*detection.inputs(*batch), batch[1])
     assert len(each) == losses

@@ -1,4 +1,4 @@
-"""Generation as a task: pictures without labels, the four losses, drawings and what judges them."""
+"""Generation as a task: images without labels, the four losses, drawings and what judges them."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import tv_tensors
 
-from lecture_utils import checkpoints, runtime, tasks
+from lecture_utils import checkpoints, city_models, runtime, tasks
 from lecture_utils.datasets import ObjectCrops
 from lecture_utils.tasks import generation
-from lecture_utils.whats_next import GAN, VAE, Diffusion, divergence, frechet_distance, precision_and_recall
+from lecture_utils.whats_next import GAN, VAE, Diffusion, frechet_distance, kl_divergence, precision_and_recall
 
 pytestmark = pytest.mark.slide("37")
 
@@ -40,7 +40,7 @@ def portraits():
 
 @pytest.fixture(scope="module")
 def classifier():
-    return checkpoints.load_weights(tasks.city_resnet(), "resnet").eval()
+    return checkpoints.load_weights(city_models.resnet(), "resnet").eval()
 
 
 def test_portraits_are_painted_for_each_split(monkeypatch):
@@ -57,7 +57,7 @@ def test_portraits_are_painted_for_each_split(monkeypatch):
 
 
 def test_pictures_are_those_of_the_data_set_in_order(portraits):
-    stacked = generation.pictures(portraits)
+    stacked = generation.stack_images(portraits)
     assert type(stacked) is torch.Tensor
     assert isinstance(portraits[0][0], tv_tensors.Image)
     assert stacked.shape == (len(portraits), 3, 32, 32)
@@ -67,14 +67,14 @@ def test_pictures_are_those_of_the_data_set_in_order(portraits):
 @pytest.mark.slide("38")
 def test_the_auto_encoders_loss_is_the_squared_error(images):
     expected = (0.3 * images).square().mean()
-    torch.testing.assert_close(tasks.reconstruction_loss(None)(lambda x: 0.7 * x, (images, None)), expected)
+    torch.testing.assert_close(tasks.generation.reconstruction_loss(None)(lambda x: 0.7 * x, (images, None)), expected)
 
 
 def test_the_vaes_loss_is_the_negative_elbo_of_a_pixel(images):
     mean, log_variance = torch.randn(2, 6, 4)
-    loss = tasks.elbo_loss(None)(lambda x: (0.5 * x, mean, log_variance), (images, None))
+    loss = tasks.generation.elbo_loss(None)(lambda x: (0.5 * x, mean, log_variance), (images, None))
     error = (0.5 * images).square().flatten(1).sum(1) / (2 * 0.5**2)  # pixels have deviation 0.5
-    torch.testing.assert_close(loss, (error + divergence(mean, log_variance)).mean() / (3 * 8 * 8))
+    torch.testing.assert_close(loss, (error + kl_divergence(mean, log_variance)).mean() / (3 * 8 * 8))
 
 
 def test_the_gans_loss_is_that_of_both_players(images):
@@ -82,7 +82,7 @@ def test_the_gans_loss_is_that_of_both_players(images):
     torch.manual_seed(0)
     losses = model(images)
     torch.manual_seed(0)
-    loss = tasks.adversarial_loss(None)(model, (images, None))
+    loss = tasks.generation.adversarial_loss(None)(model, (images, None))
     torch.testing.assert_close(loss, losses["discriminator"] + losses["generator"])
 
 
@@ -99,7 +99,7 @@ def test_the_loss_of_diffusion_is_that_of_the_velocity(images):
 
 @pytest.mark.slide("38")
 def test_the_share_that_is_explained():
-    """All by the picture itself, nothing by the mean of all, three quarters where half of the way is gone."""
+    """All by the image itself, nothing by the mean of all, three quarters where half of the way is gone."""
     images = torch.randn(300, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 2
     data, middle = [(image, 0) for image in images], images.mean(0)
 
@@ -115,7 +115,7 @@ def test_the_share_that_is_explained():
             return middle + self.share * (some - middle)
 
     for share, explained in ((1.0, 1.0), (0.0, 0.0), (0.5, 0.75), (-1.0, -3.0)):
-        scores = tasks.score_reconstruction(Half(share), data, RUN)
+        scores = tasks.generation.score_reconstruction(Half(share), data, RUN)
         assert scores == {"explained": pytest.approx(explained, abs=1e-5)}
 
 
@@ -143,7 +143,7 @@ def test_no_drawing_is_refused(count):
 
 
 def test_what_is_seen_are_the_features_before_the_head(portraits, classifier):
-    images = generation.pictures(portraits).repeat(8, 1, 1, 1)  # more than a share of 250
+    images = generation.stack_images(portraits).repeat(8, 1, 1, 1)  # more than a share of 250
     features, scores = generation.extract_features(classifier, images)
     with torch.no_grad():
         torch.testing.assert_close(scores, classifier(images), atol=1e-4, rtol=1e-4)
@@ -152,7 +152,7 @@ def test_what_is_seen_are_the_features_before_the_head(portraits, classifier):
 
 
 def test_photographs_pass_for_photographs(portraits, classifier):
-    images = generation.pictures(portraits)
+    images = generation.stack_images(portraits)
     scores = tasks.evaluate_samples(images, images)
     assert scores["frechet"] == pytest.approx(0, abs=1e-3)
     assert scores["precision"] == scores["recall"] == 1
@@ -164,7 +164,7 @@ def test_photographs_pass_for_photographs(portraits, classifier):
 
 def test_the_judge_holds_drawings_against_photographs(portraits, classifier):
     """Which of the two is which matters: precision asks about drawings, recall about photographs."""
-    photographs = generation.pictures(portraits)
+    photographs = generation.stack_images(portraits)
     drawings = photographs[:10] + 0.5 * torch.randn(10, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     (drawn, said), (real, _) = (generation.extract_features(classifier, images) for images in (drawings, photographs))
     scores = tasks.evaluate_samples(drawings, photographs)
@@ -176,8 +176,8 @@ def test_the_judge_holds_drawings_against_photographs(portraits, classifier):
 
 def test_as_many_drawings_are_scored_as_there_are_pictures(portraits):
     model = Drawn()
-    scores = tasks.score_samples(model, portraits, RUN)
+    scores = tasks.generation.score_samples(model, portraits, RUN)
     assert model.asked == [(len(portraits), False)]
     assert scores == tasks.evaluate_samples(
-        tasks.generate_images(model, len(portraits), seed=RUN.seed), generation.pictures(portraits)
+        tasks.generate_images(model, len(portraits), seed=RUN.seed), generation.stack_images(portraits)
     )

@@ -1,4 +1,4 @@
-"""Masked image modelling as a task: pictures and masks, the codebook, the loss, and the guesses it is held against."""
+"""Masked image modelling as a task: images and masks, the codebook, the loss, and the guesses it is held against."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from lecture_utils.tasks.masked_images import (
     GRID,
     MOST,
     PATCH,
+    baselines,
     codebook,
     learn_codebook,
     nearest_visible,
-    simple_guesses,
 )
 from lecture_utils.tasks.photos import to_photo
 from lecture_utils.transformers import BEiT, MaskedImageModel, VisualTokens, masked_token_loss
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.slide("34")
 
 
 def tiny(words: int = 8) -> MaskedImageModel:
-    backbone = BEiT((96, 96), patch=PATCH, dim=8, layers=1, heads=2)
+    backbone = BEiT((96, 96), patch_size=PATCH, dim=8, depth=1, heads=2)
     return MaskedImageModel(backbone, VisualTokens(words, PATCH))
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return tasks.masked_data("val", runtime.shipped("sample"))
+    return tasks.masked_data("val", runtime.resource_path("sample"))
 
 
 def test_pictures_come_without_labels_at_96_pixels(sample):
@@ -48,7 +48,7 @@ def test_scenes_to_be_scored_are_hidden_in_the_same_places_each_time(sample):
 
 
 def test_scenes_to_learn_from_are_hidden_anew(tmp_path):
-    (tmp_path / "train").symlink_to(runtime.shipped("sample") / "cityscapes_data/val")
+    (tmp_path / "train").symlink_to(runtime.resource_path("sample") / "cityscapes_data/val")
     data = tasks.masked_data("train", tmp_path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -60,8 +60,8 @@ def test_the_codebook_finds_the_kinds_of_patches_there_are():
     dice = torch.Generator().manual_seed(0)
     kinds = torch.randn(6, 3 * 4 * 4, generator=dice)
     images = VisualTokens(6, 4)
-    images.learn(kinds)
-    pictures = images.picture(torch.randint(6, (40, 12), generator=dice), (3, 4))
+    images.set_codebook(kinds)
+    pictures = images.decode(torch.randint(6, (40, 12), generator=dice), (3, 4))
     found = codebook(TensorDataset(pictures), 6, patch=4, patches=400)
     apart = torch.cdist(images.codebook.float(), found)
     assert apart.min(1).values.max() < 0.05
@@ -78,10 +78,10 @@ def test_the_codebook_is_that_of_its_seed(sample):
 def test_a_new_model_learns_its_words_before_it_is_trained(sample):
     model = tiny()
     assert not model.tokens.codebook.any()
-    tasks.MASKED_IMAGES.prepare(model, sample)
-    assert tasks.MASKED_IMAGES.prepare is learn_codebook
+    tasks.masked_images.MASKED_IMAGES.prepare(model, sample)
+    assert tasks.masked_images.MASKED_IMAGES.prepare is learn_codebook
     images = torch.stack([sample[i][0] for i in range(8)])
-    painted = model.tokens.picture(model.tokens(images), GRID)
+    painted = model.tokens.decode(model.tokens(images), GRID)
     mean = images.mean((0, 2, 3), keepdim=True)
     assert (painted - images).square().mean() < 0.5 * (mean - images).square().mean()
 
@@ -100,7 +100,7 @@ def test_scores_count_hidden_patches_alone(sample):
     learn_codebook(model, sample)
     torch.nn.init.zeros_(model.predict.weight)
     model.predict.bias.data = torch.eye(8)[3]
-    scores = tasks.score_masked(model, sample, runtime.setup(quiet=True))
+    scores = tasks.masked_images.score_masked(model, sample, runtime.setup(quiet=True))
     images, masks = (torch.stack(parts) for parts in zip(*(sample[i] for i in range(32)), strict=True))
     hidden_words = model.tokens(images)[masks.flatten(1)]
     assert scores["accuracy"] == pytest.approx((hidden_words == 3).float().mean().item())
@@ -112,11 +112,11 @@ def test_scores_count_hidden_patches_alone(sample):
 def test_the_commonest_word_of_a_place_is_counted_there():
     truth = torch.tensor([[0, 1, 2], [0, 1, 2], [1, 1, 2], [0, 0, 1]]).repeat(1, 48)  # 144 places
     hidden = torch.ones_like(truth, dtype=torch.bool)
-    guesses = simple_guesses(truth, hidden)
+    guesses = baselines(truth, hidden)
     assert guesses["accuracy_place"][0, :3].tolist() == [0, 1, 2]
     assert guesses["accuracy_majority"].unique().tolist() == [1]
     hidden[:2, 0] = False  # what is visible does not count: one 1 and one 0 are left, the lower number wins
-    assert simple_guesses(truth, hidden)["accuracy_place"][0, 0] == 0
+    assert baselines(truth, hidden)["accuracy_place"][0, 0] == 0
 
 
 def test_the_nearest_visible_patch_is_scipys():

@@ -1,4 +1,4 @@
-"""Set prediction in the city: features instead of pictures, both ways round, their boxes, a perfect and a new DETR."""
+"""Set prediction in the city: features instead of images, both ways round, their boxes, a perfect and a new DETR."""
 
 import pytest
 import torch
@@ -7,9 +7,8 @@ from torch.utils.data import DataLoader
 
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.__main__ import main
-from lecture_utils.detection.backbone import Backbone
 from lecture_utils.tasks.detection import collate
-from lecture_utils.tasks.set_prediction import FeatureDataset, SpaceToDepthBackbone
+from lecture_utils.tasks.features import FeatureDataset
 from lecture_utils.toycity import export
 from lecture_utils.transformers.detr import Predictions
 
@@ -29,7 +28,7 @@ def run():
 
 
 class Counting(torch.nn.Module):
-    """Gives the picture itself, made coarse, and counts how many it was asked for."""
+    """Gives the image itself, made coarse, and counts how many it was asked for."""
 
     def __init__(self):
         super().__init__()
@@ -40,24 +39,12 @@ class Counting(torch.nn.Module):
         return F.max_pool2d(images, 4)
 
 
-def test_folding_keeps_every_feature():
-    torch.manual_seed(0)
-    backbone = Backbone(base_channels=4, out_channels=6)
-    folded, images = SpaceToDepthBackbone(backbone), torch.randn(2, 3, 32, 48)
-    z = folded(images)
-    assert z.shape == (2, 24, 4, 6)
-    assert folded.features == 24
-    assert not folded.train().training  # its normalisation must not move
-    assert not any(p.requires_grad for p in folded.parameters())
-    torch.testing.assert_close(F.pixel_shuffle(z, 2), backbone.eval()(images))
-
-
 def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
-    pictures = tasks.gridded_data("val", city).pictures  # whose transforms draw nothing
+    pictures = tasks.gridded_data("val", city).dataset  # whose transforms draw nothing
     data = FeatureDataset(pictures, Counting(), mirror=True)
     torch.manual_seed(0)
     seen = [data[0] for _ in range(30)]
-    assert data.encoder.asked == 2
+    assert data.encoder.asked == 2 * len(data)  # those beside it, too
     image, plain = pictures[0]
     straight = F.max_pool2d(image.as_subclass(torch.Tensor), 4).half().float()
     mirrored = 0
@@ -76,15 +63,15 @@ def test_pictures_are_encoded_once_and_training_sees_them_both_ways_round(city):
 def test_crowds_are_mirrored_with_their_pictures(city):
     file = city / "coco/annotations/instances_val2017.json"
     file.write_text(file.read_text().replace('"iscrowd":0', '"iscrowd":1', 1))
-    pictures = tasks.gridded_data("val", city).pictures
-    straight, mirrored = FeatureDataset(pictures, Counting(), mirror=True)._encode(*pictures[0])
+    pictures = tasks.gridded_data("val", city).dataset
+    ((straight, mirrored),) = FeatureDataset(pictures, Counting(), mirror=True)._encode([0])
     x0, y0, x1, y1 = straight[1]["crowds"].as_subclass(torch.Tensor).T
     assert len(x0) == 1
     expected = torch.stack([64 - x1, y0, 64 - x0, y1], dim=1)
     assert torch.equal(mirrored[1]["crowds"].as_subclass(torch.Tensor), expected)
 
 
-def test_only_training_is_mirrored_and_the_shipped_trunk_encodes(city):
+def test_only_training_is_mirrored_and_the_shipped_backbone_encodes(city):
     train, test = tasks.gridded_data("train", city), tasks.gridded_data("test", city)
     assert train.mirror
     assert not test.mirror
@@ -94,7 +81,7 @@ def test_only_training_is_mirrored_and_the_shipped_trunk_encodes(city):
     assert z.shape == (256, 8, 8)
     assert z.dtype == torch.float32
     faster = recipes.load("faster_rcnn")
-    image = test.pictures[1][0].as_subclass(torch.Tensor)
+    image = test.dataset[1][0].as_subclass(torch.Tensor)
     with torch.no_grad():
         expected = F.pixel_unshuffle(faster.backbone(image[None]), 2)[0]
     torch.testing.assert_close(z, expected, atol=0.01, rtol=0.01)  # kept in half precision
@@ -124,7 +111,7 @@ def test_a_perfect_answer_scores_1_and_costs_nothing(city, run):
         z, target = data._kept[index][0]
         data._kept[index] = [(torch.full_like(z, index), target)]
     perfect = Perfect([tasks.normalize_targets([data[i][1]], data.size)[0] for i in range(len(data))])
-    scores = tasks.score_sets(perfect, data, run)
+    scores = tasks.set_prediction.score_sets(perfect, data, run)
     assert scores["map"] == pytest.approx(1)
     assert scores["map_50"] == pytest.approx(1)
     (batch,) = DataLoader(data, batch_size=len(data), collate_fn=collate)

@@ -6,7 +6,8 @@ from torch import nn
 
 from lecture_utils import runtime, tasks
 from lecture_utils.datasets import SingleObjects
-from lecture_utils.detection.single_object import multi_task_loss, normalize_boxes, slots_loss
+from lecture_utils.detection.boxes import normalize_boxes
+from lecture_utils.detection.single_object import multi_task_loss, slots_loss
 
 RUN = runtime.Runtime("laptop", "cpu", "fp32", "quick", 0, "")
 
@@ -56,7 +57,7 @@ def test_slots_are_filled_in_the_order_of_the_annotations():
     truth[0, :2] = normalize_boxes(targets[0]["boxes"], 60, 100)
     labels = torch.tensor([[2, 1, 0], [0, 0, 0]])
     expected = slots_loss(scores.expand(2, 3, 4), boxes.expand(2, 3, 4), labels, truth, tasks.single_object.BOX_WEIGHT)
-    assert torch.allclose(tasks.fixed_slots_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
+    assert torch.allclose(tasks.single_object.fixed_slots_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
 
 
 def test_empty_slots_find_nothing():
@@ -67,14 +68,13 @@ def test_empty_slots_find_nothing():
     (found,) = tasks.in_slots(model, torch.zeros(1, 3, 60, 100))
     assert found["boxes"].tolist() == [[0, 0, 50, 30]]
     assert found["labels"].tolist() == [1]
-    assert tasks.score_slots(model, data, RUN) == {"recall": pytest.approx(1 / 3)}
+    assert tasks.single_object.score_slots(model, data, RUN) == {"recall": pytest.approx(1 / 3)}
 
 
 def test_lone_data_is_painted_for_each_split(monkeypatch):
     monkeypatch.setattr(tasks.single_object, "SINGLE_OBJECT_SCENES", {"train": 4, "val": 3, "test": 2})
     data = tasks.single_object_data("val")
     assert isinstance(data, SingleObjects)
-    assert data.preload() is data
     assert data[0][0].dtype == torch.float32
     with pytest.raises(ValueError, match="root: got x, expected none"):
         tasks.single_object_data("val", "x")

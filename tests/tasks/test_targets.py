@@ -10,9 +10,10 @@ from torch.utils.data import Subset, TensorDataset
 
 from lecture_utils import tasks
 from lecture_utils.__main__ import main
+from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.datasets import CocoInstances
-from lecture_utils.tasks.captioning import CITY_WORDS, CaptionDataset, caption_pictures
-from lecture_utils.tasks.set_prediction import FeatureDataset
+from lecture_utils.tasks.caption_dataset import CaptionDataset, caption_images
+from lecture_utils.tasks.features import FeatureDataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(no image has|without a caption|marked as crowds):UserWarning")
 CATEGORIES = [{"id": n, "name": name} for n, name in enumerate(("person", "car", "traffic sign", "traffic light"), 1)]
@@ -60,16 +61,17 @@ def test_what_is_wrapped_is_looked_into_and_a_part_may_be_empty(tmp_path):
     root = empty_folder(tmp_path, one, [{"id": 1, "image_id": 3, "caption": "a car"}])
     data = CocoInstances(root / "train2017", root / "annotations/instances_train2017.json", masks=False)
     grids = FeatureDataset(data, torch.nn.Identity())
-    captions = CaptionDataset(caption_pictures("train", root, size=64), None, CITY_WORDS)
+    captions = CaptionDataset(caption_images("train", root, size=64), None, CITY_WORDS)
     for loss, whole in (
-        (tasks.detection_loss, data),
+        (tasks.detection.detection_loss, data),
         (tasks.set_prediction_loss, grids),
         (tasks.captioning_loss, captions),
-        (tasks.attending_loss, captions),
-        (tasks.hard_attention_loss, captions),
+        (tasks.captioning.attending_loss, captions),
+        (tasks.captioning.hard_attention_loss, captions),
     ):
         assert callable(loss(whole))
         assert callable(loss(Subset(whole, [2])))
         with pytest.raises(ValueError, match="none of its 2 images has"):
             loss(Subset(whole, [0, 1]))
-    assert callable(tasks.detection_loss(TensorDataset(torch.zeros(3, 2))))  # where nothing tells, nothing is refused
+    # Where nothing tells, nothing is refused.
+    assert callable(tasks.detection.detection_loss(TensorDataset(torch.zeros(3, 2))))

@@ -63,8 +63,8 @@ def test_relations_are_true(seed):
         for word, holds in (
             (" is to the left of ", lambda a, b: middle(a) < middle(b)),
             (" is to the right of ", lambda a, b: middle(a) > middle(b)),
-            (" is behind ", lambda a, b: a.thing.z > b.thing.z),
-            (" is in front of ", lambda a, b: a.thing.z < b.thing.z),
+            (" is behind ", lambda a, b: a.object.z > b.object.z),
+            (" is in front of ", lambda a, b: a.object.z < b.object.z),
         ):
             if word in caption:
                 (a,), (b,) = (named(part) for part in caption.split(word))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecture_utils.toycity import WORDS, Picture, VisibleObject, describe, render, sample_scene
+from lecture_utils.toycity import WORDS, Rendering, VisibleObject, describe, render, sample_scene
 from lecture_utils.toycity.facts import Fact, facts, find_mentions
 from lecture_utils.toycity.sample import CAR_COLOURS, COAT_COLOURS, SIGN_COLOURS, WEATHERS
 
@@ -36,13 +36,13 @@ def seen(seed, size=64):
 @pytest.fixture(scope="module")
 def empty():
     """A street where nothing is."""
-    scene = replace(sample_scene(7), things=())
+    scene = replace(sample_scene(7), objects=())
     return scene, render(scene, 64)
 
 
 @pytest.fixture(scope="module")
 def city():
-    """300 scenes: (scene, picture, its five sentences)."""
+    """300 scenes: (scene, image, its five sentences)."""
     streets = [seen(5_000_000 + seed) for seed in range(300)]
     return [(scene, picture, describe(scene, picture)) for scene, picture in streets]
 
@@ -325,7 +325,7 @@ def test_the_citys_words_are_those_that_its_sentences_use(city):
     for seed in random.Random(24).sample(range(30_000_000), 2000):
         scene = sample_scene(seed)
         said |= words_of(describe(scene, unpainted(scene)))
-        said |= words_of(describe(scene, unpainted(replace(scene, things=()))))
+        said |= words_of(describe(scene, unpainted(replace(scene, objects=()))))
     assert said <= set(WORDS)
     # Signs, of which a street has few, are never that many, and seven or eight of another kind in one street in 500.
     assert set(WORDS) - said <= {"seven", "eight"}
@@ -337,10 +337,10 @@ def words_of(captions):
 
 
 def unpainted(scene):
-    """A picture in which everything can be seen: painting 2,000 of them takes long, and the words are the same."""
+    """An image in which everything can be seen: painting 2,000 of them takes long, and the words are the same."""
     things = []
-    for thing in scene.things:
+    for thing in scene.objects:
         u, v = (100 * part for part in scene.camera.project(thing.x, 1.0, thing.z))
         things.append(VisibleObject(thing, thing.category, (u - 2, v - 2, u + 2, v + 2), 16))
     blank = np.zeros((100, 100), np.uint8)
-    return Picture(blank, blank, blank, tuple(things))
+    return Rendering(blank, blank, blank, tuple(things))

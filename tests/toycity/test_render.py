@@ -1,4 +1,4 @@
-"""Pictures: anti-aliased colours with an exact truth beside them, at every size."""
+"""Images: anti-aliased colours with an exact truth beside them, at every size."""
 
 import zlib
 

@@ -39,10 +39,10 @@ def test_the_streets_of_the_first_seeds_are_pinned():
 @settings(max_examples=60, deadline=None)
 def test_things_stand_apart_within_view_and_far_to_near(seed):
     scene = sample_scene(seed)
-    assert 0 <= len(scene.things) <= 8
-    depths = [thing.z for thing in scene.things]
+    assert 0 <= len(scene.objects) <= 8
+    depths = [thing.z for thing in scene.objects]
     assert depths == sorted(depths, reverse=True)
-    for thing in scene.things:
+    for thing in scene.objects:
         u, _ = scene.camera.project(thing.x, 0, thing.z)
         assert 0 < u < 1
 
@@ -59,7 +59,7 @@ def test_the_pinhole_projects_as_the_textbook_says():
 
 
 def test_numbers_of_objects_spread_from_one_to_eight():
-    counts = np.bincount([len(sample_scene(seed).things) for seed in range(400)], minlength=9)
+    counts = np.bincount([len(sample_scene(seed).objects) for seed in range(400)], minlength=9)
     assert (counts[1:9] > 0).all()
 
 

@@ -18,7 +18,7 @@ BLOCK = {
     "scales.1": "lambda_2",
 }
 REST = {
-    "project": "embeddings.patch_embeddings.projection",
+    "patch_embed": "embeddings.patch_embeddings.projection",
     "class_token": "embeddings.cls_token",
     "mask_token": "embeddings.mask_token",
 }

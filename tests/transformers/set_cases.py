@@ -4,7 +4,7 @@ import torch
 
 
 def some_boxes(rng, *shape):
-    """Boxes (x, y, w, h) in shares of a picture, some of them reaching over its border."""
+    """Boxes (x, y, w, h) in shares of an image, some of them reaching over its border."""
     return torch.cat([torch.rand(*shape, 2, generator=rng), torch.rand(*shape, 2, generator=rng) * 0.5 + 0.01], -1)
 
 

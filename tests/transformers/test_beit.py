@@ -22,8 +22,8 @@ from lecture_utils.transformers.beit import start_from_pretrained
 
 pytestmark = pytest.mark.slide("34")
 
-SMALL = {"patch": 4, "dim": 16, "layers": 3, "heads": 2, "hidden": 40}
-LARGE = {"dim": 1024, "layers": 24, "heads": 16, "layer_scale": 1e-5}
+SMALL = {"patch_size": 4, "dim": 16, "depth": 3, "heads": 2, "mlp_dim": 40}
+LARGE = {"dim": 1024, "depth": 24, "heads": 16, "layer_scale": 1e-5}
 
 
 def small(size=(12, 12)) -> BEiT:
@@ -81,9 +81,9 @@ def test_hidden_states_and_attention_are_the_librarys(images, mask):
     for masked in (None, mask):
         flat = None if masked is None else masked.flatten(1)
         expected = theirs(images, bool_masked_pos=flat, output_attentions=True)
-        tokens, looks = ours(images, masked)
+        tokens, maps = ours(images, masked, need_weights=True)
         torch.testing.assert_close(tokens, expected.last_hidden_state, rtol=1e-4, atol=1e-4)
-        for weights, wanted in zip(looks, expected.attentions, strict=True):
+        for weights, wanted in zip(maps, expected.attentions, strict=True):
             torch.testing.assert_close(weights, wanted, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2, 10))
 
@@ -123,7 +123,7 @@ def test_the_index_is_the_librarys_also_where_height_and_width_differ(grid):
 
 def test_the_table_of_the_paper_has_732_entries():
     assert RelativePositionBias((14, 14), 12).table.shape == (732, 12)
-    assert BEiT((32, 48), patch=16, dim=12, layers=1, heads=3).biases[0].table.shape == (3 * 5 + 3, 3)
+    assert BEiT((32, 48), patch_size=16, dim=12, depth=1, heads=3).biases[0].table.shape == (3 * 5 + 3, 3)
 
 
 def test_a_bias_depends_on_the_step_alone():
@@ -173,11 +173,11 @@ def test_nothing_hidden_is_a_loss_of_0_with_a_gradient():
 
 def test_a_picture_is_completed_where_it_is_hidden(images, mask):
     model = MaskedImageModel(small(), VisualTokens(7, 4)).eval()
-    model.tokens.learn(torch.randn(7, 48))
+    model.tokens.set_codebook(torch.randn(7, 48))
     words, picture = model.complete(images, mask)
     assert torch.equal(words, model(images, mask).argmax(-1))
     hidden = mask.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, None].expand_as(images)
-    painted = model.tokens.picture(words, (3, 3))
+    painted = model.tokens.decode(words, (3, 3))
     assert torch.equal(picture[hidden], painted[hidden])
     assert torch.equal(picture[~hidden], images[~hidden])
 
@@ -187,20 +187,20 @@ def test_a_picture_is_completed_where_it_is_hidden(images, mask):
 
 @pytest.mark.parametrize(("size", "patch"), [((16, 24), 8), ((12, 8), 4), ((6, 4), 1)])
 def test_segmentation_scores_every_pixel(size, patch):
-    model = BEiTSegmenter(BEiT(size, **{**SMALL, "patch": patch}), 5)
+    model = BEiTSegmenter(BEiT(size, **{**SMALL, "patch_size": patch}), 5)
     assert model(torch.randn(2, 3, *size)).shape == (2, 5, *size)
 
 
 def test_widths_are_halved_down_to_16():
-    model = BEiTSegmenter(BEiT((16, 24), **{**SMALL, "patch": 8}), 5, width=24)
+    model = BEiTSegmenter(BEiT((16, 24), **{**SMALL, "patch_size": 8}), 5, width=24)
     assert [layer[0].out_channels for layer in model.enlarge] == [24, 16, 16]
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 4), (1, 3), (2, 0)])
 def test_a_token_is_seen_where_its_patch_is(row, column, monkeypatch):
-    """In a picture wider than high: 3 × 5 patches."""
+    """In an image wider than high: 3 × 5 patches."""
     torch.manual_seed(0)
-    backbone = BEiT((24, 40), patch=8, dim=8, layers=1, heads=2)
+    backbone = BEiT((24, 40), patch_size=8, dim=8, depth=1, heads=2)
     tokens = torch.randn(1, 16, 8).repeat(2, 1, 1)
     tokens[1, 1 + row * 5 + column] += 3 * torch.randn(8)
     monkeypatch.setattr(backbone, "forward", lambda *args: (tokens, []))
@@ -209,7 +209,7 @@ def test_a_token_is_seen_where_its_patch_is(row, column, monkeypatch):
     assert changed.argmax() == row * 5 + column
 
     model = MaskedImageModel(backbone, VisualTokens(6, 8))
-    model.tokens.learn(torch.randn(6, 192))
+    model.tokens.set_codebook(torch.randn(6, 192))
     mask = torch.zeros(2, 3, 5, dtype=torch.bool)
     mask[:, row, column] = True
     words, filled = model.complete(torch.zeros(2, 3, 24, 40), mask)
@@ -218,7 +218,7 @@ def test_a_token_is_seen_where_its_patch_is(row, column, monkeypatch):
 
 
 def test_the_bias_is_that_of_the_grid_where_height_and_width_differ():
-    model = BEiT((12, 20), patch=4, dim=8, layers=2, heads=2)
+    model = BEiT((12, 20), patch_size=4, dim=8, depth=2, heads=2)
     for bias in model.biases:
         torch.nn.init.normal_(bias.table)
         expected = bias.table[relative_position_index((3, 5))]
@@ -226,7 +226,7 @@ def test_the_bias_is_that_of_the_grid_where_height_and_width_differ():
 
 
 def test_a_vocabulary_of_other_patches_and_a_mask_of_numbers_are_refused():
-    backbone = BEiT((24, 40), patch=8, dim=8, layers=1, heads=2)
+    backbone = BEiT((24, 40), patch_size=8, dim=8, depth=1, heads=2)
     with pytest.raises(ValueError, match="tokens: got words of 4 pixels, expected 8"):
         MaskedImageModel(backbone, VisualTokens(6, 4))
     mask = torch.zeros(1, 2, 2, dtype=torch.int64)
@@ -264,13 +264,13 @@ def test_every_part_learns(images, mask, head):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: BEiT((30, 32)), "patch: got 16, expected a divisor"),
-        (lambda: BEiT(layers=0), "layers: got 0"),
+        (lambda: BEiT((30, 32)), "image_size: got 30 × 32 pixels, expected multiples of patch_size=16"),
+        (lambda: BEiT(depth=0), "depth: got 0"),
         (lambda: small()(torch.zeros(2, 3, 12, 16)), r"image: got shape \(2, 3, 12, 16\), expected \(batch, 3, 12, 12"),
         (lambda: small()(torch.zeros(2, 3, 12, 12), torch.zeros(2, 3, 3)), "mask: got .*float32, expected"),
         (lambda: small()(torch.zeros(2, 3, 12, 12), torch.zeros(1, 3, 3, dtype=torch.bool)), "mask: got"),
-        (lambda: BEiTSegmenter(BEiT((12, 12), **{**SMALL, "patch": 6}), 5), "backbone: got patches of 6 pixels"),
-        (lambda: BEiTClassifier(small(), 0), "classes: got 0"),
+        (lambda: BEiTSegmenter(BEiT((12, 12), **{**SMALL, "patch_size": 6}), 5), "backbone: got patches of 6 pixels"),
+        (lambda: BEiTClassifier(small(), 0), "num_classes: got 0"),
         (
             lambda: masked_token_loss(torch.zeros(2, 4, 5), torch.zeros(2, 3).long(), torch.zeros(2, 2, 2).bool()),
             r"truth: got shape \(2, 3\), expected \(b, n\), where logits \(b, n, words\) is \(2, 4, 5\)",

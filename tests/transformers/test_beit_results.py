@@ -9,7 +9,7 @@ from lecture_utils.transformers.beit_results import ADE20K, CORRECTED, IMAGENET,
 
 pytestmark = pytest.mark.slide("35")
 
-# As on the slide: a heading, then its rows; 384 at a name's foot is the side of its pictures.
+# As on the slide: a heading, then its rows; 384 at a name's foot is the side of its images.
 FIRST = """
 Training from scratch
     ViT384-B 86M 384 77.9 | ViT384-L 307M 384 76.5 | DeiT-B 86M 224 81.8 | DeiT384-B 86M 384 83.1

@@ -7,11 +7,11 @@ import torch
 from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
 from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
 
-from lecture_utils.transformers.detr import DETR, Predictions, detections, resnet50, sine_positions
+from lecture_utils.transformers.detr import DETR, Predictions, postprocess, resnet50, sine_position_embedding
 
 pytestmark = pytest.mark.slide("33")
 
-SIZES = {"queries": 7, "dim": 32, "heads": 4, "hidden": 48, "encoder_layers": 2, "decoder_layers": 3}
+SIZES = {"queries": 7, "dim": 32, "heads": 4, "mlp_dim": 48, "encoder_layers": 2, "decoder_layers": 3}
 LINEAR = ("weight", "bias")
 
 
@@ -124,7 +124,7 @@ def test_outputs_are_the_librarys_for_the_same_weights(library):
     copy_resnet(ours.backbone, library.model.backbone.model)
     copy_transformer(ours, library)
     images = torch.randn(2, 3, 96, 160)
-    given, expected = ours(images), library(images, output_attentions=True)
+    given, expected = ours(images, need_weights=True), library(images, output_attentions=True)
     torch.testing.assert_close(given.logits[-1].roll(-1, -1), expected.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(given.boxes[-1], expected.pred_boxes, atol=1e-4, rtol=1e-4)
     assert given.logits[-1].std(1).min() > 0.01  # not one answer for all queries
@@ -146,11 +146,11 @@ def test_backbone_is_the_librarys(library):
 def test_positions_are_the_librarys(height, width, dim):
     reference = DetrSinePositionEmbedding(dim // 2, normalize=True)
     expected = reference(torch.Size([1, dim, height, width]), "cpu", torch.float32)[0]
-    torch.testing.assert_close(sine_positions(height, width, dim), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sine_position_embedding(height, width, dim), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_positions_begin_at_1_and_rows_come_first():
-    places = sine_positions(4, 6, 8)
+    places = sine_position_embedding(4, 6, 8)
     assert places[0, 0, 0] == pytest.approx(math.sin(2 * math.pi / 4), abs=1e-5)  # 1 of 4 rows, the shortest wave
     assert places[4, 0, 0] == pytest.approx(math.sin(2 * math.pi / 6), abs=1e-5)  # 1 of 6 columns
     assert (places[:4] == places[:4, :, :1]).all()
@@ -163,11 +163,12 @@ def test_positions_begin_at_1_and_rows_come_first():
 def test_shapes_and_ranges(shape):
     model = small()
     with torch.no_grad():
-        found = model(torch.randn(shape))
+        found = model(torch.randn(shape), need_weights=True)
     batch, _, height, width = shape
     assert found.logits.shape == (3, batch, 7, 5)
     assert found.boxes.shape == (3, batch, 7, 4)
     assert found.attention.shape == (batch, 3, 4, 7, height, width)
+    assert model(torch.randn(shape)).attention is None
     assert ((found.boxes > 0) & (found.boxes < 1)).all()
     torch.testing.assert_close(found.attention.sum((-1, -2)), torch.ones(batch, 3, 4, 7))
 
@@ -189,7 +190,9 @@ def test_without_places_moved_points_give_the_same_answers(monkeypatch):
     model, z = small(), torch.randn(1, 6, 4, 5)
     moved = z.flatten(2)[:, :, torch.randperm(20)].view_as(z)
     assert not torch.allclose(model(z).boxes, model(moved).boxes, atol=1e-4)
-    monkeypatch.setattr("lecture_utils.transformers.detr.sine_positions", lambda h, w, dim, **_: torch.zeros(dim, h, w))
+    monkeypatch.setattr(
+        "lecture_utils.transformers.detr.sine_position_embedding", lambda h, w, dim, **_: torch.zeros(dim, h, w)
+    )
     torch.testing.assert_close(model(z).boxes, model(moved).boxes)
 
 
@@ -219,22 +222,22 @@ def test_heads_stay_in_full_precision():
 def test_detections_are_one_a_query_in_pixels():
     logits = torch.tensor([[[[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [1, 2, 3]]]])  # layers 1, b 1, 4 queries, 2 classes
     boxes = torch.tensor([[[[0.5, 0.5, 0.2, 0.1], [0.25, 0.5, 0.5, 1.0], [0.9, 0.1, 0.4, 0.4], [0.5, 0.5, 1, 1]]]])
-    (found,) = detections(Predictions(logits, boxes, torch.zeros(1, 1, 1, 4, 1, 1)), (100, 200))
+    (found,) = postprocess(Predictions(logits, boxes, torch.zeros(1, 1, 1, 4, 1, 1)), (100, 200))
     assert found["labels"].tolist() == [1, 1, 2, 2]  # an empty query has its likeliest class and that one's score
     assert found["scores"][0] < 0.01 < 0.9 < found["scores"][1]
     expected = torch.tensor([[80.0, 45, 120, 55], [0, 0, 100, 100], [140, 0, 200, 30], [0, 0, 200, 100]])
-    torch.testing.assert_close(found["boxes"], expected)  # the third is cut to the picture
+    torch.testing.assert_close(found["boxes"], expected)  # the third is cut to the image
 
 
 def test_detections_of_a_layer_and_of_no_image():
     model = small()
     with torch.no_grad():
         found = model(torch.randn(2, 6, 5, 7))
-        first, last = detections(found, (64, 64), layer=0), detections(found, (64, 64))
+        first, last = postprocess(found, (64, 64), layer=0), postprocess(found, (64, 64))
     assert len(first) == len(last) == 2
     assert not torch.equal(first[0]["boxes"], last[0]["boxes"])
-    empty = Predictions(*(part[:, :0] for part in found[:2]), found.attention[:0])
-    assert detections(empty, (64, 64)) == []
+    empty = Predictions(*(part[:, :0] for part in found[:2]), None)
+    assert postprocess(empty, (64, 64)) == []
 
 
 def test_bad_sizes_are_refused():
@@ -247,15 +250,15 @@ def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="image: got shape"):
         small()(torch.zeros(1, 3, 5, 7))
     with pytest.raises(ValueError, match="dim: got 6"):
-        sine_positions(4, 4, 6)
+        sine_position_embedding(4, 4, 6)
     with pytest.raises(ValueError, match="height: got 0"):
-        sine_positions(0, 4, 8)
+        sine_position_embedding(0, 4, 8)
 
 
 @pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
 def test_other_precisions(precision):
     torch.manual_seed(0)
-    model = DETR(6, 4, queries=5, dim=8, heads=2, hidden=16, encoder_layers=1, decoder_layers=2).eval()
+    model = DETR(6, 4, queries=5, dim=8, heads=2, mlp_dim=16, encoder_layers=1, decoder_layers=2).eval()
     z = torch.randn(2, 6, 3, 5)
     expected = model(z).boxes
     found = model.to(precision)(z.to(precision)).boxes

@@ -78,7 +78,7 @@ def test_what_is_hidden_lies_together():
 def test_blocks_can_be_single_patches():
     """Then the hidden ones are as scattered as by a shuffle: as many pairs of neighbours within 4 standard errors."""
     masks = [
-        blockwise_mask((14, 14), 75, least_block=1, most_block=1, aspect=1, generator=seeded(seed))
+        blockwise_mask((14, 14), 75, min_num_patches=1, max_num_patches=1, aspect=1, generator=seeded(seed))
         for seed in range(200)
     ]
     pairs = torch.stack([(mask[:, :-1] & mask[:, 1:]).sum() for mask in masks]).float()
@@ -113,7 +113,7 @@ def test_without_a_generator_torchs_own_decides():
 @settings(max_examples=150, deadline=None)
 def test_any_grid_is_never_hidden_more_than_asked_for(grid, ratio, least, aspect, seed):
     most = int(ratio * grid[0] * grid[1])
-    mask = blockwise_mask(grid, most, least_block=least, aspect=aspect, generator=seeded(seed))
+    mask = blockwise_mask(grid, most, min_num_patches=least, aspect=aspect, generator=seeded(seed))
     assert mask.shape == grid
     assert mask.dtype == torch.bool
     assert mask.sum() <= most
@@ -132,7 +132,7 @@ def test_a_small_grid_is_hidden_nearly_as_much_as_asked_for(grid, share):
 
 
 def test_large_blocks_and_thin_ones_end_too():
-    for options in ({"least_block": 1000}, {"aspect": 1e-4}, {"least_block": 60, "most_block": 90}):
+    for options in ({"min_num_patches": 1000}, {"aspect": 1e-4}, {"min_num_patches": 60, "max_num_patches": 90}):
         assert blockwise_mask((6, 7), 17, generator=seeded(3), **options).sum() >= 13, options
 
 
@@ -148,8 +148,8 @@ def test_where_blocks_fit_draws_are_those_that_the_shipped_models_saw(grid, most
 
 def test_all_or_nothing_can_be_hidden():
     assert not blockwise_mask((5, 7), 0).any()
-    assert blockwise_mask((1, 3), 3, least_block=1, generator=seeded(0)).all()
-    assert blockwise_mask((3, 4), 12, least_block=40, generator=seeded(0)).all()  # one block, cut to the grid
+    assert blockwise_mask((1, 3), 3, min_num_patches=1, generator=seeded(0)).all()
+    assert blockwise_mask((3, 4), 12, min_num_patches=40, generator=seeded(0)).all()  # one block, cut to the grid
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,13 @@ def test_blocks_have_the_area_and_aspect_asked_for():
         ((0, 3), 0, {}, "height: got 0"),
         ((3, 3), 10, {}, r"most: got 10, expected 0 to 9, the patches of a grid \(3, 3\)"),
         ((3, 3), -1, {}, "most: got -1"),
-        ((3, 3), 3, {"least_block": 0}, "least_block: got 0"),
-        ((3, 3), 3, {"least_block": 4, "most_block": 3}, "most_block: got 3, expected at least least_block=4"),
+        ((3, 3), 3, {"min_num_patches": 0}, "min_num_patches: got 0"),
+        (
+            (3, 3),
+            3,
+            {"min_num_patches": 4, "max_num_patches": 3},
+            "max_num_patches: got 3, expected at least min_num_patches=4",
+        ),
         ((3, 3), 3, {"aspect": 0}, "aspect: got 0"),
         ((3, 3), 3, {"aspect": 1.5}, "aspect: got 1.5"),
         ((3, 3), 3, {"aspect": math.nan}, "aspect: got nan"),

@@ -132,7 +132,7 @@ def test_heads_are_torchs(heads, masked, batch):
         their_mask = ~mask.repeat_interleave(heads, 0)
     if not (batch == 0 and masked == "each"):
         expected, weights = theirs(x, x, x, attn_mask=their_mask, average_attn_weights=False)
-        mixed, own = ours(x, mask=mask)
+        mixed, own = ours(x, mask=mask, need_weights=True)
         torch.testing.assert_close(mixed, expected)
         torch.testing.assert_close(own, weights)
 
@@ -145,7 +145,7 @@ def test_heads_look_at_a_memory_of_another_length():
     mask = torch.ones(3, 1, 7, dtype=torch.bool)
     mask[1, :, 5:] = False  # the second memory has five items
     expected, weights = theirs(x, memory, memory, key_padding_mask=~mask[:, 0], average_attn_weights=False)
-    mixed, own = ours(x, memory, mask)
+    mixed, own = ours(x, memory, mask, need_weights=True)
     torch.testing.assert_close(mixed, expected)
     torch.testing.assert_close(own, weights)
 
@@ -156,7 +156,7 @@ def test_keys_may_be_made_of_something_else_than_values():
     load(theirs, ours)
     x, memory, keys = random(3, 4, 8), random(3, 7, 8, seed=1), random(3, 7, 8, seed=2)
     expected, weights = theirs(x, keys, memory, average_attn_weights=False)
-    mixed, own = ours(x, memory, keys=keys)
+    mixed, own = ours(x, memory, keys=keys, need_weights=True)
     torch.testing.assert_close(mixed, expected)
     torch.testing.assert_close(own, weights)
 
@@ -167,7 +167,8 @@ def test_a_bias_of_the_keys_changes_nothing():
     assert without.key.bias is None
     without.load_state_dict({k: v for k, v in with_bias.state_dict().items() if k != "key.bias"})
     x, bias = random(3, 5, 8), random(1, 2, 5, 5, seed=1)
-    for a, b in zip(with_bias(x, bias=bias), without(x, bias=bias), strict=True):
+    how = {"bias": bias, "need_weights": True}
+    for a, b in zip(with_bias(x, **how), without(x, **how), strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -187,9 +188,68 @@ def test_layer_scale_multiplies_what_each_part_adds(cross):
 
 def test_a_query_that_may_look_nowhere_gets_the_bias_alone():
     ours = MultiHeadAttention(8, 2).double()
-    mixed, weights = ours(random(1, 3, 8), mask=torch.zeros(1, 3, 3, dtype=torch.bool))
-    torch.testing.assert_close(mixed, ours.out.bias.expand(1, 3, 8))
+    x, mask = random(1, 3, 8), torch.zeros(1, 3, 3, dtype=torch.bool)
+    mixed, weights = ours(x, mask=mask, need_weights=True)
     assert not weights.any()
+    for looked in (mixed, ours(x, mask=mask)[0]):
+        torch.testing.assert_close(looked, ours.out.bias.expand(1, 3, 8))
+
+
+@pytest.mark.slide("29", "34")
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("masked", ["no", "causal", "is_causal", "each", "alike", "keys", "nothing"])
+@pytest.mark.parametrize(("batch", "length"), [(0, 5), (1, 1), (3, 7)])
+def test_without_weights_the_same_comes_out_and_goes_back(batch, length, masked, biased):
+    """By torch's `scaled_dot_product_attention`, which gives no weights, and by the formula, which does."""
+    if masked == "is_causal" and biased:
+        return
+    torch.manual_seed(0)
+    ours, x = MultiHeadAttention(12, 3).double(), random(batch, length, 12).requires_grad_()
+    bias = random(1, 3, length, length, seed=1).requires_grad_() if biased else None
+    mask = {
+        "causal": causal_mask(length)[None],
+        "each": torch.rand(batch, length, length) < 0.5,
+        "alike": torch.rand(1, length, length) < 0.5,
+        "keys": torch.rand(batch, 1, length) < 0.5,
+        "nothing": torch.zeros(1, length, length, dtype=torch.bool),
+    }.get(masked)
+    how = {"is_causal": True} if masked == "is_causal" else {"mask": mask, "bias": bias}
+    mixed, weights = ours(x, **how, need_weights=True)
+    alone, none = ours(x, **how)
+    assert none is None
+    assert weights.shape == (batch, 3, length, length)
+    torch.testing.assert_close(alone, mixed, rtol=1e-5, atol=1e-5)
+    learns = [x, *ours.parameters(), *([bias] if biased else [])]
+    ways = [torch.autograd.grad(y.square().sum(), learns, materialize_grads=True) for y in (alone, mixed)]
+    torch.testing.assert_close(*ways)
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_half_the_precision_gives_half_the_precision(need_weights):
+    ours, x, bias = MultiHeadAttention(8, 2), torch.randn(2, 5, 8), torch.randn(1, 2, 5, 5)
+    expected = ours(x, bias=bias)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = ours(x, bias=bias.bfloat16(), need_weights=need_weights)
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("how", [{"mask": causal_mask(5)[None]}, {"bias": torch.zeros(1, 2, 5, 5)}])
+def test_a_causal_look_takes_no_other_mask(how):
+    with pytest.raises(ValueError, match="is_causal: got True and a mask or a bias, expected one of them"):
+        MultiHeadAttention(8, 2)(torch.zeros(1, 5, 8), is_causal=True, **how)
+
+
+def test_what_is_kept_for_the_gradient_does_not_grow_with_the_square_of_the_tokens():
+    def kept(length, **how):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            Block(8, 2)(torch.randn(1, length, 8), **how)
+        return max(sizes)
+
+    assert kept(200) == 200 * 32  # the hidden layer of the MLP
+    assert kept(200, is_causal=True) == 200 * 32
+    assert kept(200, need_weights=True) == 2 * 200 * 200
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(8, 3), (8, 16), (8, 0), (0, 1)])
@@ -214,24 +274,24 @@ def twin(block: Block, dim: int, hidden: int) -> nn.Module:
 
 
 @pytest.mark.slide("29")
-@pytest.mark.parametrize("hidden", [None, 20])
+@pytest.mark.parametrize("mlp_dim", [None, 20])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cross", [False, True])
-def test_a_block_is_torchs_layer(hidden, masked, cross):
+def test_a_block_is_torchs_layer(mlp_dim, masked, cross):
     torch.manual_seed(0)
-    block = Block(8, 2, hidden=hidden, cross=cross).double()
+    block = Block(8, 2, mlp_dim=mlp_dim, cross=cross).double()
     for parameter in block.parameters():  # also the norms' weights, which begin as ones and zeros
         parameter.data += 0.3 * torch.randn_like(parameter)
-    layer = twin(block, 8, hidden or 32)
+    layer = twin(block, 8, mlp_dim or 32)
     x, memory = random(3, 5, 8), random(3, 7, 8, seed=1)
     mask = causal_mask(5) if masked else None
     given_mask = None if mask is None else mask[None]
     if cross:
-        out, weights = block(x, memory, mask=given_mask)
+        out, weights = block(x, memory, mask=given_mask, need_weights=True)
         expected = layer(x, memory, tgt_mask=None if mask is None else ~mask)
         assert weights.shape == (3, 2, 5, 7)
     else:
-        out, weights = block(x, mask=given_mask)
+        out, weights = block(x, mask=given_mask, need_weights=True)
         expected = layer(x, src_mask=None if mask is None else ~mask)
         assert weights.shape == (3, 2, 5, 5)
         assert masked == (not weights[..., 0, 1:].any())
@@ -248,9 +308,11 @@ def test_a_block_without_memory_refuses_one_and_the_other_needs_one():
 
 def test_gradients_of_a_block():
     torch.manual_seed(0)
-    block = Block(4, 2, hidden=3, cross=True).double()
+    block = Block(4, 2, mlp_dim=3, cross=True).double()
     x, memory = random(1, 3, 4).requires_grad_(), random(1, 2, 4, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: block(a, b, mask=causal_mask(3)[None]), (x, memory))
+    for how in ({"mask": causal_mask(3)[None]}, {"is_causal": True}):
+        assert torch.autograd.gradcheck(lambda a, b, how=how: block(a, b, **how)[0], (x, memory))
+        assert torch.autograd.gradcheck(lambda a, b, how=how: block(a, b, **how, need_weights=True), (x, memory))
 
 
 def test_dropout_is_for_training_alone():

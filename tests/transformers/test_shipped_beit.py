@@ -1,4 +1,4 @@
-"""The shipped BEiT foretells more hidden words than any simple guess, and what its study says of few labels."""
+"""The shipped BEiT predicts more hidden words than any simple guess, and what its study says of few labels."""
 
 from statistics import mean
 
@@ -26,7 +26,7 @@ def test_the_vocabulary_shows_streets_in_words_that_are_all_in_use():
     tokens, data = recipes.load("beit").tokens, tasks.masked_data("val")
     images = torch.stack([data[i][0] for i in range(len(data))])
     words = tokens(images)
-    painted = tokens.picture(words, GRID)
+    painted = tokens.decode(words, GRID)
     flat = images.unflatten(2, (12, 8)).unflatten(4, (12, 8)).mean((3, 5), keepdim=True).expand(-1, -1, -1, 8, -1, 8)
     in_words, in_means = ((shown - images).square().mean() for shown in (painted, flat.reshape(images.shape)))
     assert in_words < 0.85 * in_means  # a word tells more than the mean colour of its patch

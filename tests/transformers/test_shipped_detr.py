@@ -6,7 +6,7 @@ from shipped import carded, check_card, shipped_scores
 
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.detection.scores import CocoScores, apply_nms, count_duplicates
-from lecture_utils.transformers import detections
+from lecture_utils.transformers import postprocess
 
 pytestmark = [pytest.mark.slide("33"), pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")]
 
@@ -38,8 +38,8 @@ def test_detr_finds_the_things_of_the_city(scores):
     assert scores["map_50"] < carded("faster_rcnn")["map_50"]  # as the notebook says
 
 
-def test_the_shipped_file_holds_no_trunk():
-    assert runtime.shipped("checkpoints/detr.safetensors").stat().st_size <= 1_300_000
+def test_the_shipped_file_holds_no_backbone():
+    assert runtime.resource_path("checkpoints/detr.safetensors").stat().st_size <= 1_300_000
 
 
 def average_precision(found, targets, data):
@@ -50,14 +50,14 @@ def average_precision(found, targets, data):
 
 def test_suppression_gains_nothing_after_the_last_layer(answers):
     said, targets, data = answers
-    found = detections(said, data.size)
+    found = postprocess(said, data.size)
     plain, after = (average_precision(one, targets, data) for one in (found, apply_nms(found)))
     assert after - plain < 0.01
 
 
 def test_later_layers_find_more(answers):
     said, targets, data = answers
-    first, last = (average_precision(detections(said, data.size, layer=layer), targets, data) for layer in (0, -1))
+    first, last = (average_precision(postprocess(said, data.size, layer=layer), targets, data) for layer in (0, -1))
     assert last > first
 
 
@@ -67,7 +67,7 @@ def test_doubles_are_few_beside_those_that_faster_rcnn_suppresses(answers):
     faster.head.nms_threshold = 1.0  # nothing is suppressed
     with torch.no_grad():
         found = [faster(pictures[index][0][None])[0] for index in range(40)]
-    assert count_duplicates(found) > 10 * count_duplicates(detections(said, data.size)[:40])
+    assert count_duplicates(found) > 10 * count_duplicates(postprocess(said, data.size)[:40])
 
 
 def test_most_queries_find_something_and_each_looks_somewhere_of_its_own(answers):

@@ -36,7 +36,7 @@ def test_words_are_the_clusters_of_scikit_learn():
     images = random(20, 3, 8, 12)
     means = KMeans(6, random_state=0, n_init=1).fit(cut(images, 4).flatten(0, 1).numpy())
     tokens = VisualTokens(6, 4)
-    tokens.learn(torch.from_numpy(means.cluster_centers_))
+    tokens.set_codebook(torch.from_numpy(means.cluster_centers_))
     same = tokens(images).flatten().numpy() == means.labels_
     assert same.mean() > 0.99  # the codes are kept in half precision
     assert np.array_equal(tokens.codebook.numpy(), means.cluster_centers_.astype(np.float16))
@@ -44,9 +44,9 @@ def test_words_are_the_clusters_of_scikit_learn():
 
 def test_a_picture_of_codes_is_read_as_it_was_written():
     tokens = VisualTokens(9, 4)
-    tokens.learn(random(9, 48))
+    tokens.set_codebook(random(9, 48))
     words = torch.randint(9, (2, 6), generator=torch.Generator().manual_seed(2))
-    picture = tokens.picture(words, (2, 3))
+    picture = tokens.decode(words, (2, 3))
     assert picture.shape == (2, 3, 8, 12)
     assert torch.equal(tokens(picture), words)
     assert torch.equal(picture[1, :, 4:8, 8:12].flatten(), tokens.codebook[words[1, 5]].float())
@@ -61,7 +61,9 @@ def test_the_codebook_is_no_parameter_and_is_kept_in_half_precision():
 
 def test_words_do_not_depend_on_autocast():
     tokens = VisualTokens(200, 4)
-    tokens.learn(random(200, 48) * 0.1 + 3)  # far from 0 and close to one another: bf16 could not tell them apart
+    tokens.set_codebook(
+        random(200, 48) * 0.1 + 3
+    )  # far from 0 and close to one another: bf16 could not tell them apart
     image = random(2, 3, 8, 8, seed=1) * 0.1 + 3
     plain = tokens(image)
     with torch.autocast("cpu", torch.bfloat16):
@@ -73,7 +75,10 @@ def test_words_do_not_depend_on_autocast():
     [
         (lambda: VisualTokens(0, 4), "words: got 0"),
         (lambda: VisualTokens(4, 0), "patch: got 0"),
-        (lambda: VisualTokens(4, 2).learn(torch.zeros(3, 12)), r"codebook: got shape \(3, 12\), expected \(4, 12\)"),
+        (
+            lambda: VisualTokens(4, 2).set_codebook(torch.zeros(3, 12)),
+            r"codebook: got shape \(3, 12\), expected \(4, 12\)",
+        ),
         (lambda: VisualTokens(4, 2)(torch.zeros(1, 3, 4, 5)), "image: got shape .* multiples of patch=2"),
         (lambda: cut(torch.zeros(3, 4, 4), 2), "image: got shape"),
     ],

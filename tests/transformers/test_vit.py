@@ -10,19 +10,19 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, VisionTransformer, ViT_B_16_Weights, vit_b_16, vit_b_32
 from torchvision.models.vision_transformer import ConvStemConfig, interpolate_embeddings
 
-from lecture_utils.transformers import ViT, resize_positions, rollout
+from lecture_utils.transformers import ViT, resize_pos_embed, rollout
 from lecture_utils.transformers.vit import PAPER
 
 PARAMETERS = {
     "B/16": 86_567_656, "B/32": 88_224_232, "L/16": 304_326_632, "L/32": 306_535_400, "H/14": 632_045_800
 }  # fmt: skip
-SMALL = {"patch": 4, "dim": 12, "layers": 3, "heads": 3}
+SMALL = {"patch_size": 4, "dim": 12, "depth": 3, "heads": 3}
 
 
 def small(size=(8, 12), **changes):
     """A small model with weights far from their start, so that nothing is equal by being 0."""
     torch.manual_seed(0)
-    model = ViT(**{"classes": 5, "size": size, **SMALL, **changes}).eval()
+    model = ViT(**{"num_classes": 5, "image_size": size, **SMALL, **changes}).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model
@@ -106,7 +106,7 @@ def test_resized_positions_are_torchvisions(before, after):
     positions = torch.randn(1, 1 + before**2, 6)
     state = {"encoder.pos_embedding": positions.clone()}
     expected = interpolate_embeddings(after * 16, 16, state)["encoder.pos_embedding"]
-    torch.testing.assert_close(resize_positions(positions, (before, before), (after, after)), expected)
+    torch.testing.assert_close(resize_pos_embed(positions, (before, before), (after, after)), expected)
 
 
 @pytest.mark.slide("31")
@@ -115,7 +115,7 @@ def test_resized_positions_are_torchvisions(before, after):
 def test_resizing_keeps_the_class_token_and_the_corners(h, w, h2, w2):
     places = torch.randn(h, w, 3)
     positions = torch.cat([torch.full((1, 3), 9.0), places.flatten(0, 1)])[None]
-    resized = resize_positions(positions, (h, w), (h2, w2))
+    resized = resize_pos_embed(positions, (h, w), (h2, w2))
     assert resized.shape == (1, 1 + h2 * w2, 3)
     assert (resized[:, 0] == 9).all()
     grid = resized[0, 1:].unflatten(0, (h2, w2))
@@ -128,10 +128,10 @@ def test_resizing_keeps_the_class_token_and_the_corners(h, w, h2, w2):
 def test_an_image_of_another_size_is_as_a_model_made_for_it(size):
     """Also where height and width differ, which torchvision cannot do."""
     model, images = small(), torch.randn(2, 3, *size)
-    other = small(size=size)
+    other = small(size)
     grid = (size[0] // 4, size[1] // 4)
     weights = model.state_dict()
-    weights["positions"] = resize_positions(model.positions, model.grid, grid)
+    weights["pos_embed"] = resize_pos_embed(model.pos_embed, model.grid, grid)
     other.load_state_dict(weights)
     torch.testing.assert_close(model(images), other(images))
 
@@ -140,13 +140,13 @@ def test_an_image_of_another_size_is_as_a_model_made_for_it(size):
 def test_words_are_the_class_token_and_the_patches_row_by_row():
     model = small()
     image = torch.randn(1, 3, 8, 12)
-    tokens = model.embed(image) - model.positions
+    tokens = model.embed(image) - model.pos_embed
     assert tokens.shape == (1, 1 + 2 * 3, 12)
     torch.testing.assert_close(tokens[:, :1], model.class_token)
-    weight = model.project.weight.flatten(1)
+    weight = model.patch_embed.weight.flatten(1)
     for place, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)], 1):
         patch = image[0, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].flatten()
-        torch.testing.assert_close(tokens[0, place], weight @ patch + model.project.bias, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(tokens[0, place], weight @ patch + model.patch_embed.bias, atol=1e-5, rtol=1e-5)
 
 
 def test_without_positions_the_order_of_patches_does_not_count():
@@ -154,7 +154,7 @@ def test_without_positions_the_order_of_patches_does_not_count():
     images = torch.randn(2, 3, 8, 12)
     turned = torch.cat([images[..., 4:], images[..., :4]], dim=-1)
     assert not torch.allclose(model(images), model(turned), atol=1e-3)
-    nn.init.zeros_(model.positions)
+    nn.init.zeros_(model.pos_embed)
     torch.testing.assert_close(model(images), model(turned))
 
 
@@ -167,7 +167,7 @@ def test_attention_maps_are_those_of_the_blocks():
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 3, 7))
     assert not maps.requires_grad
     first = model.blocks[0]
-    _, expected = first.attend(first.norm_self(model.embed(images)))
+    _, expected = first.attend(first.norm_self(model.embed(images)), need_weights=True)
     torch.testing.assert_close(maps[:, 0], expected)
 
 
@@ -203,14 +203,14 @@ def test_another_head_and_another_precision_come_along():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: small()(torch.zeros(1, 3, 8, 10)), "image: got 8 × 10 pixels, expected multiples of the patch, 4"),
+        (lambda: small()(torch.zeros(1, 3, 8, 10)), "image: got 8 × 10 pixels, expected multiples of patch_size=4"),
         (lambda: small()(torch.zeros(1, 1, 8, 12)), r"image: got shape \(1, 1, 8, 12\)"),
-        (lambda: small(size=(8, 10)), "image: got 8 × 10 pixels"),
-        (lambda: small(size=3), "size: got 3, expected a whole number of at least 4"),
-        (lambda: small(layers=0), "layers: got 0"),
+        (lambda: small((8, 10)), "image_size: got 8 × 10 pixels"),
+        (lambda: small(3), "image_size: got 3, expected a whole number of at least 4"),
+        (lambda: small(depth=0), "depth: got 0"),
         (lambda: small(heads=5), "heads: got 5, expected a divisor of dim, 12"),
         (lambda: ViT.paper("S/16"), "name: got 'S/16', expected one of 'B/16', 'B/32'"),
-        (lambda: resize_positions(torch.zeros(1, 7, 4), (2, 2), (3, 3)), r"positions: got \(1, 7, 4\), expected \(1,"),
+        (lambda: resize_pos_embed(torch.zeros(1, 7, 4), (2, 2), (3, 3)), r"pos_embed: got \(1, 7, 4\), expected \(1,"),
         (lambda: rollout(torch.zeros(1, 2, 3, 4, 5)), r"maps: got \(1, 2, 3, 4, 5\)"),
         (lambda: rollout(torch.zeros(1, 0, 3, 4, 4)), "at least one layer"),
     ],

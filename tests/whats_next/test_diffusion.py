@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lecture_utils.whats_next import Diffusion, add_noise, clean_and_noise, cosine_alpha_bar, denoising_loss, velocity
+from lecture_utils.whats_next import (
+    Diffusion,
+    add_noise,
+    cosine_alpha_bar,
+    denoising_loss,
+    predict_x0_and_noise,
+    velocity,
+)
 from lecture_utils.whats_next.diffusion import timestep_embedding, timesteps
 
 pytestmark = pytest.mark.slide("37")
@@ -31,14 +38,14 @@ def tiny(**changed):
 
 
 def stub(foretold, **changed):
-    """A diffusion model in float64 whose network is foretold(noisy, ᾱ of its step) → v."""
+    """A diffusion model in float64 whose network is predicted(noisy, ᾱ of its step) → v."""
     model = tiny(**changed).double()
     model.forward = lambda noisy, step: foretold(noisy, model.alpha_bar[step][:, None, None, None])
     return model
 
 
 def strange(noisy, alpha_bar):
-    """No net would say this, but any may: the sampler's equations hold for whatever is foretold."""
+    """No net would say this, but any may: the sampler's equations hold for whatever is predicted."""
     return torch.tanh(1.5 * noisy) + alpha_bar - 0.3
 
 
@@ -117,7 +124,7 @@ def test_no_image_at_all_is_refused():
 def test_noised_and_velocity_are_turned_back(dice, shape):
     image, noise = torch.randn(2, *shape, generator=dice, dtype=torch.float64)
     alpha_bar = torch.rand(shape[0], generator=dice, dtype=torch.float64)
-    found = clean_and_noise(add_noise(image, noise, alpha_bar), velocity(image, noise, alpha_bar), alpha_bar)
+    found = predict_x0_and_noise(add_noise(image, noise, alpha_bar), velocity(image, noise, alpha_bar), alpha_bar)
     torch.testing.assert_close(found, (image, noise))
     again = add_noise(*found, alpha_bar), velocity(*found, alpha_bar)
     torch.testing.assert_close(again, (add_noise(image, noise, alpha_bar), velocity(image, noise, alpha_bar)))
@@ -253,7 +260,7 @@ def test_every_stride_is_equation_12_of_ddim(eta, num_inference_steps):
 
 
 def test_with_all_dice_and_all_steps_it_is_ddpm():
-    """Mean and variance of q(x_{t−1} | x_t, x₀), equations 6 and 7, with what is foretold for x₀."""
+    """Mean and variance of q(x_{t−1} | x_t, x₀), equations 6 and 7, with what is predicted for x₀."""
     model = stub(strange)
     noisy, clean = rolled(model, seeded(), count=3, num_inference_steps=7, eta=1.0)
     generator = seeded()

@@ -5,9 +5,9 @@ import torch
 from shipped import ShippedScores, carded, check_card
 from sklearn.decomposition import PCA
 
-from lecture_utils import recipes, tasks
+from lecture_utils import datasets, recipes, tasks
 from lecture_utils.datasets import ObjectCrops
-from lecture_utils.tasks.generation import pictures
+from lecture_utils.tasks.generation import stack_images
 
 GENERATORS = ("vae", "gan", "diffusion")
 
@@ -19,15 +19,15 @@ def scores():
 
 @pytest.fixture(scope="module")
 def unseen():
-    return pictures(tasks.object_crop_data("test"))
+    return stack_images(tasks.object_crop_data("test"))
 
 
 @pytest.fixture(scope="module")
 def learned_from():
-    """The training pictures and their mirror images, as training shows them."""
+    """The training images and their mirror images, as training shows them."""
     transforms = tasks.photo_transforms()
-    images = pictures(
-        ObjectCrops("train", tasks.CLASSIFICATION_SCENES["train"], size=tasks.CROP_SIZE, transforms=transforms)
+    images = stack_images(
+        ObjectCrops("train", datasets.CLASSIFICATION_SCENES["train"], size=datasets.CROP_SIZE, transforms=transforms)
     )
     return torch.cat([images, images.flip(3)])
 
@@ -56,7 +56,7 @@ def test_a_generator_scores_what_its_card_says(scores, name):
 @pytest.mark.slide("37")
 def test_photographs_come_before_diffusion_and_gan_then_vae_then_noise(scores, unseen, noise):
     distance = {name: scores[name]["frechet"] for name in GENERATORS}
-    distance["photographs"] = tasks.evaluate_samples(pictures(tasks.object_crop_data("val")), unseen)["frechet"]
+    distance["photographs"] = tasks.evaluate_samples(stack_images(tasks.object_crop_data("val")), unseen)["frechet"]
     distance["noise"] = tasks.evaluate_samples(noise, unseen)["frechet"]
     best = max(distance["diffusion"], distance["gan"])
     assert 5 * distance["photographs"] < min(distance["diffusion"], distance["gan"])
@@ -81,7 +81,7 @@ def test_the_classifier_is_sure_of_most_drawings_of_diffusion_and_gan(scores, un
 
 @pytest.mark.slide("37")
 def test_no_score_alone_tells_good_drawings(unseen):
-    """The classifier is sure of much noise, and one picture again and again is as precise as can be."""
+    """The classifier is sure of much noise, and one image again and again is as precise as can be."""
     dice = torch.Generator().manual_seed(0)
     white = tasks.evaluate_samples(torch.randn(unseen.shape, generator=dice), unseen)
     assert white["sure"] > 0.3
@@ -103,7 +103,7 @@ def test_the_auto_encoder_explains_more_than_pca_with_as_many_numbers(scores, un
 
 @pytest.mark.slide("37")
 def test_drawings_are_no_copies(unseen, learned_from):
-    """They lie about as far from the nearest training picture as photographs do that no model has seen."""
+    """They lie about as far from the nearest training image as photographs do that no model has seen."""
 
     def nearest(images):
         """Root of the mean squared difference of the pixels."""

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torchvision import models
 
 from lecture_utils import recipes
-from lecture_utils.captioning import BackboneGrid, ResNetGrid, resnet_grid
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.downloads import downloaded_file
+from lecture_utils.encoders import hypercolumn_encoder, last_map, resnet_grid, space_to_depth_encoder
 from lecture_utils.tasks import grid_encoder
 
 
@@ -25,7 +25,7 @@ def small_backbone(seed=0):
 @pytest.mark.parametrize("size", [(32, 48), (16, 16), (128, 64)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_point_holds_the_last_map_and_each_pixel_of_the_first(size, batch):
-    grid = BackboneGrid(small_backbone())
+    grid = hypercolumn_encoder(small_backbone())
     image = torch.randn(batch, 3, *size)
     z = grid(image)
     h, w = size[0] // 8, size[1] // 8
@@ -37,12 +37,23 @@ def test_a_point_holds_the_last_map_and_each_pixel_of_the_first(size, batch):
         torch.testing.assert_close(z[:, 6:, row, column], first[block].flatten(1))
 
 
+@pytest.mark.slide("33")
+def test_space_to_depth_keeps_every_feature():
+    backbone, images = small_backbone(), torch.randn(2, 3, 32, 48)
+    folded = space_to_depth_encoder(backbone)
+    z = folded(images)
+    assert z.shape == (2, 24, 4, 6)
+    assert folded.features == 24
+    assert not folded.train().training  # its normalisation must not move
+    torch.testing.assert_close(F.pixel_shuffle(z, 2), backbone.eval()(images))
+
+
 @pytest.mark.slide("25")
-def test_nothing_is_learned_or_counted_in_the_trunk():
+def test_nothing_is_learned_or_counted_in_the_backbone():
     """In whatever mode a captioner trains on it: no gradients, and its normalisation keeps its statistics."""
     backbone = small_backbone()
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
-    grid = BackboneGrid(backbone)
+    grid = hypercolumn_encoder(backbone)
     image = torch.randn(4, 3, 32, 32)
     whole = torch.nn.Sequential(grid, torch.nn.Conv2d(grid.features, 2, 1))
     first = grid(image)
@@ -59,21 +70,21 @@ def test_nothing_is_learned_or_counted_in_the_trunk():
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 24, 32), (1, 3, 32, 40), (1, 3, 100, 100)])
-def test_sizes_that_the_trunk_would_round_are_refused(shape):
-    with pytest.raises(ValueError, match=r"image: got \(\d+, \d+\) pixels, expected multiples of 16"):
-        BackboneGrid(small_backbone())(torch.zeros(shape))
+def test_sizes_that_the_backbone_would_round_are_refused(shape):
+    with pytest.raises(ValueError, match=r"images: got \d+ × \d+ pixels, expected multiples of 16"):
+        hypercolumn_encoder(small_backbone())(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 32, 32), (3, 32, 32), (1, 3, 0, 32)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(ValueError, match=r"image: got shape .*expected \(batch, 3, height, width\)"):
-        BackboneGrid(small_backbone())(torch.zeros(shape))
+        hypercolumn_encoder(small_backbone())(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"image: got shape .*expected \(batch, 3, height, width\)"):
-        ResNetGrid(models.resnet18())(torch.zeros(shape))
+        last_map(models.resnet18())(torch.zeros(shape))
 
 
 @pytest.mark.slide("25")
-def test_the_city_is_seen_through_the_shipped_detectors_trunk():
+def test_the_city_is_seen_through_the_shipped_detectors_backbone():
     grid = grid_encoder()
     image = torch.randn(2, 3, 128, 128)
     z = grid(image)
@@ -110,7 +121,7 @@ def test_a_resnet_of_ones_own_is_not_changed_by_looking():
     torch.manual_seed(0)
     resnet = models.resnet18()
     before = {key: value.clone() for key, value in resnet.state_dict().items()}
-    ResNetGrid(resnet)(torch.randn(2, 3, 64, 64))
+    last_map(resnet)(torch.randn(2, 3, 64, 64))
     assert all(torch.equal(value, before[key]) for key, value in resnet.state_dict().items())
 
 
@@ -139,5 +150,5 @@ def test_without_a_network_the_file_is_named(no_network, tmp_path):
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet1", "", None])
 def test_refuses_an_unknown_name(name):
-    with pytest.raises(ValueError, match=r"name: got .*expected one of resnet18"):
+    with pytest.raises(ValueError, match=r"name: got .*expected one of 'resnet18'"):
         resnet_grid(name)
