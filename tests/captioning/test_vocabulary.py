@@ -208,7 +208,7 @@ def test_refuses_words_that_no_caption_can_hold(words):
 
 @pytest.mark.parametrize("minimum", [0, -1, 1.5, True, "2"])
 def test_refuses_a_minimum_below_one(minimum):
-    with pytest.raises(ValueError, match="minimum: got"):
+    with pytest.raises(ValueError, match="min_freq: got"):
         Vocabulary.build(["a"], min_freq=minimum)
 
 

@@ -230,14 +230,6 @@ def test_the_loss_of_a_perfect_net_is_0(dice):
     assert denoising_loss(stub(knows, channels=1), image.expand(8, -1, -1, -1)).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_the_loss_looks_inside_of_what_joins_processes(dice):
-    model, image = tiny().eval(), torch.randn(3, 2, 5, 5, generator=dice)
-    torch.manual_seed(0)
-    plain = denoising_loss(model, image)
-    torch.manual_seed(0)
-    assert torch.equal(denoising_loss(nn.DataParallel(model), image), plain)
-
-
 # The samplers
 
 
