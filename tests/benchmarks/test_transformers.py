@@ -18,7 +18,7 @@ from tests.captioning.captioners import Rereading
 
 def vit(whose):
     if whose == "ours":
-        return ViT.paper("B/16", size=384)
+        return ViT.paper("B/16", image_size=384)
     timm = pytest.importorskip("timm")
     return timm.create_model("vit_base_patch16_384")
 
