@@ -20,7 +20,7 @@ FILES = {
     for path in (ROOT / package).rglob("*.py")
 }
 MODELS = {"segmentation", "detection", "captioning", "transformers", "whats_next"}
-HEAVY = {"torchmetrics", "scipy.signal", "transformers", "sklearn", "skimage", "matplotlib", "accelerate", "IPython"}
+HEAVY = {"torchmetrics", "scipy.signal", "transformers", "sklearn", "skimage", "matplotlib", "pydantic", "IPython"}
 
 
 def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from lecture_utils.datasets import coco_index, segmentations
 from lecture_utils.datasets.memory import MemoryCache
 from lecture_utils.datasets.reading import (
     check_on_error,
@@ -60,6 +59,8 @@ class CocoInstances(Dataset):
         areas: bool = True,
         size: int | tuple[int, int] | None = None,
     ) -> None:
+        from lecture_utils.datasets import coco_index  # with pydantic: half a second, which only its files need
+
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)
@@ -139,6 +140,8 @@ class CocoInstances(Dataset):
         if self._index.crowds:
             target |= {"crowds": _boxes(crowds, canvas), "crowd_labels": self._labels(crowds)}
         if self.masks:
+            from lecture_utils.datasets import segmentations
+
             masks = [segmentations.decode(found["segmentation"], *canvas) for found in objects]
             masks = np.stack(masks) if masks else np.zeros((0, *canvas), bool)
             target["masks"] = tv_tensors.Mask(torch.from_numpy(masks))
@@ -165,6 +168,8 @@ class CocoCaptions(Dataset):
         on_error: str = "raise",
         size: int | tuple[int, int] | None = None,
     ) -> None:
+        from lecture_utils.datasets import coco_index
+
         check_on_error(on_error)
         self.images = Path(images)
         self.annotations = Path(annotations)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from lecture_utils.datasets import schema, segmentations
-from lecture_utils.datasets.inventory import Inventory
+from lecture_utils.datasets.inventory import Inventory, shown
 from lecture_utils.datasets.reading import make_command
-from lecture_utils.datasets.schema import id_in, label_of, shown, validate
+from lecture_utils.datasets.schema import id_in, label_of, validate
 
 Key = int | str  # an image's id
 Row = tuple[Key, int, dict]  # an annotation: its image, its place in the file, the record

@@ -10,8 +10,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from lecture_utils.datasets.inventory import Inventory
-from lecture_utils.datasets.reading import check_on_error, keep_readable, read_photo, resizing, to_tensor
-from lecture_utils.datasets.schema import inside
+from lecture_utils.datasets.reading import check_on_error, inside, keep_readable, read_photo, resizing, to_tensor
 
 HEADER = ["image", "caption"]
 SPLITS = {"train": range(2, 10), "val": range(1, 2), "test": range(1)}  # tenths

@@ -1,11 +1,14 @@
 """What a reader finds when it looks through its files at opening: how many of what, and what is odd about them."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _NAMED = 3
+
+_SHOWN = 80  # characters of a value in a message
 
 
 @dataclass
@@ -48,3 +51,12 @@ def several(cases: Sequence[str]) -> str:
     """How many cases there are, and the first three."""
     more = f"; and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
     return f"{len(cases):,} ({'; '.join(cases[:_NAMED])}{more})"
+
+
+def shown(value: object) -> str:
+    """A value as its JSON says it, cut to one short line."""
+    try:
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    except RecursionError:
+        text = "lists within lists"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from lecture_utils.arguments import pair
+from lecture_utils.datasets.inventory import shown
 from lecture_utils.toycity.export import COMMAND
 
 Item = TypeVar("Item")
@@ -192,6 +193,18 @@ def to_tensor(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
 def resizing(size: int | tuple[int, int] | None) -> Callable:
     """What resizes an image and, along with it, its boxes and masks; None leaves everything as it is."""
     return v2.Identity() if size is None else v2.Resize(pair("size", size, least=1))
+
+
+def inside(name: str) -> str:
+    """The name of a file below a folder, its parts joined by "/"; ValueError where it leads out of the folder.
+
+    Windows' backslashes are taken for slashes. Names are judged as they are written: a link may lead anywhere.
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    windows = PureWindowsPath(name)
+    if not parts or ".." in parts or windows.drive or windows.root or min(name) < " ":
+        raise ValueError(f"got the file name {shown(name)}, expected one below the folder; it would lead out of it")
+    return "/".join(parts)
 
 
 def make_command(out: Path | str, split: str) -> str:

@@ -4,14 +4,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Len
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-_SHOWN = 80  # characters of a value in a message
+from lecture_utils.datasets.inventory import shown
+from lecture_utils.datasets.reading import inside
+
 _EXPECTED = {
     "id": "a whole number or a text",
     "file_name": "the name of a file below the folder of images",
@@ -34,18 +36,6 @@ def plain_id(value: object) -> int | str:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError
-
-
-def inside(name: str) -> str:
-    """The name of a file below a folder, its parts joined by "/"; ValueError where it leads out of the folder.
-
-    Windows' backslashes are taken for slashes. Names are judged as they are written: a link may lead anywhere.
-    """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    windows = PureWindowsPath(name)
-    if not parts or ".." in parts or windows.drive or windows.root or min(name) < " ":
-        raise ValueError(f"got the file name {shown(name)}, expected one below the folder; it would lead out of it")
-    return "/".join(parts)
 
 
 def _no_truth_value(value: object) -> object:
@@ -166,15 +156,6 @@ def id_in(record: object, key: str = "id") -> int | str | None:
         return plain_id(record[key]) if isinstance(record, dict) else None
     except (ValueError, KeyError):
         return None
-
-
-def shown(value: object) -> str:
-    """A value as its JSON says it, cut to one short line."""
-    try:
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-    except RecursionError:
-        text = "lists within lists"
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict:

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Int64
 from pycocotools import mask as run_lengths
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lecture_utils.datasets.schema import Number, Whole, shown
+from lecture_utils.datasets.inventory import shown
+from lecture_utils.datasets.schema import Number, Whole
 
 EXPECTED = 'polygons [[x0, y0, x1, y1, x2, y2, …], …] or run lengths {"size": [height, width], "counts": …}'
 _LATER = ConfigDict(defer_build=True)  # when first used: as in `schema`

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection
 from torchvision.transforms import v2
 
-from lecture_utils.datasets import CocoCaptions, CocoInstances, coco
+from lecture_utils.datasets import CocoCaptions, CocoInstances, coco, segmentations
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools"),
@@ -117,7 +117,7 @@ def test_transforms_move_image_boxes_and_masks_together(folder):
 
 
 def test_detectors_need_no_masks(folder, monkeypatch):
-    monkeypatch.setattr(coco, "segmentations", None)  # decoding one would be an error
+    monkeypatch.setattr(segmentations, "decode", None)  # decoding one would be an error
     plain, target = CocoInstances(*folder, masks=False, areas=False)[0]
     assert set(target) == {"boxes", "labels", "image_id", "crowds", "crowd_labels"}
     assert target["labels"].tolist() == [2, 1, 3]
