@@ -46,9 +46,8 @@ class Claim:
             f"<strong>Claim check: {self.verdict}</strong> ({texts['slide']})<br>{texts['claim']}<br>"
             f"The lecture: {texts['lecture']}<br>Measured here: {texts['measured']}{note}"
         )
-        return {"text/html": card(html, GREEN if self.holds else RED), "text/plain": str(self)}, {
-            METADATA: asdict(self)
-        }
+        shown = {"text/html": card(html, GREEN if self.holds else RED), "text/plain": str(self)}
+        return shown, {METADATA: asdict(self)}
 
 
 def check(

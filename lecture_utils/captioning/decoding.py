@@ -130,9 +130,8 @@ def beam_search(
             totals = total[..., None] + scores
             lengths = (length + ~ended)[..., None].expand_as(totals)
             # Stable, so that of equals the first is taken, as argmax does.
-            best = (
-                (totals / lengths**length_penalty).flatten(1).sort(descending=True, stable=True).indices[:, :beam_size]
-            )
+            ranked = (totals / lengths**length_penalty).flatten(1).sort(descending=True, stable=True)
+            best = ranked.indices[:, :beam_size]
             parent, words = best // scores.shape[-1], best % scores.shape[-1]
             total, length = totals.flatten(1)[rows, best], lengths.flatten(1)[rows, best]
         ended = ended[rows, parent] | (words == END)
