@@ -19,6 +19,8 @@ from lecture_utils.files import require_folder
 DEVICES = ("cpu", "cuda", "mps")
 PROFILES = ("quick", "full")
 PRECISIONS = ("fp32", "bf16", "fp16")
+BUDGETS = ("whole", "smoke")  # "smoke" only shows that everything runs: three steps a training, 32 items a score
+SMOKE_STEPS, SMOKE_ITEMS = 3, 32
 KAGGLE = Path("/kaggle")  # input (read-only), working (saved with the notebook) and temp (neither)
 OLDEST_CAPABILITY = (7, 5)  # the Turing generation (T4): today's PyTorch is no longer built for older GPUs
 
@@ -49,7 +51,8 @@ class Runtime:
     """What a notebook runs with.
 
     `place` is "laptop", "colab" or "kaggle"; `device` "cpu", "cuda" or "mps"; `precision` "fp32", "bf16" or "fp16";
-    `profile` "quick" or "full"; `reason` is the one sentence that `setup` prints.
+    `profile` "quick" or "full"; `reason` is the one sentence that `setup` prints. `budget` is "whole", or "smoke" where
+    only errors are looked for.
     """
 
     place: str
@@ -58,13 +61,15 @@ class Runtime:
     profile: str
     seed: int
     reason: str
+    budget: str = "whole"
 
 
 def setup(seed: int = 0, *, profile: str | None = None, device: str | None = None, quiet: bool = False) -> Runtime:
     """Look at the machine, seed every random generator, print one line and return what was chosen.
 
     What is asked for here comes first, then the environment (`LECTURE_DEVICE`, `LECTURE_PROFILE`, `LECTURE_PRECISION`),
-    then the machine. Raises `ValueError` for a device, profile or precision that does not exist or cannot run here.
+    then the machine; `LECTURE_BUDGET=smoke` is for tests. Raises `ValueError` for a device, profile, precision or
+    budget that does not exist or cannot run here.
     """
     asked = {
         "device": _asked("device", device, DEVICES),
@@ -75,6 +80,9 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     hidden = device is None and asked["device"] == "cpu"
     machine = Machine(place=place(), cpu_bf16=_cpu_has_bf16()) if hidden else detect()
     run = choose(machine, seed=seed, **asked)
+    if _asked("budget", None, BUDGETS) == "smoke":
+        warning = " LECTURE_BUDGET=smoke: everything ends after a few steps, and no result means anything."
+        run = replace(run, budget="smoke", reason=run.reason + warning)
     seed_everything(run.seed)
     if not quiet:
         print(run.reason)

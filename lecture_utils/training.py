@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from lecture_utils import batches, distributed, resuming
 from lecture_utils.options import TrainingOptions
 from lecture_utils.processes import note_stop_signals
-from lecture_utils.runtime import DEVICES, PRECISIONS, Runtime
+from lecture_utils.runtime import DEVICES, PRECISIONS, SMOKE_ITEMS, SMOKE_STEPS, Runtime
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -86,6 +86,8 @@ def fit(
     stays).
     """
     options = replace(options, **changes) if options else TrainingOptions(**changes)
+    if run.budget == "smoke":
+        options = replace(options, steps=min(options.steps, SMOKE_STEPS))
     _check(model, dataset, run, loss=loss, evaluate=evaluate)
     device = distributed.init(run.device)
     settings = {"model": type(model).__name__, "items": len(dataset), **options.resume_options()}
@@ -203,6 +205,8 @@ def evaluate_batches(
     if not hasattr(metric, "update") or not hasattr(metric, "compute"):
         raise ValueError(f"metric: expected a metric of torchmetrics, got {metric!r}")
     TrainingOptions(steps=1, workers=workers, batch_size=batch_size)  # which refuses what cannot be meant
+    if run.budget == "smoke":
+        dataset = Subset(dataset, range(min(len(dataset), SMOKE_ITEMS)))
     group = {"rank": distributed.rank(), "processes": distributed.world_size()}
     places = list(batches.ordered_indices(len(dataset), batch_size, **group))
     stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)

@@ -18,7 +18,7 @@ LAPTOP_LINE = "This computer, CPU (no GPU to use): the quick profile, small imag
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch):
-    for name in ("DEVICE", "PROFILE", "PRECISION", "DATA", "KAGGLE_INPUT"):
+    for name in ("DEVICE", "PROFILE", "PRECISION", "BUDGET", "DATA", "KAGGLE_INPUT"):
         monkeypatch.delenv(f"LECTURE_{name}", raising=False)
     for name in ("KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG"):
         monkeypatch.delenv(name, raising=False)
@@ -70,6 +70,16 @@ def test_each_machine_gets_its_choice(machine, device, precision, profile, says)
 def test_the_line_is_the_same_on_every_laptop_without_a_gpu():
     assert choose(Machine()).reason == choose(Machine(cpu_bf16=True)).reason == LAPTOP_LINE
     assert not re.search(r"\d", LAPTOP_LINE)
+
+
+def test_the_smoke_budget_is_asked_for_by_the_environment_and_said(monkeypatch, capsys):
+    assert runtime.setup(device="cpu", quiet=True).budget == "whole"
+    monkeypatch.setenv("LECTURE_BUDGET", "smoke")
+    assert runtime.setup(device="cpu").budget == "smoke"
+    assert "no result means anything" in capsys.readouterr().out
+    monkeypatch.setenv("LECTURE_BUDGET", "small")
+    with pytest.raises(ValueError, match="LECTURE_BUDGET: expected one of whole, smoke, got 'small'"):
+        runtime.setup(quiet=True)
 
 
 def test_nothing_is_to_be_clicked_where_a_gpu_runs():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -16,7 +17,7 @@ import training_worker as worker
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torchmetrics import MetricCollection
+from torchmetrics import CatMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from training_worker import Noisy, cpu, cross_entropy, net
 
@@ -74,6 +75,14 @@ def break_at(call):
 
 
 # The loop
+
+
+def test_the_smoke_budget_ends_everything_after_a_few_steps():
+    smoke = replace(cpu(), budget="smoke")
+    assert train(run=smoke)[1].steps == 3
+    assert train(run=smoke, steps=2)[1].steps == 2
+    counted = evaluate_batches(net(), Noisy(100), CatMetric(), run=smoke, predict=lambda model, batch: batch[1:])
+    assert len(counted) == 32
 
 
 def test_fit_learns():

@@ -86,8 +86,8 @@ def crowds(rng: Generator) -> list[Case]:
         Case((torch.tensor([[0.0, 0, 12, 12], [4, 4, 8, 8]]), torch.tensor([0.7, 0.8]), 0.5), note="one in another"),
         Case((torch.zeros(0, 4), torch.zeros(0), 0.5), note="no box"),
         Case((*crowd(8, 12), 0.71), note="eight boxes"),
-        Case((*crowd(40, 30), 0.31), note="forty boxes, a low threshold"),
-        Case((*crowd(120, 40), 0.5), note="a hundred and twenty"),
+        Case((*crowd(20, 22), 0.31), note="twenty boxes, a low threshold"),
+        Case((*crowd(40, 26), 0.5), note="forty boxes"),
     ]
 
 

@@ -59,6 +59,23 @@ def curves(
     return fig
 
 
+def loss_curves(losses: Mapping[str, Mapping[str, Sequence[float]]], *, points: int = 10, title: str = "") -> Figure:
+    """Draw losses against the training step, smoothed: about `points` points, each the mean of the steps up to it.
+
+    `losses` are y label → name → one number for each step.
+    """
+    steps = len(next(iter(next(iter(losses.values())).values())))
+    span = max(1, steps // points)
+
+    def means(values: Sequence[float]) -> list[float]:
+        if len(values) != steps:
+            raise ValueError(f"losses: got {len(values)} and {steps} numbers, expected one for each step")
+        return to_array(values)[: steps // span * span].reshape(-1, span).mean(1).tolist()
+
+    panels = {label: {name: means(values) for name, values in lines.items()} for label, lines in losses.items()}
+    return curves(range(span, steps + 1, span), panels, xlabel=f"training step (means of {span})", title=title)
+
+
 @course_look
 def over_seeds(
     x: Sequence[str],

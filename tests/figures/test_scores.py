@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lecture_course.nb01_from_classification_to_pixels import figures as nb01
 from lecture_utils import figures
@@ -41,3 +42,17 @@ def test_curves_draw_each_line_on_its_panel():
 def test_curves_refuse_lines_of_another_length():
     with pytest.raises(ValueError, match="panels: got 2 values of 'a', expected 3"):
         figures.curves([1, 2, 3], {"y": {"a": [1, 2]}}, xlabel="x")
+
+
+def test_loss_curves_smooth_each_line_by_the_means_of_as_many_steps():
+    losses = {"a": [6.0, 4, 3, 1, 9], "b": torch.tensor([1.0, 1, 2, 4, 9])}
+    first, second = figures.loss_curves({"loss": losses}, points=2).axes[0].get_lines()
+    assert (first.get_xdata().tolist(), first.get_ydata().tolist()) == ([2, 4], [5, 2])
+    assert second.get_ydata().tolist() == [1, 3]
+    (single,) = figures.loss_curves({"loss": {"": [2.0]}}).axes[0].get_lines()
+    assert (single.get_xdata().tolist(), single.get_ydata().tolist()) == ([1], [2])
+
+
+def test_loss_curves_refuse_lines_of_another_length():
+    with pytest.raises(ValueError, match="losses: got 2 and 3 numbers"):
+        figures.loss_curves({"loss": {"a": [1, 2, 3], "b": [1, 2]}})
