@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from lecture_utils.detection.roi import pooled_cells, roi_align, roi_pool, sample_points
-from lecture_utils.figures.boxes import draw_boxes, to_pixels
+from lecture_utils.figures.boxes import draw_boxes
 from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid, points_per_unit
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import BLUE, CYCLE, INK, VERMILION, WIDTH, course_look
@@ -42,13 +42,13 @@ def warped(
     fig.suptitle(title)
     grid = fig.add_gridspec(2, 1 + columns, width_ratios=[2.2] + [1] * columns)
     scene = fig.add_subplot(grid[:, 0])
-    draw_image(scene, to_pixels(image))
+    draw_image(scene, image)
     colours = [CYCLE[i % len(CYCLE)] for i in range(len(boxes))]
     numbers = [str(i + 1) for i in range(len(boxes))]
     draw_boxes(scene, boxes, names=numbers, colours=colours)
     for i, (crop, number) in enumerate(zip(crops, numbers, strict=True)):
         ax = fig.add_subplot(grid[i // columns, 1 + i % columns])
-        draw_image(ax, to_pixels(crop))
+        draw_image(ax, crop)
         ax.set_title(number)
         ax.set_xlabel(names[i] if names else "")
     return fig
@@ -61,7 +61,7 @@ def region_answer(
     """Draw what was cut out of an image, and the probability of each class as a bar; that of `truth` bears a tick."""
     fig, (seen, bars) = plt.subplots(1, 2, figsize=(6, 2.9), width_ratios=[1, 1.2])
     fig.suptitle(title)
-    draw_image(seen, to_pixels(crop))
+    draw_image(seen, crop)
     seen.set_title("what the network sees")
     names = list(scores)
     bars.barh(range(len(names)), list(scores.values()), color=BLUE)

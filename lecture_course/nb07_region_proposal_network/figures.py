@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.detection.boxes import iou
-from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_image, to_pixels
-from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.attention_maps import attention_bar
+from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_image
+from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
     FAINT,
-    HEAT,
     INK,
     ORANGE,
     VERMILION,
@@ -72,22 +72,24 @@ def anchors_on(
 def objectness_maps(
     image: Tensor | np.ndarray, maps: Mapping[str, Float[Tensor, "h w"]], *, columns: int = 3, title: str = ""
 ) -> Figure:
-    """Draw maps of objectness, 0 to 1, over a pale image: the more orange, the surer the anchor of this shape."""
-    grey = fade(image)
-    height, width = grey.shape[:2]
+    """Draw maps of objectness, 0 to 1, over the image: the brighter, the surer the anchor of this shape."""
+    pixels = to_pixels(image)
+    height, width = pixels.shape[:2]
     rows = -(-len(maps) // columns)
     fig, axes = image_axes(rows, columns, width=min(WIDTH, 2.0 * columns), aspect=width / height, title=title)
     for ax, (name, values) in zip(axes.flat, maps.items(), strict=False):
-        draw_image(ax, grey)
+        draw_image(ax, pixels)
         h, w = values.shape
         down, across = height / h, width / w
         # A point stands in the middle of its cell; the first one lies at pixel (0, 0).
         extent = (-across / 2 - 0.5, width - across / 2 - 0.5, height - down / 2 - 0.5, -down / 2 - 0.5)
-        ax.imshow(to_array(values), cmap=HEAT, vmin=0, vmax=1, extent=extent, interpolation="nearest")
+        how = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.55}
+        shown = ax.imshow(to_array(values), extent=extent, interpolation="nearest", **how)
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         ax.set_title(name)
     for ax in axes.flat[len(maps) :]:
         ax.set_visible(False)
+    attention_bar(shown, axes, label="objectness")
     return fig
 
 

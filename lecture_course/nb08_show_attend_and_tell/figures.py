@@ -14,9 +14,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import COLOURS, SIZE, overlay_attention
-from lecture_utils.figures.boxes import simplified
-from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.attention_maps import SIZE, overlay_attention
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
     FAINT,
     GREEN,
@@ -98,7 +97,7 @@ def fact_check(
     )
     if title:
         fig.suptitle(title)
-    draw_image(left, simplified(image, 64))
+    draw_image(left, image)
     left.set_anchor("N")
     right.set(xlim=(0, 1), ylim=(max(len(lines), 11.5), 0))
     bare([right])
@@ -130,7 +129,7 @@ def gallery(
         raise ValueError(f"images: got {counts}, expected the same number of each, and at least one")
     columns = min(columns, len(images))
     width = width or WIDTH * min(1, max(0.5, columns / 3))
-    plain = [simplified(image, COLOURS) for image in images]
+    plain = [to_pixels(image) for image in images]
     across = width / columns  # inches for a pair and its caption
     room = 72 * (across - 0.15)
     lines = [broken(caption, room, bold=word) for caption, word in zip(captions, words, strict=True)]
@@ -145,7 +144,7 @@ def gallery(
         row, column = divmod(number, columns)
         left, right = (fig.add_subplot(grid[2 * row, 2 * column + side]) for side in (0, 1))
         draw_image(left, plain[number])
-        overlay_attention(right, image, maps[number])
+        overlay_attention(right, image, maps[number], most=max(float(map_.max()) for map_ in maps))
         _write(fig.add_subplot(grid[2 * row + 1, 2 * column : 2 * column + 2]), lines[number], words[number], room, low)
     return fig
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import overlay_attention
-from lecture_utils.figures.boxes import to_pixels
+from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
+from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.figures.style import WIDTH, course_look, image_axes, to_array
 from lecture_utils.figures.transformers import cells, frame
 
@@ -80,7 +80,7 @@ def layers_by_heads(
     if marks is not None:
         fig.set_figheight(fig.get_figheight() + 0.25 * layers)
     for (layer, head), ax in np.ndenumerate(axes):
-        overlay_attention(ax, image, maps[layer, head])
+        shown = overlay_attention(ax, pixels, maps[layer, head], most=float(maps.max()))
         if box is not None:
             frame(ax, box)
         if layer == 0:
@@ -89,4 +89,5 @@ def layers_by_heads(
             ax.set_ylabel(f"layer {layer + 1}")
         if marks is not None:
             ax.set_xlabel(f"{to_array(marks)[layer, head]:.2f}")
+    attention_bar(shown, axes)
     return fig

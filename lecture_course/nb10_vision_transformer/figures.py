@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import overlay_attention
-from lecture_utils.figures.boxes import to_pixels
+from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import INK, VERMILION, WIDTH, course_look, image_axes, to_array
 
@@ -79,7 +78,8 @@ def attention_row(
         raise ValueError(f"images: got {counts}, expected as many of each, and at least one")
     fig, axes = image_axes(2, len(images), width=width, title=title)
     for (above, below), image, map_, name in zip(axes.T, images, maps, names, strict=True):
-        draw_image(above, to_pixels(image))
-        overlay_attention(below, image, map_)
-        above.set_title(name, size=10, color=INK, pad=3)
+        draw_image(above, image)
+        shown = overlay_attention(below, image, map_, most=float(maps.max()))
+        above.set_title(name, size=11, color=INK, pad=3)
+    attention_bar(shown, axes)
     return fig

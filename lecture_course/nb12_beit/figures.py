@@ -8,9 +8,8 @@ from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lecture_utils.figures.boxes import to_pixels
 from lecture_utils.figures.grids import ink_on
-from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 from lecture_utils.transformers.beit_results import CORRECTED
 

@@ -1,4 +1,4 @@
-"""Figures with sliders, alive in a kernel and in a page without one."""
+"""Figures with sliders and menus, alive in a kernel and in a page without one."""
 
 from lecture_utils.explorers.explorer import Explorer
-from lecture_utils.explorers.values import Slider
+from lecture_utils.explorers.values import Menu, Slider

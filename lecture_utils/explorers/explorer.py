@@ -13,10 +13,10 @@ from matplotlib.transforms import Bbox
 
 from lecture_utils.explorers.page import Frame, as_page
 from lecture_utils.explorers.values import Slider, as_text
-from lecture_utils.figures.style import CSS_PIXELS_PER_INCH, course_look, encode_pngs
+from lecture_utils.figures.style import CSS_PIXELS_PER_INCH, course_look, encode
 
-MOST_FRAMES = 12
-KILOBYTES = 112  # all frames of an explorer together: 150 as text in a notebook, which stays below a megabyte
+MOST_FRAMES = 48
+KILOBYTES = 400  # all frames of an explorer together: 530 as text in a notebook, which stays below 2.5 MB
 
 
 class Explorer:
@@ -25,12 +25,13 @@ class Explorer:
     `draw` takes the sliders' names as arguments and returns a new matplotlib figure; it is called in the course's look.
     `alt` says what the image shows: a function of the same arguments, or one text, to which the values are added. In
     a kernel with ipywidgets the sliders run through all their values, and `draw` is called for those not drawn yet. A
-    page without a kernel holds the frames, drawn when the explorer is made: at most 12, of one size, together about
-    150 KB of a notebook unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises
+    page without a kernel holds the frames, drawn when the explorer is made: at most 48, of one size, together about
+    500 KB of a notebook unless the page's own resolution takes more. Bad arguments are a ValueError; what `draw` raises
     for a frame comes through.
 
     With `click=("column", "row")` a click on the image on a page moves these two sliders: the first follows the place
     from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
+    `play="step"` gives this slider buttons: it runs through its frames once, or goes on by one.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Explorer:
         title: str,
         alt: str | Callable[..., str],
         click: tuple[str, str] | None = None,
+        play: str | None = None,
         **sliders: Slider,
     ):
         self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
-        self.click = click
+        self.click, self.play = click, play
         self._check()
         self._frames = self._draw(self.places, KILOBYTES)
         self._box = None  # made when shown
@@ -85,23 +87,23 @@ class Explorer:
         """The page with its frames, plain text and, where there are ipywidgets, the live sliders."""
         places = self.places
         frames, words = [self.frame(**place) for place in places], [self.words(place) for place in places]
-        how = {"start": places.index(self.start), "click": self.click, "area": self.area}
+        how = {"start": places.index(self.start), "click": self.click, "area": self.area, "play": self.play}
         bundle = {"text/html": as_page(self.title, self.sliders, frames, words, **how), "text/plain": repr(self)}
         try:
             from lecture_utils.explorers.live import live_box
         except ImportError:  # no ipywidgets: the page alone
             return bundle
-        self._box = self._box or live_box(self.title, self.sliders, self.frame, self.words)
+        self._box = self._box or live_box(self.title, self.sliders, self.frame, self.words, play=self.play)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
         return {"application/vnd.jupyter.widget-view+json": view} | bundle
 
     def _draw(self, places: list[dict[str, Any]], kilobytes: int) -> dict[str, Frame]:
         with closing_figures():
             figures = [self._figure(place) for place in places]
-            pngs = encode_pngs(figures, kilobytes=kilobytes)
+            images = encode(figures, kilobytes=kilobytes, web=True)
             self.area = first_axes(figures[0])
             width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
-        frames = [Frame(png, self.describe(place), width) for place, png in zip(places, pngs, strict=True)]
+        frames = [Frame(image, self.describe(place), width) for place, image in zip(places, images, strict=True)]
         return dict(zip(map(self.words, places), frames, strict=True))
 
     @course_look
@@ -124,6 +126,8 @@ class Explorer:
             raise ValueError("sliders: got two of one label, expected them to differ")
         if self.click is not None and not (len(self.click) == 2 and set(self.click) <= set(self.sliders)):
             raise ValueError(f"click: got {self.click!r}, expected the names of two of the sliders, across and down")
+        if self.play is not None and self.play not in self.sliders:
+            raise ValueError(f"play: got {self.play!r}, expected the name of a slider: {', '.join(self.sliders)}")
         frames = math.prod(len(slider.frames) for slider in self.sliders.values())
         if frames > MOST_FRAMES:
             few = "name fewer by Slider(…, frames=…)"

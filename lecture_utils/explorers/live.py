@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from ipywidgets import HTML, Layout, SelectionSlider, VBox
+from ipywidgets import HTML, Dropdown, Layout, Play, SelectionSlider, VBox, jslink
 
-from lecture_utils.explorers.page import Frame
-from lecture_utils.explorers.values import Slider, as_text
+from lecture_utils.explorers.page import PERIOD, Frame
+from lecture_utils.explorers.values import Menu, Slider, as_text
 
 
 def live_box(
@@ -15,6 +15,8 @@ def live_box(
     sliders: Mapping[str, Slider],
     draw: Callable[..., Frame],
     describe: Callable[[dict[str, Any]], str],
+    *,
+    play: str | None = None,
 ) -> VBox:
     """The title, a slider for each argument of `draw` and the image, which follows them; `describe` words a place.
 
@@ -23,17 +25,17 @@ def live_box(
     """
     follow = all(len(slider.frames) == len(slider.values) for slider in sliders.values())
     longest = max(len(slider.label) for slider in sliders.values())
-    controls = {
-        name: SelectionSlider(
+    controls = {}
+    for name, slider in sliders.items():
+        kind, how = (Dropdown, {}) if isinstance(slider, Menu) else (SelectionSlider, {"continuous_update": follow})
+        controls[name] = kind(
             options=[(as_text(value), value) for value in slider.values],
             value=slider.start,
             description=slider.label,
-            continuous_update=follow,
             style={"description_width": f"{0.6 * longest:.0f}em"},
             layout=Layout(width="30em", max_width="98%"),
+            **how,
         )
-        for name, slider in sliders.items()
-    }
     frame = HTML()
 
     def move(change=None):
@@ -47,4 +49,9 @@ def live_box(
     for control in controls.values():
         control.observe(move, names="value")
     move()
-    return VBox([HTML(f"<strong>{escape(title)}</strong>"), *controls.values(), frame])
+    players = []
+    if play:
+        last = len(sliders[play].values) - 1
+        players = [Play(value=controls[play].index, min=0, max=last, interval=PERIOD, description="play")]
+        jslink((players[0], "value"), (controls[play], "index"))
+    return VBox([HTML(f"<strong>{escape(title)}</strong>"), *controls.values(), *players, frame])

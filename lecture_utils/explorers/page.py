@@ -7,25 +7,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lecture_utils.explorers.values import Slider, as_text
+from lecture_utils.explorers.values import Menu, Slider, as_text
+from lecture_utils.figures.style import Encoded
 
 # Finds its figures by what they hold, and inside them asks for classes only: no id that could occur twice on a page.
 # An image's place counts like digits: the last slider runs fastest.
 SCRIPT = """
 for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not([data-alive])')) {
-  const {values, frames, start, click} = DATA;
-  const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input")];
+  const {values, frames, start, click, play} = DATA;
+  const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input, select")];
   const shown = [...figure.querySelectorAll("output")], state = figure.querySelector(".explorer-state");
   const move = () => {
     const place = inputs.reduce((sum, input, k) => sum * values[k].length + Number(input.value), 0);
     [image.src, image.alt, state.textContent] = frames[place];
     inputs.forEach((input, k) => {
       shown[k].value = values[k][input.value];
-      input.setAttribute("aria-valuetext", shown[k].value);
+      if (input.type === "range") input.setAttribute("aria-valuetext", shown[k].value);
     });
   };
+  let timer = null, stop = () => {};
+  if (play !== undefined) {
+    const [go, next] = figure.querySelectorAll(".explorer-play button"), input = inputs[play];
+    const last = values[play].length - 1, at = () => Number(input.value);
+    const step = () => { input.value = at() < last ? at() + 1 : 0; move(); };
+    stop = () => { clearInterval(timer); timer = null; go.textContent = "▶ Play"; };
+    const tick = () => { if (!figure.isConnected || at() === last) stop(); else step(); };
+    go.addEventListener("click", () => {
+      if (timer) return stop();
+      go.textContent = "⏸ Pause";
+      step();
+      timer = setInterval(tick, PERIOD);
+    });
+    next.addEventListener("click", () => { stop(); step(); });
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) go.style.display = "none";
+  }
   for (const input of inputs) {
-    input.addEventListener("input", move);
+    input.addEventListener("input", () => { stop(); move(); });
     // JupyterLab would take the arrow keys for its own, as it would where it finds no data-lm-suppress-shortcuts.
     input.addEventListener("keydown", event => event.stopPropagation());
   }
@@ -40,6 +57,7 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
         const far = click.stops[k].map(stop => Math.abs(stop - share));
         inputs[click.sliders[k]].value = far.indexOf(Math.min(...far));
       });
+      stop();
       move();
     });
   }
@@ -51,19 +69,25 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
 }
 """
 
+PERIOD = 700  # milliseconds of a frame while it plays
+BUTTONS = (
+    '<div class="explorer-play" style="margin: 0.3em 0"><button type="button" style="font: inherit; min-width: 6em">'
+    '▶ Play</button> <button type="button" style="font: inherit">Step ▸</button></div>'
+)
+
 
 @dataclass(frozen=True)
 class Frame:
-    """One image: PNG bytes, alternative text and width in CSS pixels."""
+    """One image: the bytes of its file, alternative text and width in CSS pixels."""
 
-    png: bytes
+    image: Encoded
     alt: str
     width: int
 
     @property
     def address(self) -> str:
         """The image as an address that needs no file."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return f"data:{self.image.mime};base64,{base64.b64encode(self.image.data).decode()}"
 
     @property
     def img(self) -> str:
@@ -81,12 +105,14 @@ def as_page(
     start: int,
     click: tuple[str, str] | None,
     area: tuple[float, float, float, float],
+    play: str | None,
 ) -> str:
     """An explorer as HTML that needs no kernel, library, network or style sheet.
 
     `frames` and their places in `words` follow the sliders, the last one fastest; `start` is the one shown first.
-    `click` names the sliders that a click moves, `area` is where it counts, in shares of the image. Until its script
-    has run the sliders are hidden, and a line says which of how many images this is.
+    `click` names the sliders that a click moves, `area` is where it counts, in shares of the image; `play` names the
+    slider that runs by itself when asked to (not where the reader's system asks for less motion; a step at a time is
+    always possible). Until its script has run the sliders are hidden, and a line says which of how many images this is.
     """
     states = [f"One of {len(frames)} images: {place}." for place in words]
     addresses = ["" if place == start else frame.address for place, frame in enumerate(frames)]  # one is shown already
@@ -102,33 +128,46 @@ def as_page(
             "stops": [[(s.values.index(at) + 0.5) / len(s.values) for at in s.frames] for s in chosen],
             "area": [round(side, 4) for side in area],
         }
+    if play:
+        data["play"] = list(sliders).index(play)
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     key = hashlib.sha256((title + held + frames[start].address).encode()).hexdigest()[:12]
     longest = max(len(slider.label) for slider in sliders.values())
-    controls = "".join(control(slider, longest) for slider in sliders.values())
+    controls = "".join(control(slider, longest) for slider in sliders.values()) + (BUTTONS if play else "")
+    script = SCRIPT.replace("KEY", key).replace("PERIOD", str(PERIOD)).replace("DATA", held)
     return (
         f'<figure class="explorer" data-explorer="{key}" style="margin: 0.5em 0; text-align: center">'
         f"<figcaption><strong>{escape(title)}</strong>"
         f'<div class="explorer-controls" data-lm-suppress-shortcuts="true" style="display: none">{controls}</div>'
         f'<div class="explorer-state">{escape(states[start])}</div></figcaption>'
         f"{frames[start].img}</figure>"
-        f"<script>{SCRIPT.replace('KEY', key).replace('DATA', held)}</script>"
+        f"<script>{script}</script>"
     )
 
 
 def control(slider: Slider, longest: int) -> str:
     """A labelled slider and its value in words; labels have room for the `longest`, so that sliders stand in line.
 
-    A slider that could not move, because one of its values has been drawn, is not shown: its value is.
+    A slider that could not move, because one of its values has been drawn, is not shown: its value is. A menu shows
+    its value itself.
     """
     values, start = list(map(as_text, slider.frames)), as_text(slider.start)
-    shown = "width: 16em; max-width: 100%; height: 1.6em" if len(values) > 1 else "display: none"
+    menu = isinstance(slider, Menu) and len(values) > 1
+    if menu:
+        chosen = [" selected" if value == start else "" for value in values]
+        options = [f'<option value="{k}"{chosen[k]}>{escape(value)}</option>' for k, value in enumerate(values)]
+        moved = f'<select autocomplete="off" style="font: inherit">{"".join(options)}</select>'
+    else:
+        shown = "width: 16em; max-width: 100%; height: 1.6em" if len(values) > 1 else "display: none"
+        moved = (
+            f'<input type="range" min="0" max="{len(values) - 1}" value="{values.index(start)}" autocomplete="off" '
+            f'aria-valuetext="{escape(start)}" style="{shown}">'
+        )
+    said = "display: none" if menu else "display: inline-block"
     return (
         '<div style="margin: 0.3em 0"><label style="display: inline-flex; flex-wrap: wrap; justify-content: center; '
         f'align-items: center; gap: 0 0.6em"><span style="min-width: {0.9 * longest:.0f}ch; text-align: right">'
-        f'{escape(slider.label)}</span><input type="range" min="0" max="{len(values) - 1}" '
-        f'value="{values.index(start)}" autocomplete="off" aria-valuetext="{escape(start)}" '
-        f'style="{shown}"></label> '
-        f'<output style="display: inline-block; margin-left: 0.4em; min-width: {max(map(len, values))}ch; '
+        f"{escape(slider.label)}</span>{moved}</label> "
+        f'<output style="{said}; margin-left: 0.4em; min-width: {max(map(len, values))}ch; '
         f'text-align: left; font-weight: bold">{escape(start)}</output></div>'
     )

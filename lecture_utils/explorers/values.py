@@ -1,4 +1,4 @@
-"""A slider: its label and the values it runs through."""
+"""A slider or a menu: its label and the values it runs through."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,3 +52,8 @@ class Slider:
         if as_text(value) not in texts:
             raise ValueError(f"{argument}: got {value!r} for {self.label!r}, expected one of {', '.join(texts)}")
         return texts.index(as_text(value))
+
+
+@dataclass(frozen=True)
+class Menu(Slider):
+    """The same as a drop-down list: for words in no order, as classes of objects."""

@@ -8,31 +8,41 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from lecture_utils.figures.boxes import fade, simplified
-from lecture_utils.figures.overlays import draw_image
-from lecture_utils.figures.style import HEAT, WIDTH, course_look, image_axes
+from lecture_utils.figures.overlays import draw_image, to_pixels
+from lecture_utils.figures.style import WIDTH, course_look, image_axes
 
-SHADES = 8  # of a map, so that two dozen panels weigh little
-COLOURS = 64  # of the image beside the maps, enough for coats and signs
 SIZE = 11  # points of a caption
 
 
-def overlay_attention(ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"]) -> None:
-    """Lay a map of attention, ≥ 0, over the image in pale greys: the more orange, the more the model looked there.
+def overlay_attention(
+    ax: Axes, image: Tensor | np.ndarray, map_: Float[Tensor, "h w"], *, most: float | None = None
+) -> AxesImage:
+    """Lay a map of attention, ≥ 0, half transparent over the image: the brighter, the more the model looked there.
 
-    The h × w cells cover the image, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. The darkest orange is
-    the map's own maximum: a word that looks everywhere alike is orange everywhere.
+    The h × w cells cover the image, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. `most` is the weight that
+    is shown brightest: panels that are compared need the same. By default it is the map's own maximum, so that a word
+    that looks everywhere alike is bright everywhere. `attention_bar` draws the scale.
     """
     map_ = torch.as_tensor(map_).detach().cpu().float()
     if map_.ndim != 2 or 0 in map_.shape or not (map_ >= 0).all():
         raise ValueError(f"map_: got shape {tuple(map_.shape)}, from {_low(map_)}, expected (h, w), no value below 0")
-    grey = np.repeat(fade(image).mean(2, keepdims=True).astype(np.uint8), 3, axis=2)  # a projector shows orange on it
-    smooth = F.interpolate(map_[None, None], grey.shape[:2], mode="bicubic", align_corners=False)[0, 0].clamp(min=0)
-    shades = (SHADES * smooth / smooth.max().clamp(min=1e-12)).round() / SHADES
-    draw_image(ax, grey)
-    ax.imshow(shades.numpy(), cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
+    pixels = to_pixels(image)
+    smooth = F.interpolate(map_[None, None], pixels.shape[:2], mode="bicubic", align_corners=False)[0, 0].clamp(min=0)
+    draw_image(ax, pixels)
+    most = max(map_.max().item() if most is None else float(most), 1e-12)
+    return ax.imshow(smooth.numpy(), cmap="viridis", vmin=0, vmax=most, alpha=0.55, interpolation="nearest")
+
+
+def attention_bar(shown: AxesImage, axes: Sequence[Axes] | np.ndarray, *, label: str = "attention weight") -> None:
+    """Draw, right of `axes`, the scale of the map `shown`, which is theirs."""
+    bar = shown.figure.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.01, aspect=25, label=label)
+    bar.solids.set_alpha(1)
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(3)
 
 
 def _low(map_: Tensor) -> str:
@@ -45,24 +55,27 @@ def word_strip(
     words: Sequence[str],
     maps: Float[Tensor, "t h w"],
     *,
-    columns: int = 8,
+    columns: int = 5,
     title: str = "",
 ) -> Figure:
     """Draw the image, then a panel for each word with the map of where the model looked for it (slide 27).
 
-    `maps` may go on after the last word (with that of `<end>`). Made for up to 24 words.
+    `maps` may go on after the last word (with that of `<end>`). Made for up to 24 words; one scale for all of them.
     """
     if maps.ndim != 3 or len(maps) < len(words):
         raise ValueError(f"maps: got shape {tuple(maps.shape)}, expected (t, h, w) with t at least {len(words)}")
-    plain = simplified(image, COLOURS)
+    pixels = to_pixels(image)
     rows, columns = -(-(1 + len(words)) // columns), min(columns, 1 + len(words))
-    width = WIDTH * min(1, columns / 5)
-    fig, axes = image_axes(rows, columns, width=width, aspect=plain.shape[1] / plain.shape[0], title=title)
+    width = WIDTH * min(1, columns / 3)
+    fig, axes = image_axes(rows, columns, width=width, aspect=pixels.shape[1] / pixels.shape[0], title=title)
     fig.set_figheight(fig.get_figheight() + 0.12 * rows - (0 if title else 0.1))  # a line of words over each row
-    draw_image(axes.flat[0], plain)
+    draw_image(axes.flat[0], pixels)
+    most = maps[: len(words)].max().item() if words else 1.0
     for place, (ax, word) in enumerate(zip(axes.flat[1:], words, strict=False)):
-        overlay_attention(ax, image, maps[place])
+        shown = overlay_attention(ax, pixels, maps[place], most=most)
         ax.set_title(word, size=SIZE, pad=3)
     for ax in axes.flat[1 + len(words) :]:
         ax.set_visible(False)
+    if words:
+        attention_bar(shown, axes)
     return fig

@@ -18,11 +18,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
-from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lecture_utils.figures.grids import ink_on, points_per_unit
-from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
     GREEN,
@@ -49,20 +48,9 @@ def class_colour(label: int) -> str:
     return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)] if label > 0 else "#BBBBBB"
 
 
-def to_pixels(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    """What a reader gives, a tensor (3, H, W) uint8, as `draw_image` wants it: (H, W, 3). An array stays as it is."""
-    return to_array(image.permute(1, 2, 0)) if isinstance(image, torch.Tensor) else image
-
-
-def simplified(image: torch.Tensor | np.ndarray, colours: int = 24) -> np.ndarray:
-    """A photograph without its texture and in few colours, (h, w, 3) uint8, so that large images weigh little."""
-    smooth = Image.fromarray(to_pixels(image)).filter(ImageFilter.MedianFilter(3))
-    return np.asarray(smooth.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
-
-
 def fade(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    """A photograph, simplified, in pale colours, (h, w, 3) uint8, before which boxes stand out."""
-    return (simplified(image, colours=12) * 0.65 + 89).astype(np.uint8)
+    """A photograph in pale colours, (h, w, 3) uint8, before which boxes stand out."""
+    return (to_pixels(image) * 0.6 + 102).astype(np.uint8)
 
 
 @course_look

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
+from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_COLOUR, IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
     INK,
+    LABEL_MAP,
     WIDTH,
     bare,
     course_look,
@@ -25,12 +27,23 @@ from lecture_utils.figures.style import (
 )
 
 
-def draw_image(ax: Axes, image: np.ndarray) -> None:
-    """Draw a photograph (H, W, 3) or a label map (H, W), pixel by pixel, without ticks."""
-    image = to_array(image)
+def to_pixels(image: Tensor | np.ndarray) -> np.ndarray:
+    """What a reader gives, a tensor (3, H, W) uint8, as it is drawn: (H, W, 3). An array stays as it is."""
+    return to_array(image.permute(1, 2, 0)) if isinstance(image, Tensor) and image.ndim == 3 else to_array(image)
+
+
+def draw_image(ax: Axes, image: Tensor | np.ndarray, *, size: tuple[int, int] | None = None) -> None:
+    """Draw a photograph, (3, H, W) or (H, W, 3), or a label map (H, W), pixel by pixel, without ticks.
+
+    `size` is the height and width of the coordinates, by default the image's own: a street that a network sees at
+    96 × 96 may be shown at 512 × 512, with the network's boxes on it.
+    """
+    image = to_pixels(image)
     if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"image: got shape {image.shape}, expected (H, W, 3) for an image or (H, W) for a label map")
-    ax.imshow(colour_labels(image) if image.ndim == 2 else image, interpolation="nearest")
+    height, width = size or image.shape[:2]
+    shown, gid = (colour_labels(image), LABEL_MAP) if image.ndim == 2 else (image, None)
+    ax.imshow(shown, interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5), gid=gid)
     bare([ax])
 
 

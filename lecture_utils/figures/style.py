@@ -3,11 +3,12 @@
 import base64
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
@@ -23,8 +24,8 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))  # nor lin
 
 WIDTH = 9.0  # inches of a figure as wide as the column of text
 CSS_PIXELS_PER_INCH = 80  # so that WIDTH is 720 pixels on the page, and 11 points are 12
-HEAT = LinearSegmentedColormap.from_list("heat", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 0.9)])
-KILOBYTES = 100  # a notebook holds a dozen images and stays below a megabyte
+KILOBYTES = 180  # of an image: 250 as text in a notebook
+LABEL_MAP = "label map"  # the gid of an image whose colours are read, so that none may change
 
 # Used as a decorator, `@course_look` draws one function's figure in this look and leaves the reader's settings alone.
 course_look = mpl.rc_context(
@@ -57,14 +58,22 @@ course_look = mpl.rc_context(
 )
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A drawn figure as the bytes of an image file, with its MIME type, "image/png", "image/jpeg" or "image/webp"."""
+
+    mime: str
+    data: bytes
+
+
 @course_look
 def show(fig: Figure, *, alt: str) -> None:
-    """Display a figure in the notebook as a small PNG (100 KB, `encode_png`) with alternative text, and close it.
+    """Display a figure in the notebook, with alternative text, as a PNG or JPEG (`encode`), and close it.
 
-    The output carries `alt` twice: as `metadata["image/png"]["alt"]`, where IPython and nbconvert keep it and the
-    handouts' build takes it from, and as text/plain, which a terminal shows. The image is image/png alone, not
-    text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes over
-    image/png, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
+    The output carries `alt` twice: as `metadata[MIME type]["alt"]`, where IPython and nbconvert keep it and the
+    handouts' build takes it from, and as text/plain, which a terminal shows. The image is image/png or image/jpeg
+    alone, not text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes
+    over images, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
     says what the image shows and holds no number that differs between machines. An empty `alt` is a ValueError.
     """
     from IPython.display import display  # only notebooks need it
@@ -72,37 +81,37 @@ def show(fig: Figure, *, alt: str) -> None:
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("alt: got an empty text, expected one sentence that says what the figure shows")
-    png = encode_png(fig)
+    (image,) = encode([fig])
     width = round(fig.get_figwidth() * CSS_PIXELS_PER_INCH)
-    bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure: {alt}"}
-    display(bundle, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
+    bundle = {image.mime: base64.b64encode(image.data).decode(), "text/plain": f"Figure: {alt}"}
+    display(bundle, metadata={image.mime: {"alt": alt, "width": width}}, raw=True)
     plt.close(fig)
 
 
-def encode_png(fig: Figure, *, kilobytes: int = KILOBYTES) -> bytes:
-    """Draw a figure as the sharpest PNG that keeps to `kilobytes`, as `encode_pngs` does for several."""
-    return encode_pngs([fig], kilobytes=kilobytes)[0]
-
-
 @course_look
-def encode_pngs(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES) -> list[bytes]:
-    """Draw figures as PNGs of one size in pixels, the sharpest that together keep to `kilobytes`.
+def encode(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = False) -> list[Encoded]:
+    """Draw figures as images of one size in pixels, the sharpest that together keep to `kilobytes`.
 
-    They have twice the page's pixels if they can, fewer if they must. 256 colours, or 64, replace the full range where
-    the eye sees no difference (curves, label maps), and 256 wherever the full range is too large; then the resolution
-    falls in steps. What is still too large at the page's own resolution comes back as it is: a figure of many
-    photographs is better large than missing. A smaller figure stands at the top, on white.
+    They have twice the page's pixels if they can, fewer if they must. No colour is changed where there is room (PNG);
+    photographs come as JPEG where there is not, but never a figure with a label map, whose colours are read (it loses
+    pixels instead). What is still too large at the page's own resolution comes back as it is: better large than
+    missing. A smaller figure stands at the top, on white. For a `web` page both are WebP, which is smaller.
     """
-    for scale in (2.0, 1.6, 1.3, 1.0):
+    exact = any(image.get_gid() == LABEL_MAP for fig in figs for ax in fig.axes for image in ax.get_images())
+    for scale in (2.0, 1.5, 1.0):
         images = [_drawn(fig, scale) for fig in figs]
         size = tuple(max(sides) for sides in zip(*(image.size for image in images), strict=True))
-        pngs, left = [], kilobytes * 1000
-        while len(pngs) < len(figs) and (left > 0 or scale == 1):
-            pngs.append(_png(images[len(pngs)], size, kilobytes * 1000 / len(figs)))
-            left -= len(pngs[-1])
-        if left >= 0:
-            break
-    return pngs
+        images = [_on_white(image, size) for image in images]
+        for quality in (None,) if exact else (None, 92, 85):
+            encoded, left = [], kilobytes * 1000
+            for image in images:
+                encoded.append(_encoded(image, quality, web))
+                left -= len(encoded[-1].data)
+                if left < 0:
+                    break
+            if left >= 0:
+                return encoded
+    return encoded + [_encoded(image, quality, web) for image in images[len(encoded) :]]
 
 
 def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
@@ -122,21 +131,28 @@ def _drawn(fig: Figure, scale: float) -> Image.Image:
     return Image.open(drawn).convert("RGB")
 
 
-def _png(drawn: Image.Image, size: tuple[int, int], most: float) -> bytes:
+def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
     image = Image.new("RGB", size, "white")
     image.paste(drawn, ((size[0] - drawn.width) // 2, 0))
-    pixels = np.asarray(image, np.int16)
-    for colours in (256, 64):
-        palette = image.quantize(colours, dither=Image.Dither.NONE)
-        unseen = np.abs(pixels - np.asarray(palette.convert("RGB"))).mean() < 0.5
-        for candidate in (palette,) if unseen else (image, palette):
-            png = io.BytesIO()
-            candidate.save(png, format="png", optimize=True)
-            if png.tell() <= most:
-                return png.getvalue()
-        if not unseen:
-            break
-    return png.getvalue()
+    return image
+
+
+def _encoded(image: Image.Image, quality: int | None, web: bool) -> Encoded:
+    """Without loss where `quality` is None: with a palette where it holds every colour."""
+    if web:
+        how = {"lossless": True, "quality": 20, "method": 2} if quality is None else {"quality": quality, "method": 3}
+        return Encoded("image/webp", _file(image, "webp", **how))
+    if quality is not None:
+        return Encoded("image/jpeg", _file(image, "jpeg", quality=quality, subsampling=0))
+    if image.getcolors(256):
+        image = image.quantize(256, dither=Image.Dither.NONE)
+    return Encoded("image/png", _file(image, "png", optimize=True))
+
+
+def _file(image: Image.Image, kind: str, **how: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format=kind, **how)
+    return file.getvalue()
 
 
 @course_look

@@ -13,9 +13,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import overlay_attention
-from lecture_utils.figures.boxes import simplified, to_pixels
-from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import BLUE, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 
 DEPTH = LinearSegmentedColormap.from_list("depth", ["#D6E8F4", BLUE])
@@ -62,15 +61,16 @@ def draw_attention_from(
     width: float = WIDTH,
 ) -> Figure:
     """Draw an image with one point of its grid framed, `at` (row, column), and where each head looks from there."""
-    plain = simplified(image, colours=16)
-    height, across = plain.shape[:2]
+    pixels = to_pixels(image)
+    height, across = pixels.shape[:2]
     h, w = maps.shape[1:]
     fig, axes = image_axes(1, 1 + len(maps), width=width, aspect=across / height, title=title)
-    draw_image(axes[0, 0], plain)
+    draw_image(axes[0, 0], pixels)
     axes[0, 0].set_title("the point")
     for number, (ax, map_) in enumerate(zip(axes[0, 1:], maps, strict=True), 1):
-        overlay_attention(ax, image, map_)
+        shown = overlay_attention(ax, pixels, map_, most=maps.max().item())
         ax.set_title(f"head {number}")
+    attention_bar(shown, axes)
     x, y = at[1] * across / w, at[0] * height / h
     for ax in axes.flat:
         frame(ax, (x, y, x + across / w, y + height / h), ORANGE if ax is axes[0, 0] else INK)

@@ -160,7 +160,7 @@ def test_an_explorer_moves_by_keyboard_and_survives_an_error(opened):
     assert "ZeroDivisionError: division by zero" in output.get_by_role("alert").inner_text()
     press(width, "ArrowRight", "width 6, height (m) 1")  # was not drawn in advance
     assert len(set(seen)) == 4
-    assert all(address.startswith("data:image/png;base64,") for address in seen)
+    assert all(address.startswith("data:image/webp;base64,") for address in seen)
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
 
 

@@ -33,7 +33,8 @@ def outlines(ax, colour):
 def test_a_cell_of_objectness_lies_around_its_point():
     maps = {name: torch.rand(5, 6) for name in ("wide", "tall", "square", "another")}
     fig = objectness_maps(np.zeros((40, 48, 3), np.uint8), maps, columns=3)
-    shown = [ax for ax in fig.axes if ax.get_visible()]
+    *shown, bar = [ax for ax in fig.axes if ax.get_visible()]
+    assert bar.get_ylabel() == "objectness"
     assert [ax.get_title() for ax in shown] == list(maps)
     for ax, values in zip(shown, maps.values(), strict=True):
         heat = ax.images[1]

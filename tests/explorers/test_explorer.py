@@ -17,7 +17,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lecture_utils.explorers import Explorer, Slider
+from lecture_utils.explorers import Explorer, Menu, Slider
+from lecture_utils.explorers.explorer import KILOBYTES
 from lecture_utils.explorers.values import as_text
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -64,7 +65,7 @@ def held(explorer):
 
 
 def picture(address):
-    return Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+    return Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/webp;base64,"))))
 
 
 @pytest.fixture(autouse=True)
@@ -152,15 +153,19 @@ def raises(width):
         ({"alt": lambda size: "a bar"}, "alt: got a function"),
         ({"alt": lambda width: None}, "alt: got None"),
         ({"width": (1, 2)}, "width: got tuple, expected a Slider"),
-        ({"width": Slider("width", range(13))}, "sliders: got 13 frames, expected at most 12"),
+        ({"width": Slider("width", range(49))}, "sliders: got 49 frames, expected at most 48"),
         (
-            {"width": Slider("width", range(1, 5)), "height": Slider("height", range(1, 5))},
-            "sliders: got 16 frames, expected at most 12",
+            {"width": Slider("width", range(1, 9)), "height": Slider("height", range(1, 8))},
+            "sliders: got 56 frames, expected at most 48",
         ),
         ({"width": Slider("size", (1, 2)), "height": Slider("size", (1, 2))}, "sliders: got two of one label"),
         (
             {"click": ("width", "depth"), "width": Slider("width", (1, 2))},
             "click: got .*expected the names of two of the sliders",
+        ),
+        (
+            {"play": "depth", "width": Slider("width", (1, 2))},
+            "play: got 'depth', expected the name of a slider: width",
         ),
         ({"click": ("width",), "width": Slider("width", (1, 2))}, "click: got .*expected the names of two"),
     ],
@@ -307,12 +312,37 @@ def test_frames_keep_to_the_limit_together():
 
     def draw(number):
         fig, ax = plt.subplots(figsize=(4, 4))
-        ax.imshow(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+        ax.imshow(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
         return fig
 
     explorer = make(draw, number=Slider("number", range(12)))
-    total = sum(len(explorer.frame(number=number).png) for number in range(12))
-    assert 40_000 < total <= 112_000
+    total = sum(len(explorer.frame(number=number).image.data) for number in range(12))
+    assert 100_000 < total <= 1000 * KILOBYTES
+
+
+def test_a_menu_is_a_list_with_its_start_chosen():
+    explorer = make(lambda kind: bar(1), kind=Menu("kind", ("a", "<b>", "c"), start="c"))
+    shown = page(explorer)
+    assert shown.all("input") == []
+    assert len(shown.all("select")) == 1
+    assert [(option["value"], "selected" in option) for option in shown.all("option")] == [
+        ("0", False), ("1", False), ("2", True),
+    ]  # fmt: skip
+    sliders, image = live(explorer)
+    assert type(sliders[0]).__name__ == "Dropdown"
+    sliders[0].value = "a"
+    assert 'alt="a bar (kind a)"' in image.value
+
+
+def test_a_slider_can_play():
+    assert "play" not in held(make())
+    height = Slider("height", (0.2, 0.8))
+    explorer = make(lambda width, height: bar(width), play="height", width=Slider("width", (1, 2)), height=height)
+    assert held(explorer)["play"] == 1
+    assert [button["type"] for button in page(explorer).all("button")] == ["button", "button"]
+    explorer._repr_mimebundle_()
+    play = explorer._box.children[-2]
+    assert (type(play).__name__, play.min, play.max) == ("Play", 0, 1)
 
 
 def test_a_frame_is_drawn_once_and_others_when_asked_for():

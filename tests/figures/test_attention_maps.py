@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from lecture_course.nb08_show_attend_and_tell.figures import broken, gallery
-from lecture_utils.figures import fade, image_axes, overlay_attention, word_strip
+from lecture_utils.figures import image_axes, overlay_attention, word_strip
 from lecture_utils.figures.style import VERMILION
 
 IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -40,20 +40,21 @@ def test_the_heat_lies_where_the_map_has_its_mass(point):
     _, axes = image_axes(1, 1)
     overlay_attention(axes[0, 0], IMAGE, map_)
     photo, heat = axes[0, 0].images
-    assert np.abs(photo.get_array() - fade(IMAGE).mean(2, keepdims=True)).max() < 1  # the pale image, in greys
+    assert (photo.get_array() == IMAGE.permute(1, 2, 0).numpy()).all()
     assert heat.get_array().shape == (30, 44)
-    assert heat.get_array().max() == 1  # the map's own maximum is the darkest
+    assert heat.get_clim() == (0, pytest.approx(0.01))  # the map's own maximum is the brightest
     row, column = hottest(axes[0, 0]) * (5, 7)
     assert (int(row), int(column)) == point
-    centres = (np.argwhere(np.asarray(heat.get_array()) > 0) + 0.5) / (30, 44) * (5, 7) - 0.5
+    centres = (np.argwhere(np.asarray(heat.get_array()) > 0.001) + 0.5) / (30, 44) * (5, 7) - 0.5
     assert (np.abs(centres - point) <= 1).all()  # a neighbour's middle is reached, and no further
 
 
 def test_a_map_without_mass_leaves_the_picture_and_an_even_one_covers_it():
     for value, expected in ((0.0, 0.0), (1 / 35, 1.0)):
         _, axes = image_axes(1, 1)
-        overlay_attention(axes[0, 0], IMAGE, torch.full((5, 7), value))
-        assert (np.asarray(axes[0, 0].images[1].get_array()) == expected).all()
+        shown = overlay_attention(axes[0, 0], IMAGE, torch.full((5, 7), value))
+        assert np.asarray(shown.norm(shown.get_array())) == pytest.approx(np.full((30, 44), expected), abs=1e-6)
+        assert overlay_attention(axes[0, 0], IMAGE, torch.full((5, 7), value), most=0.5).get_clim() == (0, 0.5)
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(2, 3, 4), torch.tensor([[0.5, -0.1]]), torch.zeros(0, 3)])
@@ -67,8 +68,10 @@ def test_a_map_has_rows_columns_and_nothing_below_zero(bad):
 @pytest.mark.parametrize("words", [WORDS, WORDS * 3, WORDS[:1]])
 def test_a_strip_has_the_picture_and_then_each_word_with_its_own_map(words):
     given = maps(len(words) + 1)  # and that of <end>
-    first, *rest = visible(word_strip(IMAGE, words, given))
+    first, *rest, bar = visible(word_strip(IMAGE, words, given))
     assert len(first.images) == 1
+    assert bar.get_ylabel() == "attention weight"
+    assert len({ax.images[1].get_clim() for ax in rest}) == 1
     assert [ax.get_title() for ax in rest] == words
     for ax, map_ in zip(rest, given, strict=False):
         row, column = hottest(ax) * (5, 7)

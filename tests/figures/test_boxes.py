@@ -18,7 +18,6 @@ from lecture_utils.figures import (
     draw_image,
     fade,
     image_axes,
-    simplified,
     to_pixels,
 )
 from lecture_utils.figures.boxes import CLASS_COLOURS, FEW
@@ -317,11 +316,3 @@ def test_pale_is_light_and_keeps_the_order_of_brightness():
     assert picture.min() >= 85
     assert picture[:, 30:].min() > picture[:, :10].max()
     assert (fade(image.permute(1, 2, 0).numpy()) == picture).all()
-
-
-def test_a_simplified_picture_has_few_colours_near_the_true_ones():
-    noisy = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    assert len(np.unique(simplified(noisy, colours=7).reshape(-1, 3), axis=0)) <= 7
-    plain = torch.zeros(3, 30, 48, dtype=torch.uint8)
-    plain[1, :, 20:] = 180
-    assert (simplified(plain) == plain.permute(1, 2, 0).numpy()).all()

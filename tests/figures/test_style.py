@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lecture_utils import toycity
+from lecture_utils.cityscapes import PALETTE
 from lecture_utils.figures import compare, show
-from lecture_utils.figures.style import CYCLE, course_look, encode_png
+from lecture_utils.figures.style import CYCLE, KILOBYTES, _encoded, course_look, encode
 
 
 def curve():
@@ -21,7 +23,7 @@ def curve():
 
 
 def noise(rng, pictures):
-    return compare({str(i): [rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)] for i in range(pictures)})
+    return compare({str(i): [rng.integers(0, 256, (90, 110, 3), dtype=np.uint8)] for i in range(pictures)})
 
 
 @pytest.fixture
@@ -62,25 +64,48 @@ def test_show_reaches_an_executed_notebook_as_described():
     nbformat.validate(notebook)
 
 
+def opened(encoded):
+    return Image.open(io.BytesIO(encoded.data))
+
+
+@pytest.mark.parametrize("web", [False, True])
 @pytest.mark.parametrize("pictures", [2, 5])
-def test_photographs_keep_to_the_limit(pictures):
-    png = encode_png(noise(np.random.default_rng(0), pictures))
-    assert len(png) <= 100_000
-    assert Image.open(io.BytesIO(png)).width >= 720
+def test_photographs_keep_to_the_limit(pictures, web):
+    (image,) = encode([noise(np.random.default_rng(0), pictures)], web=web)
+    assert image.mime in ({"image/webp"} if web else {"image/png", "image/jpeg"})
+    assert len(image.data) <= KILOBYTES * 1000
+    assert opened(image).width >= 720
 
 
 def test_a_figure_beyond_every_limit_still_comes_back():
-    assert Image.open(io.BytesIO(encode_png(curve(), kilobytes=1))).size == (720, 240)
+    assert opened(encode([curve()], kilobytes=1)[0]).size == (720, 240)
+    assert len(encode([curve(), curve()], kilobytes=1)) == 2
 
 
-def test_a_palette_changes_the_picture_by_less_than_the_eye_sees():
-    fig = curve()
-    exact = io.BytesIO()
-    fig.savefig(exact, dpi=160)
-    got = Image.open(io.BytesIO(encode_png(fig)))
-    assert got.mode == "P"
-    difference = np.abs(np.asarray(Image.open(exact).convert("RGB"), int) - np.asarray(got.convert("RGB"), int))
-    assert difference.mean() < 0.5
+@pytest.mark.parametrize("web", [False, True])
+@pytest.mark.parametrize("colours", [3, 200, 5000])
+def test_what_is_kept_without_loss_keeps_every_colour(colours, web):
+    rng = np.random.default_rng(0)
+    palette = rng.integers(0, 256, (colours, 3), dtype=np.uint8)
+    exact = palette[rng.integers(0, colours, (90, 70))]
+    image = opened(_encoded(Image.fromarray(exact), None, web))
+    assert (np.asarray(image.convert("RGB")) == exact).all()
+
+
+def test_a_street_keeps_its_colours_nearly_and_a_label_map_exactly():
+    """Also where there is too little room for both: then pixels go, not colours."""
+    street = toycity.render(toycity.sample_scene(3), 256)
+    for kilobytes in (1000, 60):
+        (image,) = encode([compare({"street": [street.image], "labels": [street.labels]})], kilobytes=kilobytes)
+        assert image.mime == "image/png"
+        shown = np.asarray(opened(image).convert("RGB"))
+        present = {tuple(PALETTE[label]) for label in np.unique(street.labels) if label < len(PALETTE)}
+        middle = shown[len(shown) // 3 : len(shown) // 2, shown.shape[1] * 5 // 8 : shown.shape[1] * 7 // 8]
+        colours, counts = np.unique(middle.reshape(-1, 3), axis=0, return_counts=True)
+        exact = sum(n for colour, n in zip(colours, counts, strict=True) if tuple(colour) in present)
+        assert exact == counts.sum()
+    (image,) = encode([compare({"street": [street.image], "again": [street.image]})], kilobytes=60)
+    assert image.mime == "image/jpeg"
 
 
 def test_the_look_stays_inside_its_function():

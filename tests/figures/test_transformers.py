@@ -72,7 +72,9 @@ def test_each_head_has_its_panel():
         for head in range(3):
             maps[layer, head, head, layer] = 1
     fig = layers_by_heads(IMAGE, maps, box=(8, 2, 20, 10), marks=np.arange(6).reshape(2, 3) / 10)
-    panels = np.array(fig.axes).reshape(2, 3)
+    *panels, bar = fig.axes
+    panels = np.array(panels).reshape(2, 3)
+    assert bar.get_ylabel() == "attention weight"
     assert [ax.get_title() for ax in panels[0]] == ["head 1", "head 2", "head 3"]
     assert [ax.get_ylabel() for ax in panels[:, 0]] == ["layer 1", "layer 2"]
     for (layer, head), ax in np.ndenumerate(panels):
@@ -85,10 +87,10 @@ def test_each_head_has_its_panel():
 @pytest.mark.slide("28")
 def test_the_point_is_framed_in_every_panel():
     fig = draw_attention_from(IMAGE, torch.rand(2, 3, 5), (1, 4))
-    first, *others = fig.axes
+    first, *others, _ = fig.axes
     assert outlines(first, ORANGE) == [(32, 8, 8, 8)]
     assert all(outlines(ax, INK) == [(32, 8, 8, 8)] for ax in others)
-    assert [ax.get_title() for ax in fig.axes] == ["the point", "head 1", "head 2"]
+    assert [ax.get_title() for ax in (first, *others)] == ["the point", "head 1", "head 2"]
 
 
 @pytest.mark.slide("30")

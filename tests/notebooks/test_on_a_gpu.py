@@ -32,8 +32,9 @@ def machine_with_gpu(monkeypatch):
     monkeypatch.setenv("LECTURE_BUDGET", "smoke")
     monkeypatch.setattr(runtime, "detect", lambda: runtime.Machine(gpu="a pretended GPU", capability=(8, 0)))
     monkeypatch.setattr(distributed, "init", lambda device: torch.device(device, 0))
-    monkeypatch.setattr(style, "encode_png", lambda fig: b"")
-    monkeypatch.setattr(explorer, "encode_pngs", lambda figs, kilobytes: [b""] * len(figs))
+    unencoded = style.Encoded("image/png", b"")
+    for module in (style, explorer):
+        monkeypatch.setattr(module, "encode", lambda figs, **how: [unencoded] * len(figs))
     matplotlib.use("agg")
     yield
     matplotlib.pyplot.close("all")

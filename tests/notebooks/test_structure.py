@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SETTINGS = platforms.project()
 LAST_SLIDE = 38
-KIB, MEGABYTE = 1024, 10**6
+KIB = 1024
+NOTEBOOK, ALL, IMAGE = 2_500_000, 30_000_000, 250 * KIB  # bytes
 
 MACHINE_PATH = re.compile(
     r"(?:file://|(?<![\w.:/]))/(?:home|Users|root|tmp|private|mnt|opt|usr)/\w|\b[A-Za-z]:\\+Users\\"
@@ -77,16 +78,16 @@ def names_no_machine(notebook, name):
 
 def is_small(notebook, name):
     size = len(nbformat.writes(notebook).encode())
-    if size > MEGABYTE:
-        yield f"{size:,} bytes, more than {MEGABYTE:,}"
+    if size > NOTEBOOK:
+        yield f"{size:,} bytes, more than {NOTEBOOK:,}"
     for _, output in outputs(notebook):
         pictures = [str(value) for kind, value in output.get("data", {}).items() if kind.startswith("image/")]
         pictures += re.findall(r"data:image/[\w+]+;base64,([A-Za-z0-9+/=]+)", str(output.get("data", "")))
         for picture in pictures:
             encoded = not picture.lstrip().startswith("<")
             size = len(base64.b64decode(picture) if encoded else picture.encode())
-            if size > 100 * KIB:
-                yield f"an image of {size / KIB:.0f} KiB, more than 100"
+            if size > IMAGE:
+                yield f"an image of {size / KIB:.0f} KiB, more than {IMAGE // KIB}"
 
 
 def describes_pictures(notebook, name):
@@ -210,6 +211,10 @@ def test_structure(path, rule):
     assert list(rule(nbformat.read(path, as_version=4), path.stem)) == []
 
 
+def test_all_notebooks_together_are_small():
+    assert sum(path.stat().st_size for path in NOTEBOOKS) <= ALL
+
+
 def test_every_notebook_is_set_up_by_the_same_cell():
     assert len({code(nbformat.read(path, as_version=4))[0].source for path in NOTEBOOKS}) <= 1
 
@@ -257,15 +262,15 @@ FAULTS = {
     "the checkout": (names_no_machine, lambda nb: nb.cells[1].update(source=f"open('{ROOT}/x')")),
     "a big image": (
         is_small,
-        lambda nb: nb.cells[2].outputs[0].data.update({"image/png": base64.b64encode(bytes(101 * KIB)).decode()}),
+        lambda nb: nb.cells[2].outputs[0].data.update({"image/png": base64.b64encode(bytes(IMAGE + 1)).decode()}),
     ),
     "a big image in HTML": (
         is_small,
         lambda nb: nb.cells[1].outputs.append(
-            html(f"<img src='data:image/png;base64,{base64.b64encode(bytes(101 * KIB)).decode()}'>")
+            html(f"<img src='data:image/png;base64,{base64.b64encode(bytes(IMAGE + 1)).decode()}'>")
         ),
     ),
-    "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * MEGABYTE))),
+    "a big notebook": (is_small, lambda nb: nb.cells[1].outputs.append(html("x" * NOTEBOOK))),
     "no words for an image": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
     "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
     "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
