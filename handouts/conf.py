@@ -17,6 +17,7 @@ exclude_patterns = ["_*"]
 
 nb_execution_mode = "off"  # build.py has executed the notebooks, each in its own kernel
 nb_ipywidgets_js = {}  # an explorer brings its own script; nothing is fetched
+nb_code_prompt_show, nb_code_prompt_hide = "Show code", "Hide code"  # of cells tagged hide-input: they only draw
 nb_mime_priority_overrides = [("html", "text/html", 0)]
 nb_render_image_options = {"align": "center"}
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "html_image"]

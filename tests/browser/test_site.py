@@ -19,11 +19,12 @@ def bar(width, colour):
     return fig
 
 
-def explorer(title="A bar", widths=(1, 2, 3)):
+def explorer(title="A bar", widths=(1, 2, 3), play=None):
     """What an explorer stores: without its widget, as handouts/execute.py leaves it."""
     shown = Explorer(
         bar,
         title=title,
+        play=play,
         alt=lambda width, colour: f"A {colour} bar, {width} wide",
         width=Slider("width (m)", widths, start=2),
         colour=Slider("colour", ("orange", "blue")),
@@ -39,13 +40,14 @@ CELLS = [
     ),
     new_code_cell(f"print('long', {'1234567890, ' * 40})", execution_count=1),
     new_code_cell("explore()", execution_count=2, outputs=[explorer()]),
+    new_code_cell("only_draws = 'zebrawing'", execution_count=9, metadata={"tags": ["hide-input"]}),
     new_code_cell(
         "wide()",
         execution_count=3,
         outputs=[new_output("display_data", {"text/html": f"<table><tr>{'<td>a wide table</td>' * 40}</tr></table>"})],
     ),
     new_code_cell("explore()", execution_count=4, outputs=[explorer()]),  # the same again
-    new_code_cell("explore(more)", execution_count=5, outputs=[explorer("A longer bar", (1, 2, 3, 4))]),
+    new_code_cell("explore(more)", execution_count=5, outputs=[explorer("A longer bar", (1, 2, 3, 4), "width")]),
 ]
 
 
@@ -213,10 +215,47 @@ def test_printed_page_is_the_article_alone_and_clips_nothing(visit):
     assert not figure.locator("output").first.is_visible()
 
 
+def test_code_that_only_draws_is_folded_and_opens_by_keyboard(visit):
+    page = visit("notebooks/00_small.html")
+    code = page.get_by_text("only_draws")
+    assert not code.is_visible()
+    summary = page.locator("details.hide > summary")
+    assert summary.inner_text().strip() == "Show code"
+    summary.press("Enter")
+    assert code.is_visible()
+
+
+def test_an_explorer_plays_to_its_end_and_pauses(visit):
+    page = visit("notebooks/00_small.html")
+    figure = page.locator("figure.explorer").last
+    go, step = figure.locator("button").all()
+    width, picture = figure.locator("input").first, figure.locator("img")
+    width.press("Home")
+    step.press("Enter")
+    assert picture.get_attribute("alt") == "A orange bar, 2 wide"
+    go.press("Space")
+    assert go.inner_text() == "⏸ Pause"
+    page.wait_for_function("f => f.querySelector('img').alt === 'A orange bar, 4 wide'", arg=figure.element_handle())
+    page.wait_for_function("b => b.textContent === '▶ Play'", arg=go.element_handle())
+    go.press("Space")  # from the beginning again
+    assert picture.get_attribute("alt") == "A orange bar, 1 wide"
+    width.press("End")
+    assert go.inner_text() == "▶ Play"
+
+
+def test_who_wants_no_motion_goes_step_by_step(visit, page):
+    page.emulate_media(reduced_motion="reduce")
+    figure = visit("notebooks/00_small.html").locator("figure.explorer").last
+    go, step = figure.locator("button").all()
+    assert not go.is_visible()
+    assert step.is_visible()
+
+
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext (apt-get install poppler-utils)")
 def test_pdf_has_the_text_and_page_numbers(out):
     text = subprocess.run(["pdftotext", out / "pdf" / "00_small.pdf", "-"], capture_output=True, text=True).stdout
     assert "zebracorn" in text
+    assert "zebrawing" in text  # folded on the screen
     assert "One of 6 images: width (m) 2, colour orange." in text
     assert re.search(r"\b1 ?/ ?\d", text)
     assert "Open in Colab" not in text
