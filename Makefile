@@ -15,8 +15,8 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 
 .NOTPARALLEL:
-.PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks checkpoints bench clean
-.PHONY: setup tools city
+.PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks notebooks-light
+.PHONY: checkpoints bench clean setup tools city
 
 help:
 	@echo "make handouts      execute the notebooks and render them: handouts/_build (HTML and PDF)"
@@ -25,6 +25,7 @@ help:
 	@echo "make lab           open the notebooks in JupyterLab"
 	@echo "make kaggle        gather the wheels that Kaggle and Colab need: dist/kaggle"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
+	@echo "make notebooks-light OUT=folder   copy the notebooks without outputs, for platforms with a small limit"
 	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
 	@echo "make bench         measure speeds"
 	@echo "make clean         remove .venv and everything generated"
@@ -74,6 +75,10 @@ kaggle: setup
 
 notebooks: setup city
 	@$(SAME) $(PY) handouts/execute.py --inplace
+
+notebooks-light: setup
+	@[ -n "$(OUT)" ] || { echo "Name a new folder: make notebooks-light OUT=folder"; exit 2; }
+	@$(PY) handouts/platforms.py light "$(OUT)"
 
 checkpoints: setup
 	@for name in $$($(PY) -c "from lecture_utils.recipes import RECIPES; print(*RECIPES)"); do \

@@ -1,7 +1,8 @@
-"""What Colab and Kaggle need: the notebooks' first cells, and a folder of wheels to upload.
+"""What Colab and Kaggle need: the notebooks' first cells, a folder of wheels to upload, and notebooks small enough.
 
     python handouts/platforms.py cells      write address and version of pyproject.toml into the notebooks
     python handouts/platforms.py kaggle     make dist/kaggle, from which the first cell installs without a network
+    python handouts/platforms.py light OUT  copy the notebooks, without their outputs, into the folder OUT
 
 The address stands in one place, [project.urls] Repository of pyproject.toml, and beside it, in [tool.course] commit,
 what is to be installed from there: whoever owns the address owns what students run, so it is never installed unpinned.
@@ -123,6 +124,20 @@ def write_cells() -> None:
         checkpoints.write(path, nbformat.writes(notebook).encode() + b"\n")
 
 
+def write_light(out: Path) -> list[Path]:
+    """Copy the notebooks without their outputs, for platforms that limit a file's size, into a new or empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"OUT: expected a new or an empty folder, got {out}")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+        nbformat.write(notebook, out / path.name)
+    return sorted(out.glob("*.ipynb"))
+
+
 def make_folder(folder: Path = ROOT / "dist" / "kaggle") -> list[Path]:
     """Fill `folder` with the course's wheel and those of what the platforms lack, in place of the wheels in it.
 
@@ -155,6 +170,9 @@ def main(arguments: list[str]) -> int:
         for path in make_folder():
             print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.1f} MB")
         print("Upload this folder to Kaggle as a data set, or its files to Colab; README.md says how.")
+    elif len(arguments) == 2 and arguments[0] == "light":
+        written = write_light(Path(arguments[1]))
+        print(f"{len(written)} notebooks, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB in {arguments[1]}")
     else:
         print(__doc__)
         return 2

@@ -325,3 +325,20 @@ def test_pip_without_a_network_is_one_sentence(monkeypatch):
     with pytest.raises(OSError, match="is there a network") as caught:
         platforms._pip("download", "--no-deps", "jaxtyping==0.0.0")
     assert "\n" not in str(caught.value)
+
+
+def test_light_copies_have_every_cell_and_no_output(tmp_path, capsys):
+    assert platforms.main(["light", str(tmp_path / "new")]) == 0
+    assert "14 notebooks" in capsys.readouterr().out
+    for path in NOTEBOOKS:
+        whole, light = (nbformat.read(file, as_version=4) for file in (path, tmp_path / "new" / path.name))
+        assert [cell.source for cell in light.cells] == [cell.source for cell in whole.cells]
+        assert [cell.metadata for cell in light.cells] == [cell.metadata for cell in whole.cells]
+        assert not any(cell.get("outputs") for cell in light.cells)
+
+
+def test_light_copies_replace_nothing(tmp_path):
+    (tmp_path / NOTEBOOKS[0].name).write_text("mine")
+    with pytest.raises(ValueError, match="OUT: expected a new or an empty folder"):
+        platforms.write_light(tmp_path)
+    assert (tmp_path / NOTEBOOKS[0].name).read_text() == "mine"
