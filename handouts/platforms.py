@@ -172,7 +172,9 @@ def main(arguments: list[str]) -> int:
         print("Upload this folder to Kaggle as a data set, or its files to Colab; README.md says how.")
     elif len(arguments) == 2 and arguments[0] == "light":
         written = write_light(Path(arguments[1]))
-        print(f"{len(written)} notebooks, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB in {arguments[1]}")
+        print(
+            f"{len(written)} notebooks, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB in {arguments[1]}"
+        )
     else:
         print(__doc__)
         return 2
