@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
-from lecture_utils.detection.boxes import area, iou, normalize_boxes
+from lecture_utils.detection.boxes import box_area, box_iou, normalize_boxes
 from lecture_utils.detection.crops import count_boxes
 from lecture_utils.detection.single_object import multi_task_loss
 
@@ -106,7 +106,7 @@ SHARES = mistakes(
 def each_with_each(a: Tensor, b: Tensor) -> Tensor:
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     common = (high - low).clamp(min=0).prod(-1)
-    return common / (area(a)[:, None] + area(b) - common)
+    return common / (box_area(a)[:, None] + box_area(b) - common)
 
 
 OVERLAP = mistakes(
@@ -116,20 +116,20 @@ OVERLAP = mistakes(
         "these 0 before you multiply.",
         ".clamp(min=0).prod(-1) → .prod(-1).clamp(min=0)": "Boxes apart both across and downwards get an overlap "
         "(minus times minus is plus): make width and height 0 each, before you multiply.",
-        "/ (area(a)[:, None] + area(b) - common) → ": "This is the intersection, in square pixels; divide it by the "
-        "union.",
+        "/ (box_area(a)[:, None] + box_area(b) - common) → ": "This is the intersection, in square pixels; divide it "
+        "by the union.",
         "- common → ": "You divide by the sum of both areas, which counts the common part twice; take it off once.",
-        "+ area(b) - common → ": "You divide by the area of the first box alone; divide by the union of the two.",
-        "area(a)[:, None] + area(b) - common → area(b)": "You divide by the area of the second box alone; divide by "
-        "the union of the two.",
-        "(area(a)[:, None] + area(b) - common) → torch.minimum(area(a)[:, None], area(b))": "You divide by the smaller "
-        "of the two areas; divide by the union.",
-        lambda a, b: iou(*(box + torch.tensor([0, 0, 1, 1]) for box in (a, b))): "A width is x1 − x0, without a "
+        "+ box_area(b) - common → ": "You divide by the area of the first box alone; divide by the union of the two.",
+        "box_area(a)[:, None] + box_area(b) - common → box_area(b)": "You divide by the area of the second box alone; "
+        "divide by the union of the two.",
+        "(box_area(a)[:, None] + box_area(b) - common) → torch.minimum(box_area(a)[:, None], box_area(b))": "You "
+        "divide by the smaller of the two areas; divide by the union.",
+        lambda a, b: box_iou(*(box + torch.tensor([0, 0, 1, 1]) for box in (a, b))): "A width is x1 − x0, without a "
         "pixel added: coordinates are continuous here.",
-        lambda a, b: iou(*(torch.cat([x[:, :2], x[:, :2] + x[:, 2:]], 1) for x in (a, b))): "You take the boxes for "
-        "(x, y, w, h); these are corners (x0, y0, x1, y1).",
-        lambda a, b: iou(a, b).diagonal(): "Each box of a is compared with one box of b only; compare each with each: "
-        "(n, m).",
+        lambda a, b: box_iou(*(torch.cat([x[:, :2], x[:, :2] + x[:, 2:]], 1) for x in (a, b))): "You take the boxes "
+        "for (x, y, w, h); these are corners (x0, y0, x1, y1).",
+        lambda a, b: box_iou(a, b).diagonal(): "Each box of a is compared with one box of b only; compare each with "
+        "each: (n, m).",
     },
 )
 
@@ -189,7 +189,7 @@ EXERCISES = (
         title="Intersection over union",
         minutes=15,
         difficulty=2,
-        reference=iou,
+        reference=box_iou,
         cases=pairs_of_boxes,
         mistakes=OVERLAP,
         hints=(

@@ -194,7 +194,7 @@ EXERCISES = (
         hints=(
             "order = scores.argsort(descending=True) lists the boxes, best first. The first is kept for certain.",
             "A loop: keep order[0], compute its IoU with all that are left, go on with those that overlap it little.",
-            "overlap = iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= threshold].",
+            "overlap = box_iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= iou_threshold].",
             "Return torch.stack(kept), or an empty torch.int64 tensor where there was no box.",
         ),
         because="Greedy, and good enough: each kept box speaks for all that overlap it.",

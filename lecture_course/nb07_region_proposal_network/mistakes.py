@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.boxes import area, iou
+from lecture_utils.detection.boxes import box_area, box_iou
 from lecture_utils.detection.matching import BACKGROUND, IGNORED
 
 
@@ -90,10 +90,10 @@ ANSWERS = mistakes(
 )
 
 
-def kept_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+def kept_boxes(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     order, kept = scores.argsort(descending=True).tolist(), []
     for i in order:
-        if (iou(boxes[[i]], boxes[kept])[0] <= threshold).all():
+        if (box_iou(boxes[[i]], boxes[kept])[0] <= iou_threshold).all():
             kept.append(i)
     return torch.tensor(kept, dtype=torch.int64)
 
@@ -101,7 +101,7 @@ def kept_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 def of_the_smaller(a: Tensor, b: Tensor) -> Tensor:
     """Overlap as a share of the smaller box."""
     sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
-    return sides.clamp(min=0).prod(1) / torch.minimum(area(a), area(b))
+    return sides.clamp(min=0).prod(1) / torch.minimum(box_area(a), box_area(b))
 
 
 KEPT = mistakes(
@@ -121,7 +121,7 @@ KEPT = mistakes(
         "be those of the boxes as they came.",
         "kept, dtype=torch.int64 → [i in kept for i in range(len(boxes))], dtype=torch.bool": "A mask has lost which "
         "box is best; give indices, best first.",
-        "iou(boxes[[i]], boxes[kept])[0] → of_the_smaller(boxes[[i]], boxes[kept])": "You compare the overlap with the "
-        "smaller box; IoU divides by the union.",
+        "box_iou(boxes[[i]], boxes[kept])[0] → of_the_smaller(boxes[[i]], boxes[kept])": "You compare the overlap with "
+        "the smaller box; IoU divides by the union.",
     },
 )

@@ -15,7 +15,7 @@ from lecture_course.nb11_detr.mistakes import (
     giou_of_pairs,
     to_pixels,
 )
-from lecture_utils.detection.boxes import denormalize_boxes, giou
+from lecture_utils.detection.boxes import denormalize_boxes, generalized_box_iou
 from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import hungarian, matching_cost
 from lecture_utils.transformers.set_loss import set_losses
@@ -155,7 +155,7 @@ EXERCISES = (
         minutes=12,
         difficulty=2,
         reference=giou_of_pairs,
-        shown=giou,
+        shown=generalized_box_iou,
         cases=pairs_of_boxes,
         mistakes=GIOU,
         hints=(
@@ -177,7 +177,7 @@ EXERCISES = (
         hints=(
             "Three tables of (queries, objects), added. logits.softmax(-1)[:, labels] is the first, with a minus.",
             "(boxes[:, None] - truth).abs().sum(-1) is L1; times 5.",
-            "giou of lecture_utils.detection.boxes, of both as cxcywh_to_xyxy gives them; times 2, with a minus.",
+            "generalized_box_iou of lecture_utils.detection.boxes, of both as cxcywh_to_xyxy gives them; times −2.",
         ),
         because="Only differences between costs matter: what is added to a whole column changes no matching.",
     ),

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.boxes import area, clip, cxcywh_to_xyxy, giou
+from lecture_utils.detection.boxes import box_area, clip_boxes_to_image, cxcywh_to_xyxy, generalized_box_iou
 from lecture_utils.transformers.matcher import hungarian
 
 
@@ -25,8 +25,8 @@ PIXELS = mistakes(
         "/ 2 → ": "The box is twice as large as it should be: half of w lies on each side of x.",
         "[width, height, width, height] → [height, width, height, width]": "Height and width are exchanged: x counts "
         "along the width.",
-        lambda boxes, height, width: clip(to_pixels(boxes, height, width), height, width): "The box is cut to the "
-        "image; that is another step, and a box may reach beyond.",
+        lambda boxes, height, width: clip_boxes_to_image(to_pixels(boxes, height, width), (height, width)): "The box "
+        "is cut to the image; that is another step, and a box may reach beyond.",
         "* scale → ": "The corners are still shares; make them pixels.",
         "* scale → * width": "All four are multiplied by the width; y counts along the height.",
         "* scale → * scale)[:, [0, 2, 1, 3]]; torch.cat → (torch.cat": "The columns are out of order: x0, y0, x1, y1.",
@@ -39,7 +39,7 @@ def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
     shared = sides.clamp(min=0).prod(1)
-    union = area(a) + area(b) - shared
+    union = box_area(a) + box_area(b) - shared
     return shared / union - (hull - union) / hull
 
 
@@ -55,9 +55,9 @@ GIOU = mistakes(
         "- (hull → + (hull": "The share of the hull that is not covered is added; it counts against the boxes.",
         "return shared / union - → return 1 - shared / union +": "That is the loss, 1 − GIoU.",
         "shared / union - (hull - union) → shared": "That is the intersection over the hull.",
-        "area(b) - shared → area(b)": "The sum of both areas counts what they share twice; the union is smaller by the "
-        "intersection.",
-        giou: "That compares each box of a with each of b; asked for are the pairs.",
+        "box_area(b) - shared → box_area(b)": "The sum of both areas counts what they share twice; the union is "
+        "smaller by the intersection.",
+        generalized_box_iou: "That compares each box of a with each of b; asked for are the pairs.",
     },
 )
 
@@ -65,7 +65,7 @@ GIOU = mistakes(
 def cost_of_pairs(logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
     prob = logits.softmax(-1)[:, labels]
     l1 = (boxes[:, None] - truth).abs().sum(-1)
-    return -prob + 5 * l1 - 2 * giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
+    return -prob + 5 * l1 - 2 * generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
 
 
 COST = mistakes(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from lecture_utils.arguments import check_shapes, require_positive
-from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
+from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image, decode, encode, remove_small_boxes
 from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas: brings them to about unit variance
@@ -96,7 +96,7 @@ class RegionHead(nn.Module):
         for candidates, target in zip(proposals, targets, strict=True):
             objects, names = target["boxes"].to(candidates), target["labels"].to(candidates.device)
             candidates = torch.cat([candidates, objects])
-            matches = match_boxes(iou(objects, candidates), high=0.5, low=0.5)
+            matches = match_boxes(box_iou(objects, candidates), high=0.5, low=0.5)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.25)
             sampled = positive | negative
             candidates, matches = candidates[sampled], matches[sampled]
@@ -120,7 +120,7 @@ class RegionHead(nn.Module):
         counts = [len(boxes) for boxes in proposals]
         for boxes, score, delta in zip(proposals, scores.split(counts), deltas.split(counts), strict=True):
             boxes = decode(delta, boxes[:, None].expand_as(delta), WEIGHTS)
-            boxes = clip(boxes, *image_size)[:, 1:]  # n classes−1 4: the background has no box
+            boxes = clip_boxes_to_image(boxes, image_size)[:, 1:]  # n classes−1 4: the background has no box
             score = score.softmax(1)[:, 1:]
             region, label = (score > self.score_threshold).nonzero(as_tuple=True)
             boxes, score, label = boxes[region, label], score[region, label], label + 1

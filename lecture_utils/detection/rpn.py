@@ -13,7 +13,7 @@ from torchvision.ops import nms  # what boxes.nms computes, compiled
 
 from lecture_utils.arguments import require_positive
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
-from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
+from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image, decode, encode, remove_small_boxes
 from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 
@@ -85,7 +85,7 @@ class RPN(nn.Module):
         finite = objectness.isfinite() & boxes.isfinite().all(1)
         boxes, objectness = boxes[finite], objectness[finite]
         objectness, order = objectness.topk(min(self.pre_nms_top_n, len(objectness)))
-        boxes = clip(boxes[order], *image_size)
+        boxes = clip_boxes_to_image(boxes[order], image_size)
         solid = remove_small_boxes(boxes, 1e-3)
         boxes, objectness = boxes[solid], objectness[solid]
         kept = nms(boxes, objectness, self.nms_threshold)[: self.post_nms_top_n]
@@ -102,7 +102,7 @@ class RPN(nn.Module):
         wanted, truth, at_positive, at_sampled = [], [], [], []
         for target in targets:
             boxes = target["boxes"].to(anchors)
-            matches = match_boxes(iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
+            matches = match_boxes(box_iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.5)
             at_positive.append(positive)
             at_sampled.append(positive | negative)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
-from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, generalized_box_iou
 from lecture_utils.transformers.matcher import hungarian_match
 
 NO_OBJECT = 0  # its class; the other detectors call it the background
@@ -43,10 +43,11 @@ def set_losses(
     given = torch.cat([its[queries] for its, (queries, _) in zip(boxes, pairs, strict=True)])
     truth = torch.cat([target["boxes"][objects] for (_, objects), target in zip(pairs, targets, strict=True)]).to(given)
     number = max(1, sum(len(target["labels"]) for target in targets))
+    giou = generalized_box_iou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(truth)).diagonal()
     return {
         "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),
         "L1": (given - truth).abs().sum() / number,
-        "GIoU": (1 - giou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(truth)).diagonal()).sum().to(given) / number,
+        "GIoU": (1 - giou).sum().to(given) / number,
     }
 
 

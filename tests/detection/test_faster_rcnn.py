@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchvision.models.detection import roi_heads
 
 from lecture_utils.detection.backbone import Backbone
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.faster_rcnn import FasterRCNN
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
@@ -175,6 +175,6 @@ def test_learns_to_find_one_square():
     with torch.no_grad():
         found = model.eval()(images)
     overlap = [
-        iou(t["boxes"], f["boxes"][:1]).max() if len(f["boxes"]) else 0 for t, f in zip(targets, found, strict=True)
+        box_iou(t["boxes"], f["boxes"][:1]).max() if len(f["boxes"]) else 0 for t, f in zip(targets, found, strict=True)
     ]
     assert sum(o > 0.5 for o in overlap) >= 16

@@ -7,7 +7,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.ops import roi_align
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.heads import WEIGHTS, RegionHead, region_losses
 
 CHANNELS, CLASSES, SIDE, STRIDE = 6, 4, 3, 4
@@ -111,7 +111,7 @@ def test_a_quarter_of_the_regions_drawn_shows_an_object(seed):
     for region, label, box, target in zip(regions, labels, boxes, targets, strict=True):
         assert len(region) == len(label) == len(box) == 16
         assert (label > 0).sum() == 4
-        overlap = iou(region, target["boxes"])
+        overlap = box_iou(region, target["boxes"])
         assert (overlap.amax(1)[label > 0] >= 0.5).all()
         assert (overlap.amax(1)[label == 0] < 0.5).all()
         nearest = overlap.argmax(1)

@@ -5,7 +5,7 @@ import torch
 
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.backbone import Backbone
-from lecture_utils.detection.boxes import decode, iou
+from lecture_utils.detection.boxes import box_iou, decode
 from lecture_utils.detection.rpn import RPN, ProposalNetwork
 
 from .twins import forward_rpn, torchvision_rpn
@@ -126,7 +126,7 @@ def test_proposals_come_best_first_and_apart():
     boxes, scores = rpn.select(decode(deltas[0], anchors), objectness[0], size)
     assert (scores.diff() <= 0).all()
     assert 1 < len(boxes) <= 40
-    overlap = iou(boxes, boxes).fill_diagonal_(0)
+    overlap = box_iou(boxes, boxes).fill_diagonal_(0)
     assert overlap.max() <= 0.5
     assert (boxes >= 0).all()
     assert (boxes[:, 2] <= 28).all()
