@@ -55,7 +55,7 @@ def backbone(base_channels: int = 24) -> Backbone:
 def rpn(sizes: Sequence[float] = ANCHOR_SIZES, ratios: Sequence[float] = ANCHOR_RATIOS) -> RPN:
     """Anchors at every eighth pixel; as many candidates and sampled anchors as the small map calls for."""
     numbers = {"pre_nms_top_n": 1000, "batch_size_per_image": 128}
-    return RPN(64, feature_stride=Backbone.stride, stride=2, sizes=sizes, ratios=ratios, **numbers)
+    return RPN(64, stride=Backbone.stride, conv_stride=2, sizes=sizes, ratios=ratios, **numbers)
 
 
 def head(batch_size_per_image: int = 64) -> RegionHead:

@@ -91,7 +91,7 @@ def pixels_through_the_backbone() -> float:
 
 
 def crops_of_a_batch() -> tuple[int, ...]:
-    crop = crop_features(torch.zeros(len(BATCH), 64, 32, 32), side=7, stride=4)
+    crop = crop_features(torch.zeros(len(BATCH), 64, 32, 32), output_size=7, stride=4)
     return tuple(crop([torch.zeros(number, 4) for number in BATCH]).shape)
 
 

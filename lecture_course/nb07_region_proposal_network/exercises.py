@@ -97,7 +97,7 @@ def twelve_at_each_point() -> int:
 
 
 def channels_of_nine() -> tuple[int, int]:
-    rpn = RPN(256, feature_stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
+    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
     return rpn.objectness.out_channels, rpn.deltas.out_channels
 
 

@@ -22,7 +22,7 @@ Proposals = list[Tensor]
 class RegionHead(nn.Module):
     """Two hidden layers over the features of a region, then a score per class and four deltas per class.
 
-    Class 0 is the background. `side` is that of a region's feature map.
+    Class 0 is the background. `output_size` is the height and the width of a region's feature map, as in RoI align.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class RegionHead(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        side: int = 7,
+        output_size: int = 7,
         hidden: int = 256,
         batch_size_per_image: int = 512,
         score_threshold: float = 0.05,
@@ -41,15 +41,16 @@ class RegionHead(nn.Module):
         require_positive(
             in_channels=in_channels,
             num_classes=num_classes,
-            side=side,
+            output_size=output_size,
             hidden=hidden,
             batch_size_per_image=batch_size_per_image,
             max_detections=max_detections,
         )
-        self.side, self.num_classes, self.batch_size_per_image = side, num_classes, batch_size_per_image
+        self.output_size, self.num_classes = output_size, num_classes
+        self.batch_size_per_image = batch_size_per_image
         self.score_threshold, self.nms_threshold, self.max_detections = score_threshold, nms_threshold, max_detections
         self.hidden = nn.Sequential(
-            nn.Flatten(), nn.Linear(in_channels * side**2, hidden), nn.ReLU(inplace=True),
+            nn.Flatten(), nn.Linear(in_channels * output_size**2, hidden), nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
         )  # fmt: skip
         self.classes = nn.Linear(hidden, num_classes)

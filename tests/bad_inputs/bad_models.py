@@ -34,11 +34,12 @@ MODELS: dict[Callable, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     PatchClassifier: ({"in_channels": 3, "num_classes": 5, "patch": 13, "depth": 2}, (1, 3, 13, 13)),
     Backbone: ({"in_channels": 3, "base_channels": 4, "out_channels": 8}, (1, 3, 16, 16)),
     RPN: (
-        {"in_channels": 8, "feature_stride": 4, "pre_nms_top_n": 20, "post_nms_top_n": 5, "batch_size_per_image": 8},
+        {"in_channels": 8, "stride": 4, "pre_nms_top_n": 20, "post_nms_top_n": 5, "batch_size_per_image": 8},
         None,
     ),
     RegionHead: (
-        {"in_channels": 8, "num_classes": 5, "side": 3, "hidden": 8, "batch_size_per_image": 8, "max_detections": 10},
+        {"in_channels": 8, "num_classes": 5, "output_size": 3, "hidden": 8, "batch_size_per_image": 8}
+        | {"max_detections": 10},
         None,
     ),
     BottleneckRNN: (GRID | {"hidden": 8, "squeeze": 4}, None),
