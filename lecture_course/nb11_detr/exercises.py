@@ -18,7 +18,7 @@ from lecture_course.nb11_detr.mistakes import (
 from lecture_utils.detection.boxes import denormalize_boxes, generalized_box_iou
 from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import hungarian, matching_cost
-from lecture_utils.transformers.set_loss import set_losses
+from lecture_utils.transformers.set_criterion import set_criterion
 
 QUERIES, THINGS = 100, 7  # the text of the notebook names these, too
 # The cheapest pair of all is not in the best matching.
@@ -129,7 +129,7 @@ def weight_of_the_empty() -> float:
     boxes = torch.cat([truth, torch.zeros(QUERIES - THINGS, 4)])[None]
     sure = undecided.clone()
     sure[:, :THINGS, 1] = 100.0  # the queries of the objects are right, so what is left is that of the empty ones
-    left, all_of_it = (set_losses(logits, boxes, [target])["class"] for logits in (sure, undecided))
+    left, all_of_it = (set_criterion(logits, boxes, [target])["class"] for logits in (sure, undecided))
     return (left / all_of_it).item()
 
 
@@ -204,7 +204,7 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         reference=class_loss,
-        shown=set_losses,
+        shown=set_criterion,
         cases=logits_and_classes,
         mistakes=CLASS_LOSS,
         hints=(

@@ -19,7 +19,7 @@ from lecture_utils.detection.anchors import grid_anchors
 from lecture_utils.segmentation import sliding_window, transposed, unpooling
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix, convolution_row
 from lecture_utils.transformers import beit, matcher, self_attention, visual_tokens, vit
-from lecture_utils.transformers.set_loss import set_loss, set_losses
+from lecture_utils.transformers.set_criterion import hungarian_loss, set_criterion
 from lecture_utils.whats_next import diffusion, scores
 
 
@@ -102,8 +102,10 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     matcher.hungarian_match: lambda: {
         "logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()
     },
-    set_losses: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
-    set_loss: lambda: {"logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()},
+    set_criterion: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
+    hungarian_loss: lambda: {
+        "logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()
+    },
     diffusion.add_noise: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.velocity: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.predict_x0_and_noise: lambda: {
