@@ -14,7 +14,7 @@ from lecture_course.nb13_whats_next.mistakes import (
     project,
     responsibilities,
 )
-from lecture_utils.whats_next import add_noise, kl_divergence
+from lecture_utils.generative import add_noise, kl_divergence
 
 
 def points_and_centres(rng: Generator) -> list[Case]:

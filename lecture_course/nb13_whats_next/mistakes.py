@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.whats_next import kl_divergence, velocity
+from lecture_utils.generative import kl_divergence, velocity
 
 
 def kmeans_step(

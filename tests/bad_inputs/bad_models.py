@@ -12,6 +12,7 @@ from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAtte
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
+from lecture_utils.generative import GAN, VAE, AutoEncoder, Diffusion
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.sliding_window import PatchClassifier
 from lecture_utils.segmentation.vgg16 import VGG16FCN
@@ -21,7 +22,6 @@ from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.self_attention import Block, GridSelfAttention, MultiHeadAttention
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
-from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
 GRID = {"vocab_size": 12, "features": 8, "grid": (4, 4), "dim": 16}
 # Each model with small settings, and the shape of what its forward takes; None where that takes more than an image.

@@ -16,11 +16,11 @@ from torch import Tensor
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.detection import boxes, heads, matching, roi, single_object
 from lecture_utils.detection.anchors import grid_anchors
+from lecture_utils.generative import diffusion, scores
 from lecture_utils.segmentation import sliding_window, transposed, unpooling
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix, convolution_row
 from lecture_utils.transformers import beit, matcher, self_attention, visual_tokens, vit
 from lecture_utils.transformers.set_criterion import hungarian_loss, set_criterion
-from lecture_utils.whats_next import diffusion, scores
 
 
 def some_boxes(*shape: int) -> Tensor:
