@@ -33,7 +33,7 @@ def gridded_data(
 
 
 def normalize_targets(targets: list[dict], size: tuple[int, int]) -> list[dict]:
-    """Targets as `set_criterion` takes them: boxes as normalized (x, y, w, h). `size` is the image's (height, width)."""
+    """Targets as `set_criterion` takes them: boxes as normalized (x, y, w, h); `size` is (height, width)."""
     return [{"labels": target["labels"], "boxes": normalize_boxes(target["boxes"], *size)} for target in targets]
 
 
