@@ -86,7 +86,7 @@ def middle_and_size(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height], dim=1)
 
 
-SHARES = mistakes(
+NORMALIZE_BOXES_MISTAKES = mistakes(
     middle_and_size,
     {
         "/ width → ; / height → ": "These are still pixels: divide x and w by the width, y and h by the height.",
@@ -109,7 +109,7 @@ def each_with_each(a: Tensor, b: Tensor) -> Tensor:
     return common / (box_area(a)[:, None] + box_area(b) - common)
 
 
-OVERLAP = mistakes(
+IOU_MISTAKES = mistakes(
     each_with_each,
     {
         ".clamp(min=0) → ": "Two boxes that lie apart get an overlap: their common width and height are negative; make "
@@ -138,7 +138,7 @@ def two_losses(scores: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, w
     return F.cross_entropy(scores, labels) + weight * (boxes - targets).square().sum(1).mean()
 
 
-LOSS = mistakes(
+LOSS_MISTAKES = mistakes(
     two_losses,
     {
         "weight * → ; F. → weight * F.": "The weight belongs to the box, not to the class.",
@@ -153,7 +153,7 @@ LOSS = mistakes(
         "went through one already.",
     },
 )
-COUNT = mistakes(
+CROPS_MISTAKES = mistakes(
     count_boxes,
     {
         "* (height + 1) // 2 → ; * (width + 1) // 2 → ": "This counts pixels. A box has a first and a last row, and a "
@@ -176,7 +176,7 @@ EXERCISES = (
         difficulty=1,
         reference=normalize_boxes,
         cases=boxes_in_pictures,
-        mistakes=SHARES,
+        mistakes=NORMALIZE_BOXES_MISTAKES,
         hints=(
             "Take x alone: where is the middle between x0 and x1, and which share of the width is that?",
             "boxes[:, 0] is x0 of all boxes, boxes[:, 2] is x1. Four such columns, and torch.stack(…, dim=1).",
@@ -191,7 +191,7 @@ EXERCISES = (
         difficulty=2,
         reference=box_iou,
         cases=pairs_of_boxes,
-        mistakes=OVERLAP,
+        mistakes=IOU_MISTAKES,
         hints=(
             "The intersection is a box again: its left edge is the larger of the two left edges, its right edge the "
             "smaller of the two right ones.",
@@ -208,7 +208,7 @@ EXERCISES = (
         difficulty=2,
         reference=multi_task_loss,
         cases=predictions,
-        mistakes=LOSS,
+        mistakes=LOSS_MISTAKES,
         hints=(
             "Cross-entropy is F.cross_entropy(scores, labels); it takes the mean over the images by itself.",
             "L2: square the four differences of a box and sum them. Then the mean over the images.",
@@ -242,7 +242,7 @@ EXERCISES = (
         difficulty=2,
         reference=count_boxes,
         cases=picture_sizes,
-        mistakes=COUNT,
+        mistakes=CROPS_MISTAKES,
         hints=(
             "First one row of 3 pixels: list its boxes. They are 1 + 2 + 3.",
             "A row of w pixels has w (w + 1) / 2 boxes: as many as pairs (first, last) with first ≤ last.",

@@ -15,7 +15,7 @@ def at_one_point(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
     return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides]).round()
 
 
-SHAPES = mistakes(
+BASE_ANCHORS_MISTAKES = mistakes(
     at_one_point,
     {
         "for w, h → for h, w": "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
@@ -39,7 +39,7 @@ def over_a_map(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
     return torch.cat([base + torch.tensor([x, y, x, y]) for x, y in points])
 
 
-PLACES = mistakes(
+GRID_ANCHORS_MISTAKES = mistakes(
     over_a_map,
     {
         "for i in range(rows) for j in range(columns) → for j in range(columns) for i in range(rows)": "Column by "
@@ -70,7 +70,7 @@ def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
     return matches
 
 
-ANSWERS = mistakes(
+MATCH_MISTAKES = mistakes(
     match_and_rescue,
     {
         "matches[rescued] = nearest[rescued] → ": "No object is rescued: the best box of each one keeps it, however "
@@ -104,7 +104,7 @@ def of_the_smaller(a: Tensor, b: Tensor) -> Tensor:
     return sides.clamp(min=0).prod(1) / torch.minimum(box_area(a), box_area(b))
 
 
-KEPT = mistakes(
+NMS_MISTAKES = mistakes(
     kept_boxes,
     {
         "<= → <": "An overlap of exactly the threshold may stay; drop what is above it.",

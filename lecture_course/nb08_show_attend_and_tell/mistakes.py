@@ -15,7 +15,7 @@ def loss_of_words(logits: Tensor, captions: Tensor) -> Tensor:
     return (losses * counts).sum() / counts.sum()
 
 
-LOSSES = mistakes(
+CAPTION_LOSS_MISTAKES = mistakes(
     loss_of_words,
     {
         "targets != PAD → torch.ones_like(targets)": "Padded places count in your mean. They are no words; with many "
@@ -40,7 +40,7 @@ LOSSES = mistakes(
 )
 
 
-CLIPPED = mistakes(
+CLIPPED_MATCHES_MISTAKES = mistakes(
     clipped_matches,
     {
         "min(count, max → (count * any": "You count a run as often as the caption says it. No run may count more often "
@@ -67,7 +67,7 @@ def best_continuations(totals: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, 
     return places // logits.shape[1], places % logits.shape[1], best
 
 
-BEAMS = mistakes(
+BEAM_STEP_MISTAKES = mistakes(
     best_continuations,
     {
         ".log_softmax(1) → ": "You add logits. They are log-probabilities only up to a number that differs from beam "
@@ -96,7 +96,7 @@ def attention_weights(a: Tensor, h: Tensor, w: Tensor, u: Tensor, v: Tensor) -> 
     return e.softmax(1)
 
 
-WEIGHTS = mistakes(
+ATTENTION_WEIGHTS_MISTAKES = mistakes(
     attention_weights,
     {
         "softmax(1) → softmax(0)": "Your softmax runs over the images of the batch. The points of one image compete: "
@@ -122,7 +122,7 @@ def gated_context(alpha: Tensor, a: Tensor, gate: Tensor) -> Tensor:
     return torch.sigmoid(gate)[:, None] * context
 
 
-CONTEXTS = mistakes(
+GATED_CONTEXT_MISTAKES = mistakes(
     gated_context,
     {
         "sum(1) → mean(1)": "That is the mean over the points, not the sum: as many times too weak as there are "
@@ -147,7 +147,7 @@ def looks_everywhere(attention: Tensor, mask: Tensor) -> Tensor:
     return ((1 - looks) ** 2).sum((1, 2)).mean()
 
 
-TERMS = mistakes(
+LOOKS_EVERYWHERE_MISTAKES = mistakes(
     looks_everywhere,
     {
         "* mask[:, :, None, None] → ": "Padded steps are looked at, too. They are no words: their maps must not count.",

@@ -16,7 +16,7 @@ def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([low, high], 1) * scale
 
 
-PIXELS = mistakes(
+TO_PIXELS_MISTAKES = mistakes(
     to_pixels,
     {
         "torch.cat([low, high], 1) → boxes": "These are pixels, but still centre and size; asked for are the corners.",
@@ -43,7 +43,7 @@ def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     return shared / union - (hull - union) / hull
 
 
-GIOU = mistakes(
+GIOU_MISTAKES = mistakes(
     giou_of_pairs,
     {
         "- (hull - union) / hull → ": "That is IoU; what neither box covers of the hull is still to be taken off.",
@@ -68,7 +68,7 @@ def cost_of_pairs(logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) 
     return -prob + 5 * l1 - 2 * generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
 
 
-COST = mistakes(
+COST_MISTAKES = mistakes(
     cost_of_pairs,
     {
         "softmax → log_softmax": "That takes the logarithm of the probability, as the loss does; the cost takes the "
@@ -115,7 +115,7 @@ def cheapest_pair_first(cost: Tensor) -> Tensor:
     return chosen
 
 
-MATCH = mistakes(
+MATCH_MISTAKES = mistakes(
     cheapest,
     {
         lambda cost: cost.argmin(0) if cost.shape[1] else cost.new_zeros(0, dtype=torch.int64): "Each object takes its "
@@ -141,7 +141,7 @@ def class_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     return (weights * each).sum() / weights.sum()
 
 
-CLASS_LOSS = mistakes(
+CLASS_LOSS_MISTAKES = mistakes(
     class_loss,
     {
         "0.1, → 1.0, ": "All queries count the same; the empty ones weigh 0.1.",
