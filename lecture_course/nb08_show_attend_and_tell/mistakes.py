@@ -47,15 +47,15 @@ CLIPPED_MATCHES_MISTAKES = mistakes(
         "than a reference has it.",
         "max → sum": "You add up what all references have. The limit is what a single one of them has at most.",
         "in theirs → in theirs[:1]": "Only the first reference counts in yours.",
-        lambda said, references, n: max(clipped_matches(said, [one], n) for one in references): "You compare with each "
-        "reference alone and take the best. Each run may find its limit in another reference.",
+        lambda hypothesis, references, n: max(clipped_matches(hypothesis, [one], n) for one in references): "You "
+        "compare with each reference alone and take the best. Each run may find its limit in another reference.",
         "max → min": "You demand that every reference has the run; one of them is enough.",
         "min(count → min(1": "Each run counts only once in yours. Said twice and there twice, it counts twice.",
-        "sum(mine.values()) → len(said)": "The second number is the caption's words; it has len − n + 1 runs of n "
-        "words.",
+        "sum(mine.values()) → len(hypothesis)": "The second number is the caption's words; it has len − n + 1 runs of "
+        "n words.",
         "sum(mine.values()) → len(mine)": "The second number must count a repeated run each time it is said.",
-        "runs(said) → runs(said[:-1])": "A caption of len words has len − n + 1 runs of n words; yours ends one too "
-        "early.",
+        "runs(hypothesis) → runs(hypothesis[:-1])": "A caption of len words has len − n + 1 runs of n words; yours "
+        "ends one too early.",
     },
 )
 
