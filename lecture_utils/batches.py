@@ -19,7 +19,7 @@ from lecture_utils.processes import end_with_parent
 # The first number after the seed says what is drawn, so that no two uses share their random numbers.
 _ORDER, _ITEM, _STEP = 1, 2, 3
 
-Place = tuple[int, int]  # a place in the endless stream of shuffled passes, and the index of the item that stands there
+PositionAndIndex = tuple[int, int]  # in the endless stream of shuffled passes; of the item that stands there
 
 
 def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
@@ -31,8 +31,8 @@ def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
 
 def shuffled_indices(
     items: int, batch_size: int, steps: range, *, seed: int, rank: int = 0, processes: int = 1
-) -> Iterator[list[Place]]:
-    """Give the places of each step's batch for one process.
+) -> Iterator[list[PositionAndIndex]]:
+    """Give the positions and indices of each step's batch for one process.
 
     One shuffled pass through the items follows the other, and a batch may reach into the next, so every batch is full.
     """
@@ -43,11 +43,14 @@ def shuffled_indices(
 
     for step in steps:
         first = (step * processes + rank) * batch_size
-        yield [(at, int(shuffled(at // items)[at % items])) for at in range(first, first + batch_size)]
+        stream = range(first, first + batch_size)
+        yield [(position, int(shuffled(position // items)[position % items])) for position in stream]
 
 
-def ordered_indices(items: int, batch_size: int, *, rank: int = 0, processes: int = 1) -> Iterator[list[Place]]:
-    """Give the places of each batch of one pass in order; the processes share the items, each counted once."""
+def ordered_indices(
+    items: int, batch_size: int, *, rank: int = 0, processes: int = 1
+) -> Iterator[list[PositionAndIndex]]:
+    """Give the same for each batch of one pass in order; the processes share the items, each counted once."""
     mine = range(rank, items, processes)
     for first in range(0, len(mine), batch_size):
         yield [(index, index) for index in mine[first : first + batch_size]]
@@ -55,21 +58,21 @@ def ordered_indices(items: int, batch_size: int, *, rank: int = 0, processes: in
 
 def load(
     dataset: Dataset,
-    places: Iterable[list[Place]],
+    batch_sampler: Iterable[list[PositionAndIndex]],
     *,
     seed: int,
     workers: int = 0,
     collate: Callable[[list], Any] | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Any]:
-    """Load the batches at `places`, in `workers` processes beside this one; close the generator to end them.
+    """Load the batches of `batch_sampler`, in `workers` processes beside this one; close the generator to end them.
 
     The generators of `torch`, `random` and `numpy.random` are seeded before each item: keep them with
     `keep_random_state`. `collate` makes a batch of a list of items, by default `torch.utils.data.default_collate`.
     """
     yield from DataLoader(
         _Seeded(dataset, seed),
-        batch_sampler=places,
+        batch_sampler=batch_sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
@@ -96,14 +99,14 @@ def keep_random_state() -> Iterator[None]:
 
 
 class _Seeded(Dataset):
-    """A data set whose random transforms depend on the place in the stream, not on the process that loads it."""
+    """A data set whose random transforms depend on the position in the stream, not on the process that loads it."""
 
     def __init__(self, dataset: Dataset, seed: int):
         self.dataset, self.seed = dataset, seed
 
-    def __getitem__(self, place: Place) -> Any:
-        at, index = place
-        _seed_cpu(self.seed, _ITEM, at)
+    def __getitem__(self, key: PositionAndIndex) -> Any:
+        position, index = key
+        _seed_cpu(self.seed, _ITEM, position)
         return self.dataset[index]
 
 

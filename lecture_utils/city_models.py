@@ -11,6 +11,7 @@ from lecture_utils.cityscapes import CLASSES
 from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
 from lecture_utils.detection import RCNN, RPN, Backbone, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_backbone
+from lecture_utils.generative import GAN, VAE, AutoEncoder, Diffusion
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.sliding_window import PatchClassifier, fully_convolutional
 from lecture_utils.toycity.export import CATEGORIES
@@ -19,7 +20,6 @@ from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
-from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
 LABELS = len(CLASSES)  # of pixels
 CLASSES_AND_BACKGROUND = 1 + len(CATEGORIES)  # of objects
@@ -55,7 +55,7 @@ def backbone(base_channels: int = 24) -> Backbone:
 def rpn(sizes: Sequence[float] = ANCHOR_SIZES, ratios: Sequence[float] = ANCHOR_RATIOS) -> RPN:
     """Anchors at every eighth pixel; as many candidates and sampled anchors as the small map calls for."""
     numbers = {"pre_nms_top_n": 1000, "batch_size_per_image": 128}
-    return RPN(64, feature_stride=Backbone.stride, stride=2, sizes=sizes, ratios=ratios, **numbers)
+    return RPN(64, stride=Backbone.stride, conv_stride=2, sizes=sizes, ratios=ratios, **numbers)
 
 
 def head(batch_size_per_image: int = 64) -> RegionHead:

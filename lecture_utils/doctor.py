@@ -47,7 +47,7 @@ def report(*, everything: bool = False) -> tuple[str, bool]:
 def _is_for_this_use(finding: Finding) -> bool:
     if finding.group in ("core", "machine"):
         return True
-    if runtime.place() != "laptop":
+    if runtime.platform() != "laptop":
         return finding.name == "ipywidgets"
     return finding.group == "notebooks" or runtime.checkout() is not None
 
@@ -137,8 +137,8 @@ def check_package(group: str, requirement: str) -> Finding:
 
 
 def _pip(requirement: str) -> str:
-    if runtime.place() != "laptop" and requirement.split(">")[0] in _PRESET:
-        return f"take the newest runtime ({_NEWEST[runtime.place()]}); do not upgrade this package here"
+    if runtime.platform() != "laptop" and requirement.split(">")[0] in _PRESET:
+        return f"take the newest runtime ({_NEWEST[runtime.platform()]}); do not upgrade this package here"
     return f'python -m pip install "{requirement}"'
 
 
@@ -158,7 +158,7 @@ def check_torch() -> Finding:
     mend = "python -m pip install --upgrade --force-reinstall torch torchvision"
     if state == "missing":
         mend = "python -m pip install torch torchvision"
-    elif runtime.place() != "laptop":
+    elif runtime.platform() != "laptop":
         mend = "start a fresh session and do not upgrade torch or torchvision in it"
     return Finding("core", name, found, "", state, mend)
 

@@ -18,7 +18,7 @@ from lecture_utils.datasets.fingerprint import difference, reader_of
 CITY = "the toy city"
 
 
-def place(root: Path | str | None) -> str | None:
+def resolved(root: Path | str | None) -> str | None:
     """A data folder as checkpoints name it; None for the toy city."""
     return str(Path(root).resolve()) if root else None
 
@@ -55,7 +55,7 @@ def require_same(checkpoint: Path | str | None, root: Path | str | None, seen: d
     settings = checkpoints.settings(checkpoint) if checkpoint else {}
     if "recipe" not in settings:
         return  # nothing to go on with, or no training by a recipe, which `training.fit` refuses
-    there, here = settings.get("root"), place(root)
+    there, here = settings.get("root"), resolved(root)
     if there != here:
         what = f"learned from {there or CITY}, not from {here or CITY}"
     elif settings.get("data") != seen:
@@ -130,7 +130,7 @@ def compatibility_warnings(
     settings = checkpoints.settings(checkpoint) if checkpoint else {"recipe": name}
     if "recipe" not in settings:
         return []
-    there, here = settings.get("root"), place(root)
+    there, here = settings.get("root"), resolved(root)
     if there and not here:
         raise ValueError(f"root: {checkpoint} learned from {there}; give --root {shlex.quote(there)}, or its test data")
     whose = checkpoint or f"the shipped {name}"

@@ -180,7 +180,7 @@ def train(
         data = Subset(data, range(max(1, round(fraction * len(data)))))
     metadata = {
         "recipe": name,
-        "root": own_data.place(root),
+        "root": own_data.resolved(root),
         "data": seen,
         "size": size,
         "fraction": float(fraction),

@@ -24,7 +24,7 @@ SMOKE_STEPS, SMOKE_ITEMS = 3, 32
 KAGGLE = Path("/kaggle")  # input (read-only), working (saved with the notebook) and temp (neither)
 OLDEST_CAPABILITY = (7, 5)  # the Turing generation (T4): today's PyTorch is no longer built for older GPUs
 
-_PLACES = {"laptop": "This computer", "colab": "Colab", "kaggle": "Kaggle"}
+_PLATFORMS = {"laptop": "This computer", "colab": "Colab", "kaggle": "Kaggle"}
 _DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 _BUDGET = {"quick": "small images, short training", "full": "larger images, longer training"}
 _SLOW = ("cpu", "full")
@@ -38,7 +38,7 @@ _CLICK = {
 class Machine:
     """The facts `choose` decides upon: apart from it, so that each kind of machine can be tested on any other."""
 
-    place: str = "laptop"
+    platform: str = "laptop"
     gpu: str | None = None  # the name of the first CUDA device
     capability: tuple[int, int] = (0, 0)
     gpu_works: bool = True  # whether a first operation on it came back
@@ -50,12 +50,12 @@ class Machine:
 class Runtime:
     """What a notebook runs with.
 
-    `place` is "laptop", "colab" or "kaggle"; `device` "cpu", "cuda" or "mps"; `precision` "fp32", "bf16" or "fp16";
+    `platform` is "laptop", "colab" or "kaggle"; `device` "cpu", "cuda" or "mps"; `precision` "fp32", "bf16" or "fp16";
     `profile` "quick" or "full"; `reason` is the one sentence that `setup` prints. `budget` is "whole", or "smoke" where
     only errors are looked for.
     """
 
-    place: str
+    platform: str
     device: str
     precision: str
     profile: str
@@ -78,7 +78,7 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     }
     # LECTURE_DEVICE=cpu hides the GPU, so that a notebook prints there what it prints on a laptop without one.
     hidden = device is None and asked["device"] == "cpu"
-    machine = Machine(place=place(), cpu_bf16=_cpu_has_bf16()) if hidden else detect()
+    machine = Machine(platform=platform(), cpu_bf16=_cpu_has_bf16()) if hidden else detect()
     run = choose(machine, seed=seed, **asked)
     if _asked("budget", None, BUDGETS) == "smoke":
         warning = " LECTURE_BUDGET=smoke: everything ends after a few steps, and no result means anything."
@@ -86,7 +86,7 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     seed_everything(run.seed)
     if not quiet:
         print(run.reason)
-        if run.place != "laptop":  # there nothing is upgraded, so what is too old stays
+        if run.platform != "laptop":  # there nothing is upgraded, so what is too old stays
             from lecture_utils import doctor
 
             print(*doctor.unmet(), sep="", end="")
@@ -124,10 +124,10 @@ def choose(
     # tells no core counts, no versions, and the precision only on a GPU.
     device_name = _DEVICE_NAMES[chosen] + (f" in {precision}" if chosen == "cuda" else "")
     slow = " On a CPU this is slow: notebook 04 alone takes more than an hour." if (chosen, profile) == _SLOW else ""
-    click = f" {_CLICK[machine.place]}" if chosen == best == "cpu" and machine.place in _CLICK else ""
+    click = f" {_CLICK[machine.platform]}" if chosen == best == "cpu" and machine.platform in _CLICK else ""
     budget = f"the {profile} profile, {_BUDGET[profile]}"
-    reason = f"{_PLACES[machine.place]}, {device_name} ({why}): {budget}.{slow}{click}"
-    return Runtime(machine.place, chosen, precision, profile, _seed(seed), reason)
+    reason = f"{_PLATFORMS[machine.platform]}, {device_name} ({why}): {budget}.{slow}{click}"
+    return Runtime(machine.platform, chosen, precision, profile, _seed(seed), reason)
 
 
 def _why_not_the_gpu(machine: Machine) -> str:
@@ -149,7 +149,7 @@ def detect() -> Machine:
     """Gather the facts about this machine. Never raises and never warns, whatever its drivers are like."""
     import torch  # here, because data_root() and resource_path() also serve the parts of the course that know no torch
 
-    machine = Machine(place=place(), mps=torch.backends.mps.is_available(), cpu_bf16=_cpu_has_bf16())
+    machine = Machine(platform=platform(), mps=torch.backends.mps.is_available(), cpu_bf16=_cpu_has_bf16())
     with (
         warnings.catch_warnings()
     ):  # PyTorch warns at length of old drivers and old GPUs; `choose` says it in a sentence
@@ -177,7 +177,7 @@ def _cpu_has_bf16() -> bool:
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
-def place() -> str:
+def platform() -> str:
     """Say where this runs: "kaggle", "colab" or "laptop"."""
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: Kaggle's image is built upon Colab's and carries its marks
         return "kaggle"
@@ -204,7 +204,7 @@ def data_root() -> Path:
     """
     if (named := _named_folder("LECTURE_DATA")) is not None:
         return named
-    if place() == "kaggle":
+    if platform() == "kaggle":
         temp = KAGGLE / "temp"
         writable = os.access(temp if temp.exists() else KAGGLE, os.W_OK)
         return (temp if writable else Path(tempfile.gettempdir())) / "lecture-data"

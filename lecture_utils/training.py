@@ -166,9 +166,9 @@ def _stream(
 ) -> Iterator[Any]:
     """The batches of all steps from `begin` on."""
     ahead, group = range(begin, options.steps), {"rank": distributed.rank(), "processes": distributed.world_size()}
-    places = batches.shuffled_indices(len(dataset), options.batch_size, ahead, seed=run.seed, **group)
+    batch_sampler = batches.shuffled_indices(len(dataset), options.batch_size, ahead, seed=run.seed, **group)
     how = {"workers": options.workers, "collate": collate, "pin_memory": device.type == "cuda"}
-    return batches.load(dataset, places, seed=run.seed, **how)
+    return batches.load(dataset, batch_sampler, seed=run.seed, **how)
 
 
 def _backward(
@@ -208,14 +208,14 @@ def evaluate_batches(
     if run.budget == "smoke":
         dataset = Subset(dataset, range(min(len(dataset), SMOKE_ITEMS)))
     group = {"rank": distributed.rank(), "processes": distributed.world_size()}
-    places = list(batches.ordered_indices(len(dataset), batch_size, **group))
-    stream = batches.load(dataset, places, seed=run.seed, workers=workers, collate=collate)
+    batch_sampler = list(batches.ordered_indices(len(dataset), batch_size, **group))
+    stream = batches.load(dataset, batch_sampler, seed=run.seed, workers=workers, collate=collate)
     device = torch.device(run.device)
     model.to(device)
     # On Apple's GPUs torchmetrics counts a confusion matrix in pixels × classes² numbers.
     counting = torch.device("cpu") if device.type == "mps" else device
     metric.to(counting).reset()
-    bar = tqdm(total=len(places), unit="batch", disable=quiet or distributed.rank() > 0)
+    bar = tqdm(total=len(batch_sampler), unit="batch", disable=quiet or distributed.rank() > 0)
     with _modes_as_found(model), batches.keep_random_state(), torch.no_grad(), closing(stream), bar:
         model.eval()
         for batch in stream:

@@ -23,13 +23,13 @@ from lecture_course.nb13_whats_next import figures as nb13
 from lecture_utils import city_models, claims, figures, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell, sample
 from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms, count_duplicates
+from lecture_utils.generative import frechet_distance, precision_and_recall
 from lecture_utils.segmentation import segmentation_scores
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.features import encode
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.transformers import attention_from, bias_by_step, class_token_attention, position_similarity
 from lecture_utils.transformers.matcher import hungarian
-from lecture_utils.whats_next import frechet_distance, precision_and_recall
 
 matplotlib.use("agg")
 

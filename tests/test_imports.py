@@ -19,7 +19,7 @@ FILES = {
     for package in ("lecture_utils", "lecture_course")
     for path in (ROOT / package).rglob("*.py")
 }
-MODELS = {"segmentation", "detection", "captioning", "transformers", "whats_next"}
+MODELS = {"segmentation", "detection", "captioning", "transformers", "generative"}
 HEAVY = {"torchmetrics", "scipy.signal", "transformers", "sklearn", "skimage", "matplotlib", "pydantic", "IPython"}
 
 

@@ -62,7 +62,7 @@ def _plain_environment(monkeypatch):
 )
 def test_each_machine_gets_its_choice(machine, device, precision, profile, says):
     run = choose(machine)
-    assert (run.place, run.device, run.precision, run.profile) == (machine.place, device, precision, profile)
+    assert (run.platform, run.device, run.precision, run.profile) == (machine.platform, device, precision, profile)
     assert all(words in run.reason for words in says), run.reason
     assert "\n" not in run.reason
 
@@ -83,8 +83,8 @@ def test_the_smoke_budget_is_asked_for_by_the_environment_and_said(monkeypatch, 
 
 
 def test_nothing_is_to_be_clicked_where_a_gpu_runs():
-    for place in ("kaggle", "colab"):
-        assert "→" not in choose(Machine(place, gpu="Tesla T4", capability=(7, 5))).reason
+    for platform in ("kaggle", "colab"):
+        assert "→" not in choose(Machine(platform, gpu="Tesla T4", capability=(7, 5))).reason
 
 
 def test_what_is_asked_for_is_taken_where_it_can_run():
@@ -162,11 +162,11 @@ def test_a_runtime_does_not_change():
 
 
 def test_places_are_told_by_their_variables_and_kaggle_also_carries_those_of_colab(monkeypatch):
-    assert runtime.place() == "laptop"
+    assert runtime.platform() == "laptop"
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
-    assert runtime.place() == "colab"
+    assert runtime.platform() == "colab"
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
-    assert runtime.place() == "kaggle"
+    assert runtime.platform() == "kaggle"
 
 
 def _cuda_of(monkeypatch, *, name="Tesla T4", capability=(7, 5), first_operation=lambda: None):

@@ -17,7 +17,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from lecture_course.engine import apart, grading, record, showing, values
+from lecture_course.engine import forked, formatting, grading, serialization, values
 from lecture_course.engine.cards import MARKS, Card, Example
 from lecture_course.engine.definitions import Case, Exercise, Prediction, find, of_notebook
 from lecture_course.engine.diagnosis import Diagnosis, Evidence, diagnose, wrong_prediction
@@ -64,7 +64,7 @@ def check(name: str, answer: Any) -> Outcome | None:
     """
     exercise = find(name)
     graded = grading.is_running()
-    outcome = _judge_apart(exercise, answer, grading.seed() if graded else None)
+    outcome = _judge_forked(exercise, answer, grading.seed() if graded else None)
     _statuses[name] = outcome.status
     if not graded:
         return outcome
@@ -78,9 +78,9 @@ def check(name: str, answer: Any) -> Outcome | None:
     return display(outcome)
 
 
-def _judge_apart(exercise: Exercise | Prediction, answer: Any, seed: int | None) -> Outcome:
+def _judge_forked(exercise: Exercise | Prediction, answer: Any, seed: int | None) -> Outcome:
     """As `judge`, in a copy of this process where that is possible and the answer is a function."""
-    if not (apart.able() and isinstance(exercise, Exercise) and callable(answer)):
+    if not (forked.available() and isinstance(exercise, Exercise) and callable(answer)):
         return judge(exercise, answer, seed=seed)
 
     def work() -> tuple[Outcome, bool]:
@@ -90,10 +90,10 @@ def _judge_apart(exercise: Exercise | Prediction, answer: Any, seed: int | None)
         return replace(outcome, exercise=None), took > exercise.seconds and worked < took / 3
 
     try:
-        came = apart.run(work, seconds=exercise.seconds + 2 * GRACE)
-    except apart.Failed:
+        came = forked.run(work, seconds=exercise.seconds + 2 * GRACE)
+    except forked.Failed:
         return judge(exercise, answer, seed=seed)
-    if isinstance(came, apart.Ended):
+    if isinstance(came, forked.Ended):
         return Outcome(exercise, NOT_YET, (_why_it_ended(came, exercise, answer),), specific=True)
     outcome, idle = came
     # It may have waited for a library's threads, or asked for the GPU, which a copy has not. It ends, so it runs here.
@@ -102,7 +102,7 @@ def _judge_apart(exercise: Exercise | Prediction, answer: Any, seed: int | None)
     return replace(outcome, exercise=exercise)
 
 
-def _why_it_ended(ended: apart.Ended, exercise: Exercise, function: Callable) -> str:
+def _why_it_ended(ended: forked.Ended, exercise: Exercise, function: Callable) -> str:
     if ended.within:
         file = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", None)
         numbers = [number for name, number in ended.within if name == file]
@@ -125,9 +125,9 @@ def judge(exercise: Exercise | Prediction, answer: Any, *, seed: int | None = No
     if answer is None or answer is ...:
         return _not_attempted(exercise)
     if isinstance(exercise, Prediction):
-        return replace(_judge_prediction(exercise, answer), record=record.write([{"value": answer}]))
+        return replace(_judge_prediction(exercise, answer), record=serialization.dumps([{"value": answer}]))
     if not callable(answer):
-        says = f"You gave {showing.short(answer)}; give the function itself, its name without brackets."
+        says = f"You gave {formatting.short(answer)}; give the function itself, its name without brackets."
         return Outcome(exercise, NOT_YET, (says,), specific=True)
     if is_untouched(answer):
         return _not_attempted(exercise)
@@ -147,7 +147,7 @@ def _judge_function(exercise: Exercise, function: Callable, seed: int) -> Outcom
         return _not_attempted(exercise)
     evidence = Evidence(exercise, function, cases, [call.value for call in references], calls)
     try:
-        return replace(_verdict(evidence), record=record.of(calls) if grading.is_judged() else "")
+        return replace(_verdict(evidence), record=serialization.dump_calls(calls) if grading.is_judged() else "")
     except Exception as error:  # an answer so strange that even looking at it fails
         says = f"Your function returns something that cannot be compared ({type(error).__name__}: {error})."
         return Outcome(exercise, NOT_YET, (says,))
@@ -169,7 +169,9 @@ def _verdict(evidence: Evidence) -> Outcome:
 def _judge_prediction(exercise: Prediction, answer: Any) -> Outcome:
     expected = exercise.answer()
     if values.same(expected, answer, tolerance=exercise.tolerance):
-        return Outcome(exercise, CORRECT, tuple(filter(None, (f"It is {showing.short(expected)}.", exercise.because))))
+        return Outcome(
+            exercise, CORRECT, tuple(filter(None, (f"It is {formatting.short(expected)}.", exercise.because)))
+        )
     found: Diagnosis = wrong_prediction(exercise, expected, answer)
     return Outcome(exercise, NOT_YET, (found.says,), found.specific)
 
@@ -193,10 +195,10 @@ def _example(evidence: Evidence) -> Example:
     inputs = "\n".join(f"{name} = {_shown_input(value, wrong)}" for name, value in given_names.items())
     if call.error is not None:
         given = f"({type(call.error).__name__})"
-        return Example(case.note, inputs, showing.show(expected), given, escape(given))
-    whole = showing.fits(expected) and showing.fits(call.value)
+        return Example(case.note, inputs, formatting.format_value(expected), given, escape(given))
+    whole = formatting.fits(expected) and formatting.fits(call.value)
     given, html, wanted = (
-        showing.show(value, differs=wrong, mark=mark, escape=escaping, whole=whole)
+        formatting.format_value(value, differs=wrong, mark=mark, escape=escaping, whole=whole)
         for value, mark, escaping in (
             (call.value, str, str),
             (call.value, "<b><u>{}</u></b>".format, escape),
@@ -213,7 +215,7 @@ def _shown_input(value: Any, wrong: Tensor | None) -> str:
     if alike and tuple(value.shape[:-2]) == tuple(wrong.shape[:-2]):
         place = torch.zeros(tuple(value.shape), dtype=torch.bool)
         place[..., :1, :1] = wrong.any(dim=-1, keepdim=True).any(dim=-2, keepdim=True)
-    return showing.show(value, differs=place)
+    return formatting.format_value(value, differs=place)
 
 
 def signature_differs(reference: Callable, function: Callable, cases: list[Case]) -> str | None:
@@ -272,7 +274,7 @@ def solution(name: str) -> Card:
     exercise = find(name)
     heading = f"Solution: {exercise.title}"
     if isinstance(exercise, Prediction):
-        return Card(heading, tuple(filter(None, (f"It is {showing.short(exercise.answer())}.", exercise.because))))
+        return Card(heading, tuple(filter(None, (f"It is {formatting.short(exercise.answer())}.", exercise.because))))
     function = exercise.shown or exercise.reference
     place = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
     try:

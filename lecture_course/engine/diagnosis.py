@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from lecture_course.engine import values, wrong_numbers, wrong_shapes
 from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.engine.formatting import short
 from lecture_course.engine.running import Call, OutOfTime, answers, run
-from lecture_course.engine.showing import short
 
 
 class Diagnosis(NamedTuple):

@@ -20,7 +20,7 @@ from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 
-from lecture_course.engine import checking, grading, record, sandbox, values
+from lecture_course.engine import checking, grading, sandbox, serialization, values
 from lecture_course.engine.definitions import Exercise, Prediction, find
 from lecture_course.engine.running import answers
 
@@ -45,7 +45,7 @@ class Judge(Execute):
 
     def create_kernel_manager(self) -> KernelManager:
         manager = super().create_kernel_manager()
-        if not sandbox.able():
+        if not sandbox.available():
             self.log.warning("No sandbox (apt-get install bubblewrap): submissions run with all your rights.")
             return manager
         manager.transport = "ipc"  # through files, since there is no network
@@ -88,7 +88,7 @@ def judge_cell(cell: NotebookNode, exercise: Exercise | Prediction, seed: int) -
 def judge(exercise: Exercise | Prediction, text: str, seed: int) -> checking.Outcome:
     """The outcome for the answers in a record, which may be anything."""
     try:
-        given = record.read(text)
+        given = serialization.loads(text)
         if isinstance(exercise, Prediction):
             return checking.judge(exercise, given[0]["value"])
         cases = exercise.cases(torch.Generator().manual_seed(seed))

@@ -19,7 +19,7 @@ KEPT = ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "NBGRADER_EXECUTION")  # va
 
 
 @cache
-def able() -> bool:
+def available() -> bool:
     """Whether bubblewrap is here and may do its work."""
     if shutil.which("bwrap") is None:
         return False

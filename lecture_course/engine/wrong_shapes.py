@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lecture_course.engine import values
 from lecture_course.engine.definitions import Case
-from lecture_course.engine.showing import headline, short
+from lecture_course.engine.formatting import headline, short
 
 Triples = Sequence[tuple[Case, Tensor, Tensor]]
 

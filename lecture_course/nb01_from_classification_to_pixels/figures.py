@@ -12,11 +12,11 @@ from lecture_utils.cityscapes import colour_labels
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import BLUE, INK, bare, course_look, to_array
 
-Place = tuple[int, int]  # row, column
+Pixel = tuple[int, int]  # row, column
 
 
 @course_look
-def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Place, np.ndarray]], *, title: str = "") -> Figure:
+def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Pixel, np.ndarray]], *, title: str = "") -> Figure:
     """Draw a photograph (H, W, 3) with places marked on it; beside it each place's pixel alone, and in its patch.
 
     `patches` are name → ((row, column), patch (P, P, 3)), P odd: the pixel is the patch's middle.
@@ -48,7 +48,7 @@ def same_colour(image: np.ndarray, patches: Mapping[str, tuple[Place, np.ndarray
 def window_answer(
     image: np.ndarray,
     patch: np.ndarray,
-    place: Place,
+    place: Pixel,
     scores: Mapping[str, float],
     *,
     truth: str = "",
@@ -104,7 +104,7 @@ def labelled_so_far(image: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     return fig
 
 
-def mark(ax: Axes, place: Place, size: int) -> None:
+def mark(ax: Axes, place: Pixel, size: int) -> None:
     """Frame the square of `size` pixels around a place, in white on black, so that it shows on any ground."""
     row, column = place
     for colour, line in (("black", 3.2), ("white", 1.4)):

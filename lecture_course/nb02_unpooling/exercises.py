@@ -86,7 +86,7 @@ TILED = {
     lambda x, factor: x.repeat(1, 1, factor, factor): "You set whole maps beside each other (1 2 1 2); each value has "
     "a block of its own.",
 }
-ENLARGE = mistakes(
+NEAREST_UNPOOL_MISTAKES = mistakes(
     nearest_unpool,
     {
         **TILED,
@@ -97,7 +97,7 @@ ENLARGE = mistakes(
         ".repeat_interleave(down, dim=2) → ": "The columns are repeated, the rows are not.",
     },
 )
-NAIL = mistakes(
+BED_OF_NAILS_MISTAKES = mistakes(
     bed_of_nails,
     {
         **TILED,
@@ -112,7 +112,7 @@ NAIL = mistakes(
         "last nail are missing: the last block is as large as the others.",
     },
 )
-POOL = mistakes(
+MAX_POOL_MISTAKES = mistakes(
     pool_by_unfolding,
     {
         "(values → (F.avg_pool2d(x, k)": "This is average pooling: take the largest value of each window, not the "
@@ -143,7 +143,7 @@ POOL = mistakes(
         "kernel_size pixels further on, not one.",
     },
 )
-PUT_BACK = mistakes(
+MAX_UNPOOL_MISTAKES = mistakes(
     max_unpool,
     {
         lambda x, indices, output_size: F.interpolate(x, output_size): "Each value fills its block; it belongs at its "
@@ -169,7 +169,7 @@ EXERCISES = (
         difficulty=1,
         reference=nearest_unpool,
         cases=enlargements,
-        mistakes=ENLARGE,
+        mistakes=NEAREST_UNPOOL_MISTAKES,
         hints=(
             "Which row of x does row 3 of the output copy, for factor 2? And row 2?",
             "Row i of the output is row i // factor of x. A tensor takes a tensor of row numbers: x[:, :, rows].",
@@ -184,7 +184,7 @@ EXERCISES = (
         difficulty=1,
         reference=bed_of_nails,
         cases=enlargements,
-        mistakes=NAIL,
+        mistakes=BED_OF_NAILS_MISTAKES,
         hints=(
             "Begin with zeros of the output's size: x.new_zeros(batch, channels, height * factor, width * factor).",
             "A slice may have a step: [::3] is every third element.",
@@ -199,7 +199,7 @@ EXERCISES = (
         difficulty=3,
         reference=max_pool,
         cases=poolings,
-        mistakes=POOL,
+        mistakes=MAX_POOL_MISTAKES,
         hints=(
             "Do it for one window first, on paper: its largest pixel has a row and a column inside the window. Which "
             "row and column of the map are these? And which flat position? Loops over all windows are fine.",
@@ -219,7 +219,7 @@ EXERCISES = (
         difficulty=2,
         reference=max_unpool,
         cases=unpoolings,
-        mistakes=PUT_BACK,
+        mistakes=MAX_UNPOOL_MISTAKES,
         hints=(
             "Begin with zeros, as for the nails. With height and width on one axis, a position is simply an index.",
             "Tensor.scatter(dim, index, src) puts src at index along dim; x.flatten(2) has the pixels on axis 2.",

@@ -6,10 +6,10 @@ from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb04_unet.mistakes import (
-    COPIES,
-    LABELS,
-    LOSSES,
-    SIZES,
+    CROP_AND_CONCAT_MISTAKES,
+    NEAREST_CLASS_MISTAKES,
+    OUTPUT_SIZE_MISTAKES,
+    PIXEL_LOSS_MISTAKES,
     crop_and_concat,
     nearest_class,
     output_size,
@@ -123,7 +123,7 @@ EXERCISES = (
         difficulty=2,
         reference=output_size,
         cases=sizes,
-        mistakes=SIZES,
+        mistakes=OUTPUT_SIZE_MISTAKES,
         hints=(
             "Follow one number through the U. What do two valid 3 × 3 convolutions make of a side of n pixels?",
             "Down, `depth` times: minus 4, then half. At the bottom: minus 4.",
@@ -139,7 +139,7 @@ EXERCISES = (
         reference=crop_and_concat,
         shown=CropAndConcat,
         cases=copies,
-        mistakes=COPIES,
+        mistakes=CROP_AND_CONCAT_MISTAKES,
         hints=(
             "How many rows has the copy more than x? Half of them go above, half below.",
             "top = (skip.shape[2] - x.shape[2]) // 2. The crop ends at top + x.shape[2], not at -top: where top is 0, "
@@ -155,7 +155,7 @@ EXERCISES = (
         difficulty=2,
         reference=nearest_class,
         cases=masks,
-        mistakes=LABELS,
+        mistakes=NEAREST_CLASS_MISTAKES,
         hints=(
             "mask[:, :, None, :] is (H, W, 1, 3), and PALETTE is (19, 3). What shape has their difference?",
             "Sum the squares over the last axis, and take argmin over the colours. Mind the type: uint8 cannot hold a "
@@ -171,7 +171,7 @@ EXERCISES = (
         difficulty=3,
         reference=pixel_loss,
         cases=scored_pixels,
-        mistakes=LOSSES,
+        mistakes=PIXEL_LOSS_MISTAKES,
         hints=(
             "Begin with the pixels that count, labels != IGNORE_INDEX. scores.movedim(1, -1)[counted] has their scores "
             "as rows (n, k), and labels[counted] their classes (n,).",

@@ -19,7 +19,7 @@ def output_size(size: int, depth: int) -> int:
     return size
 
 
-SIZES = mistakes(
+OUTPUT_SIZE_MISTAKES = mistakes(
     output_size,
     {
         "size = size - 4 → ": "The two convolutions at the bottom are missing.",
@@ -44,7 +44,7 @@ def crop_and_concat(skip: Tensor, x: Tensor) -> Tensor:
     return torch.cat([skip[:, :, top : top + height, left : left + width], x], dim=1)
 
 
-COPIES = mistakes(
+CROP_AND_CONCAT_MISTAKES = mistakes(
     crop_and_concat,
     {
         "// 2 → * 0": "That is the top left corner of the copy. x belongs to its centre.",
@@ -80,7 +80,7 @@ def nearest_class(mask: np.ndarray) -> np.ndarray:
     return labels
 
 
-LABELS = mistakes(
+NEAREST_CLASS_MISTAKES = mistakes(
     nearest_class,
     {
         ".astype(int) → ": "Numbers of type uint8 go from 0 to 255 and begin anew: 70 - 128 is 198, and the square of "
@@ -121,7 +121,7 @@ def pixel_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return (each * losses).sum() / each.sum()
 
 
-LOSSES = mistakes(
+PIXEL_LOSS_MISTAKES = mistakes(
     pixel_loss,
     {
         "scores.log_softmax(1) → (scores.exp() / scores.exp().sum(1, True)).log()": "exp(1000) is more than a float32 "

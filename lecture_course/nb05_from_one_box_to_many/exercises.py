@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
-from lecture_utils.detection.boxes import area, iou, normalize_boxes
+from lecture_utils.detection.boxes import box_area, box_iou, normalize_boxes
 from lecture_utils.detection.crops import count_boxes
 from lecture_utils.detection.single_object import multi_task_loss
 
@@ -86,7 +86,7 @@ def middle_and_size(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height], dim=1)
 
 
-SHARES = mistakes(
+NORMALIZE_BOXES_MISTAKES = mistakes(
     middle_and_size,
     {
         "/ width → ; / height → ": "These are still pixels: divide x and w by the width, y and h by the height.",
@@ -106,30 +106,30 @@ SHARES = mistakes(
 def each_with_each(a: Tensor, b: Tensor) -> Tensor:
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     common = (high - low).clamp(min=0).prod(-1)
-    return common / (area(a)[:, None] + area(b) - common)
+    return common / (box_area(a)[:, None] + box_area(b) - common)
 
 
-OVERLAP = mistakes(
+IOU_MISTAKES = mistakes(
     each_with_each,
     {
         ".clamp(min=0) → ": "Two boxes that lie apart get an overlap: their common width and height are negative; make "
         "these 0 before you multiply.",
         ".clamp(min=0).prod(-1) → .prod(-1).clamp(min=0)": "Boxes apart both across and downwards get an overlap "
         "(minus times minus is plus): make width and height 0 each, before you multiply.",
-        "/ (area(a)[:, None] + area(b) - common) → ": "This is the intersection, in square pixels; divide it by the "
-        "union.",
+        "/ (box_area(a)[:, None] + box_area(b) - common) → ": "This is the intersection, in square pixels; divide it "
+        "by the union.",
         "- common → ": "You divide by the sum of both areas, which counts the common part twice; take it off once.",
-        "+ area(b) - common → ": "You divide by the area of the first box alone; divide by the union of the two.",
-        "area(a)[:, None] + area(b) - common → area(b)": "You divide by the area of the second box alone; divide by "
-        "the union of the two.",
-        "(area(a)[:, None] + area(b) - common) → torch.minimum(area(a)[:, None], area(b))": "You divide by the smaller "
-        "of the two areas; divide by the union.",
-        lambda a, b: iou(*(box + torch.tensor([0, 0, 1, 1]) for box in (a, b))): "A width is x1 − x0, without a "
+        "+ box_area(b) - common → ": "You divide by the area of the first box alone; divide by the union of the two.",
+        "box_area(a)[:, None] + box_area(b) - common → box_area(b)": "You divide by the area of the second box alone; "
+        "divide by the union of the two.",
+        "(box_area(a)[:, None] + box_area(b) - common) → torch.minimum(box_area(a)[:, None], box_area(b))": "You "
+        "divide by the smaller of the two areas; divide by the union.",
+        lambda a, b: box_iou(*(box + torch.tensor([0, 0, 1, 1]) for box in (a, b))): "A width is x1 − x0, without a "
         "pixel added: coordinates are continuous here.",
-        lambda a, b: iou(*(torch.cat([x[:, :2], x[:, :2] + x[:, 2:]], 1) for x in (a, b))): "You take the boxes for "
-        "(x, y, w, h); these are corners (x0, y0, x1, y1).",
-        lambda a, b: iou(a, b).diagonal(): "Each box of a is compared with one box of b only; compare each with each: "
-        "(n, m).",
+        lambda a, b: box_iou(*(torch.cat([x[:, :2], x[:, :2] + x[:, 2:]], 1) for x in (a, b))): "You take the boxes "
+        "for (x, y, w, h); these are corners (x0, y0, x1, y1).",
+        lambda a, b: box_iou(a, b).diagonal(): "Each box of a is compared with one box of b only; compare each with "
+        "each: (n, m).",
     },
 )
 
@@ -138,7 +138,7 @@ def two_losses(scores: Tensor, boxes: Tensor, labels: Tensor, targets: Tensor, w
     return F.cross_entropy(scores, labels) + weight * (boxes - targets).square().sum(1).mean()
 
 
-LOSS = mistakes(
+LOSS_MISTAKES = mistakes(
     two_losses,
     {
         "weight * → ; F. → weight * F.": "The weight belongs to the box, not to the class.",
@@ -153,7 +153,7 @@ LOSS = mistakes(
         "went through one already.",
     },
 )
-COUNT = mistakes(
+CROPS_MISTAKES = mistakes(
     count_boxes,
     {
         "* (height + 1) // 2 → ; * (width + 1) // 2 → ": "This counts pixels. A box has a first and a last row, and a "
@@ -176,7 +176,7 @@ EXERCISES = (
         difficulty=1,
         reference=normalize_boxes,
         cases=boxes_in_pictures,
-        mistakes=SHARES,
+        mistakes=NORMALIZE_BOXES_MISTAKES,
         hints=(
             "Take x alone: where is the middle between x0 and x1, and which share of the width is that?",
             "boxes[:, 0] is x0 of all boxes, boxes[:, 2] is x1. Four such columns, and torch.stack(…, dim=1).",
@@ -189,9 +189,9 @@ EXERCISES = (
         title="Intersection over union",
         minutes=15,
         difficulty=2,
-        reference=iou,
+        reference=box_iou,
         cases=pairs_of_boxes,
-        mistakes=OVERLAP,
+        mistakes=IOU_MISTAKES,
         hints=(
             "The intersection is a box again: its left edge is the larger of the two left edges, its right edge the "
             "smaller of the two right ones.",
@@ -208,7 +208,7 @@ EXERCISES = (
         difficulty=2,
         reference=multi_task_loss,
         cases=predictions,
-        mistakes=LOSS,
+        mistakes=LOSS_MISTAKES,
         hints=(
             "Cross-entropy is F.cross_entropy(scores, labels); it takes the mean over the images by itself.",
             "L2: square the four differences of a box and sum them. Then the mean over the images.",
@@ -242,7 +242,7 @@ EXERCISES = (
         difficulty=2,
         reference=count_boxes,
         cases=picture_sizes,
-        mistakes=COUNT,
+        mistakes=CROPS_MISTAKES,
         hints=(
             "First one row of 3 pixels: list its boxes. They are 1 + 2 + 3.",
             "A row of w pixels has w (w + 1) / 2 boxes: as many as pairs (first, last) with first ≤ last.",

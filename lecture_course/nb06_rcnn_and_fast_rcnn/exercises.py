@@ -6,7 +6,14 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import DECODE, ENCODE, POOL, SAMPLE, pool_region, sample_at
+from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import (
+    BILINEAR_MISTAKES,
+    DECODE_MISTAKES,
+    ENCODE_MISTAKES,
+    ROI_POOL_MISTAKES,
+    pool_region,
+    sample_at,
+)
 from lecture_utils.detection.boxes import decode, encode
 from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.roi import reader, roi_pool
@@ -91,7 +98,7 @@ def pixels_through_the_backbone() -> float:
 
 
 def crops_of_a_batch() -> tuple[int, ...]:
-    crop = crop_features(torch.zeros(len(BATCH), 64, 32, 32), side=7, stride=4)
+    crop = crop_features(torch.zeros(len(BATCH), 64, 32, 32), output_size=7, stride=4)
     return tuple(crop([torch.zeros(number, 4) for number in BATCH]).shape)
 
 
@@ -103,7 +110,7 @@ EXERCISES = (
         difficulty=2,
         reference=encode,
         cases=pairs,
-        mistakes=ENCODE,
+        mistakes=ENCODE_MISTAKES,
         hints=(
             "First turn both into centre and size: x = (x0 + x1) / 2, width = x1 − x0; y and height alike.",
             "dx = (x of the box − x of the proposal) / width of the proposal; dw = log(width of the box / width of the "
@@ -119,7 +126,7 @@ EXERCISES = (
         difficulty=2,
         reference=decode,
         cases=deltas,
-        mistakes=DECODE,
+        mistakes=DECODE_MISTAKES,
         hints=(
             "Solve each formula for what belongs to the box: x = x of the proposal + dx · its width.",
             "The inverse of log is exp: width = width of the proposal · exp(dw).",
@@ -155,7 +162,7 @@ EXERCISES = (
         reference=pool_region,
         shown=roi_pool,
         cases=map_regions,
-        mistakes=POOL,
+        mistakes=ROI_POOL_MISTAKES,
         hints=(
             "One axis first: round y0 and y1. From y0 to y1, both included, there are y1 − y0 + 1 rows; divide them "
             "into size[0] parts.",
@@ -174,7 +181,7 @@ EXERCISES = (
         reference=sample_at,
         shown=reader,
         cases=points,
-        mistakes=SAMPLE,
+        mistakes=BILINEAR_MISTAKES,
         hints=(
             "The four cells around the point are rows int(y) and int(y) + 1, columns int(x) and int(x) + 1. On the "
             "last row or column there is no next one; the same once more will do, because it weighs 0.",

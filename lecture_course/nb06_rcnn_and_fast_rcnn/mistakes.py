@@ -20,7 +20,7 @@ def corrections(boxes: Tensor, proposals: Tensor) -> Tensor:
     return torch.cat([shift, growth], dim=1)
 
 
-ENCODE = mistakes(
+ENCODE_MISTAKES = mistakes(
     corrections,
     {
         ") / own[:, 2:] → )": "The shifts are in pixels; divide dx by the proposal's width and dy by its height.",
@@ -50,7 +50,7 @@ def corrected(deltas: Tensor, proposals: Tensor) -> Tensor:
     return torch.cat([place - size / 2, place + size / 2], dim=1)
 
 
-DECODE = mistakes(
+DECODE_MISTAKES = mistakes(
     corrected,
     {
         "deltas[:, :2] * own[:, 2:] → deltas[:, :2]": "The shifts are added as pixels; dx counts widths of the "
@@ -90,7 +90,7 @@ def region(features: Tensor, box: Tensor, more: int = 1) -> Tensor:
     return features[:, y0 : y1 + more, x0 : x1 + more]
 
 
-POOL = mistakes(
+ROI_POOL_MISTAKES = mistakes(
     pool_region,
     {
         "y0 + 1, x1 - x0 + 1 → y0, x1 - x0": "The last row and column of the box are missing: from y0 to y1, both "
@@ -127,7 +127,7 @@ def sample_at(features: Tensor, x: float, y: float) -> Tensor:
     return (1 - fy) * above + fy * below
 
 
-SAMPLE = mistakes(
+BILINEAR_MISTAKES = mistakes(
     sample_at,
     {
         "x - x0, y - y0 → round(x - x0), round(y - y0)": "This is the nearest cell; mix the four around the point.",

@@ -4,7 +4,13 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb07_region_proposal_network.mistakes import ANSWERS, KEPT, PLACES, SHAPES, match_and_rescue
+from lecture_course.nb07_region_proposal_network.mistakes import (
+    BASE_ANCHORS_MISTAKES,
+    GRID_ANCHORS_MISTAKES,
+    MATCH_MISTAKES,
+    NMS_MISTAKES,
+    match_and_rescue,
+)
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import nms
 from lecture_utils.detection.matching import match_boxes
@@ -97,7 +103,7 @@ def twelve_at_each_point() -> int:
 
 
 def channels_of_nine() -> tuple[int, int]:
-    rpn = RPN(256, feature_stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
+    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
     return rpn.objectness.out_channels, rpn.deltas.out_channels
 
 
@@ -109,7 +115,7 @@ EXERCISES = (
         difficulty=2,
         reference=base_anchors,
         cases=shapes,
-        mistakes=SHAPES,
+        mistakes=BASE_ANCHORS_MISTAKES,
         hints=(
             "Two equations for each shape: height / width = ratio, and height · width = size². Solve them on paper.",
             "height = size · √ratio and width = size / √ratio.",
@@ -140,7 +146,7 @@ EXERCISES = (
         difficulty=2,
         reference=grid_anchors,
         cases=maps,
-        mistakes=PLACES,
+        mistakes=GRID_ANCHORS_MISTAKES,
         hints=(
             "The point in row i and column j lies at x = j · stride, y = i · stride. By what does each of the four "
             "numbers of a box grow when the box moves there?",
@@ -174,7 +180,7 @@ EXERCISES = (
         reference=match_and_rescue,
         shown=match_boxes,
         cases=overlaps,
-        mistakes=ANSWERS,
+        mistakes=MATCH_MISTAKES,
         hints=(
             "For every box (a column of the table): its best object, and how well it overlaps. `overlap.max(0)`.",
             "Begin with the best objects; put −2 where the best overlap is below high, then −1 where it is below low.",
@@ -190,11 +196,11 @@ EXERCISES = (
         difficulty=2,
         reference=nms,
         cases=crowds,
-        mistakes=KEPT,
+        mistakes=NMS_MISTAKES,
         hints=(
             "order = scores.argsort(descending=True) lists the boxes, best first. The first is kept for certain.",
             "A loop: keep order[0], compute its IoU with all that are left, go on with those that overlap it little.",
-            "overlap = iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= threshold].",
+            "overlap = box_iou(boxes[order[:1]], boxes[order[1:]])[0]; order = order[1:][overlap <= iou_threshold].",
             "Return torch.stack(kept), or an empty torch.int64 tensor where there was no box.",
         ),
         because="Greedy, and good enough: each kept box speaks for all that overlap it.",

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.figures.attention_maps import attention_bar
 from lecture_utils.figures.boxes import centres, draw_boxes, fade, one_image
 from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
@@ -114,7 +114,7 @@ def nms_steps(
     left, panels = scores.argsort(descending=True), []
     kept = left[:0]
     while len(left) and len(panels) < steps:
-        overlap = iou(boxes[left[:1]], boxes[left[1:]])[0]
+        overlap = box_iou(boxes[left[:1]], boxes[left[1:]])[0]
         dropped = overlap > threshold
         panels.append((kept, left[:1], left[1:][dropped], overlap[dropped], left[1:][~dropped]))
         kept = torch.cat([kept, left[:1]])

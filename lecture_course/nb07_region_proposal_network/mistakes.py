@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.boxes import area, iou
+from lecture_utils.detection.boxes import box_area, box_iou
 from lecture_utils.detection.matching import BACKGROUND, IGNORED
 
 
@@ -15,7 +15,7 @@ def at_one_point(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
     return torch.tensor([[-w / 2, -h / 2, w / 2, h / 2] for w, h in sides]).round()
 
 
-SHAPES = mistakes(
+BASE_ANCHORS_MISTAKES = mistakes(
     at_one_point,
     {
         "for w, h → for h, w": "Width and height are exchanged: a ratio is height / width, so 2 is tall.",
@@ -39,7 +39,7 @@ def over_a_map(base: Tensor, map_size: tuple[int, int], stride: int) -> Tensor:
     return torch.cat([base + torch.tensor([x, y, x, y]) for x, y in points])
 
 
-PLACES = mistakes(
+GRID_ANCHORS_MISTAKES = mistakes(
     over_a_map,
     {
         "for i in range(rows) for j in range(columns) → for j in range(columns) for i in range(rows)": "Column by "
@@ -70,7 +70,7 @@ def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
     return matches
 
 
-ANSWERS = mistakes(
+MATCH_MISTAKES = mistakes(
     match_and_rescue,
     {
         "matches[rescued] = nearest[rescued] → ": "No object is rescued: the best box of each one keeps it, however "
@@ -90,10 +90,10 @@ ANSWERS = mistakes(
 )
 
 
-def kept_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+def kept_boxes(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     order, kept = scores.argsort(descending=True).tolist(), []
     for i in order:
-        if (iou(boxes[[i]], boxes[kept])[0] <= threshold).all():
+        if (box_iou(boxes[[i]], boxes[kept])[0] <= iou_threshold).all():
             kept.append(i)
     return torch.tensor(kept, dtype=torch.int64)
 
@@ -101,10 +101,10 @@ def kept_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 def of_the_smaller(a: Tensor, b: Tensor) -> Tensor:
     """Overlap as a share of the smaller box."""
     sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
-    return sides.clamp(min=0).prod(1) / torch.minimum(area(a), area(b))
+    return sides.clamp(min=0).prod(1) / torch.minimum(box_area(a), box_area(b))
 
 
-KEPT = mistakes(
+NMS_MISTAKES = mistakes(
     kept_boxes,
     {
         "<= → <": "An overlap of exactly the threshold may stay; drop what is above it.",
@@ -121,7 +121,7 @@ KEPT = mistakes(
         "be those of the boxes as they came.",
         "kept, dtype=torch.int64 → [i in kept for i in range(len(boxes))], dtype=torch.bool": "A mask has lost which "
         "box is best; give indices, best first.",
-        "iou(boxes[[i]], boxes[kept])[0] → of_the_smaller(boxes[[i]], boxes[kept])": "You compare the overlap with the "
-        "smaller box; IoU divides by the union.",
+        "box_iou(boxes[[i]], boxes[kept])[0] → of_the_smaller(boxes[[i]], boxes[kept])": "You compare the overlap with "
+        "the smaller box; IoU divides by the union.",
     },
 )

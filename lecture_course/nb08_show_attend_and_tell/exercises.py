@@ -7,12 +7,12 @@ from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb08_show_attend_and_tell.mistakes import (
-    BEAMS,
-    CLIPPED,
-    CONTEXTS,
-    LOSSES,
-    TERMS,
-    WEIGHTS,
+    ATTENTION_WEIGHTS_MISTAKES,
+    BEAM_STEP_MISTAKES,
+    CAPTION_LOSS_MISTAKES,
+    CLIPPED_MATCHES_MISTAKES,
+    GATED_CONTEXT_MISTAKES,
+    LOOKS_EVERYWHERE_MISTAKES,
     attention_weights,
     best_continuations,
     clipped_matches,
@@ -163,7 +163,7 @@ EXERCISES = (
         difficulty=2,
         reference=caption_loss,
         cases=taught,
-        mistakes=LOSSES,
+        mistakes=CAPTION_LOSS_MISTAKES,
         hints=(
             "What should the model have said after the word at place t? captions[:, 1:] are the targets.",
             "For each target: −log of its probability, −logits.log_softmax(-1) picked by gather at the target.",
@@ -179,7 +179,7 @@ EXERCISES = (
         difficulty=3,
         reference=clipped_matches,
         cases=counted,
-        mistakes=CLIPPED,
+        mistakes=CLIPPED_MATCHES_MISTAKES,
         hints=(
             "Count the runs of n words of the caption: Counter(tuple(words[i : i + n]) for i in range(...)).",
             "For each run: how often does each reference hold it? The largest of these numbers is its limit.",
@@ -196,7 +196,7 @@ EXERCISES = (
         reference=best_continuations,
         shown=beam_search,
         cases=beams,
-        mistakes=BEAMS,
+        mistakes=BEAM_STEP_MISTAKES,
         hints=(
             "Every beam may go on with every word: k · words sums. logits.log_softmax(1) says what each word adds.",
             "reached = totals[:, None] + what the words add: (k, words). All entries compete, whatever their row.",
@@ -212,7 +212,7 @@ EXERCISES = (
         reference=attention_weights,
         shown=AdditiveScore,
         cases=scored,
-        mistakes=WEIGHTS,
+        mistakes=ATTENTION_WEIGHTS_MISTAKES,
         hints=(
             "W a_i for all points at once: a @ w.T, (b, n, inner). U h is one vector an image: h @ u.T, (b, inner).",
             "Add them: every point gets the same U h, so it needs an axis for the points: (h @ u.T)[:, None].",
@@ -228,7 +228,7 @@ EXERCISES = (
         reference=gated_context,
         shown=ShowAttendTell.decode_step,
         cases=mixed,
-        mistakes=CONTEXTS,
+        mistakes=GATED_CONTEXT_MISTAKES,
         hints=(
             "Each point's vector times its weight, added up over the points: no axis of points is left.",
             "alpha[..., None] * a is (b, n, d); sum over axis 1.",
@@ -244,7 +244,7 @@ EXERCISES = (
         reference=looks_everywhere,
         shown=doubly_stochastic,
         cases=maps,
-        mistakes=TERMS,
+        mistakes=LOOKS_EVERYWHERE_MISTAKES,
         hints=(
             "How much was each point looked at in all? Sum the maps over the words: (b, h, w).",
             "A padded step is no word: mask[:, :, None, None] sets its map to 0 before the sum.",

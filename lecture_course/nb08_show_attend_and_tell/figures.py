@@ -75,16 +75,16 @@ def _word_box(ax: plt.Axes, x: float, y: float, width: float, word: str, colour:
 
 @course_look
 def fact_check(
-    image: torch.Tensor | np.ndarray, said: Mapping[str, Sequence], *, title: str = "", width: float = WIDTH
+    image: torch.Tensor | np.ndarray, captions: Mapping[str, Sequence], *, title: str = "", width: float = WIDTH
 ) -> Figure:
     """Draw an image and beside it captions with their statements, ✓ if they hold and ✗ if not (slide 26).
 
-    `said` is caption → its facts, each with `text` and `holds`, as `toycity.facts.facts` gives them.
+    `captions` is caption → its facts, each with `text` and `holds`, as `toycity.facts.facts` gives them.
     """
-    if not said:
-        raise ValueError("said: got no caption, expected at least one")
+    if not captions:
+        raise ValueError("captions: got no caption, expected at least one")
     lines = []
-    for caption, facts in said.items():
+    for caption, facts in captions.items():
         lines += [(line, INK, "normal") for line in wrap(f"“{caption}”", 62)]
         lines += [
             (f"  {'✓' if fact.holds else '✗'} {fact.text}", GREEN if fact.holds else VERMILION, "bold")

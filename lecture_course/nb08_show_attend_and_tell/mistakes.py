@@ -15,7 +15,7 @@ def loss_of_words(logits: Tensor, captions: Tensor) -> Tensor:
     return (losses * counts).sum() / counts.sum()
 
 
-LOSSES = mistakes(
+CAPTION_LOSS_MISTAKES = mistakes(
     loss_of_words,
     {
         "targets != PAD → torch.ones_like(targets)": "Padded places count in your mean. They are no words; with many "
@@ -40,22 +40,22 @@ LOSSES = mistakes(
 )
 
 
-CLIPPED = mistakes(
+CLIPPED_MATCHES_MISTAKES = mistakes(
     clipped_matches,
     {
         "min(count, max → (count * any": "You count a run as often as the caption says it. No run may count more often "
         "than a reference has it.",
         "max → sum": "You add up what all references have. The limit is what a single one of them has at most.",
         "in theirs → in theirs[:1]": "Only the first reference counts in yours.",
-        lambda said, references, n: max(clipped_matches(said, [one], n) for one in references): "You compare with each "
-        "reference alone and take the best. Each run may find its limit in another reference.",
+        lambda hypothesis, references, n: max(clipped_matches(hypothesis, [one], n) for one in references): "You "
+        "compare with each reference alone and take the best. Each run may find its limit in another reference.",
         "max → min": "You demand that every reference has the run; one of them is enough.",
         "min(count → min(1": "Each run counts only once in yours. Said twice and there twice, it counts twice.",
-        "sum(mine.values()) → len(said)": "The second number is the caption's words; it has len − n + 1 runs of n "
-        "words.",
+        "sum(mine.values()) → len(hypothesis)": "The second number is the caption's words; it has len − n + 1 runs of "
+        "n words.",
         "sum(mine.values()) → len(mine)": "The second number must count a repeated run each time it is said.",
-        "runs(said) → runs(said[:-1])": "A caption of len words has len − n + 1 runs of n words; yours ends one too "
-        "early.",
+        "runs(hypothesis) → runs(hypothesis[:-1])": "A caption of len words has len − n + 1 runs of n words; yours "
+        "ends one too early.",
     },
 )
 
@@ -67,7 +67,7 @@ def best_continuations(totals: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, 
     return places // logits.shape[1], places % logits.shape[1], best
 
 
-BEAMS = mistakes(
+BEAM_STEP_MISTAKES = mistakes(
     best_continuations,
     {
         ".log_softmax(1) → ": "You add logits. They are log-probabilities only up to a number that differs from beam "
@@ -96,7 +96,7 @@ def attention_weights(a: Tensor, h: Tensor, w: Tensor, u: Tensor, v: Tensor) -> 
     return e.softmax(1)
 
 
-WEIGHTS = mistakes(
+ATTENTION_WEIGHTS_MISTAKES = mistakes(
     attention_weights,
     {
         "softmax(1) → softmax(0)": "Your softmax runs over the images of the batch. The points of one image compete: "
@@ -122,7 +122,7 @@ def gated_context(alpha: Tensor, a: Tensor, gate: Tensor) -> Tensor:
     return torch.sigmoid(gate)[:, None] * context
 
 
-CONTEXTS = mistakes(
+GATED_CONTEXT_MISTAKES = mistakes(
     gated_context,
     {
         "sum(1) → mean(1)": "That is the mean over the points, not the sum: as many times too weak as there are "
@@ -147,7 +147,7 @@ def looks_everywhere(attention: Tensor, mask: Tensor) -> Tensor:
     return ((1 - looks) ** 2).sum((1, 2)).mean()
 
 
-TERMS = mistakes(
+LOOKS_EVERYWHERE_MISTAKES = mistakes(
     looks_everywhere,
     {
         "* mask[:, :, None, None] → ": "Padded steps are looked at, too. They are no words: their maps must not count.",

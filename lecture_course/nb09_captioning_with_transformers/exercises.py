@@ -5,12 +5,12 @@ from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb09_captioning_with_transformers.mistakes import (
-    ATTENTION,
-    HEADS,
-    MAPS,
-    MASK,
-    PATCHES,
-    WEIGHTS,
+    ATTENTION_MISTAKES,
+    CAUSAL_MASK_MISTAKES,
+    CUT_MISTAKES,
+    MAP_OF_POINT_MISTAKES,
+    MASKED_WEIGHTS_MISTAKES,
+    SPLIT_HEADS_MISTAKES,
     cut,
     map_of_point,
     masked_weights,
@@ -116,7 +116,7 @@ EXERCISES = (
         reference=scaled_dot_product,
         shown=attention,
         cases=looks,
-        mistakes=ATTENTION,
+        mistakes=ATTENTION_MISTAKES,
         hints=(
             "Three lines: scores, weights, the mixed values. Which two of the three inputs make the scores?",
             "keys.transpose(-1, -2) turns (…, k, d) into (…, d, k), and @ multiplies the last two axes of any tensors.",
@@ -154,7 +154,7 @@ EXERCISES = (
         difficulty=2,
         reference=map_of_point,
         cases=queries_and_keys,
-        mistakes=MAPS,
+        mistakes=MAP_OF_POINT_MISTAKES,
         hints=(
             "One query, many keys: the query of this point is queries[:, :, row, column], of shape (b, c).",
             'Its score with each key is a sum over the channels: torch.einsum("bc,bchw->bhw", query, keys).',
@@ -170,7 +170,7 @@ EXERCISES = (
         reference=split_heads,
         shown=MultiHeadAttention.forward,
         cases=tokens_and_heads,
-        mistakes=HEADS,
+        mistakes=SPLIT_HEADS_MISTAKES,
         hints=(
             "Two steps: give the numbers of each word an axis for the heads, then move that axis.",
             "x.reshape(b, n, heads, d // heads) cuts the d numbers of each word into pieces and moves nothing.",
@@ -185,7 +185,7 @@ EXERCISES = (
         difficulty=1,
         reference=causal_mask,
         cases=lengths,
-        mistakes=MASK,
+        mistakes=CAUSAL_MASK_MISTAKES,
         hints=(
             "The first word may look at one word, itself; the last one at all of them. Which triangle is that?",
             "torch.ones(length, length, dtype=torch.bool) has True everywhere; .tril() and .triu() keep a triangle.",
@@ -200,7 +200,7 @@ EXERCISES = (
         reference=masked_weights,
         shown=attention,
         cases=scores_and_masks,
-        mistakes=WEIGHTS,
+        mistakes=MASKED_WEIGHTS_MISTAKES,
         hints=(
             "The weights that are left must sum to 1. So the mask has to work before the softmax divides by the sum.",
             "Which score gives a weight of exactly 0, when the weight is eˢᶜᵒʳᵉ over a sum?",
@@ -215,7 +215,7 @@ EXERCISES = (
         difficulty=2,
         reference=cut,
         cases=pictures,
-        mistakes=PATCHES,
+        mistakes=CUT_MISTAKES,
         hints=(
             "Split both sides of the image: (b, c, h, p, w, q) has an axis for each; nothing has moved yet.",
             "Then the axes must be put in order: rows and columns of patches first, then the channel, then the pixels.",

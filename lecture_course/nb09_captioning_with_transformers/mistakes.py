@@ -15,7 +15,7 @@ def scaled_dot_product(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[T
     return weights @ values, weights
 
 
-ATTENTION = mistakes(
+ATTENTION_MISTAKES = mistakes(
     scaled_dot_product,
     {
         "softmax(-1) → softmax(-2)": "The softmax runs over the queries; the weights of each query must sum to 1 over "
@@ -48,7 +48,7 @@ def column_of_weights(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Ten
     return weights[..., at[0] * keys.shape[3] + at[1]].view_as(keys[:, 0])
 
 
-MAPS = mistakes(
+MAP_OF_POINT_MISTAKES = mistakes(
     map_of_point,
     {
         lambda queries, keys, at: map_of_point(keys, queries, at): "That tells who looks at this point: its key, "
@@ -77,7 +77,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return rearrange(x, "b n (heads c) -> b heads n c", heads=heads)
 
 
-HEADS = mistakes(
+SPLIT_HEADS_MISTAKES = mistakes(
     split_heads,
     {
         lambda x, heads: x.reshape(len(x), heads, x.shape[1], -1): "A reshape alone mixes words and heads: it gives "
@@ -92,7 +92,7 @@ HEADS = mistakes(
 )
 
 
-MASK = mistakes(
+CAUSAL_MASK_MISTAKES = mistakes(
     causal_mask,
     {
         "tril → triu": "The other triangle: each word sees itself and what comes after it. Row t is the word that "
@@ -115,7 +115,7 @@ def masked_weights(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
 
-WEIGHTS = mistakes(
+MASKED_WEIGHTS_MISTAKES = mistakes(
     masked_weights,
     {
         "masked_fill(~mask, -torch.inf).softmax(-1) → softmax(-1) * mask": "The mask comes after the softmax: the "
@@ -137,7 +137,7 @@ def cut(image: Tensor, patch: int) -> Tensor:
     return rearrange(image, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
 
 
-PATCHES = mistakes(
+CUT_MISTAKES = mistakes(
     cut,
     {
         lambda x, p: x.reshape(len(x), -1, x.shape[1] * p**2): "A plain reshape scrambles the image: it cuts the "

@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb10_vision_transformer.mistakes import RESIZED, ROLLOUT, WORDS, tokens_of
+from lecture_course.nb10_vision_transformer.mistakes import RESIZE_MISTAKES, ROLLOUT_MISTAKES, WORDS_MISTAKES, tokens_of
 from lecture_utils.transformers.vit import ViT, resize_pos_embed, rollout
 
 LARGER = 384  # pixels a side, at which the paper fine-tunes
@@ -105,7 +105,7 @@ EXERCISES = (
         reference=tokens_of,
         shown=ViT.embed,
         cases=patches,
-        mistakes=WORDS,
+        mistakes=WORDS_MISTAKES,
         hints=(
             "Two steps: put the class token before the patches of every image, then add the positions.",
             "class_token.expand(b, -1, -1) shows the one token b times; torch.cat(…, dim=1) joins along the tokens.",
@@ -137,7 +137,7 @@ EXERCISES = (
         difficulty=3,
         reference=resize_pos_embed,
         cases=grids,
-        mistakes=RESIZED,
+        mistakes=RESIZE_MISTAKES,
         hints=(
             "Part the class token's position from the others: positions[:, :1] and positions[:, 1:].",
             "F.interpolate wants (b, d, height, width). The others are (1, h · w, d), by rows: reshape, then permute.",
@@ -154,7 +154,7 @@ EXERCISES = (
         difficulty=2,
         reference=rollout,
         cases=attention_maps,
-        mistakes=ROLLOUT,
+        mistakes=ROLLOUT_MISTAKES,
         hints=(
             "For each layer one matrix (b, n, n): the mean over the heads, mixed half and half with torch.eye(n).",
             "If the first layer makes y = A x of the tokens x, and the second z = B y, then z = B A x.",

@@ -14,7 +14,7 @@ def tokens_of(patches: Tensor, class_token: Tensor, positions: Tensor) -> Tensor
     return torch.cat([first, patches], dim=1) + positions
 
 
-WORDS = mistakes(
+WORDS_MISTAKES = mistakes(
     tokens_of,
     {
         "+ positions → ": "The positions are missing: without them the patches are a heap without order.",
@@ -36,7 +36,7 @@ def in_a_row(positions: Tensor, number: int) -> Tensor:
     return F.interpolate(positions.mT, size=number, mode="linear", align_corners=True).mT
 
 
-RESIZED = mistakes(
+RESIZE_MISTAKES = mistakes(
     resize_pos_embed,
     {
         ", align_corners=True → ": "Between the corners the values are off: keep the corners in place with "
@@ -60,7 +60,7 @@ RESIZED = mistakes(
 )
 
 
-ROLLOUT = mistakes(
+ROLLOUT_MISTAKES = mistakes(
     rollout,
     {
         "0.5 * weights + 0.5 * identity → weights": "The tokens do not keep anything of themselves: mix each layer's "

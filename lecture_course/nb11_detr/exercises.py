@@ -5,20 +5,20 @@ from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
 from lecture_course.nb11_detr.mistakes import (
-    CLASS_LOSS,
-    COST,
-    GIOU,
-    MATCH,
-    PIXELS,
+    CLASS_LOSS_MISTAKES,
+    COST_MISTAKES,
+    GIOU_MISTAKES,
+    MATCH_MISTAKES,
+    TO_PIXELS_MISTAKES,
     cheapest,
     class_loss,
     giou_of_pairs,
     to_pixels,
 )
-from lecture_utils.detection.boxes import denormalize_boxes, giou
+from lecture_utils.detection.boxes import denormalize_boxes, generalized_box_iou
 from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import hungarian, matching_cost
-from lecture_utils.transformers.set_loss import set_losses
+from lecture_utils.transformers.set_criterion import set_criterion
 
 QUERIES, THINGS = 100, 7  # the text of the notebook names these, too
 # The cheapest pair of all is not in the best matching.
@@ -129,7 +129,7 @@ def weight_of_the_empty() -> float:
     boxes = torch.cat([truth, torch.zeros(QUERIES - THINGS, 4)])[None]
     sure = undecided.clone()
     sure[:, :THINGS, 1] = 100.0  # the queries of the objects are right, so what is left is that of the empty ones
-    left, all_of_it = (set_losses(logits, boxes, [target])["class"] for logits in (sure, undecided))
+    left, all_of_it = (set_criterion(logits, boxes, [target])["class"] for logits in (sure, undecided))
     return (left / all_of_it).item()
 
 
@@ -142,7 +142,7 @@ EXERCISES = (
         reference=to_pixels,
         shown=denormalize_boxes,
         cases=boxes_in_shares,
-        mistakes=PIXELS,
+        mistakes=TO_PIXELS_MISTAKES,
         hints=(
             "x, y, w, h = boxes.unbind(-1). Where does the box begin, where does it end, still in shares?",
             "x0 = x − w / 2 and x1 = x + w / 2; multiply those by the width, and those of y by the height.",
@@ -155,9 +155,9 @@ EXERCISES = (
         minutes=12,
         difficulty=2,
         reference=giou_of_pairs,
-        shown=giou,
+        shown=generalized_box_iou,
         cases=pairs_of_boxes,
-        mistakes=GIOU,
+        mistakes=GIOU_MISTAKES,
         hints=(
             "IoU first: the intersection's sides must not fall below 0, or two boxes that are apart in both directions "
             "would seem to share an area.",
@@ -173,11 +173,11 @@ EXERCISES = (
         difficulty=2,
         reference=matching_cost,
         cases=queries_and_objects,
-        mistakes=COST,
+        mistakes=COST_MISTAKES,
         hints=(
             "Three tables of (queries, objects), added. logits.softmax(-1)[:, labels] is the first, with a minus.",
             "(boxes[:, None] - truth).abs().sum(-1) is L1; times 5.",
-            "giou of lecture_utils.detection.boxes, of both as cxcywh_to_xyxy gives them; times 2, with a minus.",
+            "generalized_box_iou of lecture_utils.detection.boxes, of both as cxcywh_to_xyxy gives them; times −2.",
         ),
         because="Only differences between costs matter: what is added to a whole column changes no matching.",
     ),
@@ -189,7 +189,7 @@ EXERCISES = (
         reference=cheapest,
         shown=hungarian,
         cases=costs,
-        mistakes=MATCH,
+        mistakes=MATCH_MISTAKES,
         hints=(
             "itertools.permutations(range(queries), objects) gives every way to hand each object a query of its own.",
             "The cost of one way: cost[list(rows), range(objects)].sum(). Keep the rows of the cheapest.",
@@ -204,9 +204,9 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         reference=class_loss,
-        shown=set_losses,
+        shown=set_criterion,
         cases=logits_and_classes,
-        mistakes=CLASS_LOSS,
+        mistakes=CLASS_LOSS_MISTAKES,
         hints=(
             "The loss of each query alone: −log_softmax of the class that it should have.",
             "Weights: 0.1 where wanted is 0, else 1. A weighted mean is divided by the sum of the weights.",

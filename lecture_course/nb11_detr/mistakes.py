@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.detection.boxes import area, clip, cxcywh_to_xyxy, giou
+from lecture_utils.detection.boxes import box_area, clip_boxes_to_image, cxcywh_to_xyxy, generalized_box_iou
 from lecture_utils.transformers.matcher import hungarian
 
 
@@ -16,7 +16,7 @@ def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([low, high], 1) * scale
 
 
-PIXELS = mistakes(
+TO_PIXELS_MISTAKES = mistakes(
     to_pixels,
     {
         "torch.cat([low, high], 1) → boxes": "These are pixels, but still centre and size; asked for are the corners.",
@@ -25,8 +25,8 @@ PIXELS = mistakes(
         "/ 2 → ": "The box is twice as large as it should be: half of w lies on each side of x.",
         "[width, height, width, height] → [height, width, height, width]": "Height and width are exchanged: x counts "
         "along the width.",
-        lambda boxes, height, width: clip(to_pixels(boxes, height, width), height, width): "The box is cut to the "
-        "image; that is another step, and a box may reach beyond.",
+        lambda boxes, height, width: clip_boxes_to_image(to_pixels(boxes, height, width), (height, width)): "The box "
+        "is cut to the image; that is another step, and a box may reach beyond.",
         "* scale → ": "The corners are still shares; make them pixels.",
         "* scale → * width": "All four are multiplied by the width; y counts along the height.",
         "* scale → * scale)[:, [0, 2, 1, 3]]; torch.cat → (torch.cat": "The columns are out of order: x0, y0, x1, y1.",
@@ -39,11 +39,11 @@ def giou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)
     shared = sides.clamp(min=0).prod(1)
-    union = area(a) + area(b) - shared
+    union = box_area(a) + box_area(b) - shared
     return shared / union - (hull - union) / hull
 
 
-GIOU = mistakes(
+GIOU_MISTAKES = mistakes(
     giou_of_pairs,
     {
         "- (hull - union) / hull → ": "That is IoU; what neither box covers of the hull is still to be taken off.",
@@ -55,9 +55,9 @@ GIOU = mistakes(
         "- (hull → + (hull": "The share of the hull that is not covered is added; it counts against the boxes.",
         "return shared / union - → return 1 - shared / union +": "That is the loss, 1 − GIoU.",
         "shared / union - (hull - union) → shared": "That is the intersection over the hull.",
-        "area(b) - shared → area(b)": "The sum of both areas counts what they share twice; the union is smaller by the "
-        "intersection.",
-        giou: "That compares each box of a with each of b; asked for are the pairs.",
+        "box_area(b) - shared → box_area(b)": "The sum of both areas counts what they share twice; the union is "
+        "smaller by the intersection.",
+        generalized_box_iou: "That compares each box of a with each of b; asked for are the pairs.",
     },
 )
 
@@ -65,10 +65,10 @@ GIOU = mistakes(
 def cost_of_pairs(logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
     prob = logits.softmax(-1)[:, labels]
     l1 = (boxes[:, None] - truth).abs().sum(-1)
-    return -prob + 5 * l1 - 2 * giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
+    return -prob + 5 * l1 - 2 * generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
 
 
-COST = mistakes(
+COST_MISTAKES = mistakes(
     cost_of_pairs,
     {
         "softmax → log_softmax": "That takes the logarithm of the probability, as the loss does; the cost takes the "
@@ -115,7 +115,7 @@ def cheapest_pair_first(cost: Tensor) -> Tensor:
     return chosen
 
 
-MATCH = mistakes(
+MATCH_MISTAKES = mistakes(
     cheapest,
     {
         lambda cost: cost.argmin(0) if cost.shape[1] else cost.new_zeros(0, dtype=torch.int64): "Each object takes its "
@@ -141,7 +141,7 @@ def class_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     return (weights * each).sum() / weights.sum()
 
 
-CLASS_LOSS = mistakes(
+CLASS_LOSS_MISTAKES = mistakes(
     class_loss,
     {
         "0.1, → 1.0, ": "All queries count the same; the empty ones weigh 0.1.",

@@ -4,7 +4,14 @@ import torch
 from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction
-from lecture_course.nb12_beit.mistakes import BLOCKS, CODES, INDICES, LOSSES, masked_loss, relative_index
+from lecture_course.nb12_beit.mistakes import (
+    BLOCK_MISTAKES,
+    MASKED_LOSS_MISTAKES,
+    NEAREST_CODE_MISTAKES,
+    RELATIVE_INDEX_MISTAKES,
+    masked_loss,
+    relative_index,
+)
 from lecture_utils.transformers.beit import masked_token_loss
 from lecture_utils.transformers.masking import block_shape
 from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index
@@ -101,7 +108,7 @@ EXERCISES = (
         difficulty=2,
         reference=block_shape,
         cases=blocks,
-        mistakes=BLOCKS,
+        mistakes=BLOCK_MISTAKES,
         hints=(
             "Two equations: height · width = area and height / width = aspect. Multiply them.",
             "height² = area · aspect, and width² = area / aspect.",
@@ -117,7 +124,7 @@ EXERCISES = (
         difficulty=2,
         reference=nearest_code,
         cases=patches_and_codes,
-        mistakes=CODES,
+        mistakes=NEAREST_CODE_MISTAKES,
         hints=(
             "The squared distance of a patch x and a code c is the sum of (x − c)² over their numbers.",
             "patches[:, None] − codebook has the shape (n, words, d); torch.cdist(patches, codebook) does it at once.",
@@ -133,7 +140,7 @@ EXERCISES = (
         reference=masked_loss,
         shown=masked_token_loss,
         cases=logits_and_masks,
-        mistakes=LOSSES,
+        mistakes=MASKED_LOSS_MISTAKES,
         hints=(
             "Choose first, then compute: logits[mask] has a row of logits for each hidden patch, of the whole batch.",
             "words[mask] are the true words of the same patches, in the same order.",
@@ -149,7 +156,7 @@ EXERCISES = (
         reference=relative_index,
         shown=relative_position_index,
         cases=windows,
-        mistakes=INDICES,
+        mistakes=RELATIVE_INDEX_MISTAKES,
         hints=(
             "Patch i stands in row i // width and column i % width.",
             "The steps from −(height − 1) to height − 1 become 0, 1, 2, … by adding height − 1; the same for columns.",

@@ -7,7 +7,7 @@ from torch import Tensor
 from lecture_course.engine.definitions import mistakes
 from lecture_utils.transformers.masking import block_shape
 
-BLOCKS = mistakes(
+BLOCK_MISTAKES = mistakes(
     block_shape,
     {
         "math.sqrt(area / aspect) → area / min(max(round(math.sqrt(area * aspect)), 1), grid[0])": "The width comes "
@@ -33,7 +33,7 @@ def nearest(patches: Tensor, codebook: Tensor) -> Tensor:
     return (patches[:, None] - codebook).square().sum(-1).argmin(-1)
 
 
-CODES = mistakes(
+NEAREST_CODE_MISTAKES = mistakes(
     nearest,
     {
         "argmin → argmax": "That is the farthest code: take the argmin.",
@@ -60,7 +60,7 @@ def masked_loss(logits: Tensor, words: Tensor, mask: Tensor) -> Tensor:
     return losses[mask].mean()
 
 
-LOSSES = mistakes(
+MASKED_LOSS_MISTAKES = mistakes(
     masked_loss,
     {
         "[mask] → ": "That is the loss of all patches; only the hidden ones count.",
@@ -89,7 +89,7 @@ def relative_index(height: int, width: int) -> Tensor:
     return down * (2 * width - 1) + across
 
 
-INDICES = mistakes(
+RELATIVE_INDEX_MISTAKES = mistakes(
     relative_index,
     {
         lambda height, width: relative_index(height, width).T: "The other way round: it is the place of i less that of "

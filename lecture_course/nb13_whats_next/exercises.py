@@ -5,16 +5,16 @@ from torch import Generator
 
 from lecture_course.engine.definitions import Case, Exercise
 from lecture_course.nb13_whats_next.mistakes import (
-    DIVERGENCES,
-    MIXTURES,
-    PROJECTIONS,
-    RESPONSIBILITIES,
-    STEPS,
+    ADD_NOISE_MISTAKES,
+    DIVERGENCE_MISTAKES,
+    KMEANS_STEP_MISTAKES,
+    PROJECT_MISTAKES,
+    RESPONSIBILITIES_MISTAKES,
     kmeans_step,
     project,
     responsibilities,
 )
-from lecture_utils.whats_next import add_noise, kl_divergence
+from lecture_utils.generative import add_noise, kl_divergence
 
 
 def points_and_centres(rng: Generator) -> list[Case]:
@@ -103,7 +103,7 @@ EXERCISES = (
         difficulty=2,
         reference=kmeans_step,
         cases=points_and_centres,
-        mistakes=STEPS,
+        mistakes=KMEANS_STEP_MISTAKES,
         hints=(
             "torch.cdist(points, centres) has the shape (n, k); the nearest centre is an argmin over its last axis.",
             "points[labels == i] are the points of centre i; their mean over axis 0 is its new place.",
@@ -119,7 +119,7 @@ EXERCISES = (
         difficulty=3,
         reference=responsibilities,
         cases=mixtures,
-        mistakes=RESPONSIBILITIES,
+        mistakes=RESPONSIBILITIES_MISTAKES,
         hints=(
             "Along one axis the logarithm of the density is −½ (x − μ)² / σ² − ½ log(2πσ²).",
             "points[:, None] − means has the shape (n, k, d). The axes are independent: sum the logarithms over d.",
@@ -135,7 +135,7 @@ EXERCISES = (
         difficulty=2,
         reference=project,
         cases=data_and_k,
-        mistakes=PROJECTIONS,
+        mistakes=PROJECT_MISTAKES,
         hints=(
             "data.mean(0) is one row; take it off every row.",
             "torch.linalg.svd(centred, full_matrices=False) gives U, S, Vh: Vh's rows are the directions, best first.",
@@ -150,7 +150,7 @@ EXERCISES = (
         difficulty=2,
         reference=kl_divergence,
         cases=codes,
-        mistakes=DIVERGENCES,
+        mistakes=DIVERGENCE_MISTAKES,
         hints=(
             "σ² is log_variance.exp(), and log σ² is log_variance itself.",
             "½ (μ² + σ² − 1 − log σ²) for all numbers at once has the shape (b, d).",
@@ -165,7 +165,7 @@ EXERCISES = (
         difficulty=1,
         reference=add_noise,
         cases=images_noise_and_kept,
-        mistakes=MIXTURES,
+        mistakes=ADD_NOISE_MISTAKES,
         hints=(
             "kept has one number for each image, (b,); the images are (b, c, h, w).",
             "kept[:, None, None, None] is (b, 1, 1, 1): one factor for all the pixels of an image.",

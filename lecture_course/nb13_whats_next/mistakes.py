@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
-from lecture_utils.whats_next import kl_divergence, velocity
+from lecture_utils.generative import kl_divergence, velocity
 
 
 def kmeans_step(
@@ -22,7 +22,7 @@ def kmeans_step(
     return labels, torch.stack(moved)
 
 
-STEPS = mistakes(
+KMEANS_STEP_MISTAKES = mistakes(
     kmeans_step,
     {
         "argmin → argmax": "Those are the farthest centres: take the argmin.",
@@ -59,7 +59,7 @@ def responsibilities(
     return log_joint.softmax(1)
 
 
-RESPONSIBILITIES = mistakes(
+RESPONSIBILITIES_MISTAKES = mistakes(
     responsibilities,
     {
         "weights.log() → 0": "The weights are missing: without them all Gaussians are equally common.",
@@ -98,7 +98,7 @@ def project(data: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n d"]:
     return mean + centred @ best.T @ best
 
 
-PROJECTIONS = mistakes(
+PROJECT_MISTAKES = mistakes(
     project,
     {
         "data.mean(0) → 0": "The mean is not taken off: the first direction then points from 0 to the middle of the "
@@ -130,7 +130,7 @@ PROJECTIONS = mistakes(
 )
 
 
-DIVERGENCES = mistakes(
+DIVERGENCE_MISTAKES = mistakes(
     kl_divergence,
     {
         "log_variance.exp() - 1 - log_variance → log_variance - 1 - log_variance.log()": "The net gives log σ²; you "
@@ -163,7 +163,7 @@ def noisy(image: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     return kept.sqrt() * image + (1 - kept).sqrt() * noise
 
 
-MIXTURES = mistakes(
+ADD_NOISE_MISTAKES = mistakes(
     noisy,
     {
         "= alpha_bar → = 1 - alpha_bar": "The shares are exchanged: ᾱ is what is left of the image.",

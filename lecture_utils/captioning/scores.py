@@ -12,7 +12,7 @@ from lecture_utils.arguments import require_positive
 from lecture_utils.captioning.vocabulary import split_words
 
 
-def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4) -> float:
+def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4) -> float:
     """BLEU-n of captions against one or more references each: how many runs of 1 … n words the references have too.
 
     Papineni et al., "BLEU: a method for automatic evaluation of machine translation", ACL 2002: over the whole set,
@@ -20,23 +20,25 @@ def bleu(said: Sequence[str], references: Sequence[Sequence[str]], *, n: int = 4
     """
     from torchmetrics.functional.text import bleu_score  # seconds, which only scoring needs
 
-    if len(said) != len(references):
-        raise ValueError(f"references: got {len(references)}, expected a list for each of the {len(said)} captions")
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"references: got {len(references)}, expected a list for each of the {len(hypotheses)} captions"
+        )
     if bad := [many for many in references if isinstance(many, str) or not many]:
         raise ValueError(f"references: got {bad[0]!r}, expected a list of one sentence or more for each caption")
     require_positive(n=n)
-    if not said:
+    if not hypotheses:
         return float("nan")
     words = lambda caption: " ".join(split_words(caption))  # noqa: E731
     # Of two references as near in length the shorter one counts, in whatever order they come.
     wanted = [sorted(map(words, many), key=lambda one: len(one.split())) for many in references]
-    return bleu_score([words(one) for one in said], wanted, n).item()
+    return bleu_score([words(one) for one in hypotheses], wanted, n).item()
 
 
-def clipped_matches(said: Sequence[str], references: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
+def clipped_matches(hypothesis: Sequence[str], references: Sequence[Sequence[str]], n: int) -> tuple[int, int]:
     """How many n-grams a caption shares with its references, clipped, and how many it has (Papineni et al., 2.1)."""
     runs = lambda words: Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))  # noqa: E731
-    mine, theirs = runs(said), [runs(reference) for reference in references]
+    mine, theirs = runs(hypothesis), [runs(reference) for reference in references]
     matched = sum(min(count, max(one[run] for one in theirs)) for run, count in mine.items())
     return matched, sum(mine.values())
 

@@ -35,14 +35,14 @@ def cxcywh_to_xyxy(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     return torch.cat([centre - size / 2, centre + size / 2], dim=-1).to(boxes.dtype)
 
 
-def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
+def box_area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     """Width times height, in square pixels."""
     _require_boxes(boxes=boxes)
     boxes = _full(boxes)
     return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
 
 
-def iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+def box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
     """Intersection over union of every box of `a` with every box of `b`: 0 apart, 1 the same.
 
     Two boxes without area have no union; their IoU counts as 0.
@@ -51,7 +51,7 @@ def iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"
     return intersection / _or_one(union)
 
 
-def giou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+def generalized_box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
     """Generalised IoU: also tells boxes that are far apart from boxes that nearly touch; −1 to 1.
 
     IoU minus the share of the smallest enclosing box that neither covers (Rezatofighi et al., CVPR 2019).
@@ -69,7 +69,7 @@ def _overlap(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> tuple[Float[Te
     a, b = _full(a), _full(b)
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
-    return intersection, area(a)[:, None] + area(b) - intersection
+    return intersection, box_area(a)[:, None] + box_area(b) - intersection
 
 
 def _full(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
@@ -130,9 +130,10 @@ def decode(
     return cxcywh_to_xyxy(torch.cat([centre, size], dim=-1)).to(precision)
 
 
-def clip(boxes: Float[Tensor, "*n 4"], height: Number, width: Number) -> Float[Tensor, "*n 4"]:
-    """Cut boxes to an image of `height` × `width` pixels."""
+def clip_boxes_to_image(boxes: Float[Tensor, "*n 4"], size: tuple[Number, Number]) -> Float[Tensor, "*n 4"]:
+    """Cut boxes to an image of `size` (height, width) in pixels."""
     _require_boxes(boxes=boxes)
+    height, width = size
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
 
@@ -144,10 +145,10 @@ def remove_small_boxes(boxes: Float[Tensor, "n 4"], min_size: Number) -> Int64[T
     return (boxes[:, 2:] - boxes[:, :2] >= min_size).all(1).nonzero()[:, 0]
 
 
-def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: Number) -> Int64[Tensor, "kept"]:
+def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], iou_threshold: Number) -> Int64[Tensor, "kept"]:
     """Non-maximum suppression: the indices of the boxes to keep, best first (slide 22).
 
-    Take the best box, drop every other that overlaps it by more than `threshold` (IoU; exactly as much may stay), and
+    Take the best box, drop every other that overlaps it by more than `iou_threshold` (exactly as much may stay), and
     go on with the best of the rest. Equal scores keep their order. A box or score that is not finite, which compares
     with nothing, and a threshold outside 0 to 1 are a ValueError.
     """
@@ -155,13 +156,13 @@ def nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: Numb
     if scores.shape != boxes.shape[:1]:
         raise ValueError(f"scores: got shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
     require_finite(boxes=boxes, scores=scores)
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: got {threshold}, expected an IoU from 0 to 1")
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"iou_threshold: got {iou_threshold}, expected an IoU from 0 to 1")
     order = scores.argsort(descending=True, stable=True)
     boxes, kept = boxes[order], []
     while len(order):
         kept.append(order[0])
-        stays = iou(boxes[:1], boxes[1:])[0] <= threshold
+        stays = box_iou(boxes[:1], boxes[1:])[0] <= iou_threshold
         order, boxes = order[1:][stays], boxes[1:][stays]
     return torch.stack(kept) if kept else order
 

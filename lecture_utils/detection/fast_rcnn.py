@@ -24,16 +24,16 @@ class FastRCNN(nn.Module):
     ) -> list[dict] | dict[str, Tensor]:
         """Detections for each image, or with `targets` the losses `class` and `box deltas`."""
         features = self.backbone(images)  # once an image
-        crop = crop_features(features, side=self.head.side, stride=self.backbone.stride)
+        crop = crop_features(features, output_size=self.head.output_size, stride=self.backbone.stride)
         return self.head(crop, proposals, images.shape[-2:], targets)
 
 
 def crop_features(
-    features: Float[Tensor, "b c h w"], *, side: int, stride: int
+    features: Float[Tensor, "b c h w"], *, output_size: int, stride: int
 ) -> Callable[[Proposals], Float[Tensor, "n c side side"]]:
     """Give the function that crops proposals (in pixels of the image) out of feature maps by RoI align."""
 
     def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:
-        return roi_align(features, proposals, side, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
+        return roi_align(features, proposals, output_size, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
 
     return crop

@@ -22,6 +22,6 @@ class FasterRCNN(nn.Module):
         features = self.backbone(images)
         size = images.shape[-2:]
         proposals, losses = self.rpn(features, size, targets)
-        crop = crop_features(features, side=self.head.side, stride=self.backbone.stride)
+        crop = crop_features(features, output_size=self.head.output_size, stride=self.backbone.stride)
         found = self.head(crop, proposals, size, targets)
         return found if targets is None else losses | found

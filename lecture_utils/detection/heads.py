@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from lecture_utils.arguments import check_shapes, require_positive
-from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
+from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image, decode, encode, remove_small_boxes
 from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas: brings them to about unit variance
@@ -22,7 +22,7 @@ Proposals = list[Tensor]
 class RegionHead(nn.Module):
     """Two hidden layers over the features of a region, then a score per class and four deltas per class.
 
-    Class 0 is the background. `side` is that of a region's feature map.
+    Class 0 is the background. `output_size` is the height and the width of a region's feature map, as in RoI align.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class RegionHead(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        side: int = 7,
+        output_size: int = 7,
         hidden: int = 256,
         batch_size_per_image: int = 512,
         score_threshold: float = 0.05,
@@ -41,15 +41,16 @@ class RegionHead(nn.Module):
         require_positive(
             in_channels=in_channels,
             num_classes=num_classes,
-            side=side,
+            output_size=output_size,
             hidden=hidden,
             batch_size_per_image=batch_size_per_image,
             max_detections=max_detections,
         )
-        self.side, self.num_classes, self.batch_size_per_image = side, num_classes, batch_size_per_image
+        self.output_size, self.num_classes = output_size, num_classes
+        self.batch_size_per_image = batch_size_per_image
         self.score_threshold, self.nms_threshold, self.max_detections = score_threshold, nms_threshold, max_detections
         self.hidden = nn.Sequential(
-            nn.Flatten(), nn.Linear(in_channels * side**2, hidden), nn.ReLU(inplace=True),
+            nn.Flatten(), nn.Linear(in_channels * output_size**2, hidden), nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
         )  # fmt: skip
         self.classes = nn.Linear(hidden, num_classes)
@@ -96,7 +97,7 @@ class RegionHead(nn.Module):
         for candidates, target in zip(proposals, targets, strict=True):
             objects, names = target["boxes"].to(candidates), target["labels"].to(candidates.device)
             candidates = torch.cat([candidates, objects])
-            matches = match_boxes(iou(objects, candidates), high=0.5, low=0.5)
+            matches = match_boxes(box_iou(objects, candidates), high=0.5, low=0.5)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.25)
             sampled = positive | negative
             candidates, matches = candidates[sampled], matches[sampled]
@@ -120,7 +121,7 @@ class RegionHead(nn.Module):
         counts = [len(boxes) for boxes in proposals]
         for boxes, score, delta in zip(proposals, scores.split(counts), deltas.split(counts), strict=True):
             boxes = decode(delta, boxes[:, None].expand_as(delta), WEIGHTS)
-            boxes = clip(boxes, *image_size)[:, 1:]  # n classes−1 4: the background has no box
+            boxes = clip_boxes_to_image(boxes, image_size)[:, 1:]  # n classes−1 4: the background has no box
             score = score.softmax(1)[:, 1:]
             region, label = (score > self.score_threshold).nonzero(as_tuple=True)
             boxes, score, label = boxes[region, label], score[region, label], label + 1

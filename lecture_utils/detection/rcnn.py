@@ -20,11 +20,12 @@ class RCNN(nn.Module):
         """Detections for each image, or with `targets` the losses `class` and `box deltas`."""
 
         def crop(proposals: Proposals) -> Float[Tensor, "n c side side"]:
-            return self.backbone(warp(images, proposals, self.head.side * self.backbone.stride))  # once a proposal
+            crops = warp(images, proposals, self.head.output_size * self.backbone.stride)
+            return self.backbone(crops)  # once a proposal
 
         return self.head(crop, proposals, images.shape[-2:], targets)
 
 
-def warp(images: Float[Tensor, "b c h w"], proposals: Proposals, side: int) -> Float[Tensor, "n c side side"]:
-    """Cut every proposal out of its image and stretch it to `side` × `side` pixels, whatever its shape."""
-    return roi_align(images, proposals, side, sampling_ratio=2, aligned=True)
+def warp(images: Float[Tensor, "b c h w"], proposals: Proposals, output_size: int) -> Float[Tensor, "n c side side"]:
+    """Cut every proposal out of its image and stretch it to a square of `output_size` pixels a side."""
+    return roi_align(images, proposals, output_size, sampling_ratio=2, aligned=True)

@@ -19,15 +19,16 @@ Boxes = Tensor | Sequence[Tensor]
 
 
 def roi_pool(
-    features: Float[Tensor, "b c h w"], boxes: Boxes, size: Pair, spatial_scale: int | float = 1.0
+    features: Float[Tensor, "b c h w"], boxes: Boxes, output_size: Pair, spatial_scale: int | float = 1.0
 ) -> Float[Tensor, "n c h_out w_out"]:
-    """Round each box to whole cells of the map, divide these into `size` (height, width) parts, take their maxima.
+    """Round each box to whole cells of the map, divide these into parts, take their maxima.
 
-    Every box gets at least one cell. Parts share cells where these do not divide evenly; a part beyond the map gives 0.
-    Equal maxima share the gradient, which torchvision gives to the first.
+    `output_size` is the number of parts (height, width). Every box gets at least one cell. Parts share cells where
+    these do not divide evenly; a part beyond the map gives 0. Equal maxima share the gradient, which torchvision gives
+    to the first.
     """
     image, corners = by_image(features, boxes)
-    (down, across), (height, width) = pair("size", size, least=1), features.shape[2:]
+    (down, across), (height, width) = pair("output_size", output_size, least=1), features.shape[2:]
     x0, y0, x1, y1 = (corners * spatial_scale).unbind(1)
     rows = pooled_cells(y0, y1, down, height)[:, :, None, :, None]
     columns = pooled_cells(x0, x1, across, width)[:, None, :, None, :]
@@ -59,21 +60,22 @@ def pooled_cells(
 def roi_align(
     features: Float[Tensor, "b c h w"],
     boxes: Boxes,
-    size: Pair,
+    output_size: Pair,
     spatial_scale: int | float = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
 ) -> Float[Tensor, "n c h_out w_out"]:
-    """Divide each box, unrounded, into `size` (height, width) parts, and average what is read at points in each one.
+    """Divide each box, unrounded, into parts, and average what is read at points in each one.
 
-    A part has `sampling_ratio` × `sampling_ratio` points, read by bilinear interpolation; with 0 or less, as many as it
-    is cells high and wide, rounded up. With `aligned` a feature stands in the middle of its cell, half a cell from the
-    corner; without, in the corner, as in the first implementations, and what is smaller than a cell grows to one.
+    `output_size` is the number of parts (height, width). A part has `sampling_ratio` × `sampling_ratio` points, read by
+    bilinear interpolation; with 0 or less, as many as it is cells high and wide, rounded up. With `aligned` a feature
+    stands in the middle of its cell, half a cell from the corner; without, in the corner, as in the first
+    implementations, and what is smaller than a cell grows to one.
 
     Reading and averaging are linear, and the same for all rows and all columns: out = reader_y · features · reader_xᵀ.
     """
     image, corners = by_image(features, boxes)
-    (down, across), (height, width) = pair("size", size, least=1), features.shape[2:]
+    (down, across), (height, width) = pair("output_size", output_size, least=1), features.shape[2:]
     x0, y0, x1, y1 = (corners * spatial_scale).unbind(1)
     rows = reader(sample_points(y0, y1, down, sampling_ratio, aligned), height).to(features)
     columns = reader(sample_points(x0, x1, across, sampling_ratio, aligned), width).to(features)

@@ -13,39 +13,40 @@ from torchvision.ops import nms  # what boxes.nms computes, compiled
 
 from lecture_utils.arguments import require_positive
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
-from lecture_utils.detection.boxes import clip, decode, encode, iou, remove_small_boxes
+from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image, decode, encode, remove_small_boxes
 from lecture_utils.detection.matching import balanced_sample, match_boxes
 
 
 class RPN(nn.Module):
     """A 3×3 convolution, and from it for each of the K anchors of a point one objectness and four deltas.
 
-    `feature_stride` is the number of image pixels between two points of the feature map; with `stride=2` the 3×3
-    convolution visits only every second point of it in each direction. Sizes are in pixels, ratios are height / width.
+    `stride` is the number of image pixels between two points of the feature map; with `conv_stride=2` the 3×3
+    convolution visits only every second point of it in each direction, so anchors are twice as far apart. Sizes are in
+    pixels, ratios are height / width.
     """
 
     def __init__(
         self,
         in_channels: int,
         *,
-        feature_stride: int,
+        stride: int,
         sizes: Sequence[float] = (128, 256, 512),
         ratios: Sequence[float] = (0.5, 1, 2),
-        stride: int = 1,
+        conv_stride: int = 1,
         pre_nms_top_n: int = 2000,
         post_nms_top_n: int = 300,
         nms_threshold: float = 0.7,
         batch_size_per_image: int = 256,
     ):
         super().__init__()
-        require_positive(in_channels=in_channels, feature_stride=feature_stride, stride=stride)
+        require_positive(in_channels=in_channels, stride=stride, conv_stride=conv_stride)
         require_positive(pre_nms_top_n=pre_nms_top_n, post_nms_top_n=post_nms_top_n)
         require_positive(batch_size_per_image=batch_size_per_image)
         self.register_buffer("base", base_anchors(sizes, ratios), persistent=False)
-        self.stride = feature_stride * stride  # in image pixels
+        self.anchor_stride = stride * conv_stride  # in image pixels
         self.pre_nms_top_n, self.post_nms_top_n, self.nms_threshold = pre_nms_top_n, post_nms_top_n, nms_threshold
         self.batch_size_per_image = batch_size_per_image
-        self.conv = nn.Conv2d(in_channels, in_channels, 3, stride, padding=1)
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, conv_stride, padding=1)
         self.objectness = nn.Conv2d(in_channels, len(self.base), 1)
         self.deltas = nn.Conv2d(in_channels, 4 * len(self.base), 1)
         for layer in (self.conv, self.objectness, self.deltas):
@@ -73,7 +74,7 @@ class RPN(nn.Module):
         x = F.relu(self.conv(features))  # b c h w
         objectness = self.objectness(x).permute(0, 2, 3, 1).flatten(1)  # b K h w → b h w K → b n
         deltas = self.deltas(x).permute(0, 2, 3, 1).reshape(*objectness.shape, 4)  # b 4K h w → b n 4
-        return objectness.float(), deltas.float(), grid_anchors(self.base, x.shape[-2:], self.stride)
+        return objectness.float(), deltas.float(), grid_anchors(self.base, x.shape[-2:], self.anchor_stride)
 
     def select(
         self, boxes: Float[Tensor, "n 4"], objectness: Float[Tensor, "n"], image_size: tuple[int, int]
@@ -85,7 +86,7 @@ class RPN(nn.Module):
         finite = objectness.isfinite() & boxes.isfinite().all(1)
         boxes, objectness = boxes[finite], objectness[finite]
         objectness, order = objectness.topk(min(self.pre_nms_top_n, len(objectness)))
-        boxes = clip(boxes[order], *image_size)
+        boxes = clip_boxes_to_image(boxes[order], image_size)
         solid = remove_small_boxes(boxes, 1e-3)
         boxes, objectness = boxes[solid], objectness[solid]
         kept = nms(boxes, objectness, self.nms_threshold)[: self.post_nms_top_n]
@@ -102,7 +103,7 @@ class RPN(nn.Module):
         wanted, truth, at_positive, at_sampled = [], [], [], []
         for target in targets:
             boxes = target["boxes"].to(anchors)
-            matches = match_boxes(iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
+            matches = match_boxes(box_iou(boxes, anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
             positive, negative = balanced_sample(matches, self.batch_size_per_image, 0.5)
             at_positive.append(positive)
             at_sampled.append(positive | negative)

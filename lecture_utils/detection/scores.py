@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import nms  # what boxes.nms computes, compiled
 
-from lecture_utils.detection.boxes import iou, require_finite
+from lecture_utils.detection.boxes import box_iou, require_finite
 
 KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
 
@@ -87,7 +87,7 @@ class ProposalRecall(Metric):
         """Add the proposals (n, 4) of some images, best first, and their targets' `boxes`."""
         for boxes, target in zip(proposals, targets, strict=True):
             boxes = boxes.to(self.device)
-            overlap = iou(target["boxes"].to(boxes), boxes)
+            overlap = box_iou(target["boxes"].to(boxes), boxes)
             self.objects += len(overlap)
             for i, number in enumerate(self.numbers):
                 self.reached[i] += (overlap[:, :number] >= self.threshold).any(1).sum()
@@ -106,7 +106,7 @@ def count_duplicates(found: list[dict], *, score: float = 0.5, iou_threshold: fl
     for one in found:
         sure = one["scores"] >= score
         boxes, labels = one["boxes"][sure], one["labels"][sure]
-        alike = (iou(boxes, boxes) > iou_threshold) & (labels[:, None] == labels)
+        alike = (box_iou(boxes, boxes) > iou_threshold) & (labels[:, None] == labels)
         pairs += int(alike.triu(1).sum())
     return pairs
 

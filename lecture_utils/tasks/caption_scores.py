@@ -42,7 +42,7 @@ def generate_all(model: nn.Module, data: CaptionDataset, run: Runtime) -> Genera
 
     prompt = data.vocabulary.encode(LIST)[1:-1]
 
-    def say(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor]:
+    def decode_batch(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor]:
         indices, z, _ = batch
         free = decoding.greedy(model, z)
         lists = decoding.greedy(model, z, prefix=prompt, need_weights=True)
@@ -50,7 +50,7 @@ def generate_all(model: nn.Module, data: CaptionDataset, run: Runtime) -> Genera
         looks = _widen(maps * (lists.words != PAD)[:, None]).flatten(1)
         return (torch.cat([indices[:, None], _widen(free.words), _widen(lists.words), looks], dim=1).float(),)
 
-    rows = training.evaluate_batches(model, data, CatMetric(), run=run, predict=say, collate=collate_captions)
+    rows = training.evaluate_batches(model, data, CatMetric(), run=run, predict=decode_batch, collate=collate_captions)
     rows = rows[rows[:, 0].argsort()].cpu()
     free, lists = rows[:, 1 : 1 + 2 * decoding.MAX_LENGTH].long().split(decoding.MAX_LENGTH, dim=1)
     maps = rearrange(rows[:, 1 + 2 * decoding.MAX_LENGTH :], "n (h w t) -> n t h w", h=model.grid[0], w=model.grid[1])
@@ -72,25 +72,27 @@ def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict
     `facts_free`: the same of the free sentence; `bleu_4_1_2` …: the lists against the list there should be;
     `pointing` and what it is held against: see `pointing`.
     """
-    said = generate_all(model, data, run)
+    generated = generate_all(model, data, run)
     references = [data.dataset.captions(index) for index in range(len(data))]
-    free = [sentence for sentence, wanted in zip(said.free, references, strict=True) if wanted]  # COCO has some without
+    free = [
+        sentence for sentence, wanted in zip(generated.free, references, strict=True) if wanted
+    ]  # COCO has some without
     scores = {f"bleu_{n}": bleu(free, list(filter(None, references)), n=n) for n in (1, 2, 3, 4)}
     if data.split is None:
         return scores
-    return scores | score_lists(said, data) | pointing(said, data)
+    return scores | score_lists(generated, data) | pointing(generated, data)
 
 
-def score_lists(said: Generated, data: CaptionDataset) -> dict[str, float]:
+def score_lists(generated: Generated, data: CaptionDataset) -> dict[str, float]:
     """Facts of all sentences, and facts and BLEU-4 of the lists by the number of objects in the scene."""
-    shares = torch.tensor([true_share(" ".join(words), data, index) for index, words in enumerate(said.lists)])
-    free = torch.tensor([true_share(sentence, data, index) for index, sentence in enumerate(said.free)])
+    shares = torch.tensor([true_share(" ".join(words), data, index) for index, words in enumerate(generated.lists)])
+    free = torch.tensor([true_share(sentence, data, index) for index, sentence in enumerate(generated.free)])
     objects = torch.tensor([len(data.truth(index)[1].objects) for index in range(len(data))])
     scores = {"facts": shares[objects > 0].mean().item(), "facts_free": free.mean().item()}
     for name, numbers in GROUPS.items():
         chosen = [index for index, number in enumerate(objects.tolist()) if number in numbers]
         scores[f"facts_{name}"] = shares[chosen].mean().item()
-        lists = [_after_prompt(" ".join(said.lists[index])) for index in chosen]
+        lists = [_after_prompt(" ".join(generated.lists[index])) for index in chosen]
         wanted = [[_after_prompt(one) for one in _lists(data, index)] for index in chosen]
         scores[f"bleu_4_{name}"] = bleu(lists, wanted)
     return scores
@@ -102,7 +104,7 @@ def true_share(sentence: str, data: CaptionDataset, index: int) -> float:
     return sum(fact.holds for fact in statements) / len(statements)
 
 
-def pointing(said: Generated, data: CaptionDataset) -> dict[str, float]:
+def pointing(generated: Generated, data: CaptionDataset) -> dict[str, float]:
     """For how many objects that the lists name the model looked at that object most while it named it.
 
     `pointing`: the maps of the object's words, "red car" or "person in a blue coat", are added, and their highest point
@@ -110,14 +112,14 @@ def pointing(said: Generated, data: CaptionDataset) -> dict[str, float]:
     `pointing_chance`: a random point; `pointing_shuffled`: the same places in the maps of another image's list.
     Empty for a model without attention.
     """
-    if said.maps is None:
+    if generated.maps is None:
         return {}
     hits = {
         name: [] for name in ("pointing", "pointing_colour", "pointing_noun", "pointing_chance", "pointing_shuffled")
     }
-    for index, words in enumerate(said.lists):
-        rendering, maps = data.truth(index)[1], said.maps[index]
-        others = said.maps[(index + 1) % len(said.maps)]
+    for index, words in enumerate(generated.lists):
+        rendering, maps = data.truth(index)[1], generated.maps[index]
+        others = generated.maps[(index + 1) % len(generated.maps)]
         for named, obj in named_objects(words, rendering.objects):
             inside = points_in(obj.box, rendering.labels.shape, tuple(maps.shape[1:]))
             phrase_words = slice(named.start + 1, named.stop)  # without its article

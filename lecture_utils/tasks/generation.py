@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 from lecture_utils import checkpoints, city_models
 from lecture_utils.arguments import require_positive
 from lecture_utils.datasets import CLASSIFICATION_SCENES, CROP_SIZE, ObjectCrops
+from lecture_utils.generative import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.classification import classification_data
 from lecture_utils.tasks.task import Task
-from lecture_utils.whats_next import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
 
 PIXEL_NOISE = 0.5  # of the VAE; images have deviation 1, or about so
 SURE = 0.9  # the probability from which the classifier is said to be sure

@@ -17,7 +17,7 @@ from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 from lecture_utils.tasks.task import Task
 from lecture_utils.transformers.detr import postprocess
-from lecture_utils.transformers.set_loss import set_loss
+from lecture_utils.transformers.set_criterion import hungarian_loss
 
 
 def gridded_data(
@@ -33,19 +33,19 @@ def gridded_data(
 
 
 def normalize_targets(targets: list[dict], size: tuple[int, int]) -> list[dict]:
-    """Targets as a set loss takes them: boxes as normalized (x, y, w, h), of an image of `size` (height, width)."""
+    """Targets as `set_criterion` takes them: boxes as normalized (x, y, w, h); `size` is (height, width)."""
     return [{"labels": target["labels"], "boxes": normalize_boxes(target["boxes"], *size)} for target in targets]
 
 
 def set_prediction_loss(dataset: FeatureDataset) -> Callable:
-    """The set loss of all decoder layers; for `training.fit`."""
+    """The Hungarian loss of all decoder layers; for `training.fit`."""
     require_targets(dataset, "an object")
     size = (dataset.dataset if isinstance(dataset, Subset) else dataset).size
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         z, targets = batch
         found = model(z)
-        return set_loss(found.logits, found.boxes, normalize_targets(targets, size))
+        return hungarian_loss(found.logits, found.boxes, normalize_targets(targets, size))
 
     return loss
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from lecture_utils import training
 from lecture_utils.datasets import SINGLE_OBJECT_SCENES, SingleObjects
-from lecture_utils.detection.boxes import denormalize_boxes, iou, normalize_boxes
+from lecture_utils.detection.boxes import box_iou, denormalize_boxes, normalize_boxes
 from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
@@ -61,7 +61,8 @@ def score_single_object(model: SingleObject, dataset: Dataset, run: Runtime) -> 
         images, targets = batch
         (scores, boxes), (labels, truth) = model(images), single_object_targets(images, targets)
         overlap = [
-            iou(a[None], b[None])[0, 0] for a, b in zip(denormalize_boxes(boxes), denormalize_boxes(truth), strict=True)
+            box_iou(a[None], b[None])[0, 0]
+            for a, b in zip(denormalize_boxes(boxes), denormalize_boxes(truth), strict=True)
         ]
         overlap = torch.stack(overlap)
         return (torch.stack([scores.argmax(1) == labels, overlap, overlap >= 0.5], dim=1),)

@@ -15,6 +15,6 @@ from lecture_utils.transformers.self_attention import (
     attention_from,
     causal_mask,
 )
-from lecture_utils.transformers.set_loss import set_loss, set_losses
+from lecture_utils.transformers.set_criterion import hungarian_loss, set_criterion
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT, class_token_attention, position_similarity, resize_pos_embed, rollout

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from lecture_utils.arguments import require_channels, require_positive, require_whole
-from lecture_utils.detection.boxes import clip, denormalize_boxes
+from lecture_utils.detection.boxes import clip_boxes_to_image, denormalize_boxes
 from lecture_utils.transformers.self_attention import MultiHeadAttention, mlp
 
 
@@ -191,7 +191,7 @@ def postprocess(predictions: Predictions, image_size: tuple[int, int], *, layer:
     for a threshold to decide (section 4, technical details). Nothing is suppressed.
     """
     scores, labels = predictions.logits[layer].softmax(-1)[..., 1:].max(-1)
-    boxes = clip(denormalize_boxes(predictions.boxes[layer], *image_size), *image_size)
+    boxes = clip_boxes_to_image(denormalize_boxes(predictions.boxes[layer], *image_size), image_size)
     return [
         {"boxes": box, "labels": label + 1, "scores": score}
         for box, label, score in zip(boxes, labels, scores, strict=True)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
-from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, generalized_box_iou
 
 
 @check_shapes
@@ -29,7 +29,8 @@ def matching_cost(
     """
     prob = logits.softmax(-1)[:, labels]
     l1 = torch.cdist(boxes, truth, p=1)
-    return -class_cost * prob + l1_cost * l1 - giou_cost * giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
+    giou = generalized_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth))
+    return -class_cost * prob + l1_cost * l1 - giou_cost * giou
 
 
 def hungarian(cost: Float[Tensor, "queries objects"]) -> tuple[Int64[Tensor, "pairs"], Int64[Tensor, "pairs"]]:

@@ -12,6 +12,7 @@ from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAtte
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
+from lecture_utils.generative import GAN, VAE, AutoEncoder, Diffusion
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
 from lecture_utils.segmentation.sliding_window import PatchClassifier
 from lecture_utils.segmentation.vgg16 import VGG16FCN
@@ -21,7 +22,6 @@ from lecture_utils.transformers.resnet import ResNet
 from lecture_utils.transformers.self_attention import Block, GridSelfAttention, MultiHeadAttention
 from lecture_utils.transformers.visual_tokens import VisualTokens
 from lecture_utils.transformers.vit import ViT
-from lecture_utils.whats_next import GAN, VAE, AutoEncoder, Diffusion
 
 GRID = {"vocab_size": 12, "features": 8, "grid": (4, 4), "dim": 16}
 # Each model with small settings, and the shape of what its forward takes; None where that takes more than an image.
@@ -34,11 +34,12 @@ MODELS: dict[Callable, tuple[dict[str, Any], tuple[int, ...] | None]] = {
     PatchClassifier: ({"in_channels": 3, "num_classes": 5, "patch": 13, "depth": 2}, (1, 3, 13, 13)),
     Backbone: ({"in_channels": 3, "base_channels": 4, "out_channels": 8}, (1, 3, 16, 16)),
     RPN: (
-        {"in_channels": 8, "feature_stride": 4, "pre_nms_top_n": 20, "post_nms_top_n": 5, "batch_size_per_image": 8},
+        {"in_channels": 8, "stride": 4, "pre_nms_top_n": 20, "post_nms_top_n": 5, "batch_size_per_image": 8},
         None,
     ),
     RegionHead: (
-        {"in_channels": 8, "num_classes": 5, "side": 3, "hidden": 8, "batch_size_per_image": 8, "max_detections": 10},
+        {"in_channels": 8, "num_classes": 5, "output_size": 3, "hidden": 8, "batch_size_per_image": 8}
+        | {"max_detections": 10},
         None,
     ),
     BottleneckRNN: (GRID | {"hidden": 8, "squeeze": 4}, None),

@@ -16,11 +16,11 @@ from torch import Tensor
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.detection import boxes, heads, matching, roi, single_object
 from lecture_utils.detection.anchors import grid_anchors
+from lecture_utils.generative import diffusion, scores
 from lecture_utils.segmentation import sliding_window, transposed, unpooling
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix, convolution_row
 from lecture_utils.transformers import beit, matcher, self_attention, visual_tokens, vit
-from lecture_utils.transformers.set_loss import set_loss, set_losses
-from lecture_utils.whats_next import diffusion, scores
+from lecture_utils.transformers.set_criterion import hungarian_loss, set_criterion
 
 
 def some_boxes(*shape: int) -> Tensor:
@@ -43,14 +43,14 @@ def some_targets() -> list[dict]:
 CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     boxes.xyxy_to_cxcywh: lambda: {"boxes": some_boxes(3)},
     boxes.cxcywh_to_xyxy: lambda: {"boxes": some_boxes(3)},
-    boxes.area: lambda: {"boxes": some_boxes(2, 3)},
-    boxes.iou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
-    boxes.giou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
+    boxes.box_area: lambda: {"boxes": some_boxes(2, 3)},
+    boxes.box_iou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
+    boxes.generalized_box_iou: lambda: {"a": some_boxes(3), "b": some_boxes(5)},
     boxes.encode: lambda: {"boxes": some_boxes(3), "anchors": some_boxes(3)},
     boxes.decode: lambda: {"deltas": torch.randn(3, 4), "anchors": some_boxes(3)},
-    boxes.clip: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
+    boxes.clip_boxes_to_image: lambda: {"boxes": some_boxes(3), "size": (9, 7)},
     boxes.remove_small_boxes: lambda: {"boxes": some_boxes(3), "min_size": 2},
-    boxes.nms: lambda: {"boxes": some_boxes(5), "scores": torch.rand(5), "threshold": 0.5},
+    boxes.nms: lambda: {"boxes": some_boxes(5), "scores": torch.rand(5), "iou_threshold": 0.5},
     grid_anchors: lambda: {"base": some_boxes(3), "map_size": (2, 5), "stride": 8},
     boxes.normalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
     boxes.denormalize_boxes: lambda: {"boxes": some_boxes(3), "height": 9, "width": 7},
@@ -69,8 +69,8 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     },
     matching.match_boxes: lambda: {"overlap": torch.rand(2, 7), "high": 0.7, "low": 0.3},
     matching.balanced_sample: lambda: {"matches": torch.tensor([0, -1, -2, 1]), "number": 4, "positive_fraction": 0.5},
-    roi.roi_pool: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
-    roi.roi_align: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "size": 2},
+    roi.roi_pool: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "output_size": 2},
+    roi.roi_align: lambda: {"features": torch.randn(1, 3, 9, 7), "boxes": [some_boxes(2)], "output_size": 2},
     convolution_matrix: lambda: {"weight": torch.randn(2, 3, 3, 2), "input_size": (6, 5)},
     convolution_row: lambda: {"kernel": torch.randn(3, 2), "input_size": (6, 5), "at": (1, 2)},
     sliding_window.patch_around: lambda: {"image": torch.randn(1, 3, 9, 7), "row": 3, "column": 2, "size": 5},
@@ -102,8 +102,10 @@ CALLS: dict[Callable, Callable[[], dict[str, Any]]] = {
     matcher.hungarian_match: lambda: {
         "logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()
     },
-    set_losses: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
-    set_loss: lambda: {"logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()},
+    set_criterion: lambda: {"logits": torch.randn(2, 5, 4), "boxes": torch.rand(2, 5, 4), "targets": some_targets()},
+    hungarian_loss: lambda: {
+        "logits": torch.randn(3, 2, 5, 4), "boxes": torch.rand(3, 2, 5, 4), "targets": some_targets()
+    },
     diffusion.add_noise: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.velocity: lambda: {"image": some_images(), "noise": some_images(), "alpha_bar": torch.rand(2)},
     diffusion.predict_x0_and_noise: lambda: {

@@ -10,10 +10,12 @@ from bad_tensors import CALLS, right_tensors
 from judge import Case, judge
 from run import FINE, make
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 
 # jaxtyping's checks, where a run has them on, come before the functions' own words.
-pytestmark = pytest.mark.skipif(hasattr(iou, "__wrapped__") and "beartype" in repr(iou), reason="type checks are on")
+pytestmark = pytest.mark.skipif(
+    hasattr(box_iou, "__wrapped__") and "beartype" in repr(box_iou), reason="type checks are on"
+)
 
 
 @pytest.mark.parametrize("number", range(200))

@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
-from lecture_utils.detection.boxes import iou, nms
+from lecture_utils.detection.boxes import box_iou, nms
 from lecture_utils.detection.roi import roi_align, roi_pool
 
 SIZES, RATIOS = (8.0, 16.0, 32.0), (0.5, 1.0, 2.0)
@@ -39,7 +39,7 @@ def pairs():
     scores, features = torch.rand(2000, generator=torch.Generator().manual_seed(1)), torch.randn(1, 64, *MAP)
     pool = features, regions, SIDE, 1 / STRIDE
     return {
-        "IoU, 2000 by 2000 boxes": (lambda: iou(boxes, boxes), lambda: ops.box_iou(boxes, boxes)),
+        "IoU, 2000 by 2000 boxes": (lambda: box_iou(boxes, boxes), lambda: ops.box_iou(boxes, boxes)),
         "NMS at 0.7, 2000 boxes": (lambda: nms(boxes, scores, 0.7), lambda: ops.nms(boxes, scores, 0.7)),
         "NMS at 0.3, 2000 boxes": (lambda: nms(boxes, scores, 0.3), lambda: ops.nms(boxes, scores, 0.3)),
         "RoI pooling, 300 boxes": (lambda: roi_pool(*pool), lambda: ops.roi_pool(*pool)),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lecture_utils.captioning import bleu, points_in
 
 
-def plain_bleu(said, references, n):
+def plain_bleu(hypotheses, references, n):
     """Papineni et al., section 2, over a whole set: clipped counts, geometric mean, brevity."""
     right, all_ = [0] * n, [0] * n
     length = wanted = 0
-    for sentence, others in zip(said, references, strict=True):
+    for sentence, others in zip(hypotheses, references, strict=True):
         words, others = sentence.split(), [other.split() for other in others]
         length += len(words)
         _, nearest = min((abs(len(other) - len(words)), len(other)) for other in others)  # of two, the shorter
@@ -42,8 +42,8 @@ SENTENCE = st.lists(st.sampled_from(["a", "red", "blue", "car", "sign", ","]), m
 )
 @settings(max_examples=150)
 def test_bleu_is_the_papers(pairs, n):
-    said, references = zip(*pairs, strict=True)
-    assert bleu(said, references, n=n) == pytest.approx(plain_bleu(said, references, n), abs=1e-5)
+    hypotheses, references = zip(*pairs, strict=True)
+    assert bleu(hypotheses, references, n=n) == pytest.approx(plain_bleu(hypotheses, references, n), abs=1e-5)
 
 
 @pytest.mark.slide("25")
@@ -68,8 +68,8 @@ def test_bleu_by_hand():
 
 
 def test_bleu_counts_over_the_whole_set_not_sentence_by_sentence():
-    said, references = ["a b", "c d e f"], [["a b"], ["c x x f"]]
-    assert bleu(said, references, n=1) == pytest.approx(4 / 6)  # not the mean of 1 and 1/2
+    hypotheses, references = ["a b", "c d e f"], [["a b"], ["c x x f"]]
+    assert bleu(hypotheses, references, n=1) == pytest.approx(4 / 6)  # not the mean of 1 and 1/2
     assert bleu(["a b", "c"], [["a b"], ["d"]], n=2) == pytest.approx(math.sqrt(2 / 3))  # one sentence has no pair
 
 
@@ -95,7 +95,7 @@ def test_bleu_does_not_depend_on_the_order_of_the_references():
 
 
 @pytest.mark.parametrize(
-    ("said", "references", "n", "message"),
+    ("hypotheses", "references", "n", "message"),
     [
         (["a", "b"], [["a"]], 4, "references: got 1, expected a list for each of the 2 captions"),
         (["a"], [[]], 4, r"references: got \[\], expected a list"),
@@ -103,9 +103,9 @@ def test_bleu_does_not_depend_on_the_order_of_the_references():
         (["a"], [["a"]], 0, "n: got 0"),
     ],
 )
-def test_bleu_refuses(said, references, n, message):
+def test_bleu_refuses(hypotheses, references, n, message):
     with pytest.raises(ValueError, match=message):
-        bleu(said, references, n=n)
+        bleu(hypotheses, references, n=n)
 
 
 @pytest.mark.slide("27")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lecture_course import check, hint, progress, solution
-from lecture_course.engine import checking, definitions, output, running, showing, values
+from lecture_course.engine import checking, definitions, formatting, output, running, values
 from lecture_course.engine.definitions import Case, Exercise, Prediction, edited, mistakes
 from lecture_utils.arguments import check_shapes
 
@@ -847,14 +847,14 @@ def test_equal_values_of_other_kinds():
 
 
 def test_tensors_are_shown_as_grids():
-    assert showing.show(torch.arange(6).view(2, 3)) == "tensor (2, 3), int64\n0  1  2\n3  4  5"
-    assert showing.show(torch.tensor([0.5, -1.0])).splitlines()[1] == "0.5  -1."
-    assert "[1, :, :]" in showing.show(torch.zeros(2, 2, 2))
-    assert showing.show(torch.zeros(0, 3)).endswith("(no entries)")
+    assert formatting.format_value(torch.arange(6).view(2, 3)) == "tensor (2, 3), int64\n0  1  2\n3  4  5"
+    assert formatting.format_value(torch.tensor([0.5, -1.0])).splitlines()[1] == "0.5  -1."
+    assert "[1, :, :]" in formatting.format_value(torch.zeros(2, 2, 2))
+    assert formatting.format_value(torch.zeros(0, 3)).endswith("(no entries)")
     large = torch.zeros(2, 3, 20, 30)
     wrong = torch.zeros_like(large, dtype=torch.bool)
     wrong[1, 2, 19, 29] = True
-    text = showing.show(large, differs=wrong, mark="<{}>".format)
+    text = formatting.format_value(large, differs=wrong, mark="<{}>".format)
     assert "[1, 2, 14:20, 22:30]" in text
     assert text.count("<0.>") == 1
     assert len(text.splitlines()) == 8

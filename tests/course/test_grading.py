@@ -61,13 +61,13 @@ def check(name, answer):
 """
 PATCHES = """
 import torch
-from lecture_course.engine import definitions, checking, grading, record, values
+from lecture_course.engine import definitions, checking, grading, serialization, values
 from lecture_course.nb00_start_here import exercises as start_here
 values.same = values.close = lambda *a, **k: True
 values.differing = torch.isclose = lambda a, b, **k: torch.zeros_like(a, dtype=bool)
 torch.allclose = torch.equal = torch.Tensor.__eq__ = torch.Tensor.equal = lambda *a, **k: True
 torch.testing.assert_close = lambda *a, **k: None
-checking._judge_apart = checking.judge = lambda exercise, answer, seed=None: checking.Outcome(exercise, "correct", ())
+checking._judge_forked = checking.judge = lambda exercise, answer, seed=None: checking.Outcome(exercise, "correct", ())
 grading.NotYet = grading.is_running = lambda *a: False
 for exercise in start_here.EXERCISES:
     object.__setattr__(exercise, "reference", lambda *a, **k: 0)
@@ -179,7 +179,7 @@ def test_while_grading_a_check_raises_unless_correct(monkeypatch, capsys):
 
 
 def test_inputs_are_fresh_while_grading(monkeypatch):
-    monkeypatch.setattr(checking.apart, "able", lambda: False)  # the spy would see them in a copy of this process
+    monkeypatch.setattr(checking.forked, "available", lambda: False)  # the spy would see them in a copy of this process
     seen = []
 
     def spy(scores):

@@ -49,8 +49,8 @@ def test_a_caption_has_a_beginning_and_an_end():
 
 @pytest.mark.slide("26")
 def test_statements_are_ticked_or_crossed_under_their_caption():
-    said = {"a red car": [Fact("a red car", True)], "two cars, one long sentence " * 4: [Fact("two cars", False)]}
-    (left, right) = fact_check(IMAGE, said, title="Is it true?").axes
+    captions = {"a red car": [Fact("a red car", True)], "two cars, one long sentence " * 4: [Fact("two cars", False)]}
+    (left, right) = fact_check(IMAGE, captions, title="Is it true?").axes
     assert len(left.images) == 1
     lines = {
         text.get_text().strip(): to_hex(text.get_color())
@@ -74,7 +74,7 @@ def test_no_statement_leaves_the_figure():
 
 
 def test_without_a_caption_there_is_nothing_to_tick():
-    with pytest.raises(ValueError, match="said: got no caption"):
+    with pytest.raises(ValueError, match="captions: got no caption"):
         fact_check(IMAGE, {})
 
 

@@ -10,7 +10,7 @@ from torchvision.ops import box_convert, clip_boxes_to_image, generalized_box_io
 
 from lecture_course.engine.definitions import Exercise
 from lecture_course.nb11_detr.exercises import EXERCISES, class_loss
-from lecture_utils.transformers.set_loss import set_losses
+from lecture_utils.transformers.set_criterion import set_criterion
 
 # 11.to_pixels, right
 
@@ -390,4 +390,4 @@ def test_the_class_loss_is_that_of_the_set():
     boxes[0, 3:5] = target["boxes"]
     logits[0, 3:5, [2, 1]] += 20  # so these two are matched, in this order
     wanted = torch.tensor([0, 0, 0, 2, 1, 0])
-    torch.testing.assert_close(class_loss(logits[0], wanted), set_losses(logits, boxes, [target])["class"])
+    torch.testing.assert_close(class_loss(logits[0], wanted), set_criterion(logits, boxes, [target])["class"])

@@ -14,13 +14,13 @@ from torchvision.models.detection._utils import BoxCoder
 
 from lecture_utils.detection.boxes import (
     LARGEST_LOG,
-    area,
-    clip,
+    box_area,
+    box_iou,
+    clip_boxes_to_image,
     cxcywh_to_xyxy,
     decode,
     encode,
-    giou,
-    iou,
+    generalized_box_iou,
     nms,
     remove_small_boxes,
     xyxy_to_cxcywh,
@@ -62,14 +62,14 @@ def test_formats_are_torchvisions(seed):
     torch.testing.assert_close(centre, ops.box_convert(boxes, "xyxy", "cxcywh"))
     torch.testing.assert_close(cxcywh_to_xyxy(centre), ops.box_convert(centre, "cxcywh", "xyxy"))
     torch.testing.assert_close(cxcywh_to_xyxy(centre), boxes, rtol=1e-5, atol=1e-4)
-    equal(area(boxes), ops.box_area(boxes))
+    equal(box_area(boxes), ops.box_area(boxes))
 
 
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_iou_and_giou_are_torchvisions(seed):
     a, b = two_sets(seed)
-    equal(iou(a, b), ops.box_iou(a, b))
-    torch.testing.assert_close(giou(a, b), ops.generalized_box_iou(a, b))
+    equal(box_iou(a, b), ops.box_iou(a, b))
+    torch.testing.assert_close(generalized_box_iou(a, b), ops.generalized_box_iou(a, b))
 
 
 @pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 10))
@@ -82,30 +82,30 @@ def test_iou_is_the_share_of_pixels(seed):
         for mask, (x0, y0, x1, y1) in zip(masks, (one, other), strict=True):
             mask[y0:y1, x0:x1] = True
         expected = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
-        assert iou(a.float(), b.float())[i, j] == pytest.approx(expected.item())
+        assert box_iou(a.float(), b.float())[i, j] == pytest.approx(expected.item())
 
 
 def test_giou_still_tells_how_far_apart():
     box = torch.tensor([[0.0, 0, 1, 1]])
     others = torch.tensor([[0.0, 0, 1, 1], [1, 0, 2, 1], [3, 0, 4, 1], [9, 0, 10, 1]])
-    assert iou(box, others).tolist() == [[1, 0, 0, 0]]
-    torch.testing.assert_close(giou(box, others), torch.tensor([[1.0, 0, -0.5, -0.8]]))
+    assert box_iou(box, others).tolist() == [[1, 0, 0, 0]]
+    torch.testing.assert_close(generalized_box_iou(box, others), torch.tensor([[1.0, 0, -0.5, -0.8]]))
 
 
 def test_boxes_without_area_overlap_nothing():
     flat = torch.tensor([[3.0, 3, 3, 3], [0, 2, 9, 2]])
     real = torch.tensor([[0.0, 0, 9, 9]])
-    assert iou(flat, torch.cat([flat, real])).tolist() == [[0, 0, 0]] * 2
-    assert giou(flat[:1], flat[:1]).tolist() == [[0]]
-    assert not giou(flat, torch.cat([flat, real])).isnan().any()
+    assert box_iou(flat, torch.cat([flat, real])).tolist() == [[0, 0, 0]] * 2
+    assert generalized_box_iou(flat[:1], flat[:1]).tolist() == [[0]]
+    assert not generalized_box_iou(flat, torch.cat([flat, real])).isnan().any()
 
 
 @pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 4))
-def test_clip_and_large_enough_are_torchvisions(seed):
+def test_clip_boxes_to_image_and_remove_small_boxes_are_torchvisions(seed):
     dice = random.Random(seed)
     boxes, _ = two_sets(seed)
     height, width, side = dice.uniform(1, 200), dice.uniform(1, 200), dice.uniform(0, 40)
-    clipped = clip(boxes, height, width)
+    clipped = clip_boxes_to_image(boxes, (height, width))
     equal(clipped, ops.clip_boxes_to_image(boxes, (height, width)))
     equal(remove_small_boxes(clipped, side), ops.remove_small_boxes(clipped, side))
 
@@ -203,7 +203,7 @@ def test_nms_is_torchvisions(seed):
 def test_what_nms_keeps_overlaps_little_and_what_it_drops_overlaps_better_boxes(seed):
     boxes, scores = scored_boxes(seed)
     kept = nms(boxes, scores, 0.4)
-    overlap = iou(boxes, boxes)
+    overlap = box_iou(boxes, boxes)
     among = overlap[kept][:, kept].fill_diagonal_(0)
     assert (among <= 0.4).all()
     assert (scores[kept].diff() <= 0).all()
@@ -216,7 +216,7 @@ def test_what_nms_keeps_overlaps_little_and_what_it_drops_overlaps_better_boxes(
 def test_a_box_that_overlaps_exactly_as_much_stays(width, threshold):
     # Unions of 2 and 4, overlaps of 1: the quotients are exact.
     boxes = torch.tensor([[0.0, 0, 2, 1], [0, 0, 1, 1]]) if width == 1 else torch.tensor([[0.0, 0, 4, 1], [0, 0, 1, 1]])
-    assert iou(boxes[:1], boxes[1:]).item() == threshold
+    assert box_iou(boxes[:1], boxes[1:]).item() == threshold
     for function in (nms, ops.nms):
         assert function(boxes, torch.tensor([0.9, 0.8]), threshold).tolist() == [0, 1]
         assert function(boxes, torch.tensor([0.9, 0.8]), threshold - 1e-3).tolist() == [0]
@@ -255,10 +255,10 @@ def test_nothing_changes_its_input(seed):
     boxes, scores = scored_boxes(11 + seed)
     before = boxes.clone(), scores.clone()
     nms(boxes, scores, 0.5)
-    clip(boxes, 5, 7)
+    clip_boxes_to_image(boxes, (5, 7))
     encode(boxes, boxes)
     decode(boxes, boxes)
-    iou(boxes, boxes)
+    box_iou(boxes, boxes)
     equal(boxes, before[0])
     equal(scores, before[1])
 
@@ -274,22 +274,22 @@ def test_half_precision_is_computed_in_full_as_by_torchvision(seed, dtype):
     """In photographs of thousands of pixels, too; whole numbers up to 256 have no rounding in either type."""
     for factor in (1, 37) if seed % 3 else (1,):
         a, b = ((boxes * factor).to(dtype) for boxes in two_sets(seed))
-        for ours, theirs in ((iou, ops.box_iou), (giou, ops.generalized_box_iou)):
+        for ours, theirs in ((box_iou, ops.box_iou), (generalized_box_iou, ops.generalized_box_iou)):
             assert ours(a, b).dtype == theirs(a, b).dtype == torch.float32
             torch.testing.assert_close(ours(a, b), theirs(a.float(), b.float()))
             if seed % 3 == 0:
                 torch.testing.assert_close(ours(a, b), theirs(a, b))
-        equal(area(a), ops.box_area(a))
+        equal(box_area(a), ops.box_area(a))
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("side", [300, 1e4, 6e4])
 def test_large_boxes_in_half_precision(side, dtype):
     boxes = torch.tensor([[0, 0, side, side], [0, 0, side / 2, side], [side / 2, 0, side, side]], dtype=dtype)
-    equal(iou(boxes, boxes), ops.box_iou(boxes, boxes))
-    torch.testing.assert_close(iou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
-    torch.testing.assert_close(giou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
-    torch.testing.assert_close(area(boxes), torch.tensor([1, 0.5, 0.5]) * boxes[0, 2].float() ** 2)
+    equal(box_iou(boxes, boxes), ops.box_iou(boxes, boxes))
+    torch.testing.assert_close(box_iou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
+    torch.testing.assert_close(generalized_box_iou(boxes, boxes)[0], torch.tensor([1, 0.5, 0.5]))
+    torch.testing.assert_close(box_area(boxes), torch.tensor([1, 0.5, 0.5]) * boxes[0, 2].float() ** 2)
     centre = ops.box_convert(boxes.float(), "xyxy", "cxcywh").to(dtype)
     equal(xyxy_to_cxcywh(boxes), centre)
     equal(cxcywh_to_xyxy(centre), ops.box_convert(centre.float(), "cxcywh", "xyxy").to(dtype))
@@ -330,14 +330,14 @@ def test_a_box_or_a_score_that_is_not_finite_suppresses_nothing_without_a_word(b
 
 @pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.1])
 def test_a_threshold_that_is_no_overlap_is_refused(threshold):
-    with pytest.raises(ValueError, match=f"threshold: got {threshold}, expected an IoU from 0 to 1"):
+    with pytest.raises(ValueError, match=f"iou_threshold: got {threshold}, expected an IoU from 0 to 1"):
         nms(BOX, torch.ones(1), threshold)
 
 
 def test_a_box_of_nan_has_an_overlap_of_nan():
     bad = torch.tensor([[0.0, 0, float("nan"), 4], [0, 0, 4, 4]])
-    assert iou(bad, BOX).isnan().tolist() == [[True], [False]]
-    assert giou(bad, BOX).isnan().tolist() == [[True], [False]]
+    assert box_iou(bad, BOX).isnan().tolist() == [[True], [False]]
+    assert generalized_box_iou(bad, BOX).isnan().tolist() == [[True], [False]]
 
 
 BOX = torch.tensor([[0.0, 0, 4, 4]])
@@ -346,13 +346,13 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: iou(BOX[0], BOX), "a: got shape (4,), expected (n, 4)"),
-        (lambda: iou(BOX, BOX[:, :3]), "b: got shape (1, 3), expected (n, 4)"),
-        (lambda: giou(BOX[0], BOX), "a: got shape (4,)"),
-        (lambda: area(BOX.mT), "boxes: got shape (4, 1), expected (…, 4)"),
+        (lambda: box_iou(BOX[0], BOX), "a: got shape (4,), expected (n, 4)"),
+        (lambda: box_iou(BOX, BOX[:, :3]), "b: got shape (1, 3), expected (n, 4)"),
+        (lambda: generalized_box_iou(BOX[0], BOX), "a: got shape (4,)"),
+        (lambda: box_area(BOX.mT), "boxes: got shape (4, 1), expected (…, 4)"),
         (lambda: xyxy_to_cxcywh(BOX.mT), "boxes: got shape (4, 1)"),
         (lambda: cxcywh_to_xyxy(BOX.mT), "boxes: got shape (4, 1)"),
-        (lambda: clip(BOX.mT, 3, 3), "boxes: got shape (4, 1)"),
+        (lambda: clip_boxes_to_image(BOX.mT, (3, 3)), "boxes: got shape (4, 1)"),
         (lambda: encode(BOX, BOX[0]), "anchors: got shape (4,), expected (n, 4)"),
         (lambda: encode(BOX, BOX - BOX), "boxes, anchors: got one of width or height 0"),
         (lambda: encode(BOX[:, [0, 1, 0, 3]], BOX), "boxes, anchors: got one of width or height 0"),
@@ -364,8 +364,8 @@ BOX = torch.tensor([[0.0, 0, 4, 4]])
             "boxes: got torch.int64, expected numbers with decimals",
         ),
         (lambda: encode(BOX, BOX.long()), "anchors: got torch.int64"),
-        (lambda: clip(BOX.long(), 2.7, 2.7), "boxes: got torch.int64"),
-        (lambda: iou(BOX, BOX.long()), "b: got torch.int64"),
+        (lambda: clip_boxes_to_image(BOX.long(), (2.7, 2.7)), "boxes: got torch.int64"),
+        (lambda: box_iou(BOX, BOX.long()), "b: got torch.int64"),
         (lambda: nms(BOX[0], torch.ones(1), 0.5), "boxes: got shape (4,), expected (n, 4)"),
     ],
 )
@@ -375,7 +375,7 @@ def test_bad_input_is_refused_in_words(call, message):
 
 
 def test_boxes_without_area_have_gradients_without_nan():
-    for overlap in (iou, giou):
+    for overlap in (box_iou, generalized_box_iou):
         point = torch.tensor([[3.0, 3, 3, 3], [0, 0, 4, 4]], requires_grad=True)
         overlap(point, point.detach()).sum().backward()
         assert point.grad.isfinite().all()

@@ -38,7 +38,7 @@ def test_crops_are_those_of_torchvision():
     torch.manual_seed(0)
     features = torch.randn(2, 6, 15, 10)
     boxes = [torch.tensor([[1.0, 2, 30, 50], [-4, 3, 45, 70]]), torch.tensor([[5.0, 5, 11, 17]])]
-    ours = crop_features(features, side=7, stride=4)(boxes)
+    ours = crop_features(features, output_size=7, stride=4)(boxes)
     theirs = MultiScaleRoIAlign(["0"], 7, 2)({"0": features}, [box - 2 for box in boxes], [(60, 40)] * 2)
     assert ours.shape == (3, 6, 7, 7)
     torch.testing.assert_close(ours, theirs)
@@ -47,7 +47,7 @@ def test_crops_are_those_of_torchvision():
 def test_a_crop_shows_the_part_of_the_map_under_its_box():
     """The features are the coordinates of their own points, so that a crop tells where it was taken."""
     y, x = torch.meshgrid(4 * torch.arange(15.0) + 2, 4 * torch.arange(10.0) + 2, indexing="ij")  # centres, in pixels
-    crop = crop_features(torch.stack([x, y])[None], side=4, stride=4)
+    crop = crop_features(torch.stack([x, y])[None], output_size=4, stride=4)
     across, down = crop([torch.tensor([[8.0, 12, 24, 44]])])[0]
     torch.testing.assert_close(across, torch.tensor([10.0, 14, 18, 22]).expand(4, 4))
     torch.testing.assert_close(down, torch.tensor([16.0, 24, 32, 40])[:, None].expand(4, 4))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchvision.models.detection import roi_heads
 
 from lecture_utils.detection.backbone import Backbone
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.faster_rcnn import FasterRCNN
 from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rpn import RPN
@@ -33,13 +33,13 @@ class SmoothFromOne:
         return F.smooth_l1_loss(given, wanted, beta=1.0, reduction=reduction)
 
 
-def make_detector(seed=0, *, stride=1, num_classes=5, **settings):
+def make_detector(seed=0, *, conv_stride=1, num_classes=5, **settings):
     """A small detector whose answers differ from region to region, as after some training."""
     torch.manual_seed(seed)
     backbone = Backbone(3, base_channels=4, out_channels=8)
-    rpn = RPN(8, feature_stride=4, stride=stride, sizes=SIZES, ratios=RATIOS, post_nms_top_n=40)
+    rpn = RPN(8, stride=4, conv_stride=conv_stride, sizes=SIZES, ratios=RATIOS, post_nms_top_n=40)
     model = FasterRCNN(
-        backbone, rpn, RegionHead(8, num_classes, side=3, hidden=16, batch_size_per_image=32, **settings)
+        backbone, rpn, RegionHead(8, num_classes, output_size=3, hidden=16, batch_size_per_image=32, **settings)
     )
     for name, parameter in model.named_parameters():
         if name.startswith(("rpn", "head")):
@@ -86,7 +86,7 @@ def test_the_four_losses_are_torchvisions(seed, monkeypatch):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", AWKWARD)
 def test_awkward_targets_give_finite_losses_and_gradients(name, training):
-    model = make_detector(stride=2).train(training)
+    model = make_detector(conv_stride=2).train(training)
     boxes = AWKWARD[name]
     targets = [{"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64)}]
     targets.append({"boxes": AWKWARD["no object"], "labels": torch.zeros(0, dtype=torch.int64)})
@@ -152,8 +152,8 @@ def test_learns_to_find_one_square():
     torch.manual_seed(0)
     model = FasterRCNN(
         Backbone(3, base_channels=4, out_channels=8),
-        RPN(8, feature_stride=4, stride=2, sizes=(16,), ratios=(1,), post_nms_top_n=20),
-        RegionHead(8, 2, side=3, hidden=16, batch_size_per_image=32),
+        RPN(8, stride=4, conv_stride=2, sizes=(16,), ratios=(1,), post_nms_top_n=20),
+        RegionHead(8, 2, output_size=3, hidden=16, batch_size_per_image=32),
     )
 
     def pictures(number):
@@ -175,6 +175,6 @@ def test_learns_to_find_one_square():
     with torch.no_grad():
         found = model.eval()(images)
     overlap = [
-        iou(t["boxes"], f["boxes"][:1]).max() if len(f["boxes"]) else 0 for t, f in zip(targets, found, strict=True)
+        box_iou(t["boxes"], f["boxes"][:1]).max() if len(f["boxes"]) else 0 for t, f in zip(targets, found, strict=True)
     ]
     assert sum(o > 0.5 for o in overlap) >= 16

@@ -7,27 +7,27 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.ops import roi_align
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.heads import WEIGHTS, RegionHead, region_losses
 
-CHANNELS, CLASSES, SIDE, STRIDE = 6, 4, 3, 4
+CHANNELS, CLASSES, OUTPUT_SIZE, STRIDE = 6, 4, 3, 4
 SIZE = 40, 56  # height, width of the images
 
 
 def head_of(**options):
-    head = RegionHead(CHANNELS, CLASSES, side=SIDE, hidden=16, **options)
+    head = RegionHead(CHANNELS, CLASSES, output_size=OUTPUT_SIZE, hidden=16, **options)
     torch.nn.init.normal_(head.classes.weight, std=0.5)  # as large as after training, so that scores differ
     torch.nn.init.normal_(head.deltas.weight, std=0.5)
     return head
 
 
 def crop_from(features):
-    return lambda proposals: roi_align(features, proposals, SIDE, 1 / STRIDE, 2, aligned=True)
+    return lambda proposals: roi_align(features, proposals, OUTPUT_SIZE, 1 / STRIDE, 2, aligned=True)
 
 
 def torchvision_of(head, features):
     """torchvision's second stage with the weights of `head`, on the same crops."""
-    mlp, predictor = TwoMLPHead(CHANNELS * SIDE**2, 16), FastRCNNPredictor(16, CLASSES)
+    mlp, predictor = TwoMLPHead(CHANNELS * OUTPUT_SIZE**2, 16), FastRCNNPredictor(16, CLASSES)
     mlp.fc6.load_state_dict(head.hidden[1].state_dict())
     mlp.fc7.load_state_dict(head.hidden[3].state_dict())
     predictor.cls_score.load_state_dict(head.classes.state_dict())
@@ -111,7 +111,7 @@ def test_a_quarter_of_the_regions_drawn_shows_an_object(seed):
     for region, label, box, target in zip(regions, labels, boxes, targets, strict=True):
         assert len(region) == len(label) == len(box) == 16
         assert (label > 0).sum() == 4
-        overlap = iou(region, target["boxes"])
+        overlap = box_iou(region, target["boxes"])
         assert (overlap.amax(1)[label > 0] >= 0.5).all()
         assert (overlap.amax(1)[label == 0] < 0.5).all()
         nearest = overlap.argmax(1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.matching import BACKGROUND, IGNORED, balanced_sample, match_boxes
 
 from .test_boxes import random_boxes
@@ -17,7 +17,7 @@ def random_overlap(seed):
     """IoU of real boxes, rounded every third time, so that objects tie; every object is touched."""
     dice = random.Random(seed)
     objects, boxes = random_boxes(dice, dice.randint(1, 6)), random_boxes(dice, dice.randint(1, 40))
-    overlap = iou(objects, torch.cat([objects + torch.randn(len(objects), 4) * 0.1, boxes]))
+    overlap = box_iou(objects, torch.cat([objects + torch.randn(len(objects), 4) * 0.1, boxes]))
     if seed % 3 == 0:
         overlap = (overlap * 10).round() / 10
     overlap[:, 0] = overlap[:, 0].clamp(min=0.1)

@@ -13,8 +13,8 @@ from lecture_utils.detection.heads import RegionHead
 from lecture_utils.detection.rcnn import RCNN, warp
 
 
-def rcnn(side=7):
-    return RCNN(Backbone(base_channels=4, out_channels=6), RegionHead(6, 4, side=side, hidden=8))
+def rcnn(output_size=7):
+    return RCNN(Backbone(base_channels=4, out_channels=6), RegionHead(6, 4, output_size=output_size, hidden=8))
 
 
 @pytest.mark.slide("18")
@@ -106,7 +106,7 @@ class Means(nn.Module):
 class Look(nn.Module):
     """A head that returns what it is shown."""
 
-    side = 7
+    output_size = 7
 
     def forward(self, roi_features, proposals, image_size, targets=None):
         return roi_features(proposals)

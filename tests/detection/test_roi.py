@@ -193,8 +193,8 @@ MAP = torch.zeros(2, 1, 4, 4)
         (MAP, BOX - 1, 2, "boxes: got images -1 to -1"),
         (MAP, [BOX[:, 1:]], 2, "boxes: got shapes [(1, 4)], expected (n, 4) for each of the 2 images"),
         (MAP, [BOX, BOX], 2, "boxes: got shapes [(1, 5), (1, 5)]"),
-        (MAP, BOX, 0, "size: got 0"),
-        (MAP, BOX, (2, 2, 2), "size: got (2, 2, 2)"),
+        (MAP, BOX, 0, "output_size: got 0"),
+        (MAP, BOX, (2, 2, 2), "output_size: got (2, 2, 2)"),
     ],
 )
 def test_bad_input_is_refused_in_words(function, features, boxes, size, message):

@@ -5,7 +5,7 @@ import torch
 
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.backbone import Backbone
-from lecture_utils.detection.boxes import decode, iou
+from lecture_utils.detection.boxes import box_iou, decode
 from lecture_utils.detection.rpn import RPN, ProposalNetwork
 
 from .twins import forward_rpn, torchvision_rpn
@@ -15,7 +15,7 @@ SIZES, RATIOS = (6, 14, 30), (0.5, 1, 2)
 
 def make_rpn(channels=8, spread=0.1, **settings):
     """A network whose scores and corrections differ from place to place, as after some training."""
-    rpn = RPN(channels, feature_stride=4, sizes=SIZES, ratios=RATIOS, **settings)
+    rpn = RPN(channels, stride=4, sizes=SIZES, ratios=RATIOS, **settings)
     for layer in (rpn.conv, rpn.objectness, rpn.deltas):
         torch.nn.init.normal_(layer.weight, std=spread)
         torch.nn.init.normal_(layer.bias, std=spread)
@@ -75,7 +75,7 @@ def test_losses_and_gradients_are_torchvisions(seed):
 def test_every_second_point_with_a_step_of_two():
     """Step 2 looks at the points 0, 2, 4 … of the map, at which step 1 says the same, of anchors twice as far apart."""
     torch.manual_seed(0)
-    ours, every = make_rpn(stride=2), make_rpn()
+    ours, every = make_rpn(conv_stride=2), make_rpn()
     every.load_state_dict(ours.state_dict())
     features = torch.randn(2, 8, 9, 14)
     objectness, deltas, anchors = ours.predict(features)
@@ -89,14 +89,14 @@ def test_every_second_point_with_a_step_of_two():
 @pytest.mark.slide("21")
 def test_the_slides_map_of_20_by_15_points():
     """An image of 640 × 480 reduced by 4 has features of 40 × 30 points, of which every second one is looked at."""
-    rpn = make_rpn(stride=2)
+    rpn = make_rpn(conv_stride=2)
     height, width = 480 // 4, 640 // 4
     x = rpn.conv(torch.randn(1, 8, height // 4, width // 4))
     assert x.shape[-2:] == (15, 20)
-    assert rpn.stride * 4 == 640 / 20 == 480 / 15 == 32
+    assert rpn.anchor_stride * 4 == 640 / 20 == 480 / 15 == 32
     # The same points without reducing the image, when every eighth point of the features is looked at.
     direct = ProposalNetwork(
-        Backbone(base_channels=4, out_channels=8), RPN(8, feature_stride=Backbone.stride, stride=8)
+        Backbone(base_channels=4, out_channels=8), RPN(8, stride=Backbone.stride, conv_stride=8)
     ).eval()
     objectness, _, anchors = direct.rpn.predict(direct.backbone(torch.randn(1, 3, 480, 640)))
     assert objectness.shape == (1, 9 * 20 * 15)
@@ -107,7 +107,7 @@ def test_the_slides_map_of_20_by_15_points():
 @pytest.mark.parametrize(("sizes", "ratios"), [((14,), (1,)), ((14,), RATIOS), (SIZES, RATIOS), ((4, 8, 16, 32), (1,))])
 def test_k_times_20_times_15_boxes_and_no_more_than_300_proposals(sizes, ratios):
     torch.manual_seed(0)
-    rpn, k = RPN(8, feature_stride=4, stride=2, sizes=sizes, ratios=ratios, nms_threshold=1.0), len(sizes) * len(ratios)
+    rpn, k = RPN(8, stride=4, conv_stride=2, sizes=sizes, ratios=ratios, nms_threshold=1.0), len(sizes) * len(ratios)
     features, size = torch.randn(2, 8, 30, 40), (120, 160)
     objectness, deltas, anchors = rpn.predict(features)
     assert objectness.shape == (2, k * 20 * 15)
@@ -126,7 +126,7 @@ def test_proposals_come_best_first_and_apart():
     boxes, scores = rpn.select(decode(deltas[0], anchors), objectness[0], size)
     assert (scores.diff() <= 0).all()
     assert 1 < len(boxes) <= 40
-    overlap = iou(boxes, boxes).fill_diagonal_(0)
+    overlap = box_iou(boxes, boxes).fill_diagonal_(0)
     assert overlap.max() <= 0.5
     assert (boxes >= 0).all()
     assert (boxes[:, 2] <= 28).all()
@@ -149,11 +149,11 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("conv_stride", [1, 2])
 @pytest.mark.parametrize("name", AWKWARD)
-def test_awkward_targets_give_finite_losses_and_gradients(name, stride):
+def test_awkward_targets_give_finite_losses_and_gradients(name, conv_stride):
     torch.manual_seed(0)
-    rpn = make_rpn(stride=stride)
+    rpn = make_rpn(conv_stride=conv_stride)
     targets = [{"boxes": AWKWARD[name]}, {"boxes": AWKWARD["no object"]}]
     proposals, losses = rpn(torch.randn(2, 8, 7, 9), (28, 36), targets)
     sum(losses.values()).backward()
@@ -208,7 +208,7 @@ def test_anchors_are_no_weights():
 
 def test_begins_with_the_papers_small_weights():
     torch.manual_seed(0)
-    rpn = RPN(64, feature_stride=16)
+    rpn = RPN(64, stride=16)
     assert rpn.conv.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert not rpn.objectness.bias.any()
     assert len(rpn.base) == 9

@@ -15,7 +15,7 @@ from torchvision import ops
 from torchvision.transforms import v2
 
 from lecture_utils.datasets import CocoInstances
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.scores import KEYS, CocoScores, ProposalRecall, apply_nms, count_duplicates
 from lecture_utils.tasks import collate
 
@@ -122,7 +122,7 @@ def test_recall_counts_the_objects_that_some_of_the_first_proposals_overlap():
     for number in numbers:
         for boxes, target in zip(proposals, targets, strict=True):
             for thing in target["boxes"]:
-                reached[number] += any(iou(thing[None], box[None]).item() >= threshold for box in boxes[:number])
+                reached[number] += any(box_iou(thing[None], box[None]).item() >= threshold for box in boxes[:number])
     assert recall.compute() == pytest.approx({number: count / 12 for number, count in reached.items()})
     assert 0 < reached[5] < reached[20] < 12
 

@@ -11,7 +11,7 @@ from skimage import data
 
 from lecture_utils.datasets import CocoInstances, city_instances
 from lecture_utils.detection import selective_search as module
-from lecture_utils.detection.boxes import area, clip
+from lecture_utils.detection.boxes import box_area, clip_boxes_to_image
 from lecture_utils.detection.scores import ProposalRecall
 from lecture_utils.detection.selective_search import selective_search, timed_search
 from lecture_utils.runtime import resource_path
@@ -49,8 +49,8 @@ def test_red_is_not_taken_for_blue():
 
 def test_boxes_lie_in_the_picture_and_have_an_area(photo):
     boxes = selective_search(photo)
-    assert torch.equal(boxes, clip(boxes, *photo.shape[:2]))
-    assert (area(boxes) > 0).all()
+    assert torch.equal(boxes, clip_boxes_to_image(boxes, photo.shape[:2]))
+    assert (box_area(boxes) > 0).all()
     assert (boxes[:, 2] > 160).any()  # wider than high: x reaches beyond the height
 
 
@@ -69,7 +69,7 @@ def test_quality_gives_more_boxes_than_fast_and_the_same_at_every_call(photo):
 
 def test_small_boxes_tend_to_come_first(photo):
     """What the docstring says of OpenCV's order; in the paper it is the other way round."""
-    first, last = area(selective_search(photo, strategy="quality")).sqrt().tensor_split(2)
+    first, last = box_area(selective_search(photo, strategy="quality")).sqrt().tensor_split(2)
     assert first.mean() < last.mean()
 
 

@@ -11,7 +11,7 @@ from torchvision.ops import box_convert
 
 from lecture_utils import recipes, runtime, tasks
 from lecture_utils.datasets import city_instances
-from lecture_utils.detection.boxes import denormalize_boxes, iou, normalize_boxes
+from lecture_utils.detection.boxes import box_iou, denormalize_boxes, normalize_boxes
 from lecture_utils.detection.single_object import (
     FixedSlots,
     SingleObject,
@@ -159,7 +159,7 @@ def test_the_best_answer_to_an_unordered_pair_is_its_mean():
         loss.backward()
         optimizer.step()
     assert torch.allclose(answer, ((left + right) / 2).expand(1, 2, 4), atol=1e-3)
-    assert iou(denormalize_boxes(answer[0].detach()), denormalize_boxes(torch.stack([left, right]))).max() < 0.1
+    assert box_iou(denormalize_boxes(answer[0].detach()), denormalize_boxes(torch.stack([left, right]))).max() < 0.1
 
 
 @pytest.mark.parametrize("sizes", [{"features": 0, "num_classes": 3}, {"features": 4, "num_classes": 0}])
@@ -197,7 +197,7 @@ def test_a_fixed_number_of_outputs_fails_on_crowded_streets():
         n = len(target["boxes"])
         objects[n] += n
         for name, boxes in (("one", box[None]), ("eight", slot["boxes"])):
-            found[name][n] += (iou(target["boxes"], boxes) >= 0.5).any(1).sum()
+            found[name][n] += (box_iou(target["boxes"], boxes) >= 0.5).any(1).sum()
     share = {name: hits / objects for name, hits in found.items()}
     assert share["one"][1] > 0.5
     assert share["one"][2] < 0.25

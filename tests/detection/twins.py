@@ -40,7 +40,7 @@ def torchvision_faster_rcnn(ours, sizes, ratios):
     """
     head = ours.head
     hidden = head.hidden[1].out_features
-    box_head = TwoMLPHead(ours.backbone.out_channels * head.side**2, hidden)
+    box_head = TwoMLPHead(ours.backbone.out_channels * head.output_size**2, hidden)
     predictor = FastRCNNPredictor(hidden, head.num_classes)
     pairs = (
         (box_head.fc6, head.hidden[1]),
@@ -53,7 +53,7 @@ def torchvision_faster_rcnn(ours, sizes, ratios):
     twin = FasterRCNN(
         Features(ours.backbone),
         rpn_anchor_generator=AnchorGenerator((tuple(sizes),), (tuple(ratios),)),
-        box_roi_pool=Aligned(head.side, ours.backbone.stride),
+        box_roi_pool=Aligned(head.output_size, ours.backbone.stride),
         box_head=box_head,
         box_predictor=predictor,
         box_batch_size_per_image=head.batch_size_per_image,
@@ -78,8 +78,8 @@ class Features(nn.Module):
 
 
 class Aligned(MultiScaleRoIAlign):
-    def __init__(self, side, stride):
-        super().__init__(["0"], side, sampling_ratio=2)
+    def __init__(self, output_size, stride):
+        super().__init__(["0"], output_size, sampling_ratio=2)
         self.stride = stride
 
     def forward(self, x, boxes, image_shapes):

@@ -9,7 +9,7 @@ import torch
 from lecture_utils import captioning, city_models, recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.datasets import CocoInstances
-from lecture_utils.detection.boxes import iou
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.tasks.photos import to_photo
 from lecture_utils.toycity.describe import LIST
 from lecture_utils.toycity.facts import facts
@@ -69,7 +69,7 @@ def test_class_and_label_map_of_the_scene_come_from_trained_networks(names):
 @pytest.mark.slide("02", "20")
 def test_every_thing_of_the_scene_is_found_by_the_trained_detector(names):
     picture = toycity.render(names["scene"], size=256)
-    overlap = iou(torch.tensor([thing.box for thing in picture.objects]).float(), names["boxes"])
+    overlap = box_iou(torch.tensor([thing.box for thing in picture.objects]).float(), names["boxes"])
     assert overlap.shape[0] == overlap.shape[1]  # as many boxes as objects, none twice
     assert (overlap.amax(1) >= 0.5).all()
     kinds = [names["kinds"][label - 1] for label in names["labels"][overlap.argmax(1)]]

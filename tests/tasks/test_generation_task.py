@@ -8,8 +8,8 @@ from torchvision import tv_tensors
 
 from lecture_utils import checkpoints, city_models, runtime, tasks
 from lecture_utils.datasets import ObjectCrops
+from lecture_utils.generative import GAN, VAE, Diffusion, frechet_distance, kl_divergence, precision_and_recall
 from lecture_utils.tasks import generation
-from lecture_utils.whats_next import GAN, VAE, Diffusion, frechet_distance, kl_divergence, precision_and_recall
 
 pytestmark = pytest.mark.slide("37")
 

@@ -7,7 +7,7 @@ import torch
 from set_cases import a_batch
 from transformers.loss.loss_for_object_detection import HungarianMatcher
 
-from lecture_utils.detection.boxes import giou
+from lecture_utils.detection.boxes import generalized_box_iou
 from lecture_utils.transformers import matcher
 from lecture_utils.transformers.matcher import hungarian, hungarian_match, matching_cost
 
@@ -64,7 +64,7 @@ def test_the_cost_by_hand():
     ],
 )
 def test_giou_of_boxes_apart_and_of_one_with_itself(a, b, value):
-    assert giou(torch.tensor([a]), torch.tensor([b])).item() == pytest.approx(value)
+    assert generalized_box_iou(torch.tensor([a]), torch.tensor([b])).item() == pytest.approx(value)
 
 
 def test_order_of_objects_does_not_matter():

@@ -10,8 +10,8 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from torch import nn
 
-from lecture_utils.whats_next import GAN, VAE, AutoEncoder, LinearAutoEncoder
-from lecture_utils.whats_next.autoencoder import decoder, encoder
+from lecture_utils.generative import GAN, VAE, AutoEncoder, LinearAutoEncoder
+from lecture_utils.generative.autoencoder import decoder, encoder
 
 pytestmark = pytest.mark.slide("38")
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder, require_image
+from lecture_utils.generative.autoencoder import WIDTHS, decoder, encoder, require_image
 
 
 class VAE(nn.Module):

@@ -29,9 +29,9 @@ class Other:
         return f"<{self.kind}>"
 
 
-def of(calls: Sequence[Call]) -> str:
+def dump_calls(calls: Sequence[Call]) -> str:
     """The record of what came of a function's calls, a list of {"value": …, "changed": …} or {"error": …}."""
-    return write([_came(call) for call in calls])
+    return dumps([_came(call) for call in calls])
 
 
 def _came(call: Call) -> dict:
@@ -40,19 +40,19 @@ def _came(call: Call) -> dict:
     return {"value": call.value, "changed": call.changed}
 
 
-def write(value: Any) -> str:
+def dumps(value: Any) -> str:
     """A value as one line of JSON; what cannot be written becomes the name of its type."""
     return json.dumps(_tree(value))
 
 
-def read(text: str) -> Any:
+def loads(text: str) -> Any:
     """The value of a record, made of Python's, torch's and NumPy's own types; ValueError for any other text."""
     if len(text) > LONGEST:
         raise ValueError(f"record: got {len(text)} characters, expected at most {LONGEST}")
     try:
         return _value(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"record: got {text[:40]!r}, expected one that `record.write` wrote") from error
+        raise ValueError(f"record: got {text[:40]!r}, expected one that `serialization.dumps` wrote") from error
 
 
 def _tree(value: Any) -> Any:

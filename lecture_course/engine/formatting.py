@@ -17,7 +17,7 @@ TEXT = 400  # characters of anything that is no tensor
 Mark = Callable[[str], str]  # how an entry that differs is marked
 
 
-def show(
+def format_value(
     value: Any, *, differs: Tensor | None = None, mark: Mark = str, escape: Mark = str, whole: bool | None = None
 ) -> str:
     """A value as lines of text. `differs` says which entries of a tensor `mark` is put around.
@@ -33,9 +33,9 @@ def show(
     if values.is_array(value):
         return escape(_number(values.as_tensor(value).item()))
     if isinstance(value, Mapping):
-        return "\n".join(f"{escape(short(key))}: {show(item, escape=escape)}" for key, item in value.items())
+        return "\n".join(f"{escape(short(key))}: {format_value(item, escape=escape)}" for key, item in value.items())
     if isinstance(value, (tuple, list)) and any(values.is_array(item) for item in value):
-        return "\n".join(f"{place}: {show(item, escape=escape)}" for place, item in enumerate(value))
+        return "\n".join(f"{place}: {format_value(item, escape=escape)}" for place, item in enumerate(value))
     return escape(short(value))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lecture_utils.whats_next.autoencoder import WIDTHS, decoder, encoder, require_image
+from lecture_utils.generative.autoencoder import WIDTHS, decoder, encoder, require_image
 
 
 class GAN(nn.Module):

@@ -1,6 +1,6 @@
 """The set prediction loss: match, then train each query for its object, or for no object (slide 33; DETR, section 3.1).
 
-It takes predictions and targets and knows no model.
+Two functions for what is `SetCriterion` in the authors' code. They take predictions and targets and know no model.
 """
 
 import torch
@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lecture_utils.arguments import check_shapes
-from lecture_utils.detection.boxes import cxcywh_to_xyxy, giou
+from lecture_utils.detection.boxes import cxcywh_to_xyxy, generalized_box_iou
 from lecture_utils.transformers.matcher import hungarian_match
 
 NO_OBJECT = 0  # its class; the other detectors call it the background
-NO_OBJECT_WEIGHT = 0.1  # most queries have no object, and must not outvote the others
+NO_OBJECT_WEIGHT = 0.1  # their `eos_coef`: most queries have no object, and must not outvote the others
 
 
 @check_shapes
-def set_losses(
+def set_criterion(
     logits: Float[Tensor, "b queries classes"],
     boxes: Float[Tensor, "b queries 4"],
     targets: list[dict],
@@ -43,15 +43,16 @@ def set_losses(
     given = torch.cat([its[queries] for its, (queries, _) in zip(boxes, pairs, strict=True)])
     truth = torch.cat([target["boxes"][objects] for (_, objects), target in zip(pairs, targets, strict=True)]).to(given)
     number = max(1, sum(len(target["labels"]) for target in targets))
+    giou = generalized_box_iou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(truth)).diagonal()
     return {
         "class": F.cross_entropy(logits.transpose(1, 2), wanted, weights),
         "L1": (given - truth).abs().sum() / number,
-        "GIoU": (1 - giou(cxcywh_to_xyxy(given), cxcywh_to_xyxy(truth)).diagonal()).sum().to(given) / number,
+        "GIoU": (1 - giou).sum().to(given) / number,
     }
 
 
 @check_shapes
-def set_loss(
+def hungarian_loss(
     logits: Float[Tensor, "layers b queries classes"],
     boxes: Float[Tensor, "layers b queries 4"],
     targets: list[dict],
@@ -66,5 +67,5 @@ def set_loss(
     the last are its "auxiliary decoding losses".
     """
     costs = {"class_cost": class_cost, "l1_cost": l1_cost, "giou_cost": giou_cost}
-    layers = [set_losses(*layer, targets, **costs) for layer in zip(logits, boxes, strict=True)]
+    layers = [set_criterion(*layer, targets, **costs) for layer in zip(logits, boxes, strict=True)]
     return sum(class_cost * one["class"] + l1_cost * one["L1"] + giou_cost * one["GIoU"] for one in layers)

@@ -7,7 +7,7 @@ import torch
 from torch import distributions, nn
 from torch.distributions import Normal
 
-from lecture_utils.whats_next import VAE, kl_divergence, negative_elbo
+from lecture_utils.generative import VAE, kl_divergence, negative_elbo
 
 pytestmark = pytest.mark.slide("37")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lecture_utils.whats_next import GAN
-from lecture_utils.whats_next.gan import gradient_penalty
+from lecture_utils.generative import GAN
+from lecture_utils.generative.gan import gradient_penalty
 
 pytestmark = pytest.mark.slide("37")
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lecture_utils.whats_next import (
+from lecture_utils.generative import (
     Diffusion,
     add_noise,
     cosine_alpha_bar,
@@ -19,7 +19,7 @@ from lecture_utils.whats_next import (
     predict_x0_and_noise,
     velocity,
 )
-from lecture_utils.whats_next.diffusion import timestep_embedding, timesteps
+from lecture_utils.generative.diffusion import timestep_embedding, timesteps
 
 pytestmark = pytest.mark.slide("37")
 

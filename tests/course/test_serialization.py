@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_course.engine import definitions, record, running, values
+from lecture_course.engine import definitions, running, serialization, values
 from lecture_course.engine.definitions import Exercise
 
 EXERCISES = [one for number in definitions.PACKAGES for one in definitions.of_notebook(number).values()]
@@ -17,9 +17,9 @@ def test_every_answer_of_the_course_comes_back(exercise):
     if isinstance(exercise, Exercise):
         calls = running.answers(exercise.reference, exercise.cases(torch.Generator().manual_seed(3)))
         expected = [call.value for call in calls]
-        given = [answer["value"] for answer in record.read(record.of(calls))]
+        given = [answer["value"] for answer in serialization.loads(serialization.dump_calls(calls))]
     else:
-        expected, given = exercise.answer(), record.read(record.write(exercise.answer()))
+        expected, given = exercise.answer(), serialization.loads(serialization.dumps(exercise.answer()))
     assert values.same(expected, given)
 
 
@@ -35,7 +35,7 @@ def test_every_answer_of_the_course_comes_back(exercise):
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_values_come_back(value):
-    again = record.read(record.write(value))
+    again = serialization.loads(serialization.dumps(value))
     assert values.same(value, again)
     assert type(again) in (type(None), bool, int, float, complex, str, tuple, list, dict, np.ndarray, torch.Tensor)
 
@@ -48,9 +48,9 @@ class Equal(float):
 
 
 def test_what_is_equal_to_all_is_only_a_number():
-    assert not values.same(3.0, record.read(record.write(Equal(2))))
+    assert not values.same(3.0, serialization.loads(serialization.dumps(Equal(2))))
     for value in (object(), print, {1, 2}, torch.nn.Identity(), np.zeros(2, dtype=object)):
-        assert isinstance(record.read(record.write(value)), record.Other)
+        assert isinstance(serialization.loads(serialization.dumps(value)), serialization.Other)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_what_is_equal_to_all_is_only_a_number():
 )  # fmt: skip
 def test_anything_else_is_refused(text):
     with pytest.raises(ValueError, match="record: got"):
-        record.read(text)
+        serialization.loads(text)

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from lecture_course import check
-from lecture_course.engine import apart, checking, running
+from lecture_course.engine import checking, forked, running
 from tests.course.test_engine import EXERCISE, enlarge
 
-copies = pytest.mark.skipif(not apart.able(), reason="only Linux can run a check in a copy of the process")
+copies = pytest.mark.skipif(not forked.available(), reason="only Linux can run a check in a copy of the process")
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_what_waits_for_nothing_is_judged_here(monkeypatch):
 
 def test_where_no_copy_can_be_made_it_runs_here(monkeypatch):
     seen = []
-    monkeypatch.setattr(apart, "able", lambda: False)
+    monkeypatch.setattr(forked, "available", lambda: False)
     assert checked(lambda x, factor=2: seen.append(1) or enlarge(x, factor)).status == checking.CORRECT
     assert seen
 
@@ -159,7 +159,7 @@ def loud(x, factor=2):
 
 @pytest.mark.parametrize("in_a_copy", [pytest.param(True, marks=copies), False])
 def test_what_is_written_past_python_stays_out_of_the_notebook(monkeypatch, capfd, in_a_copy):
-    monkeypatch.setattr(apart, "able", lambda: in_a_copy)
+    monkeypatch.setattr(forked, "available", lambda: in_a_copy)
     handler = logging.StreamHandler()  # holds the stream of before
     monkeypatch.setattr(logging.getLogger("loud"), "handlers", [handler])
     print("before")

@@ -9,7 +9,7 @@ import torch
 from scipy.linalg import sqrtm
 from torchmetrics.image.fid import _compute_fid
 
-from lecture_utils.whats_next import frechet_distance, precision_and_recall
+from lecture_utils.generative import frechet_distance, precision_and_recall
 
 pytestmark = pytest.mark.slide("37")
 

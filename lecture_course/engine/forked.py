@@ -37,7 +37,7 @@ class Failed(Exception):
     """The copy could not be made, or what ran in it raised: an error of ours."""
 
 
-def able() -> bool:
+def available() -> bool:
     """Whether this system can run something in a copy of the process."""
     return sys.platform == "linux"
 
