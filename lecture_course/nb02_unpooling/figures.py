@@ -1,15 +1,32 @@
-"""The figures of notebook 02: pooling windows and the maxima they remember."""
+"""The figures of notebook 02: pooling windows, the maxima they remember, and feature maps of a network brought back."""
 
+from collections.abc import Mapping
+
+import matplotlib as mpl
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid
-from lecture_utils.figures.style import (
-    course_look,
+from lecture_utils.figures.attention_maps import attention_bar
+from lecture_utils.figures.boxes import fade
+from lecture_utils.figures.grids import (
+    TINTS,
+    cell_arrow,
+    count_colours,
+    format_number,
+    grid_canvas,
+    grid_row,
+    number_grid,
 )
-from lecture_utils.segmentation.unpooling import max_pool, max_unpool
+from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.style import BLUE, FAINT, INK, VERMILION, WIDTH, course_look, image_axes, to_array
+from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, unpooled_size
+
+EMPTY = "#E6E6E6"  # a value that is exactly 0
+HERE = "#D9E6F2"  # cells of the step that is shown
+OUTCOMES = {"true positive": BLUE, "false positive": VERMILION, "false negative": "#555555"}
 
 
 def window_tints(height: int, width: int, window: int = 2) -> np.ndarray:
@@ -22,7 +39,7 @@ def window_tints(height: int, width: int, window: int = 2) -> np.ndarray:
 
 @course_look
 def remembered_position(x: ArrayLike, small: ArrayLike, window: tuple[int, int], *, kernel_size: int = 2) -> Figure:
-    """Follow one window through slide 9: its largest value, the position remembered, the value that is put there.
+    """Follow one window through slide 9: its largest value, its index, the value that is put there.
 
     `x` is the map that is pooled, `small` what the rest of the network made of it, `window` (row, column) in `small`.
     """
@@ -55,8 +72,166 @@ def remembered_position(x: ArrayLike, small: ArrayLike, window: tuple[int, int],
         left += values.shape[1] + gap
     for (_, x0, y0), (x1, _, y1) in (ends[:2], ends[2:]):
         cell_arrow(ax, (x0 + 0.2, y0), (x1 - 0.2, y1))
-    place = f"row {winner[0]}, column {winner[1]}: position {winner[0]} · {width} + {winner[1]} = {position}"
+    place = f"row {winner[0]}, column {winner[1]}: index {winner[0]} · {width} + {winner[1]} = {position}"
     largest, given = format_number(pooled[window].item()), format_number(small[window].item())
     words = f"The {largest} stands in {place}. The network's {given} goes there."
     ax.text(columns / 2, height + 1.75, words, size=13, ha="center", va="center")
+    return fig
+
+
+@course_look
+def feature_maps(
+    maps: Mapping[str, ArrayLike],
+    *,
+    image: ArrayLike | None = None,
+    most: float | None = None,
+    title: str = "",
+    width: float = WIDTH,
+) -> Figure:
+    """Draw maps (h, w) of values not below 0 beside each other in viridis, on one scale, what is exactly 0 in grey.
+
+    `image` (H, W, 3), of any size, stands first, under the name "image". `most` is the end of the scale, by default
+    the largest value.
+    """
+    maps = {name: to_array(values) for name, values in maps.items()}
+    if not maps or any(values.ndim != 2 or (values < 0).any() for values in maps.values()):
+        shapes = {name: values.shape for name, values in maps.items()}
+        raise ValueError(f"maps: got {shapes}, expected at least one map (h, w), with no value below 0")
+    most = max(values.max() for values in maps.values()) if most is None else most
+    colours = mpl.colormaps["viridis"].with_extremes(bad=EMPTY)
+    fig, axes = image_axes(1, len(maps) + (image is not None), width=width, title=title)
+    panels = axes[0]
+    if image is not None:
+        draw_image(panels[0], image, size=next(iter(maps.values())).shape)
+        panels[0].set_title("image")
+        panels = panels[1:]
+    for ax, (name, values) in zip(panels, maps.items(), strict=True):
+        shown = ax.imshow(np.ma.masked_equal(values, 0), cmap=colours, vmin=0, vmax=most, interpolation="nearest")
+        ax.set_title(name)
+    fig.set_figheight(0.93 * fig.get_figheight())  # the bar takes from the width
+    attention_bar(shown, axes, label="activation (grey: exactly 0)")
+    return fig
+
+
+def outcomes(found: ArrayLike, true: ArrayLike, image: ArrayLike) -> np.ndarray:
+    """A faded image (h, w, 3) uint8 with each marked or true pixel in the colour of its outcome: (h, w, 3) uint8.
+
+    `found` and `true` are (h, w) and say where a value is strong: what is both is a true positive.
+    """
+    found, true, image = to_array(found, bool), to_array(true, bool), fade(image)
+    if not found.shape == true.shape == image.shape[:2]:
+        raise ValueError(f"found: got {found.shape}, expected that of true {true.shape} and image {image.shape[:2]}")
+    masks = (found & true, found & ~true, true & ~found)
+    for mask, colour in zip(masks, OUTCOMES.values(), strict=True):
+        image[mask] = np.rint(255 * np.array(mpl.colors.to_rgb(colour)))
+    return image
+
+
+@course_look
+def outcome_panels(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], image: ArrayLike, *, title: str = "") -> Figure:
+    """Draw `outcomes` for each name → (found, true), two panels a row, and name the three colours."""
+    fig, axes = image_axes(-(-len(panels) // 2), 2, title=title)
+    for ax, (name, (found, true)) in zip(axes.flat, panels.items(), strict=False):
+        draw_image(ax, outcomes(found, true, image))
+        ax.set_title(name)
+    name_colours(fig, OUTCOMES)
+    return fig
+
+
+@course_look
+def windows_seen(size: int, kernel: int, stride: int) -> Figure:
+    """Which pixels of a `size` × `size` map a pooling sees, and the map that unpooling makes without `output_size`.
+
+    The number in a cell is how many windows see it, and in the pooled map the number of the window; what no window
+    sees is orange.
+    """
+    n = (size - kernel) // stride + 1  # windows along each side
+    if n < 1:
+        raise ValueError(f"kernel: got {kernel} on {size} pixels, expected one that fits")
+    back = unpooled_size((n, n), kernel, stride)[0]
+    seen = F.fold(torch.ones(1, kernel**2, n**2), (size, size), kernel, stride=stride)[0, 0].numpy()
+    input_, pooled, output = (
+        f"input\n{size} × {size}",
+        f"pooled\n{n} × {n}",
+        f"unpooled, no output_size\n{back} × {back}",
+    )
+    grids = {input_: seen, pooled: 1 + np.arange(n * n).reshape(n, n), output: seen[:back, :back]}
+    colours = {name: np.where(grids[name] == 0, TINTS[4], count_colours(grids[name])) for name in (input_, output)}
+    colours[pooled] = window_tints(n, n, 1)
+    return grid_row(grids, colours=colours, arrows=("max\npooling", "max\nunpooling"), gap=3)
+
+
+@course_look
+def gradient_paths(arriving: ArrayLike, rules: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str = "") -> Figure:
+    """Draw, for each rule, the gradient that arrives at the output (above) and what reaches the input (below).
+
+    `rules` is name → (the input's gradient (h, w), where the output was copied from an input value (H, W)); cells that
+    pass nothing on are white.
+    """
+    arriving = to_array(arriving)
+    height, width = arriving.shape
+    gap = 1.6
+    fig, ax = grid_canvas(len(rules) * (width + gap) + 1.4, 2 * height + 2.0, title=title)
+    for index, (name, (gradient, used)) in enumerate(rules.items()):
+        gradient, used, left = to_array(gradient), to_array(used, bool), 2.4 + index * (width + gap)
+        h, w = gradient.shape
+        tints = window_tints(height, width, height // h)
+        number_grid(ax, arriving, at=(left, 0.9), colours=np.where(used, tints, ""), highlight=used, title=name)
+        inner, below = left + (width - w) / 2, height + 3.1
+        number_grid(ax, gradient, at=(inner, below), colours=window_tints(h, w, 1))
+        cell_arrow(ax, (left + width / 2, height + 1.1), (left + width / 2, below - 0.15))
+    for y, words in ((0.9 + height / 2, "gradient\nat the\noutput"), (height + 3.1 + h / 2, "gradient\nat the\ninput")):
+        ax.text(1.1, y, words, size=12, ha="center", va="center", color=INK)
+    return fig
+
+
+def zero_insertion(x: torch.Tensor, kernel_size: int, stride: int) -> torch.Tensor:
+    """Zeros between the values of x (b, c, h, w) and around them: what a kernel slides over, one pixel at a time."""
+    behind = kernel_size - stride  # the last nail has stride − 1 zeros behind it already
+    return F.pad(bed_of_nails(x, stride), (kernel_size - 1, behind, kernel_size - 1, behind))
+
+
+@course_look
+def fractional_step(x: ArrayLike, kernel: ArrayLike, at: tuple[int, int], *, stride: int = 2) -> Figure:
+    """One step of a transposed convolution as zero insertion and a convolution: the kernel, flipped, at one position.
+
+    `x` (h, w) is the input, `kernel` (k, k), `at` the output's (row, column) that is computed; those before it, row by
+    row, have their numbers already.
+    """
+    x, kernel = torch.as_tensor(x).float(), torch.as_tensor(kernel).float()
+    k = len(kernel)
+    wide = zero_insertion(x[None, None], k, stride)[0, 0]
+    flipped = kernel.flip(0, 1)
+    output = F.conv2d(wide[None, None], flipped[None, None])[0, 0]
+    (row, column), (rows, columns) = at, output.shape
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ValueError(f"at: got {at}, expected a position in the output, {rows} × {columns}")
+    under = np.zeros(wide.shape, bool)
+    under[row : row + k, column : column + k] = True
+    number = zero_insertion(1 + torch.arange(x.numel()).view(1, 1, *x.shape).float(), k, stride)[0, 0].long().numpy()
+    tints = np.array(["", *np.resize(TINTS[:4], x.numel())])[number]  # of the input's values
+    factors, hit = wide[row : row + k, column : column + k], number[row : row + k, column : column + k] > 0
+    place = np.arange(rows * columns).reshape(rows, columns) - (row * columns + column)  # 0 is here, below 0 is done
+
+    gap = 2.0
+    high, broad = wide.shape
+    fig, ax = grid_canvas(broad + k + columns + 2 * gap + 1, high + 2.5, width=7.5)  # 30 CSS pixels a cell
+    grids = {
+        "zeros inserted": (wide, np.where(under & (tints == ""), HERE, tints), under),
+        "flipped kernel": (flipped, np.where(hit, tints[row : row + k, column : column + k], ""), hit),
+        "output": (np.where(place <= 0, output, np.nan), np.where(place == 0, HERE, ""), place == 0),
+    }
+    left = 0.5
+    for name, (values, fill, framed) in grids.items():
+        top = 1 + (high - values.shape[0]) / 2
+        number_grid(ax, values, at=(left, top), colours=fill, highlight=framed, title=name)
+        left += values.shape[1] + gap
+        if name != "output":
+            cell_arrow(ax, (left - gap + 0.2, 1 + high / 2), (left - 0.2, 1 + high / 2), colour=FAINT)
+            words = "multiply" if name == "zeros inserted" else "add"
+            ax.text(left - gap / 2, 0.85 + high / 2, words, size=12, ha="center", va="bottom", color=INK)
+    pairs = [(a, b) for a, b, here in zip(factors.flatten(), flipped.flatten(), hit.flatten(), strict=True) if here]
+    total = " + ".join(f"{format_number(a)} · {format_number(b)}" for a, b in pairs) or "zeros only"
+    words = f"Output, row {row}, column {column}: {total} = {format_number(output[row, column])}"
+    ax.text(ax.get_xlim()[1] / 2, high + 1.75, words, size=14, ha="center", va="center", color=INK)
     return fig

@@ -155,7 +155,8 @@ def closing_figures() -> Iterator[None]:
     """Close, in the end, the figures opened inside, also those of a `draw` that raised half way."""
     before = set(plt.get_fignums())
     try:
-        yield
+        with plt.rc_context({"figure.max_open_warning": 0}):  # all frames are open at once
+            yield
     finally:
         for number in set(plt.get_fignums()) - before:
             plt.close(number)

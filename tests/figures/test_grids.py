@@ -170,7 +170,7 @@ def test_a_remembered_position_is_that_of_the_largest_value(window):
     assert {(first + column, row), (last + column, row)} <= at
     coloured = [number for number, box, _ in drawn.values() if to_hex(box.get_facecolor()) != "#ffffff"]
     assert sorted(coloured[:4]) == sorted(map(str, block.flat))
-    assert f"row {row}, column {column}: position {row} · 6 + {column} = {6 * row + column}" in ax.texts[-1].get_text()
+    assert f"row {row}, column {column}: index {row} · 6 + {column} = {6 * row + column}" in ax.texts[-1].get_text()
 
 
 @pytest.mark.parametrize(
