@@ -95,6 +95,7 @@ def beit_segmenter() -> BEiTSegmenter:
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "unet": lambda: UNet(3, LABELS, base_channels=8, depth=4, norm="batch"),
+    "unet_without_skips": lambda: UNet(3, LABELS, base_channels=8, depth=4, norm="batch", skips=False),
     "fcn": fcn,
     "fcn16s": lambda: fcn(16),
     "fcn8s": lambda: fcn(8),

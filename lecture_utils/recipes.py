@@ -74,6 +74,7 @@ fine_tuned = partial(segmenter, steps=700, lr=6e-3, pixels=QUICK_SIZE)
 
 _ALL = (
     segmenter("unet"),
+    segmenter("unet_without_skips"),
     segmenter("fcn"),
     # As in the paper, the finer nets continue the coarser ones, in smaller steps.
     segmenter("fcn16s", steps=3000, lr=3e-3, start="fcn"),

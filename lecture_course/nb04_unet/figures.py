@@ -1,29 +1,33 @@
 """The figures of notebook 04: U-Net from its own shapes, outlines, and the IoU of each class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from torch import nn
+from torch import Tensor, nn
 
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
 from lecture_utils.figures.overlays import draw_image, legend, outline
+from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
     FAINT,
     GREEN,
-    HATCHES,
     INK,
+    ORANGE,
     PURPLE,
     SKY,
     VERMILION,
     WIDTH,
+    bare,
     course_look,
     image_axes,
     to_array,
@@ -211,32 +215,34 @@ def boundaries_magnified(
 ) -> Figure:
     """Draw a photograph with a window in it, and that window of each label map enlarged, pixel by pixel.
 
-    `maps` are name → (H, W), the truth first; its outlines are drawn over every map, so that a lost edge shows.
-    `window` is (x0, y0, x1, y1) in pixels; by default the third of the image with the most edges of thin classes.
+    `maps` are name → (H, W), the ground truth first; its outlines are drawn over every map, so that a lost edge shows.
+    The photograph may be larger. `window` is (x0, y0, x1, y1) in the maps' pixels; by default the third of the image
+    with the most edges of thin classes.
     """
-    image = to_array(image)
     maps = {name: to_array(labels) for name, labels in maps.items()}
-    for name, labels in maps.items():
-        if labels.shape != image.shape[:2]:
-            raise ValueError(f"maps[{name!r}]: got shape {labels.shape}, expected {image.shape[:2]}, the photograph's")
     truth = next(iter(maps.values()))
+    for name, labels in maps.items():
+        if labels.shape != truth.shape:
+            raise ValueError(f"maps[{name!r}]: got shape {labels.shape}, expected {truth.shape}, the first one's")
     x0, y0, x1, y1 = window or busiest_window(truth)
-    if not (0 <= x0 < x1 <= image.shape[1] and 0 <= y0 < y1 <= image.shape[0]):
-        raise ValueError(
-            f"window: got {(x0, y0, x1, y1)}, expected x0 < x1 and y0 < y1 inside {image.shape[:2]} (H, W)"
-        )
+    if not (0 <= x0 < x1 <= truth.shape[1] and 0 <= y0 < y1 <= truth.shape[0]):
+        raise ValueError(f"window: got {(x0, y0, x1, y1)}, expected x0 < x1 and y0 < y1 inside {truth.shape} (H, W)")
     edges = outline(truth)
 
-    fig, axes = image_axes(1, 1 + len(maps), aspect=(x1 - x0) / (y1 - y0), title=title)
-    draw_image(axes[0, 0], image)
-    axes[0, 0].set_title("photograph")
+    columns = 2 if len(maps) > 2 else 1 + len(maps)
+    fig, axes = image_axes(-(-(1 + len(maps)) // columns), columns, aspect=(x1 - x0) / (y1 - y0), title=title)
+    photo, *others = axes.flat
+    draw_image(photo, image, size=truth.shape)
+    photo.set_title("photograph")
     for colour, line in (("white", 3.6), (INK, 1.6)):
-        axes[0, 0].add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
-    for ax, (name, labels) in zip(axes[0, 1:], maps.items(), strict=True):
+        photo.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line))
+    for ax, (name, labels) in zip(others, maps.items(), strict=False):
         draw_image(ax, labels)
         ax.set(xlim=(x0 - 0.5, x1 - 0.5), ylim=(y1 - 0.5, y0 - 0.5), title=name)
         for colour, line in (("black", 1.8), ("white", 0.8)):
             ax.add_collection(LineCollection(edges, colors=colour, linewidths=line, capstyle="projecting"))
+    for ax in others[len(maps) :]:
+        ax.set_visible(False)
     legend(fig, *(labels[y0:y1, x0:x1] for labels in maps.values()))
     return fig
 
@@ -257,8 +263,8 @@ def busiest_window(labels: np.ndarray, share: float = 1 / 3) -> tuple[int, int, 
 
 
 @course_look
-def class_iou_bars(scores: Mapping[str, dict], *, title: str = "Intersection over union of each class") -> Figure:
-    """Draw the IoU of each class as bars, one a model; `scores` are name → what `segmentation_scores` returns.
+def class_iou_dots(scores: Mapping[str, dict], *, title: str = "Intersection over union of each class") -> Figure:
+    """Draw the IoU of each class, a row a class and a dot a model; `scores` are name → `segmentation_scores`' result.
 
     Classes that no target contains are left out; the rest stand in the order of the first model's IoU.
     """
@@ -266,22 +272,122 @@ def class_iou_bars(scores: Mapping[str, dict], *, title: str = "Intersection ove
         raise ValueError("scores: got no model, expected at least one")
     first = next(iter(scores.values()))["iou"]
     names = sorted((name for name, value in first.items() if not np.isnan(value)), key=first.get)
-    size = 0.8 / len(scores)
-    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + len(names) * (0.2 + 0.17 * len(scores))))
-    at = np.arange(len(names))
-    for i, (model, values) in enumerate(scores.items()):
-        ax.barh(
-            at + (len(scores) / 2 - i - 0.5) * size,
-            [values["iou"][name] for name in names],
-            height=size,
-            color=CYCLE[i % len(CYCLE)],
-            hatch=HATCHES[i % len(HATCHES)],
-            edgecolor="white",
-            linewidth=0.5,
-            label=f"{model}: mean {values['miou']:.2f}",
-        )
-    ax.set_yticks(at, [f"{name} (thin)" if name in THIN_CLASSES else name for name in names])
-    ax.set(xlim=(0, 1), xlabel="intersection over union", title=title)
+    values = np.array([[score["iou"][name] for name in names] for score in scores.values()])
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.34 * len(names)))
+    ax.hlines(range(len(names)), values.min(0), values.max(0), color=FAINT, lw=1)
+    for i, (model, score) in enumerate(scores.items()):
+        dot = {"color": CYCLE[i % len(CYCLE)], "marker": MARKERS[i % len(MARKERS)], "ms": 9, "ls": "none"}
+        ax.plot(values[i], range(len(names)), label=f"{model}: mean {score['miou']:.2f}", **dot)
+    ax.set_yticks(range(len(names)), [f"{name} (thin)" if name in THIN_CLASSES else name for name in names])
+    ax.set(xlim=(-0.02, 1), xlabel="intersection over union", title=title)
     ax.grid(axis="x")
     fig.legend(loc="outside lower center", ncols=min(3, len(scores)))
+    return fig
+
+
+def feature_maps(model: UNet, image: Float[Tensor, "1 c h w"]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """What flows through a U-Net: of each level, the finest first, (skip, decoder's result), and the bottom's result.
+
+    Each is (c, h, w).
+    """
+    skips, decoded, bottom = [], [], []
+    hooks = [model.join.register_forward_hook(lambda layer, given, result: skips.insert(0, given[0][0]))]
+    hooks += [block.register_forward_hook(lambda *seen: decoded.insert(0, seen[2][0])) for block in model.decoder]
+    hooks.append(model.bottleneck.register_forward_hook(lambda *seen: bottom.append(seen[2][0])))
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(zip(skips, decoded, strict=True)), bottom[0]
+
+
+@course_look
+def feature_maps_u(
+    image: np.ndarray, maps: Sequence[tuple[Tensor, Tensor]], bottom: Tensor, *, title: str = ""
+) -> Figure:
+    """Draw the U with what flows through it: `maps` are (skip, decoder's result), each (c, h, w), the finest first.
+
+    Of each tensor the channel that varies most, from its lowest value to its highest; its shape stands above it.
+    """
+    rows = len(maps) + 1
+    fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 2.35 * rows), width_ratios=(1, 0.5, 1))
+    fig.suptitle(title)
+    bare(axes.flat)
+    for row, (skip, decoded) in enumerate(maps):
+        for ax, features, name in ((axes[row, 0], skip, "encoder"), (axes[row, 2], decoded, "decoder")):
+            _strongest(ax, features, name)
+        arrow = {"arrowstyle": "-|>", "color": FAINT, "lw": 2, "ls": (0, (4, 2))}
+        axes[row, 1].annotate("", (1.1, 0.5), (-0.1, 0.5), xycoords="axes fraction", arrowprops=arrow)
+        axes[row, 1].text(0.5, 0.56, "skip connection", transform=axes[row, 1].transAxes, ha="center", size=12)
+        axes[row, 1].set_axis_off()
+    draw_image(axes[-1, 0], image)
+    axes[-1, 0].set_title("the image", size=12)
+    _strongest(axes[-1, 1], bottom, "bottom")
+    axes[-1, 2].set_axis_off()
+    return fig
+
+
+def _strongest(ax: Axes, features: Tensor, name: str) -> None:
+    """The channel of (c, h, w) that varies most."""
+    features = features.detach().cpu().float()
+    ax.imshow(features[features.flatten(1).var(1).argmax()], cmap="viridis", interpolation="nearest")
+    ax.set_title(f"{name}: {' × '.join(map(str, features.shape))}", size=12)
+
+
+@course_look
+def overlap_tile(image: np.ndarray, *, tile: int, border: int, title: str = "") -> Figure:
+    """Draw an image (H, W, 3), mirrored beyond its edges, with one tile of labels and what the network sees for it.
+
+    As figure 2 of the paper: `tile` is the side of the label map, `border` what valid convolutions take from each side.
+    """
+    image = to_array(image)
+    if not 0 < border < min(image.shape[:2]) or not 0 < tile <= min(image.shape[:2]):
+        raise ValueError(f"tile, border: got {tile}, {border}, expected 1 up to the image's {image.shape[:2]} pixels")
+    wide = np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
+    fig, axes = image_axes(1, 1, width=5.5, aspect=wide.shape[1] / wide.shape[0], title=title)
+    ax = axes[0, 0]
+    draw_image(ax, wide)
+    height, width = image.shape[:2]
+    squares = (
+        (border, border, width, height, "white", ":", "the image itself; beyond it, its mirror image"),
+        (border, border, tile, tile, ORANGE, "-", "labels of one tile"),
+        (0, 0, tile + 2 * border, tile + 2 * border, SKY, "--", "what the network sees for them"),
+    )
+    for x, y, w, h, colour, dash, name in squares:
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, ec=INK, lw=4))
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, ec=colour, lw=2.2, ls=dash, label=name))
+    fig.legend(loc="outside lower center", ncols=1, facecolor="#AAAAAA", frameon=True)
+    return fig
+
+
+@course_look
+def pixel_answer(image: np.ndarray, probabilities: Float[Tensor, "k h w"], at: tuple[int, int], truth: int) -> Figure:
+    """Draw an image with one pixel of the network's map marked, `at` (row, column), and its likeliest five classes."""
+    (row, column), (height, width) = at, probabilities.shape[1:]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.7), width_ratios=(1, 0.85))
+    draw_image(left, image, size=(height, width))
+    for colour, size in ((INK, 15), ("white", 11)):
+        left.plot(column, row, marker="s", ms=size, mfc="none", mec=colour, mew=2)
+    best = probabilities[:, row, column].detach().cpu().topk(5)
+    names = [f"{CLASSES[k]}{' ✓' if k == truth else ''}" for k in best.indices.tolist()]
+    right.barh(range(5), best.values.tolist(), color=BLUE)
+    right.set_yticks(range(5), names)
+    right.set(xlim=(0, 1), ylim=(4.6, -0.6), xlabel="probability")
+    return fig
+
+
+@course_look
+def two_by_two(panels: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
+    """Draw four images, photographs (H, W, 3) or label maps (H, W), under their names, large; name their classes."""
+    if len(panels) != 4:
+        raise ValueError(f"panels: got {len(panels)}, expected four")
+    panels = {name: to_array(image) for name, image in panels.items()}
+    first = next(iter(panels.values()))
+    fig, axes = image_axes(2, 2, width=8, aspect=first.shape[1] / first.shape[0], title=title)
+    for ax, (name, image) in zip(axes.flat, panels.items(), strict=True):
+        draw_image(ax, image)
+        ax.set_title(name)
+    legend(fig, *(image for image in panels.values() if image.ndim == 2))
     return fig

@@ -24,6 +24,7 @@ class UNet(nn.Module):
     and only sizes that every pooling halves exactly fit (188, 204, … for depth 4); any other raises a ValueError.
     `padding="same"` gives the output the height and width of the input, whatever they are.
     `norm="batch"` puts a batch normalisation between convolution and ReLU (Ioffe and Szegedy 2015); the paper has none.
+    `skips=False` leaves out the skip connections and nothing else, to see what they contribute.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class UNet(nn.Module):
         depth: int = 4,
         padding: Padding = "same",
         norm: Norm = None,
+        skips: bool = True,
     ):
         super().__init__()
         require_positive(in_channels=in_channels, num_classes=num_classes, base_channels=base_channels, depth=depth)
         require_one_of("padding", padding, ("same", "valid"))
-        self.in_channels, self.depth, self.padding = in_channels, depth, padding
+        self.in_channels, self.depth, self.padding, self.skips = in_channels, depth, padding, skips
 
         widths = [base_channels * 2**level for level in range(depth)]  # 64 128 256 512
         inputs = [in_channels, *widths[:-1]]
@@ -48,7 +50,8 @@ class UNet(nn.Module):
         self.bottleneck = double_conv(widths[-1], 2 * widths[-1], padding, norm)  # 512 → 1024
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in reversed(widths))
         self.join = CropAndConcat()
-        self.decoder = nn.ModuleList(double_conv(2 * width, width, padding, norm) for width in reversed(widths))
+        joined = 2 if skips else 1  # times the channels that come from below
+        self.decoder = nn.ModuleList(double_conv(joined * width, width, padding, norm) for width in reversed(widths))
         self.head = nn.Conv2d(base_channels, num_classes, 1)
         he_initialise(self)
 
@@ -65,7 +68,8 @@ class UNet(nn.Module):
         x = self.bottleneck(x)  # b 1024 28 28
         for up, block in zip(self.up, self.decoder, strict=True):
             x = up(x)  # b 512 56 56 · b 256 104 104 · b 128 200 200 · b 64 392 392
-            x = self.join(skips.pop(), x)  # twice the channels; crops of 4 · 16 · 40 · 88 pixels per side
+            if self.skips:
+                x = self.join(skips.pop(), x)  # twice the channels; crops of 4 · 16 · 40 · 88 pixels per side
             x = block(x)  # b 512 52 52 · b 256 100 100 · b 128 196 196 · b 64 388 388
         x = self.head(x)  # b 2 388 388
         return x if self.padding == "valid" else x[..., :height, :width]

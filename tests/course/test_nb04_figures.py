@@ -2,11 +2,19 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb04_unet.figures import unet_diagram
+from lecture_course.nb04_unet.figures import (
+    feature_maps,
+    feature_maps_u,
+    overlap_tile,
+    pixel_answer,
+    two_by_two,
+    unet_diagram,
+)
 from lecture_utils.segmentation import UNet, kaggle_unet
 
 CONFIGURATIONS = {
@@ -85,3 +93,71 @@ def test_a_box_is_higher_for_a_larger_map_and_wider_for_more_channels():
 def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="570"):
         unet_diagram(UNet(1, 2, base_channels=2, padding="valid"), (570, 572))
+
+
+@pytest.mark.slide("12")
+def test_of_each_tensor_the_channel_that_varies_most_is_shown():
+    still = torch.zeros(2, 6, 4)
+    moving = still.clone()
+    moving[1] = torch.arange(24.0).view(6, 4)
+    bottom = moving[:, :3, :2]
+    fig = feature_maps_u(np.zeros((12, 8, 3), np.uint8), [(moving, still), (still, moving)], bottom)
+    shown = {ax.get_title(): np.asarray(ax.images[0].get_array()) for ax in fig.axes if ax.images}
+    assert list(shown) == ["encoder: 2 × 6 × 4", "decoder: 2 × 6 × 4", "the image", "bottom: 2 × 3 × 2"]
+    assert np.array_equal(np.asarray(fig.axes[0].images[0].get_array()), moving[1])
+    assert np.array_equal(shown["bottom: 2 × 3 × 2"], bottom[1])
+
+
+@pytest.mark.slide("12")
+def test_a_tile_sees_a_border_more_and_the_image_is_mirrored():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    (ax,) = overlap_tile(image, tile=8, border=5).axes
+    wide = np.asarray(ax.images[0].get_array())
+    assert wide.shape == (30, 40, 3)
+    assert np.array_equal(wide[5:25, 5:35], image)
+    assert np.array_equal(wide[5:25, 4], image[:, 1])  # the first pixel beyond the edge is the second before it
+    boxes = {patch.get_label(): patch.get_bbox().bounds for patch in ax.patches}
+    del boxes[""]  # the dark halos
+    assert sorted(boxes.values()) == [(-0.5, -0.5, 18, 18), (4.5, 4.5, 8, 8), (4.5, 4.5, 30, 20)]
+    for bad in ({"tile": 8, "border": 20}, {"tile": 0, "border": 5}):
+        with pytest.raises(ValueError, match="tile, border: got"):
+            overlap_tile(image, **bad)
+
+
+def test_an_answer_names_the_five_likeliest_classes_at_a_pixel():
+    probabilities = torch.zeros(19, 6, 8)
+    probabilities[[0, 2, 13, 5, 7], 4, 1] = torch.tensor([0.1, 0.2, 0.4, 0.25, 0.05])
+    left, right = pixel_answer(np.zeros((60, 80, 3), np.uint8), probabilities, (4, 1), 2).axes
+    assert [text.get_text() for text in right.get_yticklabels()] == [
+        "car",
+        "pole",
+        "building ✓",
+        "road",
+        "traffic sign",
+    ]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([0.4, 0.25, 0.2, 0.1, 0.05])
+    assert (left.lines[0].get_xdata()[0], left.lines[0].get_ydata()[0]) == (1, 4)
+    assert tuple(left.images[0].get_extent()) == (-0.5, 7.5, 5.5, -0.5)
+
+
+@pytest.mark.slide("12")
+def test_the_maps_are_those_that_the_net_joins_and_makes():
+    model = UNet(3, 5, base_channels=4, depth=2).eval()
+    image = torch.randn(1, 3, 16, 24)
+    maps, bottom = feature_maps(model, image)
+    assert [(tuple(skip.shape), tuple(made.shape)) for skip, made in maps] == [
+        ((4, 16, 24), (4, 16, 24)), ((8, 8, 12), (8, 8, 12)),
+    ]  # fmt: skip
+    assert bottom.shape == (16, 4, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(maps[0][0], model.encoder[0](image)[0])
+        torch.testing.assert_close(model.head(maps[0][1][None]), model(image))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_two_by_two_wants_four():
+    labels = np.zeros((4, 6), np.uint8)
+    fig = two_by_two(dict.fromkeys("abcd", labels))
+    assert [ax.get_title() for ax in fig.axes] == list("abcd")
+    with pytest.raises(ValueError, match="panels: got 3, expected four"):
+        two_by_two(dict.fromkeys("abc", labels))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from lecture_course.nb04_unet.figures import boundaries_magnified, busiest_window, class_iou_bars
+from lecture_course.nb04_unet.figures import boundaries_magnified, busiest_window, class_iou_dots
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, THIN_CLASSES, TRAIN_ID, colour_labels
 from lecture_utils.figures import compare, draw_image, legend, overlay, training_curve
 from lecture_utils.figures.overlays import outline
@@ -150,22 +150,22 @@ def test_boundaries_refuse_maps_of_another_size():
         boundaries_magnified(image, {"truth": labels, "FCN": labels[:-1]})
 
 
-def test_bars_are_the_scores():
+def test_dots_are_the_scores():
     confusion = np.zeros((19, 19))
     confusion[0, :2] = 3, 1
     confusion[5, 5] = 2
     scores = segmentation_scores(confusion)
-    fig = class_iou_bars({"U-Net": scores, "FCN": segmentation_scores(confusion[:, ::-1])})
+    fig = class_iou_dots({"U-Net": scores, "FCN": segmentation_scores(confusion[:, ::-1])})
     [ax] = fig.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["road", "pole (thin)"]
-    assert [bar.get_width() for bar in ax.containers[0]] == [0.75, 1.0]
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[0.75, 1.0], [0.0, 0.0]]
     assert names_in(fig) == ["U-Net: mean 0.88", "FCN: mean 0.00"]
-    assert len({(c[0].get_facecolor(), c[0].get_hatch()) for c in ax.containers}) == 2
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 2
 
 
-def test_bars_want_a_model():
+def test_dots_want_a_model():
     with pytest.raises(ValueError, match="scores: got no model"):
-        class_iou_bars({})
+        class_iou_dots({})
 
 
 def test_training_curve_draws_the_losses_and_the_scores():
