@@ -1,5 +1,6 @@
 """The figures of notebook 03: convolution and its transpose as matrices."""
 
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -10,11 +11,27 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
+from torch import Tensor
 
+from lecture_utils import toycity
 from lecture_utils.figures.grids import TINTS, cell_arrow, count_colours, grid_canvas, number_grid, tint
-from lecture_utils.figures.style import FAINT, INK, ORANGE, WIDTH, bare, course_look, to_array
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import (
+    CYCLE,
+    DASHES,
+    FAINT,
+    INK,
+    ORANGE,
+    WIDTH,
+    bare,
+    course_look,
+    image_axes,
+    to_array,
+)
+from lecture_utils.segmentation import UNet
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix
 from lecture_utils.segmentation.transposed import coverage, stamp
+from lecture_utils.toycity import Scene
 
 CHOSEN = tint(ORANGE, 0.7)
 
@@ -80,35 +97,79 @@ def matrix_product(
 
 
 @course_look
-def matrix_of_places(
+def row_at_work(kernel: ArrayLike, image: ArrayLike, at: tuple[int, int], *, title: str = "") -> Figure:
+    """Draw C · x while one row of C computes the output pixel `at`, and the same as a kernel on the image.
+
+    `kernel` (kh, kw), `image` (h, w). The row has the kernel's colours, and so have the pixels it reads, in the column
+    x and in the image; output pixels that come later (row by row) are empty.
+    """
+    kernel, image = to_array(kernel, float), to_array(image, float)
+    c = convolution_matrix(torch.tensor(kernel)[None, None], image.shape).numpy()
+    (h, w), (kh, kw), (i, j) = image.shape, kernel.shape, at
+    down, wide = h - kh + 1, w - kw + 1
+    if not (0 <= i < down and 0 <= j < wide):
+        raise ValueError(f"at: got {at}, expected a position in the {down}×{wide} output")
+    now, tints = i * wide + j, kernel_colours((kh, kw))
+    cells = entry_colours((kh, kw), (h, w))
+    faded = np.array([[fill and tint(fill, 0.25) for fill in row] for row in cells], dtype=object)
+    faded[now] = cells[now]
+    reads = cells[now].reshape(h, w)
+    outputs = np.where(np.arange(down * wide) <= now, c @ image.flatten(), np.nan)
+    current = np.arange(down * wide) == now
+
+    fig, ax = grid_canvas(h * w + 6.9, h * w + 1.4, title=title)
+    number_grid(ax, c, at=(0.2, 1), title=f"C ({down * wide}×{h * w})", colours=faded)
+    x, middle = 0.2 + h * w, 1 + down * wide / 2
+    for sign, name, grid, colours, framed in (
+        ("·", "x", image.reshape(-1, 1), reads.reshape(-1, 1), None),
+        ("=", "C·x", outputs[:, None], None, current[:, None]),
+    ):
+        ax.text(x + 0.75, middle, sign, size=20, ha="center", va="center")
+        number_grid(ax, grid, at=(x + 1.5, 1), title=name, colours=colours, highlight=framed)
+        x += 2.5
+    window = image[i : i + kh, j : j + kw]
+    terms = [f"{weight:g}·{pixel:g}" for weight, pixel in zip(kernel.flat, window.flat, strict=True)]
+    ax.text(0.2, 2.2 + down * wide, " + ".join(terms) + f" = {outputs[now]:g}", size=12.5, ha="left", va="center")
+    y = 4.6 + down * wide
+    number_grid(ax, kernel, at=(0.2, y + (h - kh) / 2), title="kernel", colours=tints)
+    number_grid(ax, image, at=(kw + 1.7, y), title="x as an image", colours=reads)
+    start = kw + w + 2.1
+    cell_arrow(ax, (start, y + h / 2), (start + 2, y + h / 2), colour=FAINT)
+    output, framed = outputs.reshape(down, wide), current.reshape(down, wide)
+    number_grid(ax, output, at=(start + 2.6, y + (h - down) / 2), title="output", highlight=framed)
+    return fig
+
+
+@course_look
+def kernel_positions(
     kernel_size: tuple[int, int], input_size: tuple[int, int], *, stride: int = 1, padding: int = 0, title: str = ""
 ) -> Figure:
-    """Draw the places of a kernel on an image with its padding, and beside it C, a row for each place.
+    """Draw the positions of a kernel on an image with its padding, and beside it C, a row for each position.
 
-    The kernel's colours are shown at the first place; every place has a dot at its upper left corner.
+    The kernel's colours are shown at its first position; every position has a dot at its upper left corner. The cells
+    of C are of one size whatever the stride: there is room for h · w rows, those of a convolution that keeps the size.
     """
     colours = entry_colours(kernel_size, input_size, stride=stride, padding=padding)
     h, w = input_size
     tops, lefts = (range(-padding, n + padding - k + 1, stride) for n, k in zip(input_size, kernel_size, strict=True))
-    fig, (places, matrix) = plt.subplots(1, 2, figsize=(WIDTH, 4.4), width_ratios=(1, 1.6))
+    fig, (image, matrix) = plt.subplots(1, 2, figsize=(WIDTH, 5.2), width_ratios=(1, 1.45))
     if title:
         fig.suptitle(title)
 
-    bare([places, matrix])
-    places.set(xlim=(-2.3, w + 2.3), ylim=(h + 2.3, -2.3), aspect="equal")
-    places.add_patch(Rectangle((-padding, -padding), w + 2 * padding, h + 2 * padding, fc="#F2F2F2", ec=FAINT, ls="--"))
+    bare([image, matrix])
+    image.set(xlim=(-2.1, w + 2.1), ylim=(h + 2.1, -2.1), aspect="equal", anchor="N")
+    image.add_patch(Rectangle((-padding, -padding), w + 2 * padding, h + 2 * padding, fc="#F2F2F2", ec=FAINT, ls="--"))
     for y, x in product(range(h), range(w)):
-        places.add_patch(Rectangle((x, y), 1, 1, fc="white", ec=FAINT, lw=0.8))
+        image.add_patch(Rectangle((x, y), 1, 1, fc="white", ec=FAINT, lw=0.8))
     for (i, j), colour in np.ndenumerate(kernel_colours(kernel_size)):
-        places.add_patch(Rectangle((j - padding, i - padding), 1, 1, fc=colour, ec=INK, lw=0.8, alpha=0.9))
+        image.add_patch(Rectangle((j - padding, i - padding), 1, 1, fc=colour, ec=INK, lw=0.8, alpha=0.9))
     corners = np.array([(left + 0.5, top + 0.5) for top, left in product(tops, lefts)])
-    places.scatter(*corners.T, s=28, color=INK, zorder=4)
-    places.set_title(f"{len(tops)} × {len(lefts)} places")
+    image.scatter(*corners.T, s=28, color=INK, zorder=4)
+    image.set_title(f"input {h} × {w}, output {len(tops)} × {len(lefts)}")
 
     image_of_matrix(matrix, colours, block=(len(lefts), w))
-    matrix.set_title(f"C: {colours.shape[0]} × {colours.shape[1]}")
-    matrix.set_xlabel(f"{h} × {w} input pixels")
-    matrix.set_ylabel("a row for each place")
+    matrix.set(ylim=(max(h * w, colours.shape[0]) + 0.1, -0.1), anchor="N")
+    matrix.set_title(f"C: {colours.shape[0]} × {colours.shape[1]}, a row for each output pixel")
     return fig
 
 
@@ -135,7 +196,7 @@ def one_to_many(
     room: tuple[int, int] = (0, 0),
     title: str = "",
 ) -> Figure:
-    """Draw how one value reaches its places in a transposed convolution: the value, times the kernel, the sum so far.
+    """Draw how one value reaches its output pixels in a transposed convolution: value, times kernel, the sum so far.
 
     The values before `at` (row by row) have been sent already; the cells that this one adds to have the colours of the
     kernel. `room` (rows, columns) is kept for the output at least, so that figures of several strides are of one size.
@@ -143,7 +204,7 @@ def one_to_many(
     values, kernel = to_array(values, float), to_array(kernel, float)
     (h, w), (kh, kw), (i, j) = values.shape, kernel.shape, at
     if not (0 <= i < h and 0 <= j < w):
-        raise ValueError(f"at: got {at}, expected a place in {h}×{w} values")
+        raise ValueError(f"at: got {at}, expected a position in {h}×{w} values")
     sent = np.where(np.arange(values.size).reshape(h, w) <= i * w + j, values, 0)
     output = stamp(torch.tensor(sent), torch.tensor(kernel), stride).numpy()
     chosen, reached = np.full(values.shape, "", dtype=object), np.full(output.shape, "", dtype=object)
@@ -159,8 +220,8 @@ def one_to_many(
         ("", "the sum so far", output, reached, columns),
     )
     for arrow, label, grid, colours, wide in parts:
-        place = (x + (wide - grid.shape[1]) / 2, middle - grid.shape[0] / 2)
-        number_grid(ax, grid, at=place, title=label, colours=colours)
+        corner = (x + (wide - grid.shape[1]) / 2, middle - grid.shape[0] / 2)
+        number_grid(ax, grid, at=corner, title=label, colours=colours)
         x += wide
         if arrow:
             cell_arrow(ax, (x + 0.5, middle), (x + 2.3, middle), colour=FAINT)
@@ -191,3 +252,154 @@ def overlap(kernel_size: int, stride: int, *, values: int = 4, title: str = "") 
     number_grid(along, counts[:1], at=(0, values + 0.4), colours=count_colours(counts)[:1])
     number_grid(both, counts, colours=count_colours(counts))
     return fig
+
+
+def to_planes(images: Sequence[np.ndarray], size: int) -> Tensor:
+    """The middle `size` × `size` pixels of photographs (H, W, 3), each colour a grey image: (3n, 1, size, size)."""
+    middles = []
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < size:
+            raise ValueError(f"images: got shape {image.shape}, expected (H, W, 3) of at least {size} pixels a side")
+        top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+        middles.append(torch.tensor(image[top : top + size, left : left + size]).permute(2, 0, 1))
+    return torch.cat(middles)[:, None] / 255
+
+
+def to_photo(planes: Tensor) -> np.ndarray:
+    """Three planes (3, 1, h, w) of values from 0 to 1 as a photograph again, (h, w, 3) uint8."""
+    if planes.shape[:2] != (3, 1):
+        raise ValueError(f"planes: got shape {tuple(planes.shape)}, expected (3, 1, height, width)")
+    return to_array((planes.detach()[:, 0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte())
+
+
+@course_look
+def zooms(planes: Mapping[str, Tensor], box: tuple[int, int, int, int], *, title: str = "") -> Figure:
+    """Draw the same part of several photographs, two a row, each under its name.
+
+    `planes` is name → (3, 1, h, w), see `to_photo`; `box` is top, left, height and width in pixels.
+    """
+    top, left, height, width = box
+    rows = -(-len(planes) // 2)
+    fig, axes = image_axes(rows, 2, aspect=width / height, title=title)
+    fig.set_figheight(fig.get_figheight() + 0.3 * (rows - 1))
+    for ax, (name, photo) in zip(axes.flat, planes.items(), strict=False):
+        draw_image(ax, to_photo(photo)[top : top + height, left : left + width])
+        ax.set_title(name)
+    return fig
+
+
+def heat_of_kernel(ax: Axes, kernel: ArrayLike, *, across: int, down: int, limit: float = 1.2):
+    """Draw a kernel (k, k) in blue (negative), white (0) and red, its weights in hundredths; returns the image.
+
+    The axes are `across` × `down` cells, so that kernels of several sizes have cells of one size. ±`limit` is darkest.
+    """
+    kernel = to_array(kernel, float)
+    size = len(kernel)
+    if kernel.shape != (size, size) or size > min(across, down):
+        raise ValueError(f"kernel: got shape {kernel.shape}, expected a square of at most {min(across, down)}")
+    shown = ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(0, size, size, 0))
+    for (i, j), weight in np.ndenumerate(kernel):
+        text = f"{round(100 * weight)}".replace("-", "−")
+        colour = "white" if abs(weight) > 0.65 * limit else INK
+        ax.text(j + 0.5, i + 0.5, text, size=10.5, ha="center", va="center", color=colour)
+    beside, above = (across - size) / 2 + 0.1, (down - size) / 2 + 0.1
+    ax.set(xlim=(-beside, size + beside), ylim=(size + above, -above), aspect="equal")
+    bare([ax])
+    ax.add_patch(Rectangle((0, 0), size, size, fc="none", ec=FAINT, lw=0.8))
+    return shown
+
+
+@course_look
+def kernels_as_heat(kernels: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
+    """Draw kernels (k, k), name → weights, three a row, on one scale with its colour bar."""
+    sizes = [len(kernel) for kernel in kernels.values()]
+    down = [max(sizes[start : start + 3], default=2) for start in range(0, len(sizes) + 1, 3)]
+    ratios = [rows + 0.2 for rows in down]
+    height = sum(ratios) * WIDTH / 3.2 / max(sizes) + 0.5 * len(down) + 0.5
+    fig, axes = plt.subplots(len(down), 3, figsize=(WIDTH, height), height_ratios=ratios)
+    fig.suptitle(title)
+    bare(axes.flat)
+    for number, (ax, (name, kernel)) in enumerate(zip(axes.flat, kernels.items(), strict=False)):
+        shown = heat_of_kernel(ax, kernel, across=max(sizes), down=down[number // 3])
+        ax.set_title(name)
+    bar = axes.flat[len(kernels)].inset_axes((0.1, 0.5, 0.8, 0.08))
+    fig.colorbar(shown, cax=bar, orientation="horizontal", label="weight (cells: in hundredths)")
+    return fig
+
+
+@course_look
+def kernel_and_photo(kernel: ArrayLike, photo: np.ndarray, *, names: tuple[str, str], title: str = "") -> Figure:
+    """Draw a kernel (k, k) as heat and beside it a photograph (h, w, 3) that it enlarged."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), width_ratios=(1, 1.35))
+    fig.suptitle(title)
+    heat_of_kernel(left, kernel, across=6, down=6)
+    draw_image(right, photo)
+    left.set_title(names[0])
+    right.set_title(names[1])
+    return fig
+
+
+@course_look
+def along_a_row(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str = "") -> Figure:
+    """Draw what methods made of a constant and of a ramp along a row of pixels: a line for each method.
+
+    `rows` is method → its values on the constant, and on the ramp, of which the steps from pixel to pixel are drawn.
+    """
+    fig, (constant, ramp) = plt.subplots(1, 2, figsize=(WIDTH, 3.9))
+    fig.suptitle(title)
+    for number, (method, (flat, rising)) in enumerate(rows.items()):
+        look = {"color": CYCLE[number], "ls": DASHES[number], "marker": "o", "ms": 4, "label": method}
+        constant.plot(to_array(flat), **look)
+        ramp.plot(np.diff(to_array(rising)), **look)
+    constant.set(title="input constant: the output", xlabel="pixel of a row", ylim=(0, None))
+    ramp.set(title="input a ramp: the steps of the output", xlabel="from a pixel to the next")
+    for ax in (constant, ramp):
+        ax.grid(axis="y")
+    fig.legend(*constant.get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    return fig
+
+
+@course_look
+def heat_panels(maps: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
+    """Draw maps (h, w), two a row, in viridis, each with its colour bar from the first to the last percentile."""
+    rows = -(-len(maps) // 2)
+    fig, axes = image_axes(rows, 2, title=title)
+    fig.set_figheight(fig.get_figheight() - 0.35 * rows)  # the colour bars take width, so the panels are less high
+    for ax, (label, values) in zip(axes.flat, maps.items(), strict=False):
+        values = to_array(values, float)
+        low, high = np.percentile(values, (1, 99))
+        shown = ax.imshow(values, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+        ax.set_title(label)
+        fig.colorbar(shown, ax=ax, fraction=0.046, pad=0.03)
+    return fig
+
+
+def even_and_odd(maps: Tensor) -> Tensor:
+    """The means of maps (…, h, w) over even rows and columns, even and odd, odd and even, odd and odd: (…, 4)."""
+    groups = [maps[..., row::2, column::2].mean((-2, -1)) for row in (0, 1) for column in (0, 1)]
+    return torch.stack(groups, -1)
+
+
+def render_batch(scenes: Sequence[Scene], size: int) -> Tensor:
+    """Scenes as a network takes them: (b, 3, size, size), values from 0 to 1."""
+    renderings = [torch.tensor(toycity.render(scene, size).image) for scene in scenes]
+    return torch.stack(renderings).permute(0, 3, 1, 2) / 255
+
+
+def last_doubling(unet: UNet, images: Tensor) -> dict[str, Tensor]:
+    """What the last transposed convolution of a U-Net makes of images (b, 3, h, w), and the two convolutions after it.
+
+    "up" and "after", each (b, channels, h, w).
+    """
+    maps: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output}))
+        for name, module in (("up", unet.up[-1]), ("after", unet.decoder[-1]))
+    ]
+    try:
+        with torch.no_grad():
+            unet(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return maps

@@ -9,15 +9,29 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb03_transposed_convolution.figures import (
+    along_a_row,
     entry_colours,
+    even_and_odd,
+    heat_of_kernel,
+    heat_panels,
     image_of_matrix,
+    kernel_and_photo,
     kernel_colours,
-    matrix_of_places,
+    kernel_positions,
+    kernels_as_heat,
+    last_doubling,
     matrix_product,
     one_to_many,
     overlap,
+    render_batch,
+    row_at_work,
+    to_photo,
+    to_planes,
+    zooms,
 )
-from lecture_utils.figures.grids import TINTS, count_colours
+from lecture_utils import toycity
+from lecture_utils.figures.grids import TINTS, count_colours, points_per_unit
+from lecture_utils.segmentation import UNet
 
 KERNEL = np.array([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])
 
@@ -65,13 +79,13 @@ def test_product_refuses_what_does_not_fit(image, output):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_places_are_the_rows_of_the_matrix(stride, padding):
-    places, matrix = matrix_of_places((3, 2), (5, 4), stride=stride, padding=padding).axes
+    places, matrix = kernel_positions((3, 2), (5, 4), stride=stride, padding=padding).axes
     height, width = F.conv2d(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1, 3, 2), stride=stride, padding=padding).shape[2:]
-    assert places.get_title() == f"{height} × {width} places"
+    assert places.get_title() == f"input 5 × 4, output {height} × {width}"
     dots = places.collections[0].get_offsets()
     assert len(dots) == height * width
     assert dots[0].tolist() == [0.5 - padding, 0.5 - padding]
-    assert matrix.get_title() == f"C: {height * width} × 20"
+    assert matrix.get_title() == f"C: {height * width} × 20, a row for each output pixel"
     assert matrix.images[0].get_array().shape == (height * width, 20, 3)
 
 
@@ -127,3 +141,107 @@ def test_more_is_darker():
     assert lightness == sorted(lightness, reverse=True)
     assert len(set(lightness)) == 3
     assert count_colours([[0]]).tolist() == [[""]]
+
+
+@pytest.mark.slide("10")
+@pytest.mark.parametrize("at", [(0, 0), (1, 0), (1, 1)])
+def test_a_row_at_work_reads_the_pixels_it_colours(at):
+    image = np.arange(16.0).reshape(4, 4)
+    [ax] = row_at_work(KERNEL, image, at).axes
+    expected = F.conv2d(torch.tensor(image)[None, None], torch.tensor(KERNEL)[None, None])[0, 0]
+    texts = [text.get_text() for text in ax.texts]
+    assert any(text.endswith(f"= {expected[at]:g}") for text in texts)
+    done = expected.flatten()[: at[0] * 2 + at[1] + 1].tolist()
+    assert numbers(ax)[80 : 80 + len(done)] == done  # after the 64 of C and the 16 of x; later ones are empty
+    pixels = np.array(fills(ax)[-20:-4]).reshape(4, 4)  # before the output
+    tints = [to_hex(colour) for colour in kernel_colours((3, 3)).flat]
+    assert pixels[at[0] : at[0] + 3, at[1] : at[1] + 3].flatten().tolist() == tints
+    assert (pixels != "#ffffff").sum() == 9
+
+
+def test_a_row_at_work_must_be_there():
+    with pytest.raises(ValueError, match=r"at: got \(2, 0\), expected a position in the 2×2 output"):
+        row_at_work(KERNEL, np.ones((4, 4)), (2, 0))
+
+
+def test_cells_of_the_matrix_keep_their_size():
+    sides = set()
+    for stride, padding in ((1, 0), (2, 1), (3, 0)):
+        matrix = kernel_positions((3, 3), (5, 5), stride=stride, padding=padding).axes[1]
+        matrix.figure.draw_without_rendering()
+        sides.add(round(points_per_unit(matrix), 2))
+    assert len(sides) == 1
+
+
+def test_photographs_become_planes_and_photographs_again():
+    photo = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+    planes = to_planes([photo, photo], 6)
+    assert planes.shape == (6, 1, 6, 6)
+    np.testing.assert_array_equal(to_photo(planes[:3]), photo[1:7, 2:8])
+    with pytest.raises(ValueError, match="images: got shape"):
+        to_planes([photo], 9)
+    with pytest.raises(ValueError, match="planes: got shape"):
+        to_photo(planes)
+
+
+def test_zooms_show_one_part_of_each():
+    planes = {name: torch.rand(3, 1, 9, 9) for name in "abc"}
+    axes = zooms(planes, (2, 3, 4, 5)).axes
+    assert [ax.get_title() for ax in axes] == ["a", "b", "c", ""]
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), to_photo(planes["b"])[2:6, 3:8])
+
+
+def test_kernels_are_drawn_on_one_scale_around_0():
+    kernels = {"one": torch.eye(2), "two": -torch.ones(3, 3), "three": torch.zeros(6, 6)}
+    axes = kernels_as_heat(kernels).axes
+    for ax, kernel in zip(axes, kernels.values(), strict=False):
+        [shown] = ax.images
+        np.testing.assert_allclose(shown.get_array(), kernel)
+        assert shown.norm.vmin == -shown.norm.vmax
+        assert [text.get_text() for text in ax.texts] == [f"{100 * w:.0f}".replace("-", "−") for w in kernel.flatten()]
+    with pytest.raises(ValueError, match="kernel: got shape"):
+        heat_of_kernel(plt.gca(), np.ones((2, 3)), across=6, down=6)
+
+
+def test_a_kernel_stands_beside_what_it_enlarged():
+    photo = np.full((4, 6, 3), 7, np.uint8)
+    left, right = kernel_and_photo(np.eye(4), photo, names=("k", "p")).axes
+    assert (left.get_title(), right.get_title()) == ("k", "p")
+    np.testing.assert_array_equal(right.images[0].get_array(), photo)
+
+
+def test_values_and_steps_are_drawn_for_each_method():
+    rows = {"a": ([1, 2], [3, 4]), "b": ([5, 6], [7, 9])}
+    constant, ramp = along_a_row(rows).axes
+    assert [list(line.get_ydata()) for line in constant.lines] == [[1, 2], [5, 6]]
+    assert [list(line.get_ydata()) for line in ramp.lines] == [[1], [2]]
+    assert [line.get_label() for line in ramp.lines] == ["a", "b"]
+
+
+def test_maps_are_drawn_as_they_are():
+    maps = {"a": torch.rand(6, 6), "b": torch.rand(3, 3)}
+    drawn = [ax for ax in heat_panels(maps).axes if ax.get_title()]
+    assert [ax.get_title() for ax in drawn] == ["a", "b"]
+    np.testing.assert_allclose(drawn[1].images[0].get_array(), maps["b"])
+
+
+def test_even_and_odd_pixels_are_told_apart():
+    board = torch.tensor([[1.0, 2], [3, 4]]).repeat(3, 5)
+    assert even_and_odd(board).tolist() == [1, 2, 3, 4]
+    assert even_and_odd(board.expand(2, 7, 6, 10)).shape == (2, 7, 4)
+
+
+def test_the_last_doubling_of_a_unet_is_caught():
+    unet = UNet(3, 2, base_channels=4, depth=2, norm="batch").eval()
+    images = torch.rand(2, 3, 16, 16)
+    maps = last_doubling(unet, images)
+    assert {name: tuple(x.shape) for name, x in maps.items()} == {"up": (2, 4, 16, 16), "after": (2, 4, 16, 16)}
+    torch.testing.assert_close(unet.head(maps["after"]), unet(images))
+    assert not unet.up[-1]._forward_hooks
+
+
+def test_scenes_become_a_batch():
+    scene = toycity.sample_scene(3)
+    batch = render_batch([scene, scene], 64)
+    assert batch.shape == (2, 3, 64, 64)
+    np.testing.assert_allclose(batch[1].permute(1, 2, 0) * 255, toycity.render(scene, 64).image, atol=1e-4)
