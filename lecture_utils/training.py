@@ -86,9 +86,9 @@ def fit(
     stays).
     """
     options = replace(options, **changes) if options else TrainingOptions(**changes)
+    _check(model, dataset, run, loss=loss, evaluate=evaluate)
     if run.budget == "smoke":
         options = replace(options, steps=min(options.steps, SMOKE_STEPS))
-    _check(model, dataset, run, loss=loss, evaluate=evaluate)
     device = distributed.init(run.device)
     settings = {"model": type(model).__name__, "items": len(dataset), **options.resume_options()}
     settings |= {"seed": run.seed, "precision": run.precision, "processes": distributed.world_size()}
