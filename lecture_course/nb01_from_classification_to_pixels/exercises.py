@@ -1,7 +1,6 @@
 """The exercises of notebook 01: colours, patches, one pass over the image, and what it costs (slides 4 to 7)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from lecture_course.engine.definitions import Case, Exercise, Prediction, mistakes
@@ -152,19 +151,25 @@ EXERCISES = (
     ),
     Prediction(
         "01.patches",
-        title="How many patches?",
+        title="How many patches see the border?",
         minutes=1,
         difficulty=1,
-        answer=lambda: patch_count(128, 128, 29),
+        answer=lambda: patches_at_the_border(128, 128, 29),
         mistakes={
-            96 * 96: "That is the street in the explorer. This image has 128 × 128 pixels.",
-            100 * 100: "These are the patches that fit into the image. The pixels near the border need labels, too.",
-            4 * 4: "You laid the patches beside each other. The window moves by one pixel, not by its width.",
+            128 * 128: "These are all patches, one for each pixel. Many of them lie inside the image.",
+            100 * 100: "These are the patches that lie inside the image. How many do not?",
+            2 * 14 * (128 + 128): "Along each side 14 rows of pixels are too near the border; you counted those in the "
+            "corners twice.",
+            128 * 128 - 98 * 98: "The pixel in the middle belongs to neither half: 14 pixels lie on each side of it.",
+            128 * 128 - 99 * 99: "A window of 29 pixels fits at 128 - 29 + 1 positions along each side.",
+            4 * 127: "These are the pixels of the border itself. A patch reaches 14 pixels to each side.",
             29 * 29: "That is how many pixels a patch has.",
-            128: "That is one row.",
         },
-        hints=("Each pixel is the centre of one patch.",),
-        because="And the network runs once for each of them.",
+        hints=(
+            "Each pixel is the centre of one patch. For which of them does the whole patch lie inside?",
+            "Those at least 14 pixels from each side: 100 along the height, 100 along the width.",
+        ),
+        because="More than a third of the patches see zeros; in a larger image it is a smaller fraction.",
     ),
     Exercise(
         "01.linear_everywhere",
@@ -230,26 +235,30 @@ EXERCISES = (
         title="After five poolings",
         minutes=2,
         difficulty=1,
-        answer=lambda: coarsest_map(480, 640),
+        answer=lambda: coarsest_map(375, 500),
         mistakes={
-            (20, 15): "Height comes first in this course: (height, width).",
-            (30, 40): "That is the map after four poolings.",
-            (96, 128): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 5.",
-            (48, 64): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 10.",
+            (16, 12): "Height comes first in this course: (height, width).",
+            (11, 15): "You rounded down. This pooling rounds up, so that no row or column is dropped.",
+            (12, 15): "You rounded the width down: 500 → 250 → 125 → 63, not 62.",
+            (24, 32): "That is the map after four poolings.",
+            (75, 100): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 5.",
+            (38, 50): "Each pooling halves, so five of them divide by 2 · 2 · 2 · 2 · 2, not by 10.",
             32: "That is the stride. How large is the map?",
-            300: "That is how many values there are. How high and how wide is the map?",
+            192: "That is how many values there are. How high and how wide is the map?",
         },
-        hints=("Each 2×2 pooling with stride 2 halves height and width.", "Five halvings divide by 32."),
-        because="300 places answer for 307,200 pixels. You will meet this map again when boxes are proposed.",
+        hints=(
+            "Each 2×2 pooling with stride 2 halves height and width, here rounding up: 375 → 188 → 94 → …",
+            "Five halvings divide by 32.",
+        ),
+        because="192 positions for 187,500 pixels. You will meet such a map again when boxes are proposed.",
     ),
 )
 
 
-def patch_count(height: int, width: int, size: int) -> int:
-    """How many places a window of `size` pixels has whose centre runs through the image."""
-    half = size // 2
-    padded = F.pad(torch.empty(1, 1, height, width, device="meta"), (half, half, half, half))
-    return padded.unfold(2, size, 1).unfold(3, size, 1).shape[2:4].numel()
+def patches_at_the_border(height: int, width: int, size: int) -> int:
+    """How many of the windows of `size` pixels around each pixel of an image reach beyond it."""
+    inside = torch.empty(height, width, device="meta").unfold(0, size, 1).unfold(1, size, 1)
+    return height * width - inside.shape[:2].numel()
 
 
 def coarsest_map(height: int, width: int) -> tuple[int, int]:

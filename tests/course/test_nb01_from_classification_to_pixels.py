@@ -286,10 +286,10 @@ def work_of_sums(in_channels, out_channels, kernel, height, width):
 RIGHT = {
     "01.colour_ceiling": [ceiling_by_loop, ceiling_by_counters, ceiling_by_table],
     "01.patch_around": [patch_by_padding, patch_by_copying, patch_by_numpy],
-    "01.patches": [128 * 128, np.int64(16384), torch.tensor(16384)],
+    "01.patches": [6384, np.int64(6384), torch.tensor(128**2 - 100**2)],
     "01.linear_everywhere": [linear_by_convolution, linear_by_unfold, linear_by_loops],
     "01.conv_multiply_adds": [work_by_product, work_by_counting, work_from_the_weights],
-    "01.coarsest": [(15, 20), [15, 20], torch.Size([15, 20])],
+    "01.coarsest": [(12, 16), [12, 16], torch.Size([12, 16])],
 }
 WRONG = {
     "01.colour_ceiling": [
@@ -315,10 +315,13 @@ WRONG = {
         (patch_padding_too_far, ""),
     ],
     "01.patches": [
-        (100 * 100, "fit into the image"),
-        (16, "beside each other"),
+        (128 * 128, "all patches"),
+        (100 * 100, "inside the image"),
+        (2 * 14 * 128 + 2 * 14 * 128, "corners twice"),
+        (128**2 - (128 - 30) ** 2, "neither half"),
+        (128**2 - (128 - 29) ** 2, "29 + 1"),
+        (508, "border itself"),
         (841, "pixels a patch"),
-        (128, "one row"),
     ],
     "01.linear_everywhere": [
         (linear_channels_last, "another order"),
@@ -341,16 +344,19 @@ WRONG = {
         (work_of_sums, ""),
     ],
     "01.coarsest": [
-        ((20, 15), "height comes first"),
-        ((30, 40), "four poolings"),
-        ((96, 128), "not by 5"),
+        ((16, 12), "height comes first"),
+        ((11, 15), "rounded down"),
+        ((12, 15), "width down"),
+        ((24, 32), "four poolings"),
+        ((75, 100), "not by 5"),
+        ((38, 50), "not by 10"),
         (32, "stride"),
-        (300, "how high"),
+        (192, "how high"),
     ],
 }
 
 
 @pytest.mark.slide("07")
-def test_five_poolings_leave_300_places():
+def test_five_poolings_leave_192_positions():
     answers = {exercise.name: exercise.answer() for exercise in EXERCISES if hasattr(exercise, "answer")}
-    assert answers == {"01.patches": 128**2, "01.coarsest": (15, 20)}
+    assert answers == {"01.patches": 128**2 - 100**2, "01.coarsest": (12, 16)}
