@@ -31,7 +31,8 @@ class Explorer:
 
     With `click=("column", "row")` a click on the image on a page moves these two sliders: the first follows the place
     from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
-    `play="step"` gives this slider buttons: it runs through its frames once, or goes on by one.
+    `play="step"` gives this slider buttons: it runs through its frames once, or goes on by one. `kilobytes` is what all
+    frames together may take.
     """
 
     def __init__(
@@ -42,12 +43,13 @@ class Explorer:
         alt: str | Callable[..., str],
         click: tuple[str, str] | None = None,
         play: str | None = None,
+        kilobytes: int = KILOBYTES,
         **sliders: Slider,
     ):
         self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
-        self.click, self.play = click, play
+        self.click, self.play, self.kilobytes = click, play, kilobytes
         self._check()
-        self._frames = self._draw(self.places, KILOBYTES)
+        self._frames = self._draw(self.places, kilobytes)
         self._box = None  # made when shown
 
     @property
@@ -65,7 +67,7 @@ class Explorer:
         """The image, with its alternative text, at a place of the sliders; drawn now unless it was drawn before."""
         words = self.words(place)
         if words not in self._frames:
-            self._frames |= self._draw([place], KILOBYTES)
+            self._frames |= self._draw([place], self.kilobytes)
         return self._frames[words]
 
     def words(self, place: dict[str, Any]) -> str:
