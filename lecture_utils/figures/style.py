@@ -102,7 +102,8 @@ def encode(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = Fa
         images = [_drawn(fig, scale) for fig in figs]
         size = tuple(max(sides) for sides in zip(*(image.size for image in images), strict=True))
         images = [_on_white(image, size) for image in images]
-        for quality in (None,) if exact else (None, 92, 85):
+        qualities = (None,) if exact else (None, 92, 85)
+        for quality in qualities:
             encoded, left = [], kilobytes * 1000
             for image in images:
                 encoded.append(_encoded(image, quality, web))
@@ -111,7 +112,8 @@ def encode(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = Fa
                     break
             if left >= 0:
                 return encoded
-    return encoded + [_encoded(image, quality, web) for image in images[len(encoded) :]]
+    # A drawing of few colours is smaller without loss.
+    return [min((_encoded(image, q, web) for q in qualities), key=lambda one: len(one.data)) for image in images]
 
 
 def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
