@@ -17,6 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lecture_utils import toycity
 from lecture_utils.explorers import Explorer, Menu, Slider
 from lecture_utils.explorers.explorer import KILOBYTES
 from lecture_utils.explorers.values import as_text
@@ -318,8 +319,21 @@ def test_frames_keep_to_the_limit_together():
     explorer = make(draw, number=Slider("number", range(12)))
     total = sum(len(explorer.frame(number=number).image.data) for number in range(12))
     assert 100_000 < total <= 1000 * KILOBYTES
-    fewer = make(draw, kilobytes=150, number=Slider("number", range(12)))
-    assert sum(len(fewer.frame(number=number).image.data) for number in range(12)) < total
+
+
+def test_frames_can_be_asked_to_be_smaller():
+    street = toycity.render(toycity.sample_scene(3), 256).image
+
+    def draw(number):
+        fig, ax = plt.subplots(figsize=(4, 4))
+        ax.imshow(np.roll(street, number, axis=1))
+        return fig
+
+    def total(**how):
+        explorer = make(draw, number=Slider("number", range(4)), **how)
+        return sum(len(explorer.frame(number=number).image.data) for number in range(4))
+
+    assert total(kilobytes=80) <= 80_000 < total()
 
 
 def test_a_menu_is_a_list_with_its_start_chosen():
