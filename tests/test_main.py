@@ -167,7 +167,7 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "vgg"], "name: got 'vgg', expected one of unet, fcn"),
+        (["evaluate", "vgg"], "name: got 'vgg', expected one of unet, unet_without_skips, fcn"),
         (["train", "unet", "--root", "nowhere"], "nowhere"),
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["train", "unet", "--checkpoint", "x", "--ship"], "--ship: expected no --checkpoint"),

@@ -147,5 +147,5 @@ def test_each_larger_patch_is_worth_more_and_the_single_pixel_least(scores):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="name: got 'vgg', expected one of unet, fcn"):
+    with pytest.raises(ValueError, match="name: got 'vgg', expected one of unet, unet_without_skips, fcn"):
         recipes.load("vgg")
