@@ -13,9 +13,9 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lecture_utils import tasks
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.figures.overlays import draw_image, legend, to_pixels
+from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
@@ -31,15 +31,14 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.segmentation import FCN
+from lecture_utils.tasks import photos
 
 Pixel = tuple[int, int]  # row, column
-MARKERS = "osD^vP"
 
 
 def to_photo(x: Tensor) -> np.ndarray:
     """What a network of the city sees, (1, 3, H, W) around 0, as an image again, (H, W, 3) uint8."""
-    mean, std = (torch.tensor(three)[:, None, None] for three in (tasks.MEAN, tasks.STD))
-    return ((x[0].detach().cpu() * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return to_pixels(photos.to_photo(x[0].cpu()))
 
 
 def mark(ax: Axes, place: Pixel, size: int, colour: str = "white") -> None:

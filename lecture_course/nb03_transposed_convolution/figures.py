@@ -1,6 +1,6 @@
 """The figures of notebook 03: convolution and its transpose as matrices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils import toycity
+from lecture_course.nb03_transposed_convolution.measurements import to_photo
 from lecture_utils.figures.grids import TINTS, cell_arrow, count_colours, grid_canvas, number_grid, tint
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import (
@@ -28,10 +28,8 @@ from lecture_utils.figures.style import (
     image_axes,
     to_array,
 )
-from lecture_utils.segmentation import UNet
 from lecture_utils.segmentation.convolution_matrix import convolution_matrix
 from lecture_utils.segmentation.transposed import coverage, stamp
-from lecture_utils.toycity import Scene
 
 CHOSEN = tint(ORANGE, 0.7)
 
@@ -254,24 +252,6 @@ def overlap(kernel_size: int, stride: int, *, values: int = 4, title: str = "") 
     return fig
 
 
-def to_planes(images: Sequence[np.ndarray], size: int) -> Tensor:
-    """The middle `size` × `size` pixels of photographs (H, W, 3), each colour a grey image: (3n, 1, size, size)."""
-    middles = []
-    for image in images:
-        if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < size:
-            raise ValueError(f"images: got shape {image.shape}, expected (H, W, 3) of at least {size} pixels a side")
-        top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
-        middles.append(torch.tensor(image[top : top + size, left : left + size]).permute(2, 0, 1))
-    return torch.cat(middles)[:, None] / 255
-
-
-def to_photo(planes: Tensor) -> np.ndarray:
-    """Three planes (3, 1, h, w) of values from 0 to 1 as a photograph again, (h, w, 3) uint8."""
-    if planes.shape[:2] != (3, 1):
-        raise ValueError(f"planes: got shape {tuple(planes.shape)}, expected (3, 1, height, width)")
-    return to_array((planes.detach()[:, 0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte())
-
-
 @course_look
 def zooms(planes: Mapping[str, Tensor], box: tuple[int, int, int, int], *, title: str = "") -> Figure:
     """Draw the same part of several photographs, two a row, each under its name.
@@ -372,34 +352,3 @@ def heat_panels(maps: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
         ax.set_title(label)
         fig.colorbar(shown, ax=ax, fraction=0.046, pad=0.03)
     return fig
-
-
-def even_and_odd(maps: Tensor) -> Tensor:
-    """The means of maps (…, h, w) over even rows and columns, even and odd, odd and even, odd and odd: (…, 4)."""
-    groups = [maps[..., row::2, column::2].mean((-2, -1)) for row in (0, 1) for column in (0, 1)]
-    return torch.stack(groups, -1)
-
-
-def render_batch(scenes: Sequence[Scene], size: int) -> Tensor:
-    """Scenes as a network takes them: (b, 3, size, size), values from 0 to 1."""
-    renderings = [torch.tensor(toycity.render(scene, size).image) for scene in scenes]
-    return torch.stack(renderings).permute(0, 3, 1, 2) / 255
-
-
-def last_doubling(unet: UNet, images: Tensor) -> dict[str, Tensor]:
-    """What the last transposed convolution of a U-Net makes of images (b, 3, h, w), and the two convolutions after it.
-
-    "up" and "after", each (b, channels, h, w).
-    """
-    maps: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output}))
-        for name, module in (("up", unet.up[-1]), ("after", unet.decoder[-1]))
-    ]
-    try:
-        with torch.no_grad():
-            unet(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return maps

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -32,7 +31,7 @@ from lecture_utils.figures.style import (
     image_axes,
     to_array,
 )
-from lecture_utils.segmentation.shapes import Shape, tensor_shapes
+from lecture_utils.segmentation.shapes import Shape, layer_outputs, tensor_shapes
 from lecture_utils.segmentation.unet import UNet
 
 # Inches on the figure.
@@ -290,17 +289,11 @@ def feature_maps(model: UNet, image: Float[Tensor, "1 c h w"]) -> tuple[list[tup
 
     Each is (c, h, w).
     """
-    skips, decoded, bottom = [], [], []
-    hooks = [model.join.register_forward_hook(lambda layer, given, result: skips.insert(0, given[0][0]))]
-    hooks += [block.register_forward_hook(lambda *seen: decoded.insert(0, seen[2][0])) for block in model.decoder]
-    hooks.append(model.bottleneck.register_forward_hook(lambda *seen: bottom.append(seen[2][0])))
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return list(zip(skips, decoded, strict=True)), bottom[0]
+    blocks = {f"encoder {level}": block for level, block in enumerate(model.encoder)}
+    blocks |= {f"decoder {level}": block for level, block in enumerate(reversed(model.decoder))}
+    found = layer_outputs(model, image, {**blocks, "bottom": model.bottleneck})
+    levels = [tuple(found[f"{side} {level}"][0] for side in ("encoder", "decoder")) for level in range(model.depth)]
+    return levels, found["bottom"][0]
 
 
 @course_look

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lecture_utils.figures.grids import format_number
+from lecture_utils.figures.style import BLUE
 
 LARGEST = 6  # rows or columns of what is typed
 OPERATIONS = {"transposed": "transposed convolution", "convolution": "convolution (cross-correlation)"}
@@ -85,7 +86,6 @@ for (const figure of document.querySelectorAll('figure[data-convolution="KEY"]:n
 """
 
 HINT = "Change a number, or choose a cell of the output: here stands how it is computed."
-BLUE = "#0072B2"
 CELL = (
     "width: 3em; height: 2em; padding: 0; font: inherit; text-align: center; color: inherit; background: transparent; "
     "border: 1px solid #777777; border-radius: 2px"

@@ -1,5 +1,6 @@
 """The shape of every tensor on its way through a model, by running it: the source of the diagrams."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,22 @@ class Step(NamedTuple):
     kind: str  # "conv 3×3", "max pool 2×2", "up-conv 2×2", "copy and crop", "conv 1×1"
     inputs: tuple[Shape, ...]
     output: Shape
+
+
+def layer_outputs(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """What each of these layers, by name, gives while `model` runs on `images`, without gradients."""
+    found: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda module, inputs, output, name=name: found.update({name: output}))
+        for name, layer in layers.items()
+    ]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def tensor_shapes(model: nn.Module, height: int, width: int) -> list[Step]:

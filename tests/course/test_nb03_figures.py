@@ -11,7 +11,6 @@ from matplotlib.patches import Rectangle
 from lecture_course.nb03_transposed_convolution.figures import (
     along_a_row,
     entry_colours,
-    even_and_odd,
     heat_of_kernel,
     heat_panels,
     image_of_matrix,
@@ -19,19 +18,24 @@ from lecture_course.nb03_transposed_convolution.figures import (
     kernel_colours,
     kernel_positions,
     kernels_as_heat,
-    last_doubling,
     matrix_product,
     one_to_many,
     overlap,
-    render_batch,
     row_at_work,
-    to_photo,
-    to_planes,
     zooms,
 )
+from lecture_course.nb03_transposed_convolution.measurements import (
+    even_and_odd,
+    last_doubling,
+    render_batch,
+    to_photo,
+    to_planes,
+)
 from lecture_utils import toycity
+from lecture_utils.figures import to_pixels
 from lecture_utils.figures.grids import TINTS, count_colours, points_per_unit
 from lecture_utils.segmentation import UNet
+from lecture_utils.tasks import photos
 
 KERNEL = np.array([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])
 
@@ -244,4 +248,4 @@ def test_scenes_become_a_batch():
     scene = toycity.sample_scene(3)
     batch = render_batch([scene, scene], 64)
     assert batch.shape == (2, 3, 64, 64)
-    np.testing.assert_allclose(batch[1].permute(1, 2, 0) * 255, toycity.render(scene, 64).image, atol=1e-4)
+    assert np.array_equal(to_pixels(photos.to_photo(batch[1])), toycity.render(scene, 64).image)
