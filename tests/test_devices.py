@@ -159,7 +159,7 @@ FIGURES = {
     "draw_image": lambda x: figures.draw_image(matplotlib.pyplot.gca(), x),
     "compare": lambda x, y: figures.compare({"photo": [x.permute(1, 2, 0)], "labels": [y]}),
     "overlay": lambda x, y: figures.overlay(x.permute(1, 2, 0), y),
-    "boundaries": lambda x, y: nb04.boundaries_magnified(x.permute(1, 2, 0), {"truth": y, "found": y}),
+    "boundaries": lambda x, y: nb04.boundaries_magnified(x, {"truth": y, "found": y}),
     "detections": lambda x, one: figures.draw_detections(x, {"found": one}, names=("background", "a", "b")),
     "corrected": lambda x, a, b: figures.corrected(x, a, b, truth=a),
     "nms_steps": lambda x, a, scores: nb07.nms_steps(x, a, scores, 0.5),

@@ -206,7 +206,7 @@ def key(ax: Axes, kinds: list[str], after: str, *, right: float) -> None:
 
 @course_look
 def boundaries_magnified(
-    image: np.ndarray,
+    image: Tensor | np.ndarray,
     maps: Mapping[str, np.ndarray],
     *,
     window: tuple[int, int, int, int] | None = None,
