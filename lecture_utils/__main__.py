@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lecture_utils.processes import interrupt_when_terminated
 
+PROFILE = "quick, or full: a wider model on larger images; full by default where there is a GPU"
 ROOT = "a folder of Cityscapes pairs, or in the layout of COCO or (captions) Flickr8k; the toy city by default"
 
 
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("name", help="unet, fcn, … one of those in data/README.md")
     train.add_argument("--root", type=Path, help=ROOT)
     train.add_argument("--size", type=int, help="resize images to this many pixels a side, as they are read")
+    train.add_argument("--profile", help=PROFILE)
     train.add_argument("--steps", type=int)
     train.add_argument("--batch-size", type=int)
     train.add_argument("--lr", type=float)
@@ -93,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
 
     study = commands.add_parser("study", help="compare models over several seeds, and store the result in data/studies")
     study.add_argument("name", help="bottleneck, … one of those in data/README.md")
+    study.add_argument("--profile", default="quick", help="quick by default; full trains all of it, on a GPU")
     study.add_argument("--restart", action="store_true", help="begin each training again, whatever runs/ holds of it")
     study.set_defaults(run=run_study)
     return top
@@ -132,7 +135,11 @@ def run_train(options: argparse.Namespace) -> int:
         raise ValueError("--ship: expected no --checkpoint, because the cards show the command and no machine's paths")
     if options.ship and runtime.checkout() is None:
         raise ValueError("--ship: expected to run in a checkout of the course")
-    run = runtime.setup(options.seed, quiet=not is_first_process())
+    if options.ship and options.profile == "full":
+        raise ValueError("--ship: expected the quick profile, because the shipped weights are those of its models")
+    profile = "quick" if options.ship else options.profile
+    run = runtime.setup(options.seed, profile=profile, quiet=not is_first_process())
+    chosen = recipes.recipe(options.name, run.profile)
     checkpoint = options.checkpoint or Path("runs") / f"{options.name}.safetensors"
     given = {key: getattr(options, key) for key in ("steps", "batch_size", "lr", "workers")}
     changes = {key: value for key, value in given.items() if value is not None}
@@ -141,8 +148,8 @@ def run_train(options: argparse.Namespace) -> int:
     if is_first_process():
         recent = history.losses[-20:]
         print(f"{history.steps} steps in {history.seconds:.0f} s; loss {sum(recent) / len(recent):.3f}")
-        layout = recipes.recipe(options.name).task.layout
-        print(own_data.evaluation(options.name, checkpoint, root=options.root, size=options.size, layout=layout))
+        data = {"root": options.root, "size": recipes.city_size(chosen, options.root, options.size)}
+        print(own_data.evaluation(options.name, checkpoint, **data, layout=chosen.task.layout))
     if options.ship:
         ship(options.name, model, history, run)
         if is_first_process():
@@ -205,10 +212,12 @@ def run_study(options: argparse.Namespace) -> int:
 
     if runtime.checkout() is None:
         raise ValueError("study: expected to run in a checkout of the course")
-    result = studies.make(options.name, restart=options.restart)
-    card = {"command": f"python -m lecture_utils study {options.name}", "machine": machine(runtime.setup(quiet=True))}
+    result = studies.make(options.name, restart=options.restart, profile=options.profile)
+    command = f"python -m lecture_utils study {options.name}" + " --profile full" * (options.profile == "full")
+    card = {"command": command, "machine": machine(runtime.setup(quiet=True))}
     text = json.dumps(result | card, indent=2, ensure_ascii=False) + "\n"
-    print(checkpoints.write(runtime.checkout() / f"data/studies/{options.name}.json", text.encode()))
+    file = options.name + "_full" * (options.profile == "full")
+    print(checkpoints.write(runtime.checkout() / f"data/studies/{file}.json", text.encode()))
     return 0
 
 

@@ -32,15 +32,23 @@ ANCHOR_SIZES, ANCHOR_RATIOS = (8, 16, 32), (0.5, 1, 2)
 GRID = {"vocab_size": len(CITY_WORDS), "features": 256, "grid": (16, 16)}
 
 
-def build(name: str) -> nn.Module:
-    """An untrained model, of the kind and the sizes of the checkpoint `name`."""
-    return BUILDERS[name]()
+def build(name: str, profile: str = "quick") -> nn.Module:
+    """An untrained model, of the kind and the sizes of the checkpoint `name`; "full" is wider where that is planned."""
+    return (FULL_BUILDERS if profile == "full" and name in FULL_BUILDERS else BUILDERS)[name]()
 
 
-# Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn.
-def fcn(stride: int = 32) -> FCN:
+# Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn. A
+# GPU takes as long for WIDE channels, at 256 × 256 pixels.
+WIDE = 32
+
+
+def unet(base_channels: int = 8, *, skips: bool = True) -> UNet:
+    return UNet(3, LABELS, base_channels=base_channels, depth=4, norm="batch", skips=skips)
+
+
+def fcn(stride: int = 32, base_channels: int = 8) -> FCN:
     """FCN on the U-Net's own encoder, all five blocks of it, so that the two differ in the way up alone."""
-    return FCN(3, LABELS, base_channels=8, depth=5, stride=stride, norm="batch")
+    return FCN(3, LABELS, base_channels=base_channels, depth=5, stride=stride, norm="batch")
 
 
 def patch(side: int, *, depth: int) -> nn.Module:
@@ -94,8 +102,8 @@ def beit_segmenter() -> BEiTSegmenter:
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "unet": lambda: UNet(3, LABELS, base_channels=8, depth=4, norm="batch"),
-    "unet_without_skips": lambda: UNet(3, LABELS, base_channels=8, depth=4, norm="batch", skips=False),
+    "unet": unet,
+    "unet_without_skips": lambda: unet(skips=False),
     "fcn": fcn,
     "fcn16s": lambda: fcn(16),
     "fcn8s": lambda: fcn(8),
@@ -127,4 +135,10 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "vae": lambda: VAE(latent=32, size=CROP_SIZE, widths=(12, 24, 48)),
     "gan": lambda: GAN(latent=64, size=CROP_SIZE, discriminator_widths=(24, 48, 96)),
     "diffusion": lambda: Diffusion(size=CROP_SIZE),
+}
+FULL_BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "unet": lambda: unet(WIDE),
+    "unet_without_skips": lambda: unet(WIDE, skips=False),
+    "fcn": lambda: fcn(base_channels=WIDE),
+    "deconvnet": lambda: DeconvNet(3, LABELS, base_channels=WIDE, bottleneck=1),
 }

@@ -12,12 +12,12 @@ from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from lecture_utils import checkpoints, city_models, own_data, training
-from lecture_utils.arguments import require_whole
-from lecture_utils.datasets import CROP_SIZE, DETECTION_SIZE, QUICK_SIZE, layouts
+from lecture_utils.arguments import require_one_of, require_whole
+from lecture_utils.datasets import CROP_SIZE, DETECTION_SIZE, FULL_SIZE, QUICK_SIZE, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.pairs import SMALLEST_PHOTO
 from lecture_utils.options import TrainingOptions
-from lecture_utils.runtime import Runtime
+from lecture_utils.runtime import PROFILES, Runtime
 from lecture_utils.segmentation.fcn import start_from
 from lecture_utils.tasks.captioning import ATTENDING, CAPTIONS, PIXEL_CAPTIONS
 from lecture_utils.tasks.classification import CLASSIFICATION
@@ -35,7 +35,10 @@ MOST_PIXELS = 4096  # a side: larger images do not fit into the memory of any ma
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training that made the checkpoint `name`; the model itself is `city_models.build(name)`."""
+    """The training that made the checkpoint `name`; the model itself is `city_models.build(name)`.
+
+    Some have a second budget, the full profile's: a wider model, more and larger scenes, for a GPU of 15 GB.
+    """
 
     name: str
     task: Task
@@ -44,9 +47,11 @@ class Recipe:
     init_from: Callable[[nn.Module, nn.Module], None] = start_from  # which of them go into the new model
     pixels: int | None = None  # the one side of the square images it takes; None for any
     multiple: int = 1  # of which both sides must be multiples
+    profile: str = "quick"
+    size: int | None = None  # pixels a side of the city's scenes, where they are not those of the task
 
     def build(self) -> nn.Module:
-        return city_models.build(self.name)
+        return city_models.build(self.name, self.profile)
 
 
 def segmenter(name: str, *, steps: int = 6000, lr: float = 1e-2, batch_size: int = 8, **more) -> Recipe:
@@ -122,11 +127,21 @@ _ALL = (
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe of a shipped model."""
+def _full(name: str) -> Recipe:
+    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile."""
+    options = replace(RECIPES[name].options, batch_size=16, workers=2)
+    return replace(RECIPES[name], options=options, profile="full", size=FULL_SIZE)
+
+
+FULL = {name: _full(name) for name in city_models.FULL_BUILDERS}
+
+
+def recipe(name: str, profile: str = "quick") -> Recipe:
+    """The recipe of a shipped model. In the "full" profile, its larger budget, where it has one."""
     if name not in RECIPES:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    require_one_of("profile", profile, PROFILES)
+    return FULL.get(name, RECIPES[name]) if profile == "full" else RECIPES[name]
 
 
 def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu") -> nn.Module:
@@ -134,11 +149,12 @@ def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu"
 
     Ready to predict: in evaluation mode, float32, on `device`. Raises `ValueError` for a checkpoint of another recipe.
     """
-    model = recipe(name).build()
     if checkpoint is None:
-        return checkpoints.load_weights(model, name).eval().to(device)
+        return checkpoints.load_weights(recipe(name).build(), name).eval().to(device)
+    recipe(name)  # which refuses an unknown one before the file is read
     tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     own_data.require_recipe(name, checkpoint, metadata)
+    model = recipe(name, own_data.profile_of(metadata)).build()
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
     return model.eval().to(device)
@@ -153,7 +169,7 @@ def train(
     fraction: float = 1.0,
     **changes,
 ) -> tuple:
-    """Train a model by its recipe; returns (model, history). `changes` goes to `training.fit` in place of its own.
+    """Train a model by its recipe in the profile of `run`: (model, history). `changes` goes to `training.fit`.
 
     With `fraction`, it learns from the first items of the training set only, as many as this part of them; what needs
     no labels, as a visual vocabulary, is prepared on all. A checkpoint of another recipe, root, size or fraction, of
@@ -162,14 +178,14 @@ def train(
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: got {fraction!r}, expected a fraction of the training set, above 0 and at most 1")
-    chosen = recipe(name)
-    task = chosen.task
+    chosen = recipe(name, run.profile)
+    task, size = chosen.task, city_size(chosen, root, size)
     model = chosen.build()
     if chosen.start:
         chosen.init_from(model, load(chosen.start))
     given = {name: changes.pop(name) for name in [*changes] if name in asdict(chosen.options)}
     options = replace(chosen.options, **given)  # which refuses what cannot be meant, before the data is read or made
-    data = _dataset(name, "train", root, size, run)
+    data = _dataset(chosen, "train", root, size, run)
     seen = fingerprint(data) if root else None  # the toy city is the same on every machine, if not to the last bit
     if not changes.get("restart"):
         own_data.require_same(changes.get("checkpoint"), root, seen)
@@ -181,6 +197,7 @@ def train(
         data = Subset(data, range(max(1, round(fraction * len(data)))))
     metadata = {
         "recipe": name,
+        "profile": chosen.profile,
         "root": own_data.resolved(root),
         "data": seen,
         "size": size,
@@ -202,8 +219,9 @@ def evaluate(
     split: str = "test",
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
-    data = _dataset(name, split, root, size, run)
-    return len(data), recipe(name).task.score(model, data, run)
+    chosen = recipe(name)
+    data = _dataset(chosen, split, root, size, run)
+    return len(data), chosen.task.score(model, data, run)
 
 
 def compatibility_warnings(
@@ -219,13 +237,19 @@ def compatibility_warnings(
     return own_data.compatibility_warnings(name, checkpoint, root=root, size=size, files=files)
 
 
-def _dataset(name: str, split: str, root: Path | str | None, size: int | None, run: Runtime) -> Dataset:
+def city_size(chosen: Recipe, root: Path | str | None, size: int | None) -> int | None:
+    """The pixels a side that were asked for, else those of the city's scenes in the profile of a recipe."""
+    return chosen.size if root is None and size is None else size
+
+
+def _dataset(chosen: Recipe, split: str, root: Path | str | None, size: int | None, run: Runtime) -> Dataset:
     """A split of what a model sees; refuses images of a size that it cannot take, or of several sizes."""
-    chosen, takes = recipe(name), {"pixels": recipe(name).pixels, "multiple": recipe(name).multiple}
+    takes = {"pixels": chosen.pixels, "multiple": chosen.multiple}
     if size is not None:
-        own_data.require_size(name, require_whole("size", size, least=SMALLEST_PHOTO, most=MOST_PIXELS), **takes)
+        size = require_whole("size", size, least=SMALLEST_PHOTO, most=MOST_PIXELS)
+        own_data.require_size(chosen.name, size, **takes)
     data = chosen.task.data(split, root, size=size)
-    own_data.require_one_size(name, data, root, **takes)
+    own_data.require_one_size(chosen.name, data, root, **takes)
     if encoder := getattr(data, "encoder", None):  # what turns images into the model's input is a model, too
         encoder.to(run.device)
     return data

@@ -19,8 +19,8 @@ from lecture_utils.files import require_folder
 DEVICES = ("cpu", "cuda", "mps")
 PROFILES = ("quick", "full")
 PRECISIONS = ("fp32", "bf16", "fp16")
-BUDGETS = ("whole", "smoke")  # "smoke" only shows that everything runs: three steps a training, 32 items a score
-SMOKE_STEPS, SMOKE_ITEMS = 3, 32
+BUDGETS = ("whole", "smoke")  # "smoke" only shows that everything runs: three steps a training, eight items a score
+SMOKE_STEPS, SMOKE_BATCH, SMOKE_ITEMS, SMOKE_SCENES = 3, 4, 8, 48
 KAGGLE = Path("/kaggle")  # input (read-only), working (saved with the notebook) and temp (neither)
 OLDEST_CAPABILITY = (7, 5)  # the Turing generation (T4): today's PyTorch is no longer built for older GPUs
 
@@ -80,7 +80,7 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
     hidden = device is None and asked["device"] == "cpu"
     machine = Machine(platform=platform(), cpu_bf16=_cpu_has_bf16()) if hidden else detect()
     run = choose(machine, seed=seed, **asked)
-    if _asked("budget", None, BUDGETS) == "smoke":
+    if is_smoke():
         warning = " LECTURE_BUDGET=smoke: everything ends after a few steps, and no result means anything."
         run = replace(run, budget="smoke", reason=run.reason + warning)
     seed_everything(run.seed)
@@ -91,6 +91,11 @@ def setup(seed: int = 0, *, profile: str | None = None, device: str | None = Non
 
             print(*doctor.unmet(), sep="", end="")
     return run
+
+
+def is_smoke() -> bool:
+    """Whether `LECTURE_BUDGET=smoke` asks for a run that only looks for errors."""
+    return _asked("budget", None, BUDGETS) == "smoke"
 
 
 def choose(

@@ -33,15 +33,16 @@ STUDIES = {
 }
 
 
-def make(name: str, *, runs: Path | str = "runs", restart: bool = False) -> dict:
+def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile: str = "quick") -> dict:
     """Run a study: {"name", "scenes", "rows"}, with a row of metrics for each model, share and seed.
 
     The shipped checkpoints are the trainings on the whole set with the seed on their cards; the others are trained
-    here, and go on from what `runs` holds of them, or with `restart` begin again.
+    here, and go on from what `runs` holds of them, or with `restart` begin again. In the "full" profile all are that
+    have a budget of their own there.
     """
     study, rows, scenes = _study(name), [], 0
     for model_name, fraction, seed in product(study.models, study.fractions, study.seeds):
-        scenes, scores = _trained(model_name, fraction, seed, Path(runs), restart)
+        scenes, scores = _trained(model_name, fraction, seed, profile, Path(runs), restart)
         shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
         rows.append({"model": model_name, **shown, "seed": seed, **scores})
     return {"name": name, "scenes": scenes, "rows": rows}
@@ -60,14 +61,14 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[int, dict]:
+def _trained(name: str, fraction: float, seed: int, profile: str, runs: Path, restart: bool) -> tuple[int, dict]:
     """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
-    card = checkpoints.card(name)
-    if fraction == 1 and seed == card["seed"]:
+    chosen, card = recipes.recipe(name, profile), checkpoints.card(name)
+    if fraction == 1 and seed == card["seed"] and chosen.profile == "quick":
         return card["scenes"], {"seconds": card["seconds"], **card["metrics"]}
-    run = runtime.setup(seed, quiet=True)
-    part = "" if fraction == 1 else f"-{fraction:g}"
+    run = runtime.setup(seed, profile=chosen.profile, quiet=True)
+    part = ("" if fraction == 1 else f"-{fraction:g}") + "-full" * (chosen.profile == "full")
     checkpoint = runs / f"{name}{part}-seed{seed}.safetensors"
     model, history = recipes.train(name, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
-    scenes, scores = recipes.evaluate(name, checkpoints.round_to_fp16(model), run)
+    scenes, scores = recipes.evaluate(name, checkpoints.round_to_fp16(model), run, size=chosen.size)
     return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}

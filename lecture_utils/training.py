@@ -24,7 +24,7 @@ from tqdm import tqdm
 from lecture_utils import batches, distributed, resuming
 from lecture_utils.options import TrainingOptions
 from lecture_utils.processes import note_stop_signals
-from lecture_utils.runtime import DEVICES, PRECISIONS, SMOKE_ITEMS, SMOKE_STEPS, Runtime
+from lecture_utils.runtime import DEVICES, PRECISIONS, SMOKE_BATCH, SMOKE_ITEMS, SMOKE_STEPS, Runtime
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -88,7 +88,8 @@ def fit(
     options = replace(options, **changes) if options else TrainingOptions(**changes)
     _check(model, dataset, run, loss=loss, evaluate=evaluate)
     if run.budget == "smoke":
-        options = replace(options, steps=min(options.steps, SMOKE_STEPS))
+        least = {"steps": min(options.steps, SMOKE_STEPS), "batch_size": min(options.batch_size, SMOKE_BATCH)}
+        options = replace(options, **least, workers=0)
     device = distributed.init(run.device)
     settings = {"model": type(model).__name__, "items": len(dataset), **options.resume_options()}
     settings |= {"seed": run.seed, "precision": run.precision, "processes": distributed.world_size()}

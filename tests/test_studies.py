@@ -35,7 +35,7 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
         trained.append((name, run.seed, checkpoint.parent))
         return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
 
-    def evaluate(name, model, run):
+    def evaluate(name, model, run, size=None):
         scored.append(all((p.half().float() == p).all() for p in model.parameters()))
         return 500, {"facts": 0.51234, "by class": {"car": 1.0}}
 
@@ -56,7 +56,7 @@ def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
-    monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
+    monkeypatch.setattr(recipes, "evaluate", lambda *args, **how: (500, {"miou": 0.5}))
     monkeypatch.setitem(studies.STUDIES, "few", studies.Study(("unet",), seeds=(0, 1), fractions=(0.01, 1)))
     rows = studies.make("few", runs=tmp_path)["rows"]
     assert trained == [
@@ -76,7 +76,7 @@ def test_a_study_can_begin_again(monkeypatch, tmp_path):
         return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
-    monkeypatch.setattr(recipes, "evaluate", lambda *args: (500, {"miou": 0.5}))
+    monkeypatch.setattr(recipes, "evaluate", lambda *args, **how: (500, {"miou": 0.5}))
     monkeypatch.setitem(studies.STUDIES, "one", studies.Study(("unet",), seeds=(1,)))
     for restart in (False, False, True):
         studies.make("one", runs=tmp_path, restart=restart)

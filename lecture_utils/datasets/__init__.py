@@ -15,6 +15,8 @@ from lecture_utils.datasets.source import (
     CROP_SIZE,
     DETECTION_SCENES,
     DETECTION_SIZE,
+    FULL_SCENES,
+    FULL_SIZE,
     QUICK_SCENES,
     QUICK_SIZE,
     SINGLE_OBJECT_SCENES,

@@ -9,8 +9,9 @@ from lecture_utils import runtime, toycity
 from lecture_utils.datasets.coco import CocoCaptions, CocoInstances
 from lecture_utils.datasets.pairs import KAGGLE_SLUG, find_split, list_images
 
-QUICK_SIZE = 96
+QUICK_SIZE, FULL_SIZE = 96, 256  # of the two profiles
 QUICK_SCENES = {"train": 2000, "val": 200, "test": 500}
+FULL_SCENES = {"train": 4000, "val": 200, "test": 500}
 DETECTION_SIZE = 128  # so that the lowest objects, 4 % of the image, are five pixels high
 DETECTION_SCENES = {"train": 4000, "val": 200, "test": 500}
 SINGLE_OBJECT_SCENES = {"train": 6000, "val": 200, "test": 500}  # at DETECTION_SIZE
@@ -19,7 +20,7 @@ CLASSIFICATION_SCENES = {"train": 8000, "val": 1000, "test": 1000}  # of both
 
 
 def cityscapes_root(
-    *, size: int = QUICK_SIZE, scenes: Mapping[str, int] = QUICK_SCENES, kaggle_input: Path | str | None = None
+    *, size: int = QUICK_SIZE, scenes: Mapping[str, int] | None = None, kaggle_input: Path | str | None = None
 ) -> tuple[Path, str]:
     """The folder to give to `CityscapesPairs`, and one line that says what is in it.
 
@@ -30,7 +31,7 @@ def cityscapes_root(
     if real is not None:
         found = {split: len(list_images(find_split(real, split))) for split in ("train", "val")}
         return real, f"Kaggle's {KAGGLE_SLUG}: {_list(found)} pairs"
-    root = toy_city(size, scenes=scenes)
+    root, scenes = toy_city(size, scenes=scenes), scenes or scenes_at(size)
     return root, f"the toy city at {size} × {size} pixels: {_list(scenes)} scenes"
 
 
@@ -45,16 +46,27 @@ def kaggle_pairs(kaggle_input: Path | str | None = None) -> Path | None:
     return root
 
 
+def scenes_at(size: int) -> dict[str, int]:
+    """How many scenes of size × size pixels each split has, unless other numbers are asked for."""
+    if size == FULL_SIZE and runtime.is_smoke():
+        return dict.fromkeys(FULL_SCENES, runtime.SMOKE_SCENES)
+    return FULL_SCENES if size == FULL_SIZE else QUICK_SCENES
+
+
 def toy_city(
-    size: int = QUICK_SIZE, *, scenes: Mapping[str, int] = QUICK_SCENES, root: Path | str | None = None
+    size: int = QUICK_SIZE, *, scenes: Mapping[str, int] | None = None, root: Path | str | None = None
 ) -> Path:
     """The folder of the toy city of size × size pixels, with scenes[split] scenes in each split; made where missing.
 
-    root defaults to `city-{size}` in `runtime.data_root()`. A split that is damaged, half written, or of another
+    scenes defaults to `scenes_at(size)`, root to `city-{size}` in `runtime.data_root()`.
+
+    A split that is damaged, half written, or of another
     size or number of scenes is made again. Several processes may ask at once: one makes it, the others wait.
     """
     toycity.refuse_in_a_starting_worker()  # or it would wait for its own parent's lock
-    root = runtime.data_root() / f"city-{size}" if root is None else Path(root)
+    smoke = "-smoke" if scenes is None and size == FULL_SIZE and runtime.is_smoke() else ""
+    root = runtime.data_root() / f"city-{size}{smoke}" if root is None else Path(root)
+    scenes = scenes or scenes_at(size)
 
     def damaged() -> list[str]:
         return [split for split, count in scenes.items() if toycity.verify(root, split, scenes=count, size=size)]

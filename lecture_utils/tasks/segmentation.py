@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lecture_utils import training
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
-from lecture_utils.datasets import QUICK_SCENES, QUICK_SIZE, CityscapesPairs, toy_city
+from lecture_utils.datasets import FULL_SIZE, QUICK_SCENES, QUICK_SIZE, CityscapesPairs, toy_city
 from lecture_utils.datasets.layouts import PAIRS, pairs_root
 from lecture_utils.runtime import Runtime
 from lecture_utils.segmentation import segmentation_scores
@@ -18,9 +18,17 @@ from lecture_utils.tasks.task import Task
 
 
 def segmentation_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CityscapesPairs:
-    """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default."""
+    """A split of Cityscapes pairs as a network takes them; `root` is the quick toy city by default.
+
+    The city of the full profile, at `FULL_SIZE`, is rendered at that size; for any other the quick one is resized.
+    """
     transforms = photo_transforms(train=split == "train")
-    root = toy_city() if root is None else pairs_root(root, split)
+    if root is not None:
+        root = pairs_root(root, split)
+    elif size == FULL_SIZE:
+        root = toy_city(FULL_SIZE)
+    else:
+        root = toy_city()
     return CityscapesPairs(root, split, transforms=transforms, size=size)
 
 

@@ -1,6 +1,6 @@
 """Every notebook on a GPU, as far as that can be told without one: see `pretend_gpu` for what is and is not.
 
-The cells run in the quick profile and in fp32, with the smoke budget: devices do not depend on how long a net learns.
+The cells run in the full profile, as on a GPU, with the smoke budget: devices do not depend on how long a net learns.
 So what the cells assert of results is left out here (nbval runs them whole), and drawn figures are not encoded.
 """
 
@@ -27,7 +27,7 @@ ON_THE_CPU = {"01": {37}, "05": {66}, "06": {84}, "07": {5, 97}, "09": {71, 92},
 @pytest.fixture
 def machine_with_gpu(monkeypatch):
     monkeypatch.delenv("LECTURE_DEVICE", raising=False)
-    monkeypatch.setenv("LECTURE_PROFILE", "quick")
+    monkeypatch.setenv("LECTURE_PROFILE", "full")
     monkeypatch.setenv("LECTURE_PRECISION", "fp32")
     monkeypatch.setenv("LECTURE_BUDGET", "smoke")
     monkeypatch.setattr(runtime, "detect", lambda: runtime.Machine(gpu="a pretended GPU", capability=(8, 0)))
