@@ -209,7 +209,7 @@ def softmax_charts(
         right = said == truth[i]
         bars.set_title(
             names[said] if right else f"{names[said]}? No: {names[truth[i]]}", color=INK if right else VERMILION,
-            size=12, loc="left",
+            size=12, loc="left", x=-0.6,
         )  # fmt: skip
     return fig
 
