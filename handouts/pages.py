@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+import torch
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
 from lecture_course.engine.definitions import PACKAGES, of_notebook
+from lecture_utils import costs, recipes
 
 BUDGET = 90  # seconds a notebook may take in the quick profile
 
@@ -258,7 +260,28 @@ def timing_page(notebooks: Notebooks, timings: dict) -> str:
         "what the exercises are meant to take, if one does them all.\n\n"
     )
     columns = ("Notebook", "Seconds", "Peak memory (MiB)", "Exercises (minutes)")
-    return f"{head}{said}{table(columns, rows, 'lrrr')}"
+    return f"{head}{said}{table(columns, rows, 'lrrr')}{full_profile()}"
+
+
+def full_profile() -> str:
+    """The trainings that have a budget for a GPU, with the minutes they should take on a T4."""
+    rows = []
+    for name, chosen in recipes.FULL.items():
+        batch = torch.empty(chosen.options.batch_size, 3, chosen.size, chosen.size, device="meta")
+        counted, step = costs.costs(chosen.build().train(), batch), costs.estimated_step(chosen.build().train(), batch)
+        minutes = step * chosen.options.steps / 60
+        sizes = (f"{chosen.options.batch_size} × {chosen.size}²", f"{counted.parameters / 1e6:.1f}")
+        effort = (f"{3 * counted.flops / 1e12:.2f}", f"{counted.activations / 2e9:.1f}", f"{chosen.options.steps:,}")
+        rows.append((f"`{name}`", *sizes, *effort, f"{minutes:.0f}"))
+    columns = ("Model", "Batch", "Parameters (M)", "TFLOP a step", "Kept (GB)", "Steps", "Minutes (estimated)")
+    said = (
+        "Where there is a GPU, the notebooks choose the *full* profile, and these models have a second, larger budget: "
+        "`python -m lecture_utils train NAME --profile full`. Operations and bytes are counted. The minutes are "
+        f"**estimated** from them for a {costs.T4.name} of Colab or Kaggle, and not measured: a quarter of its peak of "
+        f"{costs.T4.flops / 1e12:.0f} TFLOPS in half precision, and every activation moved {costs.PASSES} times. What "
+        "notebook 04 trains in view takes about a quarter of its model's minutes.\n\n"
+    )
+    return f"\n## On a GPU\n\n{said}{table(columns, rows, 'llrrrrr')}"
 
 
 def exercise_minutes(name: str) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lecture_utils.costs import Costs, conv_multiply_adds, costs
+from lecture_utils.costs import GPU, Costs, conv_multiply_adds, costs, estimated_step
 from lecture_utils.segmentation import UNet
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -112,3 +112,12 @@ def test_the_formula_refuses_bad_arguments(change):
     good = {"in_channels": 1, "out_channels": 1, "kernel": 1, "height": 1, "width": 1}
     with pytest.raises(ValueError, match=f"^{change}: got 0"):
         conv_multiply_adds(**{**good, change: 0})
+
+
+def test_a_step_on_a_gpu_is_estimated_from_what_is_counted():
+    layer, image = nn.Conv2d(3, 8, 3, padding=1), torch.empty(2, 3, 20, 30, device="meta")
+    counted = costs(layer, image)
+    slow = GPU("slow", flops=1e9, bandwidth=1e9, memory=1e9)
+    wanted = 3 * counted.flops / 0.25e9 + 4 * counted.activations / 2 / 0.7e9
+    assert estimated_step(layer, image, gpu=slow) == pytest.approx(wanted)
+    assert estimated_step(layer, image) < estimated_step(layer, image, gpu=slow)

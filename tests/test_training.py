@@ -82,7 +82,7 @@ def test_the_smoke_budget_ends_everything_after_a_few_steps():
     assert train(run=smoke)[1].steps == 3
     assert train(run=smoke, steps=2)[1].steps == 2
     counted = evaluate_batches(net(), Noisy(100), CatMetric(), run=smoke, predict=lambda model, batch: batch[1:])
-    assert len(counted) == 32
+    assert len(counted) == 8
 
 
 def test_fit_learns():

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lecture_course.engine import definitions
 from lecture_course.nb04_unet import exercises as unet
-from lecture_utils import claims
+from lecture_utils import claims, recipes
 
 
 def claim_cell(claim="It is big", *, slide=4, lecture="1", measured=2.0, holds=True, note="", tags=()):
@@ -239,6 +239,14 @@ def test_timing_sums_the_notebooks_of_the_site():
     assert "2 cores" in page
     assert "90 seconds" in page
     assert "longest took 20." in page
+
+
+def test_what_a_gpu_is_for_is_estimated_and_says_so():
+    page = pages.full_profile()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [*recipes.FULL]
+    assert "**estimated**" in page
+    assert all(1 <= int(row.split("|")[-2]) <= 15 for row in rows)  # minutes
 
 
 def test_without_timings_the_page_says_so():
