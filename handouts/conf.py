@@ -1,5 +1,6 @@
 """Sphinx settings of the handouts; `build.py` calls Sphinx with them. The site works from file:// without a network."""
 
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -91,9 +92,19 @@ def offer_pdf(app, pagename, templatename, context, doctree):
                 button.update(type="link", url=url, tooltip="Download as PDF")
 
 
+def name_as_shown(app, exception):
+    """Take the labels from what has words of its own, "Show code" and the search, so that a voice reads those words."""
+    label = re.compile(r'(<summary|<button class="[^"]*search-button-field[^"]*"[^>]*?) aria-label="[^"]*"')
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (named := label.sub(r"\1", text)) != text:
+            page.write_text(named, encoding="utf-8")
+
+
 def setup(app):
     """Connect the hooks: before Sphinx collects images (500), and after the theme has made its buttons (501)."""
     describe_images()
     app.connect("doctree-read", keep_offline, priority=400)
     app.connect("doctree-read", label_places)
     app.connect("html-page-context", offer_pdf, priority=600)
+    app.connect("build-finished", name_as_shown)

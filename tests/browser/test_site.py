@@ -284,3 +284,15 @@ def test_a_click_on_the_picture_moves_the_two_sliders_it_is_meant_for(page):
     assert picture.get_attribute("alt") == "A grid (row 1, column 7)"
     assert click(0.6, 0.99) == ["2", "3"]  # column 4 is not drawn; the nearest that is
     assert click(0.5, -0.05) == ["2", "3"]  # above the axes: nothing happens
+
+
+@pytest.mark.parametrize("name", ["index.html", "glossary.html", "notebooks/00_small.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_shuts_people_out(visit, axe, name, scheme):
+    """No finding that axe-core calls serious: names of controls, contrast, headings, alternative texts."""
+    page = visit(name)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in serious] == []
