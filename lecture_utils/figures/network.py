@@ -25,7 +25,9 @@ from lecture_utils.figures.style import BLUE, CYCLE, FAINT, INK, SKY, VERMILION,
 LINE, MARGIN, GAP = 0.2, 0.12, 0.3  # a line of text; around the drawing; between two rows
 SHEET, STRIP = 0.07, 0.16  # from one feature map to the one behind it; the width of a vector
 TEXT, LETTER = 10.5, 0.082  # points of the labels (11.7 pixels on the page); room for one letter
-LETTERS = 100  # in a line of the sentence
+LETTERS = 96  # in a line of the sentence
+COLOURS = 96  # in a frame: its words and lines are drawn again for each step
+HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
 Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
 
@@ -119,7 +121,8 @@ def draw_network(
     """Draw blocks and arrows, as wide as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale, and below stand its layers, shapes and sentence. Without it all is in colour, above the sentence `about`.
+    are pale and without their shapes, and below stand its layers, shapes and sentence. Without it all is in colour, and
+    below stand the kinds of arrows and the sentence `about`.
     """
     steps = steps_of(blocks)
     if not blocks:
@@ -145,12 +148,8 @@ def draw_network(
         _draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
     ax.set(xlim=(0, WIDTH), ylim=(height + below, 0), aspect="equal")
     ax.axis("off")
-    x = MARGIN + 0.1
-    for kind in kinds:
-        dashed = any(arrow.dashed for arrow in arrows if arrow.kind == kind)
-        ax.add_patch(_path([(x, height + 0.12), (x + 0.4, height + 0.12)], ("right", "left"), colours[kind], 1, dashed))
-        ax.text(x + 0.48, height + 0.12, kind, va="center", size=TEXT)
-        x += 0.8 + LETTER * len(kind)
+    if highlight is None:
+        _key(ax, arrows, colours, height + 0.12)
     top = height + below - 0.94
     head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
     said = textwrap.wrap(said, LETTERS)
@@ -179,7 +178,8 @@ def network_steps(
     def alt(part: str) -> str:
         return about if part == "all" else f"{part} is highlighted. {steps[names.index(part) - 1][0].says}"
 
-    return Explorer(draw, title=title, alt=alt, part=Slider("part", names), play="part", kilobytes=kilobytes)
+    part = Slider("part", names)
+    return Explorer(draw, title=title, alt=alt, part=part, play="part", kilobytes=kilobytes, colours=COLOURS)
 
 
 def _places(blocks: Sequence[Block]) -> tuple[dict[Block, tuple[float, float]], float]:
@@ -200,6 +200,17 @@ def _places(blocks: Sequence[Block]) -> tuple[dict[Block, tuple[float, float]], 
     return place, y - GAP + 0.1
 
 
+def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float) -> None:
+    """Name the kinds of arrows on a line, or on two."""
+    x = MARGIN + 0.1
+    for kind, dashed in {arrow.kind: arrow.dashed for arrow in arrows if arrow.kind}.items():
+        if x + 0.48 + LETTER * len(kind) > WIDTH:
+            x, y = MARGIN + 0.1, y + LINE + 0.05
+        ax.add_patch(_path([(x, y), (x + 0.4, y)], ("right", "left"), colours[kind], 1, dashed))
+        ax.text(x + 0.48, y, kind, va="center", size=TEXT)
+        x += 0.68 + LETTER * len(kind)
+
+
 def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength: float, framed: bool) -> None:
     (x, y), (width, height) = centre, block.sides
     left, top = x - width / 2, y - height / 2
@@ -209,7 +220,7 @@ def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength
     for k, rgb in reversed(list(enumerate(sheets))):
         dx = SHEET * k
         area = (left + dx, left + dx + width, top + height - dx, top - dx)
-        pixels = np.rint(255 * (1 - strength * (1 - rgb))).astype(np.uint8)
+        pixels = _pale(rgb, strength, first=k == 0) if strength < 1 else np.rint(255 * rgb).astype(np.uint8)
         ax.imshow(pixels, extent=area, interpolation="nearest", zorder=2 - 0.1 * k)
         ax.add_patch(Rectangle((left + dx, top - dx), width, height, fill=False, zorder=2.05 - 0.1 * k, **edge))
     for x0, y0, x1, y1, colour in block.marks:
@@ -220,9 +231,8 @@ def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength
             ax.add_patch(Rectangle(corner, *sides, gid="mark", **frame))
     if block.label:
         ax.text(x, top - block.behind - 0.05, block.label, ha="center", va="bottom", size=TEXT, color=ink, zorder=4)
-    bold = "bold" if strength == 1 else "normal"
-    below = "" if isinstance(block.value, Mapping) else block.words
-    ax.text(x, top + height + 0.05, below, ha="center", va="top", size=TEXT, weight=bold, color=ink, zorder=4)
+    if strength == 1 and not isinstance(block.value, Mapping):
+        ax.text(x, top + height + 0.05, block.words, ha="center", va="top", size=TEXT, weight="bold", zorder=4)
 
 
 def _sheets(block: Block) -> list[np.ndarray]:
@@ -242,6 +252,13 @@ def _sheets(block: Block) -> list[np.ndarray]:
         mpl.colormaps["viridis"](mpl.colors.Normalize(span.min(), span.max())(maps[channel]))[..., :3]
         for channel, span in zip(strongest, spans, strict=True)
     ]
+
+
+def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
+    """An image that is only hinted at, in few pixels and colours, because it takes up room in every frame."""
+    across, down = (max(1, side // HINT) for side in rgb.shape[1::-1])
+    rgb = rgb[::down, ::across] if first else rgb.mean((0, 1), keepdims=True)
+    return (255 - 8 * np.rint(strength * 255 * (1 - rgb) / 8)).astype(np.uint8)
 
 
 def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
@@ -292,11 +309,11 @@ def _path(
 
 
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
-    """The name of a step, the layers that lead to it, and the shapes before and after."""
+    """The name of a step, the layers that lead to its first block, and the shapes before that and of the last block."""
     into = [arrow for arrow in arrows if arrow.end is shown[0]]
     kinds = ", ".join(dict.fromkeys(arrow.kind for arrow in into if arrow.kind))
     before = " and ".join(dict.fromkeys(arrow.start.words for arrow in into))
-    made = f"{before}  →  {shown[0].words}" if before else shown[0].words
+    made = f"{before}  →  {shown[-1].words}" if before else shown[-1].words
     return f"{shown[0].name}{f' ({kinds})' if kinds else ''}:  {made}"
 
 
