@@ -39,7 +39,7 @@ def windows_drawing(
     for number, start in enumerate((column, column + shift)):
         patch = patch_around(image, row, start, side)
         found = layer_outputs(classifier, patch, relus | {"scores": classifier})
-        cut = _crop(large, windows[number], image.shape[-2:])
+        cut = crop(large, windows[number], image.shape[-2:])
         line = 2 * number  # of the drawing
         made = [Block(f"window {number + 1}", cut, (0, line), size=1.1, shape=patch.shape[1:])]
         made += [
@@ -98,7 +98,7 @@ def _says_twice(block: Block, k: int, convolved: int, shift: int) -> str:
     return "The MLP sees two different vectors: nothing is shared here. Only this a new window really adds."
 
 
-def _crop(large: np.ndarray, box: tuple, size: tuple[int, int]) -> np.ndarray:
+def crop(large: np.ndarray, box: tuple, size: tuple[int, int]) -> np.ndarray:
     """What of an image of any resolution lies within a box, given in pixels of an image of `size`."""
     scale = [large.shape[0] / size[0], large.shape[1] / size[1]]
     x0, y0, x1, y1 = box[:4]

@@ -26,7 +26,7 @@ LINE, MARGIN, GAP = 0.2, 0.12, 0.3  # a line of text; around the drawing; betwee
 SHEET, STRIP = 0.07, 0.16  # from one feature map to the one behind it; the width of a vector
 TEXT, LETTER = 10.5, 0.082  # points of the labels (11.7 pixels on the page); room for one letter
 LETTERS = 96  # in a line of the sentence
-COLOURS = 96  # in a frame: its words and lines are drawn again for each step
+COLOURS = 192  # in a frame: its words and lines are drawn again for each step
 HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
 Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
@@ -116,13 +116,18 @@ def scaled(shape: Sequence[int], largest: int, *, size: float = 1.2, power: floa
 
 @course_look
 def draw_network(
-    blocks: Sequence[Block], arrows: Sequence[Arrow] = (), *, highlight: int | None = None, about: str = ""
+    blocks: Sequence[Block],
+    arrows: Sequence[Arrow] = (),
+    *,
+    highlight: int | None = None,
+    about: str = "",
+    gap: float = GAP,
 ) -> Figure:
     """Draw blocks and arrows, as wide as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
     are pale and without their shapes, and below stand its layers, shapes and sentence. Without it all is in colour, and
-    below stand the kinds of arrows and the sentence `about`.
+    below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
     """
     steps = steps_of(blocks)
     if not blocks:
@@ -133,7 +138,7 @@ def draw_network(
         if arrow.start not in blocks or arrow.end not in blocks:
             raise ValueError(f"arrows: got {arrow.start.name!r} → {arrow.end.name!r}, expected two of the blocks")
     shown = blocks if highlight is None else steps[highlight]
-    centres, height = _places(blocks)
+    centres, height = _places(blocks, gap)
     kinds = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
     below = 0.98 + (0.38 if kinds else 0)
     fig = Figure(figsize=(WIDTH, height + below), layout=PlaceHolderLayoutEngine(True, True))  # outside pyplot: fast
@@ -155,13 +160,19 @@ def draw_network(
     said = textwrap.wrap(said, LETTERS)
     if len(said) > 2:
         raise ValueError(f"says, about: got {len(said)} lines, expected at most 2 of {LETTERS} letters: {said[0]}…")
-    ax.text(MARGIN + 0.1, top, head, va="top", size=12, weight="bold")
+    ax.text(MARGIN + 0.1, top, head, va="top", size=max(TEXT, 12 * 80 / max(80, len(head))), weight="bold")
     ax.text(MARGIN + 0.1, top + 0.27, "\n".join(said), va="top", size=12, linespacing=1.25)
     return fig
 
 
 def network_steps(
-    blocks: Sequence[Block], arrows: Sequence[Arrow] = (), *, title: str, about: str, kilobytes: int = 250
+    blocks: Sequence[Block],
+    arrows: Sequence[Arrow] = (),
+    *,
+    title: str,
+    about: str,
+    kilobytes: int = 250,
+    gap: float = GAP,
 ) -> Explorer:
     """An explorer of the drawing: the whole network, then a step for each part, with play and step buttons.
 
@@ -173,7 +184,9 @@ def network_steps(
         raise ValueError(f"blocks: got steps {', '.join(names[1:])}, expected at least one, each of another name")
 
     def draw(part: str) -> Figure:
-        return draw_network(blocks, arrows, highlight=names.index(part) - 1 if part != "all" else None, about=about)
+        return draw_network(
+            blocks, arrows, highlight=names.index(part) - 1 if part != "all" else None, about=about, gap=gap
+        )
 
     def alt(part: str) -> str:
         return about if part == "all" else f"{part} is highlighted. {steps[names.index(part) - 1][0].says}"
@@ -182,7 +195,7 @@ def network_steps(
     return Explorer(draw, title=title, alt=alt, part=part, play="part", kilobytes=kilobytes, colours=COLOURS)
 
 
-def _places(blocks: Sequence[Block]) -> tuple[dict[Block, tuple[float, float]], float]:
+def _places(blocks: Sequence[Block], gap: float) -> tuple[dict[Block, tuple[float, float]], float]:
     """The centre of each block in inches, from the top left corner, and the height of the drawing."""
     columns = [block.at[0] for block in blocks]
     first, last = min(columns), max(columns)
@@ -193,11 +206,11 @@ def _places(blocks: Sequence[Block]) -> tuple[dict[Block, tuple[float, float]], 
         inside = [b for b in blocks if b.at[1] == row]
         above = max(b.sides[1] / 2 + b.behind + LINE * bool(b.label) for b in inside)
         middles.append(y + above)
-        y += above + max(b.sides[1] / 2 for b in inside) + LINE + GAP
+        y += above + max(b.sides[1] / 2 for b in inside) + LINE + gap
     if not rows:
         raise ValueError("blocks: got no whole row, expected one at least")
     place = {b: (left + pitch * (b.at[0] - first), float(np.interp(b.at[1], rows, middles))) for b in blocks}
-    return place, y - GAP + 0.1
+    return place, y - gap + 0.1
 
 
 def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float) -> None:

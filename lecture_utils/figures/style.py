@@ -67,7 +67,7 @@ class Encoded:
 
 
 @course_look
-def show(fig: Figure, *, alt: str) -> None:
+def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES) -> None:
     """Display a figure in the notebook, with alternative text, as a PNG or JPEG (`encode`), and close it.
 
     The output carries `alt` twice: as `metadata[MIME type]["alt"]`, where IPython and nbconvert keep it and the
@@ -75,13 +75,14 @@ def show(fig: Figure, *, alt: str) -> None:
     alone, not text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes
     over images, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
     says what the image shows and holds no number that differs between machines. An empty `alt` is a ValueError.
+    `kilobytes` is what the image may take.
     """
     from IPython.display import display  # only notebooks need it
 
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("alt: got an empty text, expected one sentence that says what the figure shows")
-    (image,) = encode([fig])
+    (image,) = encode([fig], kilobytes=kilobytes)
     width = round(fig.get_figwidth() * CSS_PIXELS_PER_INCH)
     bundle = {image.mime: base64.b64encode(image.data).decode(), "text/plain": f"Figure: {alt}"}
     display(bundle, metadata={image.mime: {"alt": alt, "width": width}}, raw=True)
@@ -140,7 +141,14 @@ def _drawn(fig: Figure, scale: float, colours: int | None = None) -> Image.Image
     dpi = scale * CSS_PIXELS_PER_INCH
     fig.savefig(drawn, format="png", dpi=dpi, facecolor=fig.get_facecolor(), pil_kwargs={"compress_level": 1})
     image = Image.open(drawn).convert("RGB")
-    return image.quantize(colours, dither=Image.Dither.NONE).convert("RGB") if colours else image
+    return _with_palette(image, colours) if colours else image
+
+
+def _with_palette(image: Image.Image, colours: int) -> Image.Image:
+    """The image in so many colours of its own, of which rare ones (an arrow's) are kept; white stays white."""
+    few = image.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.putpalette([255 if value >= 252 else value for value in few.getpalette()])
+    return few.convert("RGB")
 
 
 def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
