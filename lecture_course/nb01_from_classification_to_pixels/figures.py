@@ -22,7 +22,6 @@ from lecture_utils.figures.style import (
     FAINT,
     GREEN,
     INK,
-    ORANGE,
     VERMILION,
     WIDTH,
     bare,
@@ -30,7 +29,6 @@ from lecture_utils.figures.style import (
     image_axes,
     to_array,
 )
-from lecture_utils.segmentation import FCN
 from lecture_utils.tasks import photos
 
 Pixel = tuple[int, int]  # row, column
@@ -67,40 +65,6 @@ def probability_bars(ax: Axes, scores: Mapping[str, float], truth: str) -> None:
 
 
 @course_look
-def recall(
-    large: np.ndarray, place: Pixel, patch: np.ndarray, maps: np.ndarray, scores: Mapping[str, float], *,
-    truth: str, size: tuple[int, int], title: str = "",
-) -> Figure:  # fmt: skip
-    """Draw an image with its window, the patch (P, P, 3), its feature maps (8, h, w) and the class probabilities.
-
-    `place` and `size`, the height and width, are in the network's pixels, however large the image.
-    """
-    maps = to_array(maps, float)
-    if maps.ndim != 3 or len(maps) % 4:
-        raise ValueError(f"maps: got shape {maps.shape}, expected (n, height, width), n a multiple of 4")
-    fig = plt.figure(figsize=(WIDTH, 7.6))
-    fig.suptitle(title)
-    above, below = fig.subfigures(2, 1, height_ratios=[1.3, 1])
-    street, cut = above.subplots(1, 2)
-    draw_image(street, large, size=size)
-    mark(street, place, patch.shape[0])
-    street.set_title("an image and a window")
-    draw_image(cut, patch)
-    mark(cut, (patch.shape[0] // 2, patch.shape[0] // 2), 1)
-    cut.set_title(f"the patch: {patch.shape[0]} × {patch.shape[0]} pixels")
-    left, right = below.subfigures(1, 2, width_ratios=[1.25, 1])
-    grid = left.subplots(2, len(maps) // 2)
-    for ax, feature in zip(grid.flat, maps, strict=True):
-        drawn = ax.imshow(feature, cmap="viridis", vmin=0, vmax=maps.max())
-    bare(grid.flat)
-    left.colorbar(drawn, ax=grid, shrink=0.9)
-    left.suptitle(f"convolution: {len(maps)} feature maps of the first block", fontsize=13)
-    probability_bars(ax := right.subplots(), scores, truth)
-    ax.set_title("MLP and softmax")
-    return fig
-
-
-@course_look
 def alone(pixels: Sequence[np.ndarray], *, title: str = "") -> Figure:
     """Draw single pixels, each of three numbers, as squares with the numbers 1, 2, 3, … above them."""
     fig, axes = image_axes(1, len(pixels), width=7, title=title)
@@ -112,11 +76,13 @@ def alone(pixels: Sequence[np.ndarray], *, title: str = "") -> Figure:
 
 @course_look
 def in_context(
-    large: np.ndarray, places: Mapping[str, Pixel], patches: Sequence[np.ndarray], *, size: tuple[int, int], title=""
-) -> Figure:
+    large: np.ndarray, places: Mapping[str, Pixel], patches: Sequence[np.ndarray], *,
+    side: int, size: tuple[int, int], title: str = "",
+) -> Figure:  # fmt: skip
     """Draw an image with numbered places (name → row, column), and around each its patch (P, P, 3), two panels a row.
 
-    The numbers of `places` are in pixels of an image of `size`, height and width, however large the one drawn.
+    The numbers of `places` are in pixels of an image of `size`, height and width, of which a patch has `side` a side,
+    however large those that are drawn.
     """
     rows = ceil((1 + len(places)) / 2)
     fig, axes = image_axes(rows, 2, width=8, title=title)
@@ -131,8 +97,8 @@ def in_context(
     for ax, (number, (name, patch)) in zip(
         axes.flat[1:], enumerate(zip(places, patches, strict=True), start=1), strict=False
     ):
-        draw_image(ax, patch)
-        mark(ax, (patch.shape[0] // 2, patch.shape[0] // 2), 1)
+        draw_image(ax, patch, size=(side, side))
+        mark(ax, (side // 2, side // 2), 1)
         ax.set_title(f"{number} is {name}")
     return fig
 
@@ -197,9 +163,9 @@ def labelled_so_far(large: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     painted = colour_labels(labels[rows][:, columns])
     place, size = divmod(done, width), patch.shape[0]
     fig = Figure(
-        figsize=(5.65, 4.08), layout=PlaceHolderLayoutEngine(True, True)
+        figsize=(8.2, 4.75), layout=PlaceHolderLayoutEngine(True, True)
     )  # places by hand and outside pyplot: fast, for many frames
-    axes = [fig.add_axes(box) for box in ((0.01, 0.01, 0.68, 0.92), (0.71, 0.35, 0.28, 0.45))]
+    axes = [fig.add_axes(box) for box in ((0.005, 0.1, 0.485, 0.84), (0.51, 0.1, 0.485, 0.84))]
     draw_image(axes[0], np.where(passed[..., None], painted, large), size=labels.shape)
     mark(axes[0], place, size)
     axes[0].set_title(f"{done + 1:,} of {height * width:,} pixels labelled")
@@ -209,7 +175,7 @@ def labelled_so_far(large: np.ndarray, patch: np.ndarray, labels: np.ndarray, do
     label = int(labels[place])
     axes[1].set_xlabel(
         CLASSES[label], color="white" if PALETTE[label].mean() < 128 else INK,
-        fontsize=13, labelpad=18, bbox={"facecolor": PALETTE[label] / 255, "edgecolor": INK, "pad": 6},
+        fontsize=13, labelpad=10, bbox={"facecolor": PALETTE[label] / 255, "edgecolor": INK, "pad": 6},
     )  # fmt: skip
     return fig
 
@@ -261,42 +227,6 @@ def context_curves(
 def shared(length: int, step: int, shift: int) -> int:
     """How many of a window's `length` values at stride `step` a window moved by `shift` pixels needs, too."""
     return max(0, length - shift // step) if shift % step == 0 else 0
-
-
-@course_look
-def two_windows(
-    large: np.ndarray, place: Pixel, shift: int, stages: Mapping[str, tuple[int, int]], *, size: tuple[int, int]
-) -> Figure:
-    """Draw two windows, one moved by `shift` pixels, and a row of each of their feature maps: what both need is green.
-
-    `stages` are name → (values in a row, pixels from one to the next), the first of them the window itself.
-    """
-    side = next(iter(stages.values()))[0]
-    fig, (street, ax) = plt.subplots(1, 2, figsize=(8.4, 4.3), width_ratios=[1, 1.35])
-    draw_image(street, large, size=size)
-    mark(street, place, side, "#56B4E9")
-    mark(street, (place[0], place[1] + shift), side, ORANGE)
-    street.set_xlim(place[1] - side, place[1] + side + 8)
-    street.set_ylim(place[0] + side + 4, place[0] - side - 4)
-    street.set_title(f"two windows, {shift} pixel{'s' * (shift > 1)} apart")
-    for level, (name, (length, step)) in enumerate(stages.items()):
-        both, first = shared(length, step, shift), (side - length * step) / 2
-        for row, (own, start, colour) in enumerate(
-            ((range(length - both), first, "#56B4E9"), (range(both, length), first + shift, ORANGE))
-        ):
-            for i in range(length):
-                ax.add_patch(
-                    Rectangle(
-                        (start + i * step, 2.8 * level + row), step, 0.95, lw=0.5, ec="white",
-                        fc=colour if i in own else GREEN,
-                    )
-                )  # fmt: skip
-        ax.text(-1, 2.8 * level + 1, name, ha="right", va="center")
-        ax.text(side + 9, 2.8 * level + 1, f"{both} of {length}", ha="left", va="center", weight="bold")
-    ax.set(xlim=(-13, side + 17), ylim=(2.8 * len(stages), -0.8))
-    ax.set_title("one row of each map; green: needed by both")
-    bare([ax])
-    return fig
 
 
 @course_look
@@ -372,18 +302,6 @@ def gallery(
                     line(place - 0.5, color="white", lw=1)
     legend(fig, *(image for image in panels.values() if image.ndim == 2))
     return fig
-
-
-def raw_scores(fcn: FCN, images: Tensor) -> Tensor:
-    """The class scores of an FCN before its last upsampling, (b, classes, h / stride, w / stride)."""
-    found = []
-    hook = fcn.enlarge.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0]))
-    try:
-        with torch.no_grad():
-            fcn(images)
-    finally:
-        hook.remove()
-    return found[0]
 
 
 def at_edges(labels: Tensor) -> Tensor:

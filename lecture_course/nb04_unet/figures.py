@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -13,6 +14,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
+from lecture_utils.explorers import Explorer
+from lecture_utils.figures.network import Arrow, Block, network_steps, scaled
 from lecture_utils.figures.overlays import draw_image, legend, outline
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
@@ -327,6 +330,58 @@ def _strongest(ax: Axes, features: Tensor, name: str) -> None:
     features = features.detach().cpu().float()
     ax.imshow(features[features.flatten(1).var(1).argmax()], cmap="viridis", interpolation="nearest")
     ax.set_title(f"{name}: {' × '.join(map(str, features.shape))}", size=12)
+
+
+SAYS = {
+    "image": "The input: red, green and blue of each pixel.",
+    "first": "Two convolutions at the full resolution: edges, wherever they come from. The skip connection keeps it.",
+    "encoder": "Pooled: half as high and wide, then twice the channels. It sees further, knows less of where.",
+    "bottom": "The smallest map: each value has the largest receptive field, and knows least of where things end.",
+    "decoder": "Upsampled by 2 (up-convolution), joined with the encoder's map of this level, and convolved.",
+    "last": "Back at the full resolution: what is there, from below, with the outlines of the encoder's first map.",
+    "labels": "A 1 × 1 convolution scores the classes; each pixel takes the one with the highest score.",
+}
+
+
+def unet_drawing(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray) -> tuple[list[Block], list[Arrow]]:
+    """The U of `model` at work on an `image`: the maps of each level, the skip connections between them, the labels.
+
+    `large` (H, W, 3) uint8 is the same image as it is shown. A ValueError for a model without skip connections.
+    """
+    if not model.skips:
+        raise ValueError("model: got a U-Net without skip connections, expected one with them")
+    levels, bottom = feature_maps(model, image)
+    with torch.no_grad():
+        labels = model(image)[0].argmax(0).cpu().numpy()
+    largest, depth = max(image.shape[-2:]), model.depth
+    size = lambda values: scaled(values.shape, largest, size=1.05, power=0.32)  # noqa: E731
+
+    blocks, arrows = [Block("image", large, (-2.2, 0), SAYS["image"], 1.05, tuple(image.shape[1:]))], []
+    for level, (skip, _) in enumerate(levels):
+        says = SAYS["encoder" if level else "first"]
+        blocks.append(Block(f"encoder {level + 1}", skip, (level, level), says, size(skip), label=""))
+        kind, sides = ("pooling, convolutions", ("bottom", "left")) if level else ("convolutions", None)
+        arrows.append(Arrow(blocks[-2], blocks[-1], kind, sides))
+    encoded = blocks[1:]
+    blocks.append(Block("bottleneck", bottom, (depth, depth), SAYS["bottom"], size(bottom), label=""))
+    arrows.append(Arrow(blocks[-2], blocks[-1], "pooling, convolutions", ("bottom", "left")))
+    for level in reversed(range(depth)):
+        decoded, place = levels[level][1], (2 * depth - level, level)
+        says = SAYS["decoder" if level else "last"]
+        blocks.append(Block(f"decoder {level + 1}", decoded, place, says, size(decoded), label=""))
+        arrows += [
+            Arrow(blocks[-2], blocks[-1], "up-convolution", ("right", "bottom")),
+            Arrow(encoded[level], blocks[-1], "skip connection", dashed=True),
+        ]
+    blocks.append(Block("label map", labels, (2 * depth + 2.2, 0), SAYS["labels"], 1.05))
+    return blocks, [*arrows, Arrow(blocks[-2], blocks[-1], "1 × 1 convolution")]
+
+
+def unet_steps(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray, *, kilobytes: int = 250) -> Explorer:
+    """An explorer of `unet_drawing`: the whole U-Net, then a step for each of its parts."""
+    about = "The U of a trained network at work: feature maps on the way down and up, and the skip connections across."
+    drawing = unet_drawing(model, image, large)
+    return network_steps(*drawing, title="U-Net, step by step", about=about, kilobytes=kilobytes, gap=0.08)
 
 
 @course_look

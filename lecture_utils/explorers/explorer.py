@@ -32,7 +32,7 @@ class Explorer:
     With `click=("column", "row")` a click on the image on a page moves these two sliders: the first follows the place
     from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
     `play="step"` gives this slider buttons: it runs through its frames once, or goes on by one. `kilobytes` is what all
-    frames together may take.
+    frames together may take; drawings of lines and words need less with a palette of so many `colours` for each.
     """
 
     def __init__(
@@ -44,10 +44,11 @@ class Explorer:
         click: tuple[str, str] | None = None,
         play: str | None = None,
         kilobytes: int = KILOBYTES,
+        colours: int | None = None,
         **sliders: Slider,
     ):
         self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
-        self.click, self.play, self.kilobytes = click, play, kilobytes
+        self.click, self.play, self.kilobytes, self.colours = click, play, kilobytes, colours
         self._check()
         self._frames = self._draw(self.places, kilobytes)
         self._box = None  # made when shown
@@ -102,7 +103,7 @@ class Explorer:
     def _draw(self, places: list[dict[str, Any]], kilobytes: int) -> dict[str, Frame]:
         with closing_figures():
             figures = [self._figure(place) for place in places]
-            images = encode(figures, kilobytes=kilobytes, web=True)
+            images = encode(figures, kilobytes=kilobytes, web=True, colours=self.colours)
             self.area = first_axes(figures[0])
             width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
         frames = [Frame(image, self.describe(place), width) for place, image in zip(places, images, strict=True)]

@@ -67,7 +67,7 @@ class Encoded:
 
 
 @course_look
-def show(fig: Figure, *, alt: str) -> None:
+def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES) -> None:
     """Display a figure in the notebook, with alternative text, as a PNG or JPEG (`encode`), and close it.
 
     The output carries `alt` twice: as `metadata[MIME type]["alt"]`, where IPython and nbconvert keep it and the
@@ -75,13 +75,14 @@ def show(fig: Figure, *, alt: str) -> None:
     alone, not text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes
     over images, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
     says what the image shows and holds no number that differs between machines. An empty `alt` is a ValueError.
+    `kilobytes` is what the image may take.
     """
     from IPython.display import display  # only notebooks need it
 
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("alt: got an empty text, expected one sentence that says what the figure shows")
-    (image,) = encode([fig])
+    (image,) = encode([fig], kilobytes=kilobytes)
     width = round(fig.get_figwidth() * CSS_PIXELS_PER_INCH)
     bundle = {image.mime: base64.b64encode(image.data).decode(), "text/plain": f"Figure: {alt}"}
     display(bundle, metadata={image.mime: {"alt": alt, "width": width}}, raw=True)
@@ -89,29 +90,34 @@ def show(fig: Figure, *, alt: str) -> None:
 
 
 @course_look
-def encode(figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = False) -> list[Encoded]:
+def encode(
+    figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = False, colours: int | None = None
+) -> list[Encoded]:
     """Draw figures as images of one size in pixels, the sharpest that together keep to `kilobytes`.
 
     They have twice the page's pixels if they can, fewer if they must. No colour is changed where there is room (PNG);
     photographs come as JPEG where there is not, but never a figure with a label map, whose colours are read (it loses
     pixels instead). What is still too large at the page's own resolution comes back as it is: better large than
-    missing. A smaller figure stands at the top, on white. For a `web` page both are WebP, which is smaller.
+    missing. A smaller figure stands at the top, on white. For a `web` page both are WebP, which is smaller. A drawing
+    of lines and words may do with a palette of so many `colours`, up to 256, which takes up less room.
     """
     exact = any(image.get_gid() == LABEL_MAP for fig in figs for ax in fig.axes for image in ax.get_images())
     for scale in (2.0, 1.5, 1.0):
-        images = [_drawn(fig, scale) for fig in figs]
-        size = tuple(max(sides) for sides in zip(*(image.size for image in images), strict=True))
-        images = [_on_white(image, size) for image in images]
-        qualities = (None,) if exact else (None, 92, 85)
+        size = tuple(int(max(sides) * scale * CSS_PIXELS_PER_INCH) for sides in zip(*map(_inches, figs), strict=True))
+        images: list[Image.Image] = []  # drawn one by one: often the first few are too large already
+        qualities = (None,) if exact or colours else (None, 92, 85)
         for quality in qualities:
             encoded, left = [], kilobytes * 1000
-            for image in images:
-                encoded.append(_encoded(image, quality, web))
+            for number, fig in enumerate(figs):
+                if number == len(images):
+                    images.append(_on_white(_drawn(fig, scale, colours), size))
+                encoded.append(_encoded(images[number], quality, web))
                 left -= len(encoded[-1].data)
                 if left < 0:
                     break
             if left >= 0:
                 return encoded
+    images += [_on_white(_drawn(fig, scale, colours), size) for fig in figs[len(images) :]]
     # A drawing of few colours is smaller without loss.
     return [min((_encoded(image, q, web) for q in qualities), key=lambda one: len(one.data)) for image in images]
 
@@ -126,11 +132,23 @@ def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
     return np.asarray(values, dtype)
 
 
-def _drawn(fig: Figure, scale: float) -> Image.Image:
+def _inches(fig: Figure) -> tuple[float, float]:
+    return tuple(fig.get_size_inches())
+
+
+def _drawn(fig: Figure, scale: float, colours: int | None = None) -> Image.Image:
     drawn = io.BytesIO()
     dpi = scale * CSS_PIXELS_PER_INCH
     fig.savefig(drawn, format="png", dpi=dpi, facecolor=fig.get_facecolor(), pil_kwargs={"compress_level": 1})
-    return Image.open(drawn).convert("RGB")
+    image = Image.open(drawn).convert("RGB")
+    return _with_palette(image, colours) if colours else image
+
+
+def _with_palette(image: Image.Image, colours: int) -> Image.Image:
+    """The image in so many colours of its own, of which rare ones (an arrow's) are kept; white stays white."""
+    few = image.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.putpalette([255 if value >= 252 else value for value in few.getpalette()])
+    return few.convert("RGB")
 
 
 def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -142,7 +160,7 @@ def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _encoded(image: Image.Image, quality: int | None, web: bool) -> Encoded:
     """Without loss where `quality` is None: with a palette where it holds every colour."""
     if web:
-        how = {"lossless": True, "quality": 20, "method": 2} if quality is None else {"quality": quality, "method": 3}
+        how = {"lossless": True, "quality": 40, "method": 4} if quality is None else {"quality": quality, "method": 3}
         return Encoded("image/webp", _file(image, "webp", **how))
     if quality is not None:
         return Encoded("image/jpeg", _file(image, "jpeg", quality=quality, subsampling=0))

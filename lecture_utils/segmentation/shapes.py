@@ -20,11 +20,18 @@ class Step(NamedTuple):
     output: Shape
 
 
-def layer_outputs(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """What each of these layers, by name, gives while `model` runs on `images`, without gradients."""
-    found: dict[str, Tensor] = {}
+def layer_calls(
+    model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]
+) -> dict[str, list[tuple[tuple[Tensor, ...], Tensor]]]:
+    """What each of these layers, by name, takes and gives, call by call, while `model` runs on `images`.
+
+    Without gradients. Also shows what no layer gives: a sum is what the next layer takes.
+    """
+    calls: dict[str, list[tuple[tuple[Tensor, ...], Tensor]]] = {}
     hooks = [
-        layer.register_forward_hook(lambda module, inputs, output, name=name: found.update({name: output}))
+        layer.register_forward_hook(
+            lambda module, inputs, output, name=name: calls.setdefault(name, []).append((inputs, output))
+        )
         for name, layer in layers.items()
     ]
     try:
@@ -33,7 +40,12 @@ def layer_outputs(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Modu
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return calls
+
+
+def layer_outputs(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """What each of these layers, by name, gives while `model` runs on `images`, without gradients."""
+    return {name: calls[-1][1] for name, calls in layer_calls(model, images, layers).items()}
 
 
 def tensor_shapes(model: nn.Module, height: int, width: int) -> list[Step]:

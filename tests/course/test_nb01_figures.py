@@ -10,7 +10,6 @@ from lecture_course.nb01_from_classification_to_pixels import figures as nb01
 from lecture_utils import tasks
 from lecture_utils.cityscapes import CLASSES, colour_labels
 from lecture_utils.figures.style import GREEN, VERMILION
-from lecture_utils.segmentation import FCN, PatchClassifier, patch_around
 
 
 def image(height, width, seed=0):
@@ -33,23 +32,6 @@ def test_to_photo_undoes_what_the_networks_are_given():
     assert np.array_equal(nb01.to_photo(((photo / 255 - mean) / std)[None]), image(5, 7))
 
 
-@pytest.mark.slide("01")
-def test_recall_shows_the_window_every_feature_map_and_the_probabilities():
-    maps = np.random.default_rng(0).random((8, 13, 13))
-    scores = {"road": 0.1, "car": 0.9}
-    fig = nb01.recall(image(40, 40), (6, 9), image(5, 5), maps, scores, truth="car", size=(20, 20))
-    street, cut, *grid = fig.axes
-    assert frames(street) == {(9, 6, 5)}
-    assert np.array_equal(drawn(cut), image(5, 5))
-    assert np.array_equal([drawn(ax) for ax in grid[:8]], maps)
-    assert [bar.get_width() for bar in grid[-1].patches] == [0.1, 0.9]
-
-
-def test_recall_refuses_maps_that_fill_no_two_rows():
-    with pytest.raises(ValueError, match="maps: got shape"):
-        nb01.recall(image(9, 9), (4, 4), image(3, 3), np.zeros((6, 2, 2)), {"car": 1.0}, truth="car", size=(9, 9))
-
-
 @pytest.mark.slide("04")
 def test_single_pixels_are_shown_with_their_numbers():
     fig = nb01.alone([np.uint8([1, 2, 3]), np.uint8([4, 5, 6])])
@@ -60,7 +42,7 @@ def test_single_pixels_are_shown_with_their_numbers():
 @pytest.mark.slide("04")
 def test_in_context_marks_each_place_and_shows_its_patch():
     places, patches = {"road": (3, 7), "car": (4, 8)}, [image(5, 5, 1), image(5, 5, 2)]
-    street, *others = nb01.in_context(image(40, 60), places, patches, size=(20, 30)).axes
+    street, *others = nb01.in_context(image(40, 60), places, patches, side=9, size=(20, 30)).axes
     assert {(x, y) for x, y, _ in frames(street)} == {(7, 3), (8, 4)}
     for ax, name, patch in zip(others, places, patches, strict=False):
         assert np.array_equal(drawn(ax), patch)
@@ -126,24 +108,6 @@ STAGES = {"window": (29, 1), "convolution": (26, 1), "pooling": (13, 2), "convol
 
 
 @pytest.mark.slide("05", "06")
-@pytest.mark.parametrize("shift", [1, 2, 4, 8])
-def test_two_windows_share_the_columns_that_the_classifier_computes_twice(shift):
-    torch.manual_seed(0)
-    model, x = PatchClassifier(3, 5).eval(), torch.randn(1, 3, 48, 48)
-    kinds = [i for i, layer in enumerate(model.layers) if isinstance(layer, torch.nn.Conv2d | torch.nn.MaxPool2d)]
-    for (length, step), layer in zip(list(STAGES.values())[1:], kinds, strict=False):
-        with torch.no_grad():
-            a, b = (model.layers[: layer + 1](patch_around(x, 20, column, 29)) for column in (18, 18 + shift))
-        assert a.shape[-1] == length
-        both = nb01.shared(length, step, shift)
-        found = both and torch.allclose(a[..., length - both :], b[..., :both], atol=1e-5)
-        assert found == (shift % step == 0 and both > 0)
-    fig = nb01.two_windows(image(60, 60), (30, 30), shift, STAGES, size=(60, 60))
-    counts = [text.get_text() for text in fig.axes[1].texts if " of " in text.get_text()]
-    assert counts == [f"{nb01.shared(*stage, shift)} of {stage[0]}" for stage in STAGES.values()]
-
-
-@pytest.mark.slide("05", "06")
 def test_both_halves_of_the_dilation_diagram_end_in_the_scores_of_torch():
     values, kernel = [3, 1, 4, 1, 5, 9, 2], [1, 2, 1]
     x = torch.tensor(values).float()[None, None]
@@ -179,17 +143,6 @@ def test_gallery_draws_all_panels_in_one_system_of_coordinates():
 def test_gallery_refuses_no_panel():
     with pytest.raises(ValueError, match="panels, columns: got 0"):
         nb01.gallery({}, columns=2, size=(9, 9))
-
-
-@pytest.mark.slide("07")
-@pytest.mark.parametrize("stride", [4, 2])
-def test_raw_scores_are_those_before_the_last_upsampling(stride):
-    torch.manual_seed(0)
-    fcn, x = FCN(3, 5, base_channels=2, depth=2, stride=stride).eval(), torch.randn(2, 3, 16, 24)
-    raw = nb01.raw_scores(fcn, x)
-    assert raw.shape == (2, 5, 16 // stride, 24 // stride)
-    with torch.no_grad():
-        assert torch.equal(fcn.enlarge(raw), fcn(x))
 
 
 def test_edges_are_pixels_beside_another_class():

@@ -14,8 +14,11 @@ from lecture_course.nb04_unet.figures import (
     pixel_answer,
     two_by_two,
     unet_diagram,
+    unet_drawing,
 )
+from lecture_utils.figures.network import draw_network, steps_of
 from lecture_utils.segmentation import UNet, kaggle_unet
+from tests.figures.test_network import require_legible
 
 CONFIGURATIONS = {
     "2015": (lambda: UNet(1, 2, padding="valid"), (572, 572)),
@@ -161,3 +164,30 @@ def test_two_by_two_wants_four():
     assert [ax.get_title() for ax in fig.axes] == list("abcd")
     with pytest.raises(ValueError, match="panels: got 3, expected four"):
         two_by_two(dict.fromkeys("abc", labels))
+
+
+@pytest.mark.slide("12")
+@pytest.mark.parametrize("depth", [1, 3, 4])
+def test_the_u_holds_the_models_own_maps_and_can_be_stepped_through(depth):
+    model = UNet(3, 5, base_channels=4, depth=depth).eval()
+    image = torch.randn(1, 3, 57, 90)
+    blocks, arrows = unet_drawing(model, image, np.zeros((114, 180, 3), np.uint8))
+    maps, bottom = feature_maps(model, image)
+    found = {block.name: block for block in blocks}
+    for level, (skip, decoded) in enumerate(maps, start=1):
+        assert torch.equal(found[f"encoder {level}"].value, skip)
+        assert torch.equal(found[f"decoder {level}"].value, decoded)
+    assert torch.equal(found["bottleneck"].value, bottom)
+    assert np.array_equal(found["label map"].value, model(image)[0].argmax(0))
+    skips = [(arrow.start.name, arrow.end.name) for arrow in arrows if arrow.kind == "skip connection"]
+    assert sorted(skips) == [(f"encoder {level}", f"decoder {level}") for level in range(1, depth + 1)]
+    assert len(steps_of(blocks)) == 2 * depth + 3
+    for highlight in (None, *range(2 * depth + 3)):
+        require_legible(draw_network(blocks, arrows, highlight=highlight, about="The U.", gap=0.08))
+
+
+def test_a_unet_without_skips_is_refused():
+    with pytest.raises(ValueError, match="without skip connections"):
+        unet_drawing(
+            UNet(3, 5, base_channels=2, skips=False), torch.zeros(1, 3, 32, 32), np.zeros((32, 32, 3), np.uint8)
+        )

@@ -132,3 +132,32 @@ def test_colours_differ_for_colour_blind_eyes():
         seen = np.clip(linear @ np.array(simulation).T, 0, 1)
         lab = rgb2lab(np.where(seen > 0.0031308, 1.055 * seen ** (1 / 2.4) - 0.055, 12.92 * seen))
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) > 10
+
+
+def test_a_palette_keeps_rare_colours_and_white_and_takes_up_less_room():
+    fig, ax = plt.subplots(figsize=(4, 3), layout="none")
+    ax.set_position((0, 0.2, 1, 0.8))
+    ax.imshow(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    ax.axis("off")
+    fig.text(0.1, 0.05, "—", color=CYCLE[3], size=30)  # a few pixels
+    full, few = (encode([fig], kilobytes=10_000, web=True, colours=colours)[0] for colours in (None, 128))
+    plt.close(fig)
+    assert len(few.data) < 0.6 * len(full.data)
+    before, after = (np.asarray(Image.open(io.BytesIO(image.data)).convert("RGB"), int) for image in (full, few))
+    assert len(np.unique(after.reshape(-1, 3), axis=0)) <= 128
+    below = slice(round(0.85 * len(before)), None)
+    white = (before[below] == 255).all(-1)
+    assert (after[below][white] == 255).all()
+    assert np.abs(after[below] - before[below]).max() < 40
+
+
+def test_an_image_that_is_shown_keeps_to_the_kilobytes_given(displayed):
+    with pytest.raises(ValueError, match="alt: got an empty text"):
+        show(plt.figure(), alt="", kilobytes=5)
+    plt.close("all")
+    fig, ax = plt.subplots()
+    ax.imshow(np.random.default_rng(0).random((40, 40, 3)))
+    show(fig, alt="Noise.", kilobytes=60)
+    ((bundle, _),) = displayed if len(displayed[0]) == 2 else [(displayed[0][0], None)]
+    (data,) = (text for mime, text in bundle.items() if mime.startswith("image/"))
+    assert len(base64.b64decode(data)) <= 60_000

@@ -1,0 +1,111 @@
+"""The networks of notebook 01: every tensor drawn is one of the model's, and every step can be read."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lecture_course.nb01_from_classification_to_pixels import networks
+from lecture_utils.figures.network import draw_network, steps_of
+from lecture_utils.segmentation import FCN, DeconvNet, PatchClassifier, fully_convolutional
+from tests.figures.test_network import require_legible
+
+
+def photo(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def seeded(model):
+    torch.manual_seed(0)
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.weight.abs().sum() == 0:
+            nn.init.normal_(part.weight)  # skips begin at zero
+    return model.eval()
+
+
+def require_steps(drawing, names):
+    blocks, arrows = drawing
+    assert [step[0].name for step in steps_of(blocks)] == names
+    for highlight in (None, *range(len(names))):
+        require_legible(draw_network(blocks, arrows, highlight=highlight, about="The whole network."))
+
+
+@pytest.fixture
+def windows():
+    whole = seeded(fully_convolutional(PatchClassifier(3, 19, base_channels=4, hidden=16, norm="batch")))
+    image = torch.randn(1, 3, 47, 58)
+    return whole, image, networks.windows_drawing(whole, image, photo(94, 116), (20, 25), 4)
+
+
+@pytest.mark.slide("05")
+def test_what_is_framed_in_two_windows_are_the_same_numbers(windows):
+    _, _, (blocks, _) = windows
+    compared = 0
+    for first, second in zip(*([b for b in blocks if b.at[1] == row and b.marks] for row in (0, 2)), strict=True):
+        ((x0, y0, x1, y1, _),), ((u0, v0, u1, v1, _),) = first.marks, second.marks
+        if isinstance(first.value, torch.Tensor):
+            assert torch.allclose(first.value[:, y0:y1, x0:x1], second.value[:, v0:v1, u0:u1], atol=1e-5)
+            compared += 1
+    assert [b.marks[0][2] - b.marks[0][0] for b in blocks if b.at[1] == 0 and b.marks] == [25, 22, 8, 1]
+    assert compared == 3
+
+
+@pytest.mark.slide("06")
+def test_the_one_pass_holds_the_windows_values_where_they_are_framed(windows):
+    whole, image, (blocks, _) = windows
+    for n, dilation in ((1, 1), (2, 2), (3, 4)):
+        (once,) = (b for b in blocks if b.at == (n, 1))
+        for row, (x0, y0, x1, y1, _) in zip((0, 2), once.marks, strict=True):
+            (own,) = (b for b in blocks if b.at == (n, row))
+            assert torch.allclose(once.value[:, y0:y1:dilation, x0:x1:dilation], own.value, atol=1e-5)
+            assert (x1 - x0, y1 - y0) == tuple(1 + dilation * (side - 1) for side in own.value.shape[:0:-1])
+    assert np.array_equal(blocks[-1].value, whole(image)[0].argmax(0))
+
+
+def test_windows_can_be_stepped_through(windows):
+    names = ["image", "two windows", "block 1, twice", "block 2, twice", "block 3, twice", "MLP, twice"]
+    require_steps(windows[2], [*names, "blocks 1 to 3, once", "hidden layer, once", "label map"])
+
+
+@pytest.mark.parametrize(("place", "shift"), [((5, 25), 4), ((20, 25), 0), ((20, 40), 4), ((20, 15), 29)])
+def test_windows_that_do_not_overlap_inside_the_image_are_refused(windows, place, shift):
+    with pytest.raises(ValueError, match="place, shift: got"):
+        networks.windows_drawing(*windows[:2], photo(94, 116), place, shift)
+
+
+@pytest.mark.slide("07")
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_an_fcn_is_drawn_with_its_skips_and_sums(stride):
+    model, image = seeded(FCN(3, 19, base_channels=4, stride=stride)), torch.randn(1, 3, 75, 101)
+    blocks, arrows = networks.fcn_drawing(model, image, photo(150, 202))
+    shapes = {block.label: block.shape for block in blocks}
+    assert shapes["pool 3"] == (16, 10, 13)
+    assert shapes["coarse scores"] == (19, 3, 4)
+    assert np.array_equal(blocks[-1].value, model(image)[0].argmax(0))
+    skips = {32: 0, 16: 1, 8: 2}[stride]
+    assert sum(arrow.kind == "added" for arrow in arrows) == skips
+    if skips:
+        double, skip, pool = model.doublings[0], model.skips[0], blocks[4]
+        (coarse,) = (b for b in blocks if b.name == "pool 5")
+        total = double(model.score(coarse.value[None]))[0, :, :5, :7] + skip(pool.value[None])[0]
+        (drawn,) = (b for b in blocks if b.name == "sum 1")
+        assert np.array_equal(drawn.value, total.argmax(0))
+        assert drawn.shape == (19, 5, 7)
+    sums = [name for k in range(skips) for name in (f"scores of pool {4 - k}", f"sum {k + 1}")]
+    require_steps((blocks, arrows), ["image", "pools 1 to 5", "coarse scores", *sums, "label map"])
+
+
+@pytest.mark.slide("07")
+def test_a_deconvnet_is_drawn_with_the_unpooled_maps_between():
+    model, image = seeded(DeconvNet(3, 19, base_channels=4, bottleneck=1)), torch.randn(1, 3, 71, 90)
+    blocks, arrows = networks.deconvnet_drawing(model, image, photo(142, 180))
+    places = {block.at: block for block in blocks}
+    for level in range(1, 6):
+        before, sparse = places[level, 0].value, places[level, 1].value
+        assert before.shape == sparse.shape
+        assert (sparse != 0).sum() <= sparse.numel() / 3  # one of four, but for odd sides
+        assert torch.equal(model.decoder[5 - level](sparse[None])[0], places[level, 2].value)
+    assert np.array_equal(blocks[-1].value, model(image)[0].argmax(0))
+    assert sum(arrow.kind == "switches" for arrow in arrows) == 5
+    names = ["image", "encoder 1", "encoders 2 to 5", "fc6, fc7", "fc6 mirrored", "decoder 5", "decoders 4 to 2"]
+    require_steps((blocks, arrows), [*names, "decoder 1", "label map"])

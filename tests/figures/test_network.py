@@ -1,0 +1,189 @@
+"""Drawings of networks: what is drawn is what the model gave, a step keeps its colours, and no text lies on another."""
+
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import Normalize
+from torch import nn
+
+from lecture_utils.figures.classifier import classifier_blocks, classifier_layers
+from lecture_utils.figures.network import PALE, Arrow, Block, draw_network, network_steps, scaled, steps_of
+from lecture_utils.figures.style import SKY
+
+
+def pixels(fig):
+    return [np.asarray(image.get_array()) for image in fig.axes[0].images]
+
+
+def words(fig):
+    return [text.get_text() for text in fig.axes[0].texts]
+
+
+def require_legible(fig):
+    """No text upon another, none outside of the page, none too small."""
+    fig.canvas.draw()
+    texts = [text for text in fig.axes[0].texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    page = fig.bbox.padded(1)
+    for text, box in zip(texts, boxes, strict=True):
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, text
+        assert page.y0 <= box.y0 < box.y1 <= page.y1, text
+    for (one, a), (other, b) in itertools.combinations(zip(texts, boxes, strict=True), 2):
+        assert not a.padded(-0.5).overlaps(b.padded(-0.5)), (one, other)
+    assert min(text.get_fontsize() for text in texts) >= 10.5
+
+
+def three():
+    generator = torch.Generator().manual_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (14, 22, 3), dtype=np.uint8)
+    maps = torch.randn(5, 7, 11, generator=generator)
+    vector = torch.randn(9, generator=generator)
+    blocks = [
+        Block("image", image, (0, 0), "It comes in.", shape=(3, 7, 11), marks=[(2, 1, 6, 5, SKY)]),
+        Block("maps", maps, (1, 0), "It is convolved."),
+        Block("vector", vector, (2, 0), "It is flattened."),
+        Block("softmax", {"car": 0.75, "person": 0.25}, (3, 0), size=1.5),
+    ]
+    kinds = ("convolution", "flatten", "softmax")
+    return blocks, [Arrow(*pair, kind) for pair, kind in zip(itertools.pairwise(blocks), kinds, strict=True)]
+
+
+def colours_of(values):
+    return np.rint(255 * mpl.colormaps["viridis"](Normalize()(values.numpy()))[..., :3])
+
+
+@pytest.mark.slide("01")
+def test_values_are_drawn_as_what_they_are():
+    blocks, arrows = three()
+    fig = draw_network(blocks, arrows, about="All of it.")
+    require_legible(fig)
+    image, *sheets, vector = pixels(fig)
+    assert np.array_equal(image, blocks[0].value)
+    strongest = blocks[1].value.flatten(1).var(1).argsort(descending=True)[:3].tolist()
+    for sheet, channel in zip(reversed(sheets), strongest, strict=True):  # the foremost is drawn last
+        assert np.array_equal(sheet, colours_of(blocks[1].value[channel]))
+    assert np.array_equal(vector[:, 0], colours_of(blocks[2].value))
+    assert {"image", "maps", "3 × 7 × 11", "5 × 7 × 11", "9", "car", "person", "All of it."} <= set(words(fig))
+    bars = [patch.get_width() for patch in fig.axes[0].patches if patch.get_gid() == "bar"]
+    assert bars[0] == pytest.approx(3 * bars[1])
+
+
+def test_a_map_keeps_its_aspect_and_marks_lie_at_their_pixels():
+    fig = draw_network(*three())
+    x0, x1, y1, y0 = fig.axes[0].images[0].get_extent()
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(11 / 7)
+    (frame,) = {patch.get_bbox().bounds for patch in fig.axes[0].patches if patch.get_gid() == "mark"}
+    pixel = (x1 - x0) / 11
+    assert frame == pytest.approx((x0 + 2 * pixel, y0 + pixel, 4 * pixel, 4 * pixel))
+
+
+def test_a_step_keeps_its_colours_and_tells_its_shapes():
+    blocks, arrows = three()
+    fig = draw_network(blocks, arrows, highlight=1)
+    require_legible(fig)
+    image, *sheets, vector = pixels(fig)
+    assert np.array_equal(sheets[-1], colours_of(blocks[1].value[blocks[1].value.flatten(1).var(1).argmax()]))
+    for pale, full in ((image, blocks[0].value), (vector[:, 0], colours_of(blocks[2].value))):
+        assert np.allclose(pale, 255 - PALE * (255 - full.astype(float)), atol=4.6)
+    assert {"maps (convolution):  3 × 7 × 11  →  5 × 7 × 11", "It is convolved."} <= set(words(fig))
+
+
+def test_a_block_without_a_sentence_is_a_part_of_the_step_before():
+    blocks, arrows = three()
+    assert [[block.name for block in step] for step in steps_of(blocks)] == [["image"], ["maps"], ["vector", "softmax"]]
+    first, *_, last = pixels(draw_network(blocks, arrows, highlight=2))
+    assert first.mean() > 190
+    assert np.array_equal(last[:, 0], colours_of(blocks[2].value))
+
+
+def test_tensors_without_values_are_empty_boxes_and_label_maps_have_their_colours():
+    labels = np.array([[0, 13, 255]])
+    blocks = [Block("a", torch.empty(4, 5, 6, device="meta"), (0, 0)), Block("b", labels, (1, 0.5)), *three()[0][2:3]]
+    *sheets, label_map, _ = pixels(draw_network([*blocks[:2], Block("c", torch.ones(3), (1, 1))]))
+    assert len(sheets) == 3
+    assert {sheet.shape for sheet in sheets} == {(1, 1, 3)}
+    assert label_map[0, 0].tolist() == [128, 64, 128]
+
+
+@pytest.mark.parametrize("sides", list(itertools.product(("left", "right", "top", "bottom"), repeat=2)))
+def test_arrows_run_level_and_upright_from_side_to_side(sides):
+    blocks = [Block("a", torch.rand(2, 3, 5), (0, 0)), Block("b", torch.rand(2, 5, 3), (1, 1))]
+    fig = draw_network(blocks, [Arrow(*blocks, "layer", sides)])
+    way = fig.axes[0].patches[0]._path_original.vertices
+    assert len(way) in (3, 4)
+    assert ((np.abs(np.diff(way, axis=0)) > 1e-9).sum(1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Block("a", torch.rand(1, 2, 3, 4), (0, 0)), "value: got shape .* for 'a'"),
+        (lambda: Block("a", torch.rand(0, 2, 3), (0, 0)), "value: got shape"),
+        (lambda: draw_network([]), "blocks: got none"),
+        (lambda: draw_network([Block("a", torch.rand(3), (0, 0.5))]), "blocks: got no whole row"),
+        (lambda: draw_network(three()[0], highlight=3), "highlight: got 3, expected 0 to 2"),
+        (lambda: draw_network(three()[0], three()[1]), "arrows: got 'image' → 'maps'"),
+        (lambda: draw_network(three()[0], about="word " * 50), "got 3 lines, expected at most 2"),
+        (lambda: network_steps([Block("a", torch.rand(3), (0, 0))], title="t", about="a"), "blocks: got steps"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_steps_are_the_frames_of_an_explorer():
+    blocks, arrows = three()
+    explorer = network_steps(blocks, arrows, title="Three", about="A network of three.", kilobytes=60)
+    assert [place["part"] for place in explorer.places] == ["all", "image", "maps", "vector"]
+    assert explorer.frame(part="maps").alt == "maps is highlighted. It is convolved."
+    assert explorer.frame(part="all").alt == "A network of three."
+    assert sum(len(explorer.frame(**place).image.data) for place in explorer.places) <= 60_000
+    assert explorer.play == "part"
+
+
+def test_smaller_maps_are_drawn_smaller_but_not_as_much():
+    assert scaled((3, 40, 30), 40, size=2) == 2
+    assert 0.5 < scaled((3, 10, 10), 40, size=2) / 2 < 1
+
+
+def classifier(channels, height, width):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(channels, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Flatten(), nn.Linear(5 * (height // 2) * (width // 2), 7), nn.ReLU(), nn.Linear(7, 3)),
+    ).eval()
+
+
+@pytest.mark.slide("01")
+def test_the_layers_of_a_classifier_are_those_that_change_the_image():
+    model, image = classifier(3, 9, 14), torch.randn(1, 3, 9, 14)
+    layers = classifier_layers(model, image)
+    assert [kind for kind, _ in layers] == [
+        "convolution 3 × 3", "max pooling 2 × 2", "flatten", "linear layer", "linear layer",
+    ]  # fmt: skip
+    assert [tuple(values.shape) for _, values in layers] == [(5, 9, 14), (5, 4, 7), (140,), (7,), (3,)]
+    assert torch.equal(layers[0][1], model[0][:3](image)[0])  # after its normalization and ReLU
+    assert torch.equal(layers[-1][1], model(image)[0])
+
+
+@pytest.mark.slide("01")
+def test_a_classifier_is_drawn_from_the_image_to_the_probabilities():
+    model, image = classifier(3, 9, 14), torch.randn(1, 3, 9, 14)
+    blocks, arrows = classifier_blocks(model, image, ("a", "b", "c"), large=np.zeros((18, 28, 3), np.uint8))
+    names = ["image", "convolution 1", "pooling 1", "vector", "hidden layer", "scores", "softmax"]
+    assert [block.name for block in blocks] == names
+    assert blocks[0].shape == (3, 9, 14)
+    expected = model(image)[0].softmax(0)
+    assert [blocks[-1].value[name] for name in "abc"] == pytest.approx(expected.tolist())
+    assert [(arrow.start.name, arrow.end.name) for arrow in arrows] == list(itertools.pairwise(names))
+    for highlight in (None, *range(len(names))):
+        require_legible(draw_network(blocks, arrows, highlight=highlight))
+    for bad in ("ab", "abcd"):
+        with pytest.raises(ValueError, match="names: got"):
+            classifier_blocks(model, image, bad, large=np.zeros((18, 28, 3), np.uint8))
+    with pytest.raises(ValueError, match="model: got ReLU as first layer"):
+        classifier_layers(nn.Sequential(nn.ReLU()), image)
