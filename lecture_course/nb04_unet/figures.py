@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.network import Arrow, Block, network_steps, scaled
-from lecture_utils.figures.overlays import draw_image, legend, outline
+from lecture_utils.figures.overlays import draw_image, legend, name_colours, outline, to_pixels
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
     BLUE,
@@ -29,7 +30,6 @@ from lecture_utils.figures.style import (
     SKY,
     VERMILION,
     WIDTH,
-    bare,
     course_look,
     image_axes,
     to_array,
@@ -299,39 +299,6 @@ def feature_maps(model: UNet, image: Float[Tensor, "1 c h w"]) -> tuple[list[tup
     return levels, found["bottom"][0]
 
 
-@course_look
-def feature_maps_u(
-    image: np.ndarray, maps: Sequence[tuple[Tensor, Tensor]], bottom: Tensor, *, title: str = ""
-) -> Figure:
-    """Draw the U with what flows through it: `maps` are (skip, decoder's result), each (c, h, w), the finest first.
-
-    Of each tensor the channel that varies most, from its lowest value to its highest; its shape stands above it.
-    """
-    rows = len(maps) + 1
-    fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 2.35 * rows), width_ratios=(1, 0.5, 1))
-    fig.suptitle(title)
-    bare(axes.flat)
-    for row, (skip, decoded) in enumerate(maps):
-        for ax, features, name in ((axes[row, 0], skip, "encoder"), (axes[row, 2], decoded, "decoder")):
-            _strongest(ax, features, name)
-        arrow = {"arrowstyle": "-|>", "color": FAINT, "lw": 2, "ls": (0, (4, 2))}
-        axes[row, 1].annotate("", (1.1, 0.5), (-0.1, 0.5), xycoords="axes fraction", arrowprops=arrow)
-        axes[row, 1].text(0.5, 0.56, "skip connection", transform=axes[row, 1].transAxes, ha="center", size=12)
-        axes[row, 1].set_axis_off()
-    draw_image(axes[-1, 0], image)
-    axes[-1, 0].set_title("the image", size=12)
-    _strongest(axes[-1, 1], bottom, "bottom")
-    axes[-1, 2].set_axis_off()
-    return fig
-
-
-def _strongest(ax: Axes, features: Tensor, name: str) -> None:
-    """The channel of (c, h, w) that varies most."""
-    features = features.detach().cpu().float()
-    ax.imshow(features[features.flatten(1).var(1).argmax()], cmap="viridis", interpolation="nearest")
-    ax.set_title(f"{name}: {' × '.join(map(str, features.shape))}", size=12)
-
-
 SAYS = {
     "image": "The input: red, green and blue of each pixel.",
     "first": "Two convolutions at the full resolution: edges, wherever they come from. The skip connection keeps it.",
@@ -382,6 +349,30 @@ def unet_steps(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray, 
     about = "The U of a trained network at work: feature maps on the way down and up, and the skip connections across."
     drawing = unet_drawing(model, image, large)
     return network_steps(*drawing, title="U-Net, step by step", about=about, kilobytes=kilobytes, gap=0.08)
+
+
+@course_look
+def named_areas(image: UInt8[Tensor, "3 h w"], labels: UInt8[Tensor, "h w"], names: Sequence[str]) -> Figure:
+    """Draw a photograph, and beside it the same with a colour over each class of `labels` but 0, the background.
+
+    `names` are those of the classes, which have their colours below. ValueError where sizes or names do not fit.
+    """
+    labels = to_array(labels)
+    if labels.shape != tuple(image.shape[1:]) or labels.max() >= len(names):
+        got = f"{labels.shape} up to {labels.max()}"
+        raise ValueError(f"labels: got {got}, expected {tuple(image.shape[1:])} below {len(names)}, the names")
+    present = [index for index in np.unique(labels) if index]
+    colours = {names[index]: CYCLE[place % len(CYCLE)] for place, index in enumerate(present)}
+    painted = to_pixels(image).astype(float)
+    for index in present:
+        where = labels == index
+        painted[where] = 0.45 * painted[where] + 0.55 * 255 * np.array(to_rgb(colours[names[index]]))
+    fig, axes = image_axes(1, 2, aspect=labels.shape[1] / labels.shape[0])
+    for ax, shown, title in zip(axes[0], (image, painted.astype(np.uint8)), ("photograph", "classes"), strict=True):
+        draw_image(ax, shown)
+        ax.set_title(title)
+    name_colours(fig, colours)
+    return fig
 
 
 @course_look

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from lecture_course.nb04_unet.figures import (
     feature_maps,
-    feature_maps_u,
+    named_areas,
     overlap_tile,
     pixel_answer,
     two_by_two,
@@ -98,17 +98,20 @@ def test_a_size_that_does_not_fit_is_refused():
         unet_diagram(UNet(1, 2, base_channels=2, padding="valid"), (570, 572))
 
 
-@pytest.mark.slide("12")
-def test_of_each_tensor_the_channel_that_varies_most_is_shown():
-    still = torch.zeros(2, 6, 4)
-    moving = still.clone()
-    moving[1] = torch.arange(24.0).view(6, 4)
-    bottom = moving[:, :3, :2]
-    fig = feature_maps_u(np.zeros((12, 8, 3), np.uint8), [(moving, still), (still, moving)], bottom)
-    shown = {ax.get_title(): np.asarray(ax.images[0].get_array()) for ax in fig.axes if ax.images}
-    assert list(shown) == ["encoder: 2 × 6 × 4", "decoder: 2 × 6 × 4", "the image", "bottom: 2 × 3 × 2"]
-    assert np.array_equal(np.asarray(fig.axes[0].images[0].get_array()), moving[1])
-    assert np.array_equal(shown["bottom: 2 × 3 × 2"], bottom[1])
+@pytest.mark.slide("13")
+def test_classes_of_a_photograph_have_a_colour_and_a_name():
+    photo = torch.randint(0, 256, (3, 10, 14), dtype=torch.uint8)
+    labels = torch.zeros(10, 14, dtype=torch.uint8)
+    labels[2:5, 3:9], labels[7, 1] = 2, 1
+    fig = named_areas(photo, labels, ("background", "dog", "cat"))
+    plain, painted = (np.asarray(ax.images[0].get_array()) for ax in fig.axes)
+    assert np.array_equal(plain, photo.permute(1, 2, 0))
+    assert np.array_equal((painted != plain).any(axis=2), labels.numpy() > 0)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["dog", "cat"]
+    assert not named_areas(photo, torch.zeros_like(labels), ("background",)).legends
+    for bad in (labels[:9], labels + 1):
+        with pytest.raises(ValueError, match=r"labels: got \(\d+, 14\) up to \d, expected \(10, 14\) below 3"):
+            named_areas(photo, bad, ("background", "dog", "cat"))
 
 
 @pytest.mark.slide("12")
