@@ -19,7 +19,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
-from itertools import groupby
 from multiprocessing import current_process, get_context
 from pathlib import Path
 
@@ -159,8 +158,10 @@ def pair(rendering: Rendering) -> np.ndarray:
 
 def run_lengths(mask: np.ndarray) -> list[int]:
     """COCO's uncompressed run-length code of a boolean mask (H, W): runs down the columns, zeros first."""
-    runs = [(bool(value), sum(1 for _ in group)) for value, group in groupby(mask.ravel(order="F").tolist())]
-    return [length for _, length in ([(False, 0), *runs] if runs and runs[0][0] else runs)]
+    column = np.asarray(mask, bool).ravel(order="F")
+    # Where a run ends. A mask that begins with a one has an empty run of zeros before it; an empty mask has no runs.
+    ends = np.flatnonzero(np.diff(column, prepend=np.False_, append=~column[-1:]))
+    return np.diff(ends, prepend=0).tolist()
 
 
 def _spread(work, numbers: range, workers: int | None) -> Iterable[dict]:
