@@ -113,7 +113,9 @@ def stamp(notebook: nbformat.NotebookNode, settings: dict, name: str) -> None:
     """Write opening and set-up into a notebook, in place: below its title, and in its first code cell."""
     title, _, rest = notebook.cells[0].source.split("\n\n", 2)
     notebook.cells[0].source = "\n\n".join((title, opening(settings, name), rest))
-    next(cell for cell in notebook.cells if cell.cell_type == "code").source = setup_cell(settings)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    first.source = setup_cell(settings)
+    first.metadata["tags"] = sorted({"hide-input", *first.metadata.get("tags", ())})  # the handout folds it
 
 
 def write_cells() -> None:

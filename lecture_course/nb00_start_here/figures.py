@@ -319,7 +319,7 @@ def class_scores(iou: Mapping[str, float], shares: Mapping[str, float], *, accur
     mean = sum(values) / len(values)
     for value, style, text in ((mean, "--", f"mean IoU {mean:.0%}"), (accuracy, ":", f"pixel accuracy {accuracy:.0%}")):
         ax.axvline(value, color=INK if style == "--" else VERMILION, ls=style, lw=2, label=text)
-    ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=places, yticklabels=names, xlabel="IoU")
+    ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=places, yticklabels=names, xlabel="score")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_color(FAINT)
     fig.legend(loc="outside lower center", ncols=2)
