@@ -9,6 +9,7 @@ from lecture_utils.figures.style import ORANGE, SKY
 from lecture_utils.segmentation import FCN, DeconvNet, patch_around
 from lecture_utils.segmentation.shapes import layer_calls, layer_outputs
 from lecture_utils.segmentation.sliding_window import FullyConvolutional
+from lecture_utils.segmentation.unet import double_conv
 
 Drawing = tuple[list[Block], list[Arrow]]
 SHARED = "#00E676"  # a light green, that shows on viridis
@@ -105,6 +106,16 @@ def crop(large: np.ndarray, box: tuple, size: tuple[int, int]) -> np.ndarray:
     return large[round(y0 * scale[0]) : round(y1 * scale[0]), round(x0 * scale[1]) : round(x1 * scale[1])]
 
 
+class NarrowFCN(FCN):
+    """An FCN-32s, or with less `depth` a shallower one, that has `base_channels` channels at every level."""
+
+    def __init__(self, in_channels: int, num_classes: int, *, base_channels: int = 64, depth: int = 5):
+        super().__init__(in_channels, num_classes, base_channels=base_channels, depth=depth)
+        for level in range(1, depth):
+            self.encoder[level] = double_conv(base_channels, base_channels)
+        self.score = nn.Conv2d(base_channels, num_classes, 1)
+
+
 def fcn_drawing(model: FCN, image: Tensor, large: np.ndarray) -> Drawing:
     """An FCN of any stride on an `image` (1, c, h, w): encoder above, scores below, skips between (slide 7).
 
@@ -175,9 +186,10 @@ def deconvnet_drawing(model: DeconvNet, image: Tensor, large: np.ndarray) -> Dra
     layers |= {"fc6": model.fc6, "fc7": model.fc7, "mirrored": model.fc6_mirrored, "whole": model}
     calls = layer_calls(model, image, layers)
     made = {name: call[0][1][0] for name, call in calls.items()}
-    size = lambda values: scaled(values.shape, largest, size=1.0, power=0.25)  # noqa: E731
+    size = lambda values: scaled(values.shape, largest, size=0.85, power=0.25)  # noqa: E731
 
-    blocks = [Block("image", large, (0, 0), "The input.", size=1.0, shape=image.shape[1:])]
+    first, last = 0.15, depth + 0.9  # columns: the outer ones move in, so that the arrows between the others have room
+    blocks = [Block("image", large, (first, 0), "The input.", size=1.0, shape=image.shape[1:])]
     arrows, encoded = [], []
     for k in range(depth):
         says, values = DOWN[k] if k < 2 else "", made[f"encoder {k}"]
@@ -187,12 +199,16 @@ def deconvnet_drawing(model: DeconvNet, image: Tensor, large: np.ndarray) -> Dra
     encoded[1].name = f"encoders 2 to {depth}"
     middle = made["fc7"]
     _, high, wide = middle.shape
-    says = f"All that is known of what there is: {len(middle)} numbers at each of {high} × {wide} places."
-    blocks.append(Block("fc6, fc7", middle, (depth + 1, 0), says, size=size(middle)))
+    says = (
+        f"VGG-16's two fully connected layers, as convolutions: all that is known of what there is, {len(middle)} "
+        f"numbers at each of {high} × {wide} places."
+    )
+    blocks.append(Block("fc6, fc7", middle, (last, 0), says, size=size(middle)))
     arrows.append(Arrow(encoded[-1], blocks[-1], "pooling, convolutions"))
-    says = "The way back begins, as the mirror image of the way down."
+    channels = len(made["mirrored"])
+    says = f"The mirror image of fc6: a transposed convolution back to {channels} channels, with weights of its own."
     blocks.append(
-        Block("fc6 mirrored", made["mirrored"], (depth + 1, 1), says, size=size(made["mirrored"]), label="mirrored")
+        Block("fc6 mirrored", made["mirrored"], (last, 1), says, size=size(made["mirrored"]), label="fc6 mirrored")
     )
     arrows.append(Arrow(blocks[-2], blocks[-1], "transposed convolutions"))
     for k in range(depth):
@@ -210,6 +226,6 @@ def deconvnet_drawing(model: DeconvNet, image: Tensor, large: np.ndarray) -> Dra
         arrows.append(Arrow(blocks[-2], blocks[-1], "transposed convolutions"))
     labels = made["whole"].argmax(0).cpu().numpy()
     says = "A 1 × 1 convolution scores the classes; each pixel takes the one with the highest score."
-    blocks.append(Block("label map", labels, (0, 2), says, size=1.0))
+    blocks.append(Block("label map", labels, (first, 2), says, size=1.0))
     arrows.append(Arrow(blocks[-2], blocks[-1], "1 × 1 convolution"))
     return blocks, arrows

@@ -73,6 +73,15 @@ def test_windows_that_do_not_overlap_inside_the_image_are_refused(windows, place
         networks.windows_drawing(*windows[:2], photo(94, 116), place, shift)
 
 
+@pytest.mark.slide("06")
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_narrow_fcn_has_the_same_channels_at_every_level(depth):
+    model = networks.NarrowFCN(3, 19, base_channels=4, depth=depth)
+    convolutions = [part for part in model.encoder.modules() if isinstance(part, nn.Conv2d)]
+    assert [part.out_channels for part in convolutions] == [4] * 2 * depth
+    assert model(torch.randn(1, 3, 17, 21)).shape == (1, 19, 17, 21)
+
+
 @pytest.mark.slide("07")
 @pytest.mark.parametrize("stride", [32, 16, 8])
 def test_an_fcn_is_drawn_with_its_skips_and_sums(stride):
