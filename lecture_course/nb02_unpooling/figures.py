@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from lecture_utils.figures.attention_maps import attention_bar
@@ -24,7 +25,8 @@ from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import BLUE, FAINT, INK, VERMILION, WIDTH, course_look, image_axes, to_array
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, unpooled_size
 
-EMPTY = "#E6E6E6"  # a value that is exactly 0
+EMPTY = "#EFEFEF"  # a value that is exactly 0
+LIGHT_TO_DARK = mpl.colors.ListedColormap(mpl.colormaps["YlGnBu"](np.linspace(0.25, 1, 256)), "light to dark")
 HERE = "#D9E6F2"  # cells of the step that is shown
 OUTCOMES = {"true positive": BLUE, "false positive": VERMILION, "false negative": "#555555"}
 
@@ -85,20 +87,21 @@ def feature_maps(
     *,
     image: ArrayLike | None = None,
     most: float | None = None,
+    frame: tuple[slice, slice] | None = None,
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw maps (h, w) of values not below 0 beside each other in viridis, on one scale, what is exactly 0 in grey.
+    """Draw maps (h, w) of values not below 0 beside each other, light to dark, on one scale; exactly 0 is grey.
 
     `image` (H, W, 3), of any size, stands first, under the name "image". `most` is the end of the scale, by default
-    the largest value.
+    the largest value. `frame` (rows, columns) is a part that is framed in every panel.
     """
     maps = {name: to_array(values) for name, values in maps.items()}
     if not maps or any(values.ndim != 2 or (values < 0).any() for values in maps.values()):
         shapes = {name: values.shape for name, values in maps.items()}
         raise ValueError(f"maps: got {shapes}, expected at least one map (h, w), with no value below 0")
     most = max(values.max() for values in maps.values()) if most is None else most
-    colours = mpl.colormaps["viridis"].with_extremes(bad=EMPTY)
+    colours = LIGHT_TO_DARK.with_extremes(bad=EMPTY)
     fig, axes = image_axes(1, len(maps) + (image is not None), width=width, title=title)
     panels = axes[0]
     if image is not None:
@@ -108,6 +111,10 @@ def feature_maps(
     for ax, (name, values) in zip(panels, maps.items(), strict=True):
         shown = ax.imshow(np.ma.masked_equal(values, 0), cmap=colours, vmin=0, vmax=most, interpolation="nearest")
         ax.set_title(name)
+    if frame is not None:
+        (top, bottom), (left, right) = ((part.start - 0.5, part.stop - 0.5) for part in frame)
+        for ax in axes[0]:
+            ax.add_patch(Rectangle((left, top), right - left, bottom - top, fc="none", ec=VERMILION, lw=2))
     fig.set_figheight(0.93 * fig.get_figheight())  # the bar takes from the width
     attention_bar(shown, axes, label="activation (grey: exactly 0)")
     return fig

@@ -1,6 +1,6 @@
 """The figures of notebook 03: convolution and its transpose as matrices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -17,8 +17,7 @@ from lecture_course.nb03_transposed_convolution.measurements import to_photo
 from lecture_utils.figures.grids import TINTS, cell_arrow, count_colours, grid_canvas, number_grid, tint
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import (
-    CYCLE,
-    DASHES,
+    BLUE,
     FAINT,
     INK,
     ORANGE,
@@ -32,6 +31,7 @@ from lecture_utils.segmentation.convolution_matrix import convolution_matrix
 from lecture_utils.segmentation.transposed import coverage, stamp
 
 CHOSEN = tint(ORANGE, 0.7)
+BLUE_TINT = tint(BLUE, 0.35)
 
 
 def kernel_colours(kernel_size: tuple[int, int]) -> np.ndarray:
@@ -320,22 +320,76 @@ def kernel_and_photo(kernel: ArrayLike, photo: np.ndarray, *, names: tuple[str, 
 
 
 @course_look
-def along_a_row(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str = "") -> Figure:
-    """Draw what methods made of a constant and of a ramp along a row of pixels: a line for each method.
-
-    `rows` is method → its values on the constant, and on the ramp, of which the steps from pixel to pixel are drawn.
-    """
-    fig, (constant, ramp) = plt.subplots(1, 2, figsize=(WIDTH, 3.9))
+def small_multiples(rows: Mapping[str, Tensor], *, title: str = "") -> Figure:
+    """Draw several maps of each row, name → (n, h, w), each divided by its own root mean square, blue below 0."""
+    columns = min(len(maps) for maps in rows.values())
+    fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, 0.9 + 1.75 * len(rows)), squeeze=False)
     fig.suptitle(title)
-    for number, (method, (flat, rising)) in enumerate(rows.items()):
-        look = {"color": CYCLE[number], "ls": DASHES[number], "marker": "o", "ms": 4, "label": method}
-        constant.plot(to_array(flat), **look)
-        ramp.plot(np.diff(to_array(rising)), **look)
-    constant.set(title="input constant: the output", xlabel="pixel of a row", ylim=(0, None))
-    ramp.set(title="input a ramp: the steps of the output", xlabel="from a pixel to the next")
-    for ax in (constant, ramp):
-        ax.grid(axis="y")
-    fig.legend(*constant.get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    bare(axes.flat)
+    for panels, (name, maps) in zip(axes, rows.items(), strict=True):
+        panels[0].set_ylabel(name, fontsize=12)
+        for ax, values in zip(panels, maps.detach(), strict=False):
+            scaled = to_array(values / values.square().mean().sqrt(), float)
+            shown = ax.imshow(scaled, cmap="RdBu_r", vmin=-2.0, vmax=2.0, interpolation="nearest")
+    fig.colorbar(shown, ax=axes, fraction=0.03, pad=0.01, label="value / root mean square")
+    return fig
+
+
+@course_look
+def stamps_on_a_line(
+    values: int, kernel_size: int, *, stride: int, padding: int, output_paddings: Sequence[int], title: str = ""
+) -> Figure:
+    """Draw the stamps of a transposed convolution along one axis, and the pixels kept for each output padding.
+
+    A kept pixel is numbered from 1; one that padding cuts off is white. No output padding may exceed `padding`.
+    """
+    if max(output_paddings) > padding:
+        raise ValueError(f"output_paddings: got {tuple(output_paddings)}, expected none above padding, {padding}")
+    length = (values - 1) * stride + kernel_size
+    fig, ax = grid_canvas(length + 8.6, 3.2 + 1.7 * len(output_paddings), title=title)
+    left, levels = 5.4, -(-kernel_size // stride)  # stamps that overlap lie on different levels
+    for i in range(values):
+        corner = (left + i * stride, 0.2 + 1.0 * (i % levels))
+        ax.add_patch(Rectangle(corner, kernel_size, 0.8, fc=tint(ORANGE, 0.6), ec=INK, lw=0.8))
+        ax.text(corner[0] + kernel_size / 2, corner[1] + 0.4, f"value {i + 1}", size=11, ha="center", va="center")
+    ax.text(left - 0.3, 0.1 + levels / 2, "stamps", size=12, ha="right", va="center")
+    for number, extra in enumerate(output_paddings):
+        y, kept = 1.2 + levels + 1.7 * number, length - 2 * padding + extra
+        for i in range(length):
+            inside = padding <= i < padding + kept
+            look = {"fc": BLUE_TINT, "ec": INK, "lw": 0.8} if inside else {"fc": "white", "ec": FAINT, "ls": ":"}
+            ax.add_patch(Rectangle((left + i, y), 1, 1, **look))
+            if inside:
+                ax.text(left + i + 0.5, y + 0.5, f"{i - padding + 1}", size=11, ha="center", va="center")
+        ax.text(left - 0.3, y + 0.5, f"output padding {extra}", size=12, ha="right", va="center")
+        ax.text(left + length + 0.3, y + 0.5, f"{kept} pixels", size=12, ha="left", va="center")
+    return fig
+
+
+@course_look
+def score_and_groups(map_: ArrayLike, groups: Sequence[float], *, names: tuple[str, str], title: str = "") -> Figure:
+    """Draw a map (h, w) and the means of its four groups of pixels as a 2 × 2 heat map with its numbers.
+
+    `groups` are those of `even_and_odd`: even rows and columns, even and odd, odd and even, odd and odd.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.3))
+    fig.suptitle(title)
+    values, means = to_array(map_, float), np.reshape(groups, (2, 2))
+    low, high = np.percentile(values, (1, 99))
+    shown = left.imshow(values, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+    bare([left])
+    fig.colorbar(shown, ax=left, fraction=0.046, pad=0.03)
+    shown = right.imshow(means, cmap="viridis", vmin=0, vmax=1.1 * means.max())
+    for (i, j), mean in np.ndenumerate(means):
+        colour = "white" if mean < 0.6 * means.max() else INK
+        right.text(j, i, f"{mean:.2f}", size=16, ha="center", va="center", color=colour)
+    right.set(xticks=(0, 1), xticklabels=("even columns", "odd columns"), yticks=(0, 1))
+    right.set_yticklabels(("even rows", "odd rows"), rotation=90, va="center")
+    right.tick_params(length=0)
+    right.spines[:].set_visible(False)
+    fig.colorbar(shown, ax=right, fraction=0.046, pad=0.03)
+    left.set_title(names[0])
+    right.set_title(names[1])
     return fig
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torchvision import tv_tensors
@@ -38,6 +39,26 @@ def even_and_odd(maps: Tensor) -> Tensor:
     """The means of maps (…, h, w) over even rows and columns, even and odd, odd and even, odd and odd: (…, 4)."""
     groups = [maps[..., row::2, column::2].mean((-2, -1)) for row in (0, 1) for column in (0, 1)]
     return torch.stack(groups, -1)
+
+
+def checkerboard(maps: Tensor) -> Tensor:
+    """How far the means of even and odd pixels lie apart, as a share of the map's deviation: (…, h, w) → (…).
+
+    Their standard deviation over that of all pixels; 0 for a constant map.
+    """
+    return (even_and_odd(maps).std(-1) / maps.std((-2, -1))).nan_to_num()
+
+
+def unevenness(weight: Tensor) -> float:
+    """What share of its mean a constant deviates by when kernels (1, c, k, k) double it with stride 2, inside."""
+    inside = F.conv_transpose2d(torch.ones(1, 1, 12, 12).to(weight), weight, stride=2)[..., 4:-4, 4:-4]
+    return (inside.std() / inside.mean()).item()
+
+
+def deviation(maps: Tensor) -> float:
+    """The deviation of maps (…, h, w) from their mean as a share of their root mean square, inside; the mean of all."""
+    inside = maps[..., 4:-4, 4:-4]
+    return (inside.var((-2, -1), correction=0) / inside.square().mean((-2, -1))).sqrt().mean().item()
 
 
 def render_batch(scenes: Sequence[Scene], size: int) -> Float[Tensor, "b 3 size size"]:

@@ -70,6 +70,13 @@ def test_feature_maps_are_drawn_on_one_scale_with_zeros_masked():
     assert fig.axes[0].get_images()[0].get_extent() == [-0.5, 1.5, 1.5, -0.5]  # the image in the map's coordinates
 
 
+def test_a_part_is_framed_in_every_panel():
+    fig = feature_maps({"a": torch.ones(8, 8)}, image=np.zeros((8, 8, 3), np.uint8), frame=(slice(1, 4), slice(2, 7)))
+    for ax in fig.axes[:2]:
+        [frame] = ax.patches
+        assert frame.get_bbox().extents.tolist() == [1.5, 0.5, 6.5, 3.5]
+
+
 @pytest.mark.parametrize("maps", [{}, {"a": np.zeros(3)}, {"a": -np.ones((2, 2))}])
 def test_bad_feature_maps_are_refused(maps):
     with pytest.raises(ValueError, match=r"maps: got .* expected at least one map"):

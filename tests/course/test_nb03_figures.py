@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb03_transposed_convolution.figures import (
-    along_a_row,
     entry_colours,
     heat_of_kernel,
     heat_panels,
@@ -22,14 +21,20 @@ from lecture_course.nb03_transposed_convolution.figures import (
     one_to_many,
     overlap,
     row_at_work,
+    score_and_groups,
+    small_multiples,
+    stamps_on_a_line,
     zooms,
 )
 from lecture_course.nb03_transposed_convolution.measurements import (
+    checkerboard,
+    deviation,
     even_and_odd,
     last_doubling,
     render_batch,
     to_photo,
     to_planes,
+    unevenness,
 )
 from lecture_utils import toycity
 from lecture_utils.figures import to_pixels
@@ -214,12 +219,43 @@ def test_a_kernel_stands_beside_what_it_enlarged():
     np.testing.assert_array_equal(right.images[0].get_array(), photo)
 
 
-def test_values_and_steps_are_drawn_for_each_method():
-    rows = {"a": ([1, 2], [3, 4]), "b": ([5, 6], [7, 9])}
-    constant, ramp = along_a_row(rows).axes
-    assert [list(line.get_ydata()) for line in constant.lines] == [[1, 2], [5, 6]]
-    assert [list(line.get_ydata()) for line in ramp.lines] == [[1], [2]]
-    assert [line.get_label() for line in ramp.lines] == ["a", "b"]
+def test_small_multiples_are_drawn_over_their_root_mean_square():
+    rows = {"a": torch.randn(3, 4, 4), "b": 7 * torch.ones(2, 4, 4)}
+    axes = [ax for ax in small_multiples(rows).axes if ax.images and len(ax.images[0].get_array()) == 4]
+    assert [ax.get_ylabel() for ax in axes] == ["a", "", "b", ""]
+    np.testing.assert_allclose(axes[3].images[0].get_array(), 1)
+    scaled = rows["a"][1] / rows["a"][1].square().mean().sqrt()
+    np.testing.assert_allclose(axes[1].images[0].get_array(), scaled, rtol=1e-5)
+
+
+@pytest.mark.slide("11")
+def test_output_padding_keeps_pixels_at_the_end():
+    line = {"stride": 3, "padding": 2}
+    [ax] = stamps_on_a_line(6, 5, **line, output_paddings=(0, 1, 2)).axes
+    words = [text.get_text() for text in ax.texts]
+    assert [text for text in words if text.endswith("pixels")] == ["16 pixels", "17 pixels", "18 pixels"]
+    for extra in (0, 1, 2):
+        size = F.conv_transpose1d(torch.ones(1, 1, 6), torch.ones(1, 1, 5), output_padding=extra, **line).shape[-1]
+        assert f"{size} pixels" in words
+    assert numbers(ax) == [*range(1, 17), *range(1, 18), *range(1, 19)]
+    with pytest.raises(ValueError, match=r"output_paddings: got \(3,\), expected none above padding, 2"):
+        stamps_on_a_line(6, 5, **line, output_paddings=(3,))
+
+
+def test_groups_are_drawn_where_they_lie():
+    left, right = score_and_groups(torch.rand(6, 6), [0.1, 0.2, 0.3, 0.4], names=("m", "g")).axes[:2]
+    assert (left.get_title(), right.get_title()) == ("m", "g")
+    assert right.images[0].get_array().tolist() == [[0.1, 0.2], [0.3, 0.4]]
+    assert [text.get_text() for text in right.texts] == ["0.10", "0.20", "0.30", "0.40"]
+
+
+def test_a_checkerboard_is_measured():
+    board = torch.tensor([[1.0, 2], [3, 4]]).repeat(8, 8)
+    assert checkerboard(board).item() > 1 > 0.3 > checkerboard(torch.randn(64, 64)).item()
+    assert checkerboard(torch.ones(2, 3, 4, 4)).tolist() == [[0] * 3] * 2
+    assert deviation(torch.ones(3, 12, 12)) == 0
+    assert deviation(board - board.mean()) == pytest.approx(1)
+    assert unevenness(torch.ones(1, 1, 4, 4)) == 0 < unevenness(torch.ones(1, 1, 3, 3))
 
 
 def test_maps_are_drawn_as_they_are():
