@@ -268,8 +268,8 @@ def full_profile() -> str:
     rows = []
     for name, chosen in recipes.FULL.items():
         batch = torch.empty(chosen.options.batch_size, 3, chosen.size, chosen.size, device="meta")
-        counted, step = costs.costs(chosen.build().train(), batch), costs.estimated_step(chosen.build().train(), batch)
-        minutes = step * chosen.options.steps / 60
+        counted = costs.costs(chosen.build().train(), batch)
+        minutes = costs.estimated_step(counted) * chosen.options.steps / 60
         sizes = (f"{chosen.options.batch_size} × {chosen.size}²", f"{counted.parameters / 1e6:.1f}")
         effort = (f"{3 * counted.flops / 1e12:.2f}", f"{counted.activations / 2e9:.1f}", f"{chosen.options.steps:,}")
         rows.append((f"`{name}`", *sizes, *effort, f"{minutes:.0f}"))
@@ -277,9 +277,9 @@ def full_profile() -> str:
     said = (
         "Where there is a GPU, the notebooks choose the *full* profile, and these models have a second, larger budget: "
         "`python -m lecture_utils train NAME --profile full`. Operations and bytes are counted. The minutes are "
-        f"**estimated** from them for a {costs.T4.name} of Colab or Kaggle, and not measured: a quarter of its peak of "
-        f"{costs.T4.flops / 1e12:.0f} TFLOPS in half precision, and every activation moved {costs.PASSES} times. What "
-        "notebook 04 trains in view takes about a quarter of its model's minutes.\n\n"
+        f"**estimated** from them for a {costs.T4.name} of Colab or Kaggle, and not measured: "
+        f"{costs.REACHED['flops']:.0%} of its peak of {costs.T4.flops / 1e12:.0f} TFLOPS in half precision, and every "
+        f"activation moved {costs.PASSES} times.\n\n"
     )
     return f"\n## On a GPU\n\n{said}{table(columns, rows, 'llrrrrr')}"
 

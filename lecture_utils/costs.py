@@ -37,13 +37,12 @@ REACHED = {"flops": 0.25, "bandwidth": 0.7}  # the share of the peaks that small
 PASSES = 4  # that an activation is moved: written, read by the next layer, read and written on the way back
 
 
-def estimated_step(model: nn.Module, *inputs: Any, gpu: GPU = T4) -> float:
-    """Estimate the seconds of a training step in mixed precision on a GPU that is not at hand, from `costs`.
+def estimated_step(counted: Costs, *, gpu: GPU = T4) -> float:
+    """Estimate the seconds of a training step in mixed precision on a GPU that is not at hand, from its `costs`.
 
     The backward pass costs twice the forward pass; half as many bytes are kept as in float32. A rule of thumb, right
     within a factor of two perhaps: what loads the data, and the start of each kernel, is left out.
     """
-    counted = costs(model, *inputs)
     computing = 3 * counted.flops / (REACHED["flops"] * gpu.flops)
     moving = PASSES * counted.activations / 2 / (REACHED["bandwidth"] * gpu.bandwidth)
     return computing + moving

@@ -14,7 +14,6 @@ from torch.utils.data import Dataset, default_collate
 from lecture_utils import batches, checkpoints
 from lecture_utils.datasets import DETECTION_SIZE, layouts
 from lecture_utils.datasets.fingerprint import difference, reader_of
-from lecture_utils.runtime import PROFILES
 
 CITY = "the toy city"
 
@@ -77,13 +76,6 @@ def require_recipe(name: str, checkpoint: Path | str, metadata: dict) -> None:
     there = settings.get("recipe", name) if isinstance(settings, dict) else name
     if there != name:
         raise ValueError(f"checkpoint: {checkpoint} is of {there}, expected one of {name}: give that name or file")
-
-
-def profile_of(metadata: dict) -> str:
-    """The profile whose budget made a checkpoint; "quick" where it does not say."""
-    settings = metadata.get("settings") if isinstance(metadata, dict) else None
-    said = settings.get("profile") if isinstance(settings, dict) else None
-    return said if said in PROFILES else "quick"
 
 
 def dry_run(

@@ -154,7 +154,7 @@ def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu"
     recipe(name)  # which refuses an unknown one before the file is read
     tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     own_data.require_recipe(name, checkpoint, metadata)
-    model = recipe(name, own_data.profile_of(metadata)).build()
+    model = recipe(name, checkpoints.settings(checkpoint).get("profile", "quick")).build()
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
     return model.eval().to(device)

@@ -119,5 +119,5 @@ def test_a_step_on_a_gpu_is_estimated_from_what_is_counted():
     counted = costs(layer, image)
     slow = GPU("slow", flops=1e9, bandwidth=1e9, memory=1e9)
     wanted = 3 * counted.flops / 0.25e9 + 4 * counted.activations / 2 / 0.7e9
-    assert estimated_step(layer, image, gpu=slow) == pytest.approx(wanted)
-    assert estimated_step(layer, image) < estimated_step(layer, image, gpu=slow)
+    assert estimated_step(counted, gpu=slow) == pytest.approx(wanted)
+    assert estimated_step(counted) < estimated_step(counted, gpu=slow)

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from lecture_utils import __main__, checkpoints, datasets, recipes, runtime, studies
-from lecture_utils.costs import costs
+from lecture_utils.costs import T4, costs
 
-T4_BYTES = 15e9  # of which PyTorch and the driver take about one
 SAMPLE = str(runtime.resource_path("sample"))
 
 
@@ -30,7 +29,8 @@ def test_the_full_budget_is_wider_and_fits_a_t4(name):
     batch = torch.empty(full.options.batch_size, 3, full.size, full.size, device="meta")
     counted = costs(full.build().train(), batch)  # in fp32; with autocast about half
     weights_gradients_and_moments = 4 * 4 * counted.parameters
-    assert 2 * counted.activations + weights_gradients_and_moments < T4_BYTES - 1e9
+    driver = 1e9
+    assert 2 * counted.activations + weights_gradients_and_moments < T4.memory - driver
 
 
 def test_what_has_one_budget_keeps_it():
