@@ -9,22 +9,24 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb03_transposed_convolution.figures import (
-    entry_colours,
     heat_of_kernel,
     heat_panels,
-    image_of_matrix,
     kernel_and_photo,
-    kernel_colours,
-    kernel_positions,
     kernels_as_heat,
-    matrix_product,
     one_to_many,
     overlap,
-    row_at_work,
     score_and_groups,
     small_multiples,
     stamps_on_a_line,
     zooms,
+)
+from lecture_course.nb03_transposed_convolution.matrices import (
+    entry_colours,
+    image_of_matrix,
+    kernel_colours,
+    kernel_positions,
+    matrix_product,
+    row_at_work,
 )
 from lecture_course.nb03_transposed_convolution.measurements import (
     checkerboard,
