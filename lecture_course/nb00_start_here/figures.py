@@ -119,7 +119,7 @@ def five_tasks(
     draw_boxes(ax, boxes, names=names, colours=colours)
 
     y = line + top + line
-    write_caption(place(0, y, WIDTH, 0.72, "Captioning: a sentence"), parts)
+    write_caption(place(0, y, WIDTH, 0.72, "Captioning: a sentence (the words in grey are given)"), parts)
 
     y += 0.72 + line
     street_axes(place(0, y, left, low, "Segmentation: a class for each pixel"), colour_labels(labels), len(labels))
@@ -136,7 +136,7 @@ def five_tasks(
     probability_bars(place(x + 3.36, y + 0.02, right - 3.86, 1.26), classes)
     y += 1.3 + line
     for i, sample in enumerate(samples[:4]):
-        title = "" if i else "Generation: new images, from noise"
+        title = "" if i else "Generation: new images, from noise (4 of 24)"
         draw_image(place(x + i * (small + 0.06), y, small, small, title), to_pixels(sample))
     return fig
 
@@ -152,7 +152,8 @@ def write_caption(ax: Axes, parts: Sequence[tuple[str, int | None]], *, size: fl
             x -= 0.005
         colour = None if number is None else OBJECT_COLOURS[number % len(OBJECT_COLOURS)]
         style = {} if colour is None else {"bbox": {"facecolor": colour, "edgecolor": "none", "pad": 2.5}}
-        ink = INK if colour is None else ink_on(colour)
+        style |= {"style": "italic"} if text == LIST else {}  # given to the network, not said by it
+        ink = FAINT if text == LIST else INK if colour is None else ink_on(colour)
         written = ax.text(x, y, text.strip() if number is None else text, size=size, color=ink, va="center", **style)
         width = written.get_window_extent(renderer).width / whole.width
         if text != ", " and x + width > 1:
@@ -218,7 +219,8 @@ def softmax_charts(
 def kernels_and_maps(crop: Tensor, kernels: Tensor, maps: Tensor, *, title: str = "") -> Figure:
     """A crop (3, h, w), and four kernels (4, 3, k, k) of the first layer, each beside its feature map (4, h, w).
 
-    A kernel is shown as the small image that it answers to most, grey where it is zero. One scale for all maps.
+    A kernel is shown as the small image that it answers to most, grey where it is zero. Each map is scaled to its own
+    maximum.
     """
     if len(kernels) != 4 or len(maps) != 4:
         raise ValueError(f"kernels: got {len(kernels)} and {len(maps)} maps, expected four of each")
@@ -236,11 +238,12 @@ def kernels_and_maps(crop: Tensor, kernels: Tensor, maps: Tensor, *, title: str 
         draw_image(small, np.rint(255 * patch).astype(np.uint8))
         small.spines[:].set_visible(True)
         small.set_title("kernel", size=12)
-        image = large.imshow(values, cmap="viridis", vmin=0, vmax=maps.max(), interpolation="nearest")
+        largest = max(float(values.max()), 1e-12)
+        image = large.imshow(values / largest, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         bare([large])
         large.set_title("feature map", size=12)
         panels.append(large)
-    attention_bar(image, panels, label="activation")
+    attention_bar(image, panels, label="activation, as a fraction of the map's largest")
     return fig
 
 
@@ -314,12 +317,11 @@ def class_scores(iou: Mapping[str, float], shares: Mapping[str, float], *, accur
     fig.suptitle(title)
     values, places = [iou[name] for name in names], np.arange(len(names))
     ax.barh(places, values, color=BLUE, height=0.68)
-    for place, name in zip(places, names, strict=True):
-        ax.text(0.01, place, f"{shares[name]:.1%} of the pixels", size=11, va="center", color="white")
     mean = sum(values) / len(values)
-    for value, style, text in ((mean, "--", f"mean IoU {mean:.0%}"), (accuracy, ":", f"pixel accuracy {accuracy:.0%}")):
+    for value, style, text in ((mean, "--", f"mean IoU {mean:.2f}"), (accuracy, ":", f"pixel accuracy {accuracy:.2f}")):
         ax.axvline(value, color=INK if style == "--" else VERMILION, ls=style, lw=2, label=text)
-    ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=places, yticklabels=names, xlabel="score")
+    ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=places, xlabel="IoU")
+    ax.set_yticklabels([f"{name} ({shares[name]:.1%} of the pixels)" for name in names])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_color(FAINT)
     fig.legend(loc="outside lower center", ncols=2)

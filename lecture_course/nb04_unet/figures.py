@@ -6,12 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
+from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.overlays import draw_image, legend, name_colours, outline, to_pixels
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
@@ -105,6 +106,29 @@ def class_iou_dots(scores: Mapping[str, dict], *, title: str = "Intersection ove
     ax.set(xlim=(-0.02, 1), xlabel="intersection over union", title=title)
     ax.grid(axis="x")
     fig.legend(loc="outside lower center", ncols=min(3, len(scores)))
+    return fig
+
+
+@course_look
+def iou_by_class(rows: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
+    """Draw the IoU of each class, a column a class, in the rows `rows`: name → class → IoU.
+
+    Classes that are absent (nan) are left out; a ValueError without rows.
+    """
+    if not rows:
+        raise ValueError("rows: got none, expected at least one")
+    names = [name for name, value in next(iter(rows.values())).items() if not np.isnan(value)]
+    values = np.array([[row[name] for name in names] for row in rows.values()])
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.9 + 0.42 * len(rows)))
+    shown = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        ax.text(x, y, f"{value:.2f}", size=11, ha="center", va="center", color=ink_on(to_hex(shown.to_rgba(value))))
+    ax.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    fig.colorbar(shown, ax=ax, label="IoU", pad=0.02)
+    fig.suptitle(title)
     return fig
 
 

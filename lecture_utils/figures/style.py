@@ -105,7 +105,7 @@ def encode(
     for scale in (2.0, 1.5, 1.0):
         size = tuple(int(max(sides) * scale * CSS_PIXELS_PER_INCH) for sides in zip(*map(_inches, figs), strict=True))
         images: list[Image.Image] = []  # drawn one by one: often the first few are too large already
-        qualities = (None,) if exact or colours else (None, 92, 85)
+        qualities = (None,) if exact or colours else (None, 92, 85, 78)
         for quality in qualities:
             encoded, left = [], kilobytes * 1000
             for number, fig in enumerate(figs):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb04_unet.figures import named_areas, overlap_tile, pixel_answer, two_by_two
+from lecture_course.nb04_unet.figures import iou_by_class, named_areas, overlap_tile, pixel_answer, two_by_two
 from lecture_course.nb04_unet.networks import feature_maps, unet_diagram, unet_drawing
 from lecture_utils.figures.network import draw_network, steps_of
 from lecture_utils.segmentation import UNet, kaggle_unet
@@ -187,3 +187,15 @@ def test_a_unet_without_skips_is_refused():
         unet_drawing(
             UNet(3, 5, base_channels=2, skips=False), torch.zeros(1, 3, 32, 32), np.zeros((32, 32, 3), np.uint8)
         )
+
+
+@pytest.mark.slide("12")
+def test_a_table_of_iou_leaves_out_what_is_absent():
+    rows = {"none": {"road": 0.9, "train": float("nan"), "pole": 0.5}, "all": {"road": 0.4, "train": 0.0, "pole": 0.0}}
+    fig = iou_by_class(rows)
+    ax = fig.axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["road", "pole"]
+    assert np.allclose(ax.images[0].get_array(), [[0.9, 0.5], [0.4, 0.0]])
+    assert [text.get_text() for text in ax.texts] == ["0.90", "0.50", "0.40", "0.00"]
+    with pytest.raises(ValueError, match="rows: got none"):
+        iou_by_class({})
