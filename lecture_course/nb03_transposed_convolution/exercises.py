@@ -242,7 +242,7 @@ EXERCISES = (
                 "down and 2 across meet as 4, not as 2 + 2.",
             },
         ),
-        because="The counts are even inside when the stride divides the kernel size.",
+        because="The counts are equal inside when the stride divides the kernel size.",
         hints=(
             "If every value and every kernel entry is 1, what does the transposed convolution compute?",
             "The number of stamps on each pixel. So stamp ones with ones, and cut `padding` off all four sides.",

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
@@ -214,43 +215,69 @@ def stamps_on_a_line(
     return fig
 
 
-@course_look
-def score_and_groups(map_: ArrayLike, groups: Sequence[float], *, names: tuple[str, str], title: str = "") -> Figure:
-    """Draw a map (h, w) and the means of its four groups of pixels as a 2 × 2 heat map with its numbers.
+def framed(ax: Axes, image: np.ndarray, box: tuple[int, int, int], colour: str = "white", **look) -> None:
+    """Draw an image (h, w, 3) or a map (h, w) with a frame around `box`: top, left and side in pixels."""
+    top, left, side = box
+    ax.imshow(image, interpolation="nearest", **look)
+    for line, width in ((INK, 4.5), (colour, 2.0)):
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fc="none", ec=line, lw=width))
 
+
+@course_look
+def gradient_panels(
+    photo: np.ndarray,
+    maps: Mapping[str, ArrayLike],
+    groups: Sequence[float],
+    *,
+    box: tuple[int, int, int],
+    title: str = "",
+) -> Figure:
+    """Draw a photograph (h, w, 3), a part of maps (h, w), and the means of four groups of pixels as numbers.
+
+    `box` is the part: top, left and side; its values are drawn on a square-root scale, each map to its largest.
     `groups` are those of `even_and_odd`: even rows and columns, even and odd, odd and even, odd and odd.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.3))
-    fig.suptitle(title)
-    values, means = to_array(map_, float), np.reshape(groups, (2, 2))
-    low, high = np.percentile(values, (1, 99))
-    shown = left.imshow(values, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
-    bare([left])
-    fig.colorbar(shown, ax=left, fraction=0.046, pad=0.03)
-    shown = right.imshow(means, cmap="viridis", vmin=0, vmax=1.1 * means.max())
+    fig, axes = image_axes(1, 2 + len(maps), title=title)
+    (top, left, side), means = box, np.reshape(groups, (2, 2))
+    framed(axes[0, 0], photo, box)
+    axes[0, 0].set_title("the street")
+    for ax, (name, values) in zip(axes[0, 1:], maps.items(), strict=False):
+        part = to_array(values, float)[top : top + side, left : left + side]
+        ax.imshow(part, cmap="viridis", norm=PowerNorm(0.5, 0, part.max()), interpolation="nearest")
+        ax.set_title(name)
+    last = axes[0, -1]
+    last.imshow(means, cmap="viridis", norm=PowerNorm(0.5, 0, 1.2 * means.max()))
     for (i, j), mean in np.ndenumerate(means):
-        colour = "white" if mean < 0.6 * means.max() else INK
-        right.text(j, i, f"{mean:.2f}", size=16, ha="center", va="center", color=colour)
-    right.set(xticks=(0, 1), xticklabels=("even columns", "odd columns"), yticks=(0, 1))
-    right.set_yticklabels(("even rows", "odd rows"), rotation=90, va="center")
-    right.tick_params(length=0)
-    right.spines[:].set_visible(False)
-    fig.colorbar(shown, ax=right, fraction=0.046, pad=0.03)
-    left.set_title(names[0])
-    right.set_title(names[1])
+        last.text(j, i, f"{mean:.2f}", size=14, ha="center", va="center", color="white" if mean < 0.9 else INK)
+    last.set(xticks=(0, 1), xticklabels=("even col.", "odd col."), yticks=(0, 1), title="four group means")
+    last.set_yticklabels(("even rows", "odd rows"), rotation=90, va="center")
+    last.tick_params(length=0)
     return fig
 
 
 @course_look
-def heat_panels(maps: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
-    """Draw maps (h, w), two a row, in viridis, each with its colour bar from the first to the last percentile."""
-    rows = -(-len(maps) // 2)
-    fig, axes = image_axes(rows, 2, title=title)
-    fig.set_figheight(fig.get_figheight() - 0.35 * rows)  # the colour bars take width, so the panels are less high
-    for ax, (label, values) in zip(axes.flat, maps.items(), strict=False):
-        values = to_array(values, float)
-        low, high = np.percentile(values, (1, 99))
-        shown = ax.imshow(values, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
-        ax.set_title(label)
-        fig.colorbar(shown, ax=ax, fraction=0.046, pad=0.03)
+def doubled_maps(
+    photo: np.ndarray, rows: Sequence[Mapping[str, ArrayLike]], *, box: tuple[int, int, int], title: str = ""
+) -> Figure:
+    """Draw two rows of maps (h, w), name → map: `box` of each, beside the photograph and the first map of the last row.
+
+    `photo` is (h, w, 3); `box` is top, left and side of the part, framed where the whole is shown. Each map is measured
+    from its mean in its own standard deviations, so that all have one scale.
+    """
+    fig, axes = image_axes(2, 3, title=title)
+    top, left, side = box
+    look = {"cmap": "viridis", "vmin": -2.0, "vmax": 2.0}
+    framed(axes[0, 0], photo, box)
+    axes[0, 0].set_title("the street")
+    for panels, maps in zip(axes, rows, strict=True):
+        for number, (name, values) in enumerate(maps.items()):
+            values = to_array(values, float)
+            scaled = (values - values.mean()) / values.std()
+            if number == 0 and maps is rows[-1]:
+                framed(panels[0], scaled, box, **look)
+                panels[0].set_title(f"{name}: all of it")
+            part = scaled[top : top + side, left : left + side]
+            shown = panels[1 + number].imshow(part, interpolation="nearest", **look)
+            panels[1 + number].set_title(name)
+    fig.colorbar(shown, ax=axes, fraction=0.03, pad=0.01, label="standard deviations from the map's mean")
     return fig

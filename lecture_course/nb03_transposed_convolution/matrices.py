@@ -133,41 +133,50 @@ def kernel_positions(
 ) -> Figure:
     """Draw the positions of a kernel on an image with its padding, and beside it C, a row for each position.
 
-    The kernel's colours are shown at its first position; every position has a dot at its upper left corner. The cells
-    of C are of one size whatever the stride: there is room for h · w rows, those of a convolution that keeps the size.
+    The kernel's colours are shown at its first position; every position has a ring in its upper left cell. There is
+    room for h · w rows of C, those of a convolution that keeps the size: fewer rows are drawn up to twice as high, in
+    the middle, and the columns are equally wide whatever the stride.
     """
     colours = entry_colours(kernel_size, input_size, stride=stride, padding=padding)
     h, w = input_size
     tops, lefts = (range(-padding, n + padding - k + 1, stride) for n, k in zip(input_size, kernel_size, strict=True))
-    fig, (image, matrix) = plt.subplots(1, 2, figsize=(WIDTH, 5.2), width_ratios=(1, 1.45))
+    fig, (image, matrix) = plt.subplots(1, 2, figsize=(WIDTH, 4.95), width_ratios=(1, 1.25))
+    margin = max(padding, 1) + 0.1
     if title:
         fig.suptitle(title)
 
     bare([image, matrix])
-    image.set(xlim=(-2.1, w + 2.1), ylim=(h + 2.1, -2.1), aspect="equal", anchor="N")
+    image.set(xlim=(-margin, w + margin), ylim=(h + margin, -margin), aspect="equal")
     image.add_patch(Rectangle((-padding, -padding), w + 2 * padding, h + 2 * padding, fc="#F2F2F2", ec=FAINT, ls="--"))
     for y, x in product(range(h), range(w)):
         image.add_patch(Rectangle((x, y), 1, 1, fc="white", ec=FAINT, lw=0.8))
     for (i, j), colour in np.ndenumerate(kernel_colours(kernel_size)):
         image.add_patch(Rectangle((j - padding, i - padding), 1, 1, fc=colour, ec=INK, lw=0.8, alpha=0.9))
     corners = np.array([(left + 0.5, top + 0.5) for top, left in product(tops, lefts)])
-    image.scatter(*corners.T, s=28, color=INK, zorder=4)
+    image.scatter(*corners.T, s=60, facecolor="white", edgecolor=INK, linewidth=1.6, zorder=4)
     image.set_title(f"input {h} × {w}, output {len(tops)} × {len(lefts)}")
 
-    image_of_matrix(matrix, colours, block=(len(lefts), w))
-    matrix.set(ylim=(max(h * w, colours.shape[0]) + 0.1, -0.1), anchor="N")
-    matrix.set_title(f"C: {colours.shape[0]} × {colours.shape[1]}, a row for each output pixel")
+    rows, room = colours.shape[0], max(h * w, colours.shape[0])
+    tall = min(2.0, room / rows)
+    image_of_matrix(matrix, colours, block=(len(lefts), w), tall=tall)
+    spare = (room - rows * tall) / 2
+    matrix.set_ylim(room - spare + 0.1, -spare - 0.1)
+    matrix.set_title(f"C: {rows} × {h * w}, a row for each output pixel", y=1 - spare / (room + 0.2))
     return fig
 
 
-def image_of_matrix(ax: Axes, colours: np.ndarray, *, block: tuple[int, int]) -> None:
-    """Draw a large coloured matrix without its numbers, and a darker line every `block` of (rows, columns)."""
+def image_of_matrix(ax: Axes, colours: np.ndarray, *, block: tuple[int, int], tall: float = 1.0) -> None:
+    """Draw a large coloured matrix without its numbers, and a darker line every `block` of (rows, columns).
+
+    A cell is 1 wide and `tall` high.
+    """
     fills = np.array([[to_rgb(fill or "white") for fill in row] for row in colours])
     rows, columns = colours.shape
-    ax.imshow(fills, extent=(0, columns, rows, 0), interpolation="nearest", aspect="equal")
+    ax.imshow(fills, extent=(0, columns, rows * tall, 0), interpolation="nearest", aspect="equal")
     thin = 0.6 if rows < 40 else 0.3
-    ax.hlines(range(rows + 1), 0, columns, color="#BBBBBB", lw=thin)
-    ax.vlines(range(columns + 1), 0, rows, color="#BBBBBB", lw=thin)
-    ax.hlines(range(0, rows + 1, block[0]), 0, columns, color=INK, lw=1.0)
-    ax.vlines(range(0, columns + 1, block[1]), 0, rows, color=INK, lw=1.0)
-    ax.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1))
+    heights, high = np.arange(rows + 1) * tall, rows * tall
+    ax.hlines(heights, 0, columns, color="#BBBBBB", lw=thin)
+    ax.vlines(range(columns + 1), 0, high, color="#BBBBBB", lw=thin)
+    ax.hlines(heights[:: block[0]], 0, columns, color=INK, lw=1.0)
+    ax.vlines(range(0, columns + 1, block[1]), 0, high, color=INK, lw=1.0)
+    ax.set(xlim=(-0.1, columns + 0.1), ylim=(high + 0.1, -0.1))

@@ -42,23 +42,25 @@ def even_and_odd(maps: Tensor) -> Tensor:
 
 
 def checkerboard(maps: Tensor) -> Tensor:
-    """How far the means of even and odd pixels lie apart, as a share of the map's deviation: (…, h, w) → (…).
+    """The deviation of the means of a map's four groups of pixels over that of all its pixels: (…, h, w) → (…).
 
-    Their standard deviation over that of all pixels; 0 for a constant map.
+    1 for a pattern that only even and odd rows and columns make, near 0 for noise, 0 for a constant map.
     """
-    return (even_and_odd(maps).std(-1) / maps.std((-2, -1))).nan_to_num()
+    return (even_and_odd(maps).std(-1, correction=0) / maps.std((-2, -1), correction=0)).nan_to_num()
 
 
 def unevenness(weight: Tensor) -> float:
-    """What share of its mean a constant deviates by when kernels (1, c, k, k) double it with stride 2, inside."""
-    inside = F.conv_transpose2d(torch.ones(1, 1, 12, 12).to(weight), weight, stride=2)[..., 4:-4, 4:-4]
-    return (inside.std() / inside.mean()).item()
+    """The `deviation` of a constant that kernels (1, n, k, k) double with stride 2."""
+    return deviation(F.conv_transpose2d(torch.ones(1, 1, 12, 12).to(weight), weight, stride=2))
 
 
 def deviation(maps: Tensor) -> float:
-    """The deviation of maps (…, h, w) from their mean as a share of their root mean square, inside; the mean of all."""
+    """The deviation of maps (…, h, w) from their means over their root mean square: inside, both over all maps.
+
+    √¾ is expected of constants doubled by independent weights around 0, whatever the kernel.
+    """
     inside = maps[..., 4:-4, 4:-4]
-    return (inside.var((-2, -1), correction=0) / inside.square().mean((-2, -1))).sqrt().mean().item()
+    return (inside.var((-2, -1), correction=0).mean() / inside.square().mean()).sqrt().item()
 
 
 def render_batch(scenes: Sequence[Scene], size: int) -> Float[Tensor, "b 3 size size"]:

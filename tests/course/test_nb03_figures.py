@@ -9,13 +9,13 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb03_transposed_convolution.figures import (
+    doubled_maps,
+    gradient_panels,
     heat_of_kernel,
-    heat_panels,
     kernel_and_photo,
     kernels_as_heat,
     one_to_many,
     overlap,
-    score_and_groups,
     small_multiples,
     stamps_on_a_line,
     zooms,
@@ -96,6 +96,7 @@ def test_places_are_the_rows_of_the_matrix(stride, padding):
     dots = places.collections[0].get_offsets()
     assert len(dots) == height * width
     assert dots[0].tolist() == [0.5 - padding, 0.5 - padding]
+    assert np.ptp(dots[:, 1]) == (height - 1) * stride
     assert matrix.get_title() == f"C: {height * width} × 20, a row for each output pixel"
     assert matrix.images[0].get_array().shape == (height * width, 20, 3)
 
@@ -175,12 +176,16 @@ def test_a_row_at_work_must_be_there():
         row_at_work(KERNEL, np.ones((4, 4)), (2, 0))
 
 
-def test_cells_of_the_matrix_keep_their_size():
+def test_columns_of_the_matrix_keep_their_width_and_few_rows_are_high():
     sides = set()
     for stride, padding in ((1, 0), (2, 1), (3, 0)):
         matrix = kernel_positions((3, 3), (5, 5), stride=stride, padding=padding).axes[1]
         matrix.figure.draw_without_rendering()
         sides.add(round(points_per_unit(matrix), 2))
+        right, bottom = matrix.images[0].get_extent()[1:3]
+        assert right == 25
+        assert bottom / matrix.images[0].get_array().shape[0] == 2
+        assert sum(matrix.get_ylim()) == pytest.approx(bottom)  # in the middle
     assert len(sides) == 1
 
 
@@ -244,27 +249,40 @@ def test_output_padding_keeps_pixels_at_the_end():
         stamps_on_a_line(6, 5, **line, output_paddings=(3,))
 
 
-def test_groups_are_drawn_where_they_lie():
-    left, right = score_and_groups(torch.rand(6, 6), [0.1, 0.2, 0.3, 0.4], names=("m", "g")).axes[:2]
-    assert (left.get_title(), right.get_title()) == ("m", "g")
-    assert right.images[0].get_array().tolist() == [[0.1, 0.2], [0.3, 0.4]]
-    assert [text.get_text() for text in right.texts] == ["0.10", "0.20", "0.30", "0.40"]
+def test_gradients_are_drawn_in_the_frame_and_their_groups_where_they_lie():
+    photo, maps = np.zeros((9, 9, 3), np.uint8), {"m": torch.rand(9, 9), "n": torch.rand(9, 9)}
+    axes = gradient_panels(photo, maps, [0.1, 0.2, 0.3, 1.4], box=(2, 3, 4)).axes
+    assert [ax.get_title() for ax in axes] == ["the street", "m", "n", "four group means"]
+    assert [patch.get_bbox().bounds for patch in axes[0].patches] == [(2.5, 1.5, 4, 4)] * 2
+    np.testing.assert_allclose(axes[2].images[0].get_array(), maps["n"][2:6, 3:7])
+    assert axes[3].images[0].get_array().tolist() == [[0.1, 0.2], [0.3, 1.4]]
+    assert [text.get_text() for text in axes[3].texts] == ["0.10", "0.20", "0.30", "1.40"]
 
 
 def test_a_checkerboard_is_measured():
     board = torch.tensor([[1.0, 2], [3, 4]]).repeat(8, 8)
-    assert checkerboard(board).item() > 1 > 0.3 > checkerboard(torch.randn(64, 64)).item()
+    assert checkerboard(board).item() == pytest.approx(1)
+    assert checkerboard(torch.randn(64, 64)).item() < 0.1
     assert checkerboard(torch.ones(2, 3, 4, 4)).tolist() == [[0] * 3] * 2
     assert deviation(torch.ones(3, 12, 12)) == 0
     assert deviation(board - board.mean()) == pytest.approx(1)
     assert unevenness(torch.ones(1, 1, 4, 4)) == 0 < unevenness(torch.ones(1, 1, 3, 3))
+    torch.manual_seed(0)
+    for size in (3, 4):
+        assert unevenness(torch.randn(1, 4000, size, size)) == pytest.approx(0.75**0.5, abs=0.02)
 
 
-def test_maps_are_drawn_as_they_are():
-    maps = {"a": torch.rand(6, 6), "b": torch.rand(3, 3)}
-    drawn = [ax for ax in heat_panels(maps).axes if ax.get_title()]
-    assert [ax.get_title() for ax in drawn] == ["a", "b"]
-    np.testing.assert_allclose(drawn[1].images[0].get_array(), maps["b"])
+def test_doubled_maps_share_one_scale_and_one_frame():
+    photo, maps = np.zeros((9, 9, 3), np.uint8), {name: 5 + 3 * torch.rand(9, 9) for name in "abcd"}
+    rows = [{name: maps[name] for name in "ab"}, {name: maps[name] for name in "cd"}]
+    axes = doubled_maps(photo, rows, box=(2, 3, 4)).axes
+    titles = [ax.get_title() for ax in axes]
+    assert titles[:6] == ["the street", "a", "b", "c: all of it", "c", "d"]
+    scaled = ((maps["d"] - maps["d"].mean()) / maps["d"].std(correction=0)).numpy()
+    np.testing.assert_allclose(axes[5].images[0].get_array(), scaled[2:6, 3:7], rtol=1e-4)
+    assert axes[3].images[0].get_array().shape == (9, 9)
+    assert {ax.images[0].get_clim() for ax in axes[1:6]} == {(-2, 2)}
+    assert len(axes[0].patches) == len(axes[3].patches) == 2
 
 
 def test_even_and_odd_pixels_are_told_apart():
