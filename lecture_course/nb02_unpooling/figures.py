@@ -22,13 +22,15 @@ from lecture_utils.figures.grids import (
     number_grid,
 )
 from lecture_utils.figures.overlays import draw_image, name_colours
-from lecture_utils.figures.style import BLUE, FAINT, INK, VERMILION, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, VERMILION, WIDTH, course_look, image_axes, to_array
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool, unpooled_size
 
-EMPTY = "#EFEFEF"  # a value that is exactly 0
+EMPTY = "#BBBBBB"  # a value that is exactly 0
 LIGHT_TO_DARK = mpl.colors.ListedColormap(mpl.colormaps["YlGnBu"](np.linspace(0.25, 1, 256)), "light to dark")
 HERE = "#D9E6F2"  # cells of the step that is shown
-OUTCOMES = {"true positive": BLUE, "false positive": VERMILION, "false negative": "#555555"}
+OUTCOMES = {"true positive": BLUE, "false positive": VERMILION, "false negative": INK}
+REFERENCE = GREEN  # what is looked for
+UNUSED = "#AAAAAA"  # a number that goes nowhere
 
 
 def window_tints(height: int, width: int, window: int = 2) -> np.ndarray:
@@ -120,28 +122,33 @@ def feature_maps(
     return fig
 
 
-def outcomes(found: ArrayLike, true: ArrayLike, image: ArrayLike) -> np.ndarray:
-    """A faded image (h, w, 3) uint8 with each marked or true pixel in the colour of its outcome: (h, w, 3) uint8.
-
-    `found` and `true` are (h, w) and say where a value is strong: what is both is a true positive.
-    """
-    found, true, image = to_array(found, bool), to_array(true, bool), fade(image)
-    if not found.shape == true.shape == image.shape[:2]:
-        raise ValueError(f"found: got {found.shape}, expected that of true {true.shape} and image {image.shape[:2]}")
-    masks = (found & true, found & ~true, true & ~found)
-    for mask, colour in zip(masks, OUTCOMES.values(), strict=True):
+def marked(image: ArrayLike, colours: Mapping[str, ArrayLike]) -> np.ndarray:
+    """An image (h, w, 3) uint8, nearly white, with the pixels of each mask, colour → (h, w), in its colour."""
+    image = fade(fade(image))
+    for colour, mask in colours.items():
+        mask = to_array(mask, bool)
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"colours: got a mask {mask.shape}, expected the image's {image.shape[:2]}")
         image[mask] = np.rint(255 * np.array(mpl.colors.to_rgb(colour)))
     return image
 
 
 @course_look
-def outcome_panels(panels: Mapping[str, tuple[ArrayLike, ArrayLike]], image: ArrayLike, *, title: str = "") -> Figure:
-    """Draw `outcomes` for each name → (found, true), two panels a row, and name the three colours."""
+def outcome_panels(true: ArrayLike, found: Mapping[str, ArrayLike], image: ArrayLike, *, title: str = "") -> Figure:
+    """Draw which pixels are strong, `true` (h, w), and how those that each rule finds compare, two panels a row.
+
+    `found` is rule → (h, w); what is found and true is a true positive. `image` (h, w, 3) uint8 lies beneath.
+    """
+    true = to_array(true, bool)
+    panels = {"strong in the feature map": {REFERENCE: true}}
+    for rule, here in found.items():
+        here = to_array(here, bool)
+        panels[rule] = dict(zip(OUTCOMES.values(), (here & true, here & ~true, true & ~here), strict=True))
     fig, axes = image_axes(-(-len(panels) // 2), 2, title=title)
-    for ax, (name, (found, true)) in zip(axes.flat, panels.items(), strict=False):
-        draw_image(ax, outcomes(found, true, image))
+    for ax, (name, colours) in zip(axes.flat, panels.items(), strict=False):
+        draw_image(ax, marked(image, colours))
         ax.set_title(name)
-    name_colours(fig, OUTCOMES)
+    name_colours(fig, {"strong before": REFERENCE, **OUTCOMES})
     return fig
 
 
@@ -150,7 +157,7 @@ def windows_seen(size: int, kernel: int, stride: int) -> Figure:
     """Which pixels of a `size` × `size` map a pooling sees, and the map that unpooling makes without `output_size`.
 
     The number in a cell is how many windows see it, and in the pooled map the number of the window; what no window
-    sees is orange.
+    sees is orange, and nothing else is.
     """
     n = (size - kernel) // stride + 1  # windows along each side
     if n < 1:
@@ -164,7 +171,6 @@ def windows_seen(size: int, kernel: int, stride: int) -> Figure:
     )
     grids = {input_: seen, pooled: 1 + np.arange(n * n).reshape(n, n), output: seen[:back, :back]}
     colours = {name: np.where(grids[name] == 0, TINTS[4], count_colours(grids[name])) for name in (input_, output)}
-    colours[pooled] = window_tints(n, n, 1)
     return grid_row(grids, colours=colours, arrows=("max\npooling", "max\nunpooling"), gap=3)
 
 
@@ -173,7 +179,7 @@ def gradient_paths(arriving: ArrayLike, rules: Mapping[str, tuple[ArrayLike, Arr
     """Draw, for each rule, the gradient that arrives at the output (above) and what reaches the input (below).
 
     `rules` is name → (the input's gradient (h, w), where the output was copied from an input value (H, W)); cells that
-    pass nothing on are white.
+    pass nothing on are white, their numbers grey.
     """
     arriving = to_array(arriving)
     height, width = arriving.shape
@@ -183,7 +189,10 @@ def gradient_paths(arriving: ArrayLike, rules: Mapping[str, tuple[ArrayLike, Arr
         gradient, used, left = to_array(gradient), to_array(used, bool), 2.4 + index * (width + gap)
         h, w = gradient.shape
         tints = window_tints(height, width, height // h)
+        before = len(ax.texts)
         number_grid(ax, arriving, at=(left, 0.9), colours=np.where(used, tints, ""), highlight=used, title=name)
+        for text, passes in zip(ax.texts[before:], used.flatten(), strict=False):  # the title comes last
+            text.set_color(INK if passes else UNUSED)
         inner, below = left + (width - w) / 2, height + 3.1
         number_grid(ax, gradient, at=(inner, below), colours=window_tints(h, w, 1))
         cell_arrow(ax, (left + width / 2, height + 1.1), (left + width / 2, below - 0.15))

@@ -10,17 +10,18 @@ from matplotlib.patches import Rectangle
 
 from lecture_course.nb02_unpooling.figures import (
     OUTCOMES,
+    REFERENCE,
+    UNUSED,
     feature_maps,
     fractional_step,
     gradient_paths,
+    marked,
     outcome_panels,
-    outcomes,
     remembered_position,
     window_tints,
     windows_seen,
     zero_insertion,
 )
-from lecture_utils.figures.boxes import fade
 from lecture_utils.figures.grids import TINTS
 
 X = torch.tensor([[1.0, 2], [3, 4]])
@@ -85,19 +86,24 @@ def test_bad_feature_maps_are_refused(maps):
 
 def test_each_outcome_has_its_colour():
     found, true = np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])
-    image = np.full((2, 2, 3), 200, np.uint8)
-    drawn = outcomes(found, true, image)
+    image = np.full((2, 2, 3), 60, np.uint8)
+    fig = outcome_panels(true, {"a": found, "b": true}, image)
+    assert [ax.get_title() for ax in fig.axes] == ["strong in the feature map", "a", "b", ""]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["strong before", *OUTCOMES]
+    first, second, third = (ax.get_images()[0].get_array() for ax in fig.axes[:3])
     for place, colour in zip(((0, 0), (0, 1), (1, 0)), OUTCOMES.values(), strict=True):
-        np.testing.assert_allclose(drawn[place] / 255, to_rgb(colour), atol=0.003)
-    np.testing.assert_array_equal(drawn[1, 1], fade(image)[1, 1])
-    fig = outcome_panels({"a": (found, true), "b": (true, true)}, image)
-    assert [ax.get_title() for ax in fig.axes] == ["a", "b"]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == list(OUTCOMES)
-    with pytest.raises(ValueError, match=r"found: got \(1, 2\), expected that of true \(2, 2\)"):
-        outcomes(found[:1], true, image)
+        np.testing.assert_allclose(second[place] / 255, to_rgb(colour), atol=0.003)
+    for drawn, colour in ((first, REFERENCE), (third, OUTCOMES["true positive"])):
+        np.testing.assert_allclose(drawn[true] / 255, [to_rgb(colour)] * 2, atol=0.003)
+    assert (second[1, 1] > 180).all()  # a dark image is nearly white beneath
 
 
-@pytest.mark.parametrize(("size", "kernel", "stride", "back"), [(5, 2, 2, 4), (7, 3, 2, 7), (6, 2, 3, 5)])
+def test_a_mask_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"colours: got a mask \(1, 2\), expected the image's \(2, 2\)"):
+        marked(np.zeros((2, 2, 3), np.uint8), {REFERENCE: np.ones((1, 2))})
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "back"), [(5, 2, 2, 4), (7, 3, 2, 7), (6, 3, 2, 5), (6, 2, 3, 5)])
 def test_windows_are_counted_and_what_none_sees_is_orange(size, kernel, stride, back):
     fig = windows_seen(size, kernel, stride)
     seen = np.zeros((size, size))
@@ -107,8 +113,9 @@ def test_windows_are_counted_and_what_none_sees_is_orange(size, kernel, stride, 
     shown = numbers(fig)
     np.testing.assert_array_equal(shown[: size * size], seen.flatten())
     np.testing.assert_array_equal(shown[-back * back :], seen[:back, :back].flatten())
-    orange = [np.allclose(fill, to_rgb(TINTS[4])) for fill in fills(fig)[: size * size]]
-    np.testing.assert_array_equal(orange, seen.flatten() == 0)
+    orange = [np.allclose(fill, to_rgb(TINTS[4])) for fill in fills(fig)]
+    np.testing.assert_array_equal(orange[: size * size], seen.flatten() == 0)
+    assert not any(orange[size * size : -back * back])  # no window of the pooled map
     blank = torch.zeros(1, 1, (size - kernel) // stride + 1, (size - kernel) // stride + 1)
     assert F.max_unpool2d(blank, blank.long(), kernel, stride).shape[-1] == back
     with pytest.raises(ValueError, match="kernel: got 3 on 2 pixels"):
@@ -123,6 +130,8 @@ def test_gradients_stand_above_what_they_become():
     assert numbers(fig) == [*range(1, 17), 1, 3, 9, 11]
     white = [fill == (1, 1, 1) for fill in fills(fig)[:16]]
     np.testing.assert_array_equal(white, ~used.flatten().numpy())
+    grey = [text.get_color() == UNUSED for text in fig.axes[0].texts[:16]]
+    np.testing.assert_array_equal(grey, white)
 
 
 @pytest.mark.slide("08")
