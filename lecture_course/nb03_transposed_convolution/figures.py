@@ -266,7 +266,7 @@ def doubled_maps(
     """
     fig, axes = image_axes(2, 3, title=title)
     top, left, side = box
-    look = {"cmap": "viridis", "vmin": -2.0, "vmax": 2.0}
+    look = {"cmap": "RdBu_r", "vmin": -2.0, "vmax": 2.0}
     framed(axes[0, 0], photo, box)
     axes[0, 0].set_title("the street")
     for panels, maps in zip(axes, rows, strict=True):

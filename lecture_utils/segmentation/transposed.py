@@ -1,7 +1,7 @@
 """The transposed convolution: multiply by Cᵀ, and every value is sent out through the kernel (slide 11).
 
 A convolution with matrix C makes 16 values 4; Cᵀ makes 4 values 16. It has the *shape* of an inverse and is none: only
-the connections are the same, run backwards. "Deconvolution" on the slide, and in Zeiler et al. (2010), is this.
+the connections are the same, run backwards. "Deconvolution" on the slide, and in Zeiler and Fergus (2014), is this.
 """
 
 import torch
