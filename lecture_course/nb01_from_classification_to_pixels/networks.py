@@ -1,12 +1,14 @@
 """The networks of notebook 01, drawn from their own forward passes, to be stepped through (slides 5 to 7)."""
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from lecture_utils import recipes
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.figures.network import Arrow, Block, scaled
 from lecture_utils.figures.style import ORANGE, SKY
-from lecture_utils.segmentation import FCN, DeconvNet, patch_around
+from lecture_utils.segmentation import FCN, DeconvNet, PatchClassifier, UNet, patch_around
 from lecture_utils.segmentation.shapes import layer_calls, layer_outputs
 from lecture_utils.segmentation.sliding_window import FullyConvolutional
 from lecture_utils.segmentation.unet import double_conv
@@ -44,7 +46,7 @@ def windows_drawing(
         line = 2 * number  # of the drawing
         made = [Block(f"window {number + 1}", cut, (0, line), size=1.1, shape=patch.shape[1:])]
         made += [
-            Block(f"block {n}", found[name][0], (n, line), size=scaled(found[name].shape, side, size=1.1))
+            Block(f"convolution {n}", found[name][0], (n, line), size=scaled(found[name].shape, side, size=1.1))
             for n, name in enumerate(convolved, start=1)
         ]
         made.append(Block("hidden layer", found[hidden][0], (len(relus), line), size=1.0))
@@ -61,16 +63,18 @@ def windows_drawing(
     for k, group in enumerate(columns[:-1]):
         group[0].says = _says_twice(group[0], k, len(convolved), shift)
         group[0].name = "two windows" if k == 0 else "MLP, twice" if k > len(convolved) else f"{group[0].label}, twice"
+        if 0 < k <= len(convolved):
+            group[0].scale = group[1].scale = torch.cat([block.value for block in group], dim=2)  # one colour a number
     found = layer_outputs(whole, image, relus | {"scores": whole})
     once = []
     starts = ((column, SKY), (column + shift, ORANGE))
     for n, name in enumerate(relus, start=1):
         values, extent = found[name][0], side - 3 * (2**n - 1) - (2 ** (n - 1) - 1) if name != hidden else 1
         marks = [(x, row, x + extent, row + extent, colour) for x, colour in starts]
-        label = "hidden layer" if name == hidden else f"block {n}"
+        label = "hidden layer" if name == hidden else f"convolution {n}"
         once.append(Block(f"{label}, once", values, (n, 1), size=1.15, marks=marks, label=label))
         once[-1].says = ONCE[0] if n == 1 else ONCE[1] if name == hidden else ""
-    once[0].name = f"blocks 1 to {len(convolved)}, once"
+    once[0].name = f"convolutions 1 to {len(convolved)}, once"
     labels = found["scores"][0].argmax(0).cpu().numpy()
     says = f"One pass gives all {labels.size:,} labels, the same that {labels.size:,} windows give one by one."
     once.append(Block("label map", labels, (1 + len(relus), 1), says, size=1.15))
@@ -79,8 +83,8 @@ def windows_drawing(
 
 
 ENCODED = (
-    "{} times convolutions and a max pooling: each map is half as high and wide, and has more channels. "
-    "Context becomes cheap, detail is lost."
+    "An image of any size; {} times convolutions and a max pooling: each map is half as high and wide, with more "
+    "channels. Context becomes cheap, detail is lost."
 )
 ONCE = (
     "Once for the whole image. Blue and orange frame the two windows' values: the same numbers, shared. "
@@ -96,7 +100,48 @@ def _says_twice(block: Block, k: int, convolved: int, shift: int) -> str:
         return f"{common} of their {width} columns of pixels are the same (green), {shift} pixels further to the right."
     if k <= convolved:
         return f"{common} of {width} columns are the same numbers (green), computed once for each window: twice."
-    return "The MLP sees two different vectors: nothing is shared here. Only this a new window really adds."
+    return "The MLP sees two different vectors: here nothing is shared any more."
+
+
+def multiply_adds_by_layer(classifier: PatchClassifier, patch: Tensor) -> dict[str, tuple[int, int]]:
+    """Layer with weights → its multiply–adds for one `patch` (1, c, p, p), and those for each position of its map.
+
+    The second count is what the layer costs for each pixel of an image where every position is computed once.
+    """
+    layers = [x for x in classifier.layers if isinstance(x, nn.Conv2d | nn.Linear)]
+    made = layer_outputs(classifier, patch, {str(n): layer for n, layer in enumerate(layers)})
+    counts, numbers = {}, {}
+    for layer, output in zip(layers, made.values(), strict=True):
+        kind = "convolution" if isinstance(layer, nn.Conv2d) else "linear layer"
+        numbers[kind] = numbers.get(kind, 0) + 1
+        once = layer.weight.numel()
+        counts[f"{kind} {numbers[kind]}"] = (once * output[0, 0].numel(), once)  # a linear layer has one position
+    return counts
+
+
+def encoder_of(model: nn.Module) -> str:
+    """How many convolutions lead to a network's smallest map, and how many channels that has: "10 conv, 128"."""
+    match model:
+        case DeconvNet():
+            parts, more = [model.encoder, model.fc7], ", fc6, fc7"
+        case UNet():
+            parts, more = [model.encoder, model.bottleneck], ""
+        case FCN():
+            parts, more = [model.encoder], ""
+        case FullyConvolutional():
+            parts, more = [model.classifier], ""
+        case _:
+            return "none"
+    found = [[part for part in some.modules() if isinstance(part, nn.Conv2d)] for some in parts]
+    count = sum(map(len, found)) - (len(found[-1]) if more else 0)
+    return f"{count} conv{more}, {found[-1][-1].out_channels}"
+
+
+def training_of(name: str) -> tuple[int, int, float]:
+    """The steps, the batch size and the last learning rate of a recipe, with the steps of those that it continues."""
+    recipe = recipes.RECIPES[name]
+    steps = recipe.options.steps + (training_of(recipe.start)[0] if recipe.start else 0)
+    return steps, recipe.options.batch_size, recipe.options.lr
 
 
 def crop(large: np.ndarray, box: tuple, size: tuple[int, int]) -> np.ndarray:
@@ -116,6 +161,17 @@ class NarrowFCN(FCN):
         self.score = nn.Conv2d(base_channels, num_classes, 1)
 
 
+def encoder(levels: int, pooling: bool, doubling: bool = True) -> nn.Module:
+    """An FCN-32s of so many levels, or the same convolutions without poolings, at the full resolution of the image.
+
+    Its channels double from level to level, from 64 on, unless they are 64 throughout.
+    """
+    net = (FCN if doubling else NarrowFCN)(3, len(CLASSES), depth=levels)
+    if not pooling:
+        net.pool = net.enlarge = nn.Identity()  # nothing shrinks, so nothing has to grow
+    return net
+
+
 def fcn_drawing(model: FCN, image: Tensor, large: np.ndarray) -> Drawing:
     """An FCN of any stride on an `image` (1, c, h, w): encoder above, scores below, skips between (slide 7).
 
@@ -129,7 +185,7 @@ def fcn_drawing(model: FCN, image: Tensor, large: np.ndarray) -> Drawing:
     calls = layer_calls(model, image, layers | {"enlarge": model.enlarge, "whole": model})
     size = lambda values: scaled(values.shape, largest, size=1.15, power=0.25)  # noqa: E731
 
-    blocks = [Block("image", large, (0, 0), "The input, of any size.", size=1.5, shape=image.shape[1:])]
+    blocks = [Block("image", large, (0, 0), size=1.5, shape=image.shape[1:])]
     arrows, pools = [], []
     for k in range(1, depth + 1):
         values = (calls["score"] if k == depth else calls[f"encoder {k}"])[0][0][0]
@@ -189,7 +245,7 @@ def deconvnet_drawing(model: DeconvNet, image: Tensor, large: np.ndarray) -> Dra
     size = lambda values: scaled(values.shape, largest, size=0.85, power=0.25)  # noqa: E731
 
     first, last = 0.15, depth + 0.9  # columns: the outer ones move in, so that the arrows between the others have room
-    blocks = [Block("image", large, (first, 0), "The input.", size=1.0, shape=image.shape[1:])]
+    blocks = [Block("image", large, (first, 0), size=1.0, shape=image.shape[1:])]
     arrows, encoded = [], []
     for k in range(depth):
         says, values = DOWN[k] if k < 2 else "", made[f"encoder {k}"]

@@ -6,7 +6,7 @@ be seen and an `Arrow` of each layer between two. `draw_network` draws them, `ne
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 from torch import Tensor
 
-from lecture_utils.cityscapes import colour_labels
+from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.explorers import Explorer, Slider
 from lecture_utils.figures.style import BLUE, CYCLE, FAINT, INK, SKY, VERMILION, WIDTH, course_look, to_array
 
@@ -25,7 +25,9 @@ from lecture_utils.figures.style import BLUE, CYCLE, FAINT, INK, SKY, VERMILION,
 LINE, MARGIN, GAP = 0.2, 0.12, 0.3  # a line of text; around the drawing; between two rows
 SHEET, STRIP = 0.07, 0.16  # from one feature map to the one behind it; the width of a vector
 TEXT, LETTER = 10.5, 0.082  # points of the labels (11.7 pixels on the page); room for one letter
+BOLD, PLAIN = 0.112, 0.096  # room for one letter of the headline and of the sentence
 LETTERS = 96  # in a line of the sentence
+ALONE, PAIR = 3.2, 2.6  # the longer side of an enlarged block, 256 pixels on the page, and of each of two, 208
 COLOURS = 192  # in a frame: its words and lines are drawn again for each step
 HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
@@ -40,7 +42,8 @@ class Block:
     vector (n,); an image (h, w, 3) uint8; a label map (h, w) of whole numbers; or class → probability. A tensor on the
     meta device is an empty box. `shape` is written below, by default the value's own. `size` is the longer side in
     inches. `marks` are frames in pixels of `shape`. A block without a sentence belongs to the step of the one before.
-    Columns may be fractions; so may rows, for a block that stands between two.
+    Columns may be fractions; so may rows, for a block that stands between two. Maps that are to be compared take one
+    `scale`: feature maps that choose the channels and their colours for all of them.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Block:
     shape: tuple[int, ...] | None = None
     marks: Sequence[Mark] = ()
     label: str | None = None  # what stands above it, where that is not the name
+    scale: Tensor | None = None  # (c, h, w) of any size; by default the value itself
 
     def __post_init__(self):
         if isinstance(self.value, Mapping):
@@ -122,12 +126,16 @@ def draw_network(
     highlight: int | None = None,
     about: str = "",
     gap: float = GAP,
+    enlarge: bool = False,
 ) -> Figure:
     """Draw blocks and arrows, as wide as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
     are pale and without their shapes, and below stand its layers, shapes and sentence. Without it all is in colour, and
     below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
+
+    With `enlarge` the highlighted block is drawn a second time, large, below the others, and the words beside it, with
+    the names of a label map's colours: of a step of several blocks the first and the last, without a step the last.
     """
     steps = steps_of(blocks)
     if not blocks:
@@ -140,7 +148,8 @@ def draw_network(
     shown = blocks if highlight is None else steps[highlight]
     centres, height = _places(blocks, gap)
     kinds = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
-    below = 0.98 + (0.38 if kinds else 0)
+    large = [_enlarged(step) for step in (*steps, blocks[-1:])] if enlarge else []
+    below = _height(large) if enlarge else 0.98 + (0.38 if kinds else 0)
     fig = Figure(figsize=(WIDTH, height + below), layout=PlaceHolderLayoutEngine(True, True))  # outside pyplot: fast
     ax = fig.add_axes((0, 0, 1, 1))
     colours = {kind: CYCLE[i % len(CYCLE)] for i, kind in enumerate(kinds)} | {"": FAINT}
@@ -153,10 +162,15 @@ def draw_network(
         _draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
     ax.set(xlim=(0, WIDTH), ylim=(height + below, 0), aspect="equal")
     ax.axis("off")
+    head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
+    if enlarge:
+        key = [] if highlight is not None else arrows
+        blocks = large[-1 if highlight is None else highlight]
+        _draw_enlarged(ax, blocks, height + 0.1, [head, said], key, colours)
+        return fig
     if highlight is None:
         _key(ax, arrows, colours, height + 0.12)
     top = height + below - 0.94
-    head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
     said = textwrap.wrap(said, LETTERS)
     if len(said) > 2:
         raise ValueError(f"says, about: got {len(said)} lines, expected at most 2 of {LETTERS} letters: {said[0]}…")
@@ -173,10 +187,11 @@ def network_steps(
     about: str,
     kilobytes: int = 250,
     gap: float = GAP,
+    enlarge: bool = False,
 ) -> Explorer:
     """An explorer of the drawing: the whole network, then a step for each part, with play and step buttons.
 
-    `about` is the sentence below the whole one, and its alternative text.
+    `about` is the sentence below the whole one, and its alternative text; `enlarge` is that of `draw_network`.
     """
     steps = steps_of(blocks)
     names = ["all", *(step[0].name for step in steps)]
@@ -184,9 +199,8 @@ def network_steps(
         raise ValueError(f"blocks: got steps {', '.join(names[1:])}, expected at least one, each of another name")
 
     def draw(part: str) -> Figure:
-        return draw_network(
-            blocks, arrows, highlight=names.index(part) - 1 if part != "all" else None, about=about, gap=gap
-        )
+        step = names.index(part) - 1 if part != "all" else None
+        return draw_network(blocks, arrows, highlight=step, about=about, gap=gap, enlarge=enlarge)
 
     def alt(part: str) -> str:
         return about if part == "all" else f"{part} is highlighted. {steps[names.index(part) - 1][0].says}"
@@ -213,15 +227,63 @@ def _places(blocks: Sequence[Block], gap: float) -> tuple[dict[Block, tuple[floa
     return place, y - gap + 0.1
 
 
-def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float) -> None:
-    """Name the kinds of arrows on a line, or on two."""
-    x = MARGIN + 0.1
+def _enlarged(step: Sequence[Block]) -> list[Block]:
+    """The first and the last block of a step that are maps or vectors, large, or its only one."""
+    some = [block for block in step if not isinstance(block.value, Mapping)]
+    some = [some[0], some[-1]] if len(some) > 1 else some
+    return [replace(block, size=ALONE if len(some) == 1 else PAIR) for block in some]
+
+
+def _height(large: Sequence[Sequence[Block]]) -> float:
+    """The inches below the drawing that the largest of the enlarged blocks take, with their words."""
+    return max((b.sides[1] + b.behind for blocks in large for b in blocks), default=1.0) + 2 * LINE + 0.3
+
+
+def _draw_enlarged(
+    ax: Axes, large: Sequence[Block], top: float, words: Sequence[str], key: Sequence[Arrow], colours: Mapping[str, str]
+) -> None:
+    """The enlarged blocks, and to their right the headline and the sentence, the key and the classes."""
+    bottom, left, top = ax.get_ylim()[0], MARGIN + 0.1, top + LINE
+    for block in large:
+        width, height = block.sides
+        before = max(width, block.room - 2 * block.behind) / 2
+        _draw_block(ax, block, (left + before, top + block.behind + height / 2), strength=1, framed=False)
+        left += 2 * before + block.behind + 0.25
+    y, room = top, WIDTH - left - MARGIN
+    for text, letter, line, weight in zip(words, (BOLD, PLAIN), (0.23, 0.22), ("bold", "normal"), strict=True):
+        lines = textwrap.wrap(text.replace(" × ", "\xa0×\xa0"), int(room / letter))  # a shape stays on one line
+        ax.text(left, y, "\n".join(lines), va="top", size=12, weight=weight, linespacing=1.25)
+        y += line * len(lines) + 0.1 * bool(lines)
+    y = _key(ax, key, colours, y + 0.12, left) if key else y
+    y = _classes(ax, [block.value for block in large], left, y + 0.1)
+    if y > bottom + 0.05:
+        raise ValueError(f"says, about: got {y - bottom:.1f} inches too many, expected a shorter text: {words[1]}")
+
+
+def _classes(ax: Axes, values: Sequence, left: float, y: float) -> float:
+    """Name the colours of the label maps among the values, in columns; the height below them."""
+    maps = [to_array(value) for value in values if value.ndim == 2 and not isinstance(value, Tensor)]
+    present = [i for i in np.unique(np.concatenate([m.ravel() for m in maps])) if i != IGNORE_INDEX] if maps else []
+    pitch = 0.4 + LETTER * max((len(CLASSES[i]) for i in present), default=0)
+    columns = max(1, int((WIDTH - left) / pitch))
+    for n, i in enumerate(present):
+        x, middle = left + pitch * (n % columns), y + (LINE + 0.06) * (n // columns + 0.5)
+        swatch = Rectangle((x, middle - 0.08), 0.22, 0.16, fc=PALETTE[i] / 255, ec=INK, lw=0.5, gid="class")
+        ax.add_patch(swatch)
+        ax.text(x + 0.3, middle, CLASSES[i], va="center", size=TEXT)
+    return y + (LINE + 0.06) * -(-len(present) // columns)
+
+
+def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float, left: float = MARGIN + 0.1) -> float:
+    """Name the kinds of arrows on a line, or on as many as it takes; the height below them."""
+    x = left
     for kind, dashed in {arrow.kind: arrow.dashed for arrow in arrows if arrow.kind}.items():
-        if x + 0.48 + LETTER * len(kind) > WIDTH:
-            x, y = MARGIN + 0.1, y + LINE + 0.05
+        if x > left and x + 0.48 + LETTER * len(kind) > WIDTH:
+            x, y = left, y + LINE + 0.05
         ax.add_patch(_path([(x, y), (x + 0.4, y)], ("right", "left"), colours[kind], 1, dashed))
         ax.text(x + 0.48, y, kind, va="center", size=TEXT)
         x += 0.68 + LETTER * len(kind)
+    return y + LINE
 
 
 def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength: float, framed: bool) -> None:
@@ -259,8 +321,9 @@ def _sheets(block: Block) -> list[np.ndarray]:
     if value.ndim == 2 and np.issubdtype(value.dtype, np.integer):
         return [colour_labels(value) / 255]
     maps = value.reshape(-1, 1)[None] if value.ndim == 1 else value.reshape(-1, *value.shape[-2:])
-    strongest = maps.reshape(len(maps), -1).var(1).argsort(kind="stable")[::-1][:3]
-    spans = [maps if maps[0].size == 1 else maps[channel] for channel in strongest]  # a single value has no scale
+    scale = maps if block.scale is None else to_array(block.scale)
+    strongest = scale.reshape(len(scale), -1).var(1).argsort(kind="stable")[::-1][:3]
+    spans = [scale if scale[0].size == 1 else scale[channel] for channel in strongest]  # a single value has no scale
     return [
         mpl.colormaps["viridis"](mpl.colors.Normalize(span.min(), span.max())(maps[channel]))[..., :3]
         for channel, span in zip(strongest, spans, strict=True)

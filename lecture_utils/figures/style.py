@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
@@ -137,10 +138,15 @@ def _inches(fig: Figure) -> tuple[float, float]:
 
 
 def _drawn(fig: Figure, scale: float, colours: int | None = None) -> Image.Image:
-    drawn = io.BytesIO()
-    dpi = scale * CSS_PIXELS_PER_INCH
-    fig.savefig(drawn, format="png", dpi=dpi, facecolor=fig.get_facecolor(), pil_kwargs={"compress_level": 1})
-    image = Image.open(drawn).convert("RGB")
+    dpi, own = fig.dpi, fig.canvas
+    try:
+        fig.set_dpi(scale * CSS_PIXELS_PER_INCH)
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()  # `savefig` gives the same pixels and draws everything twice
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    finally:
+        fig.set_canvas(own)
+        fig.set_dpi(dpi)
     return _with_palette(image, colours) if colours else image
 
 

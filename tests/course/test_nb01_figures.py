@@ -98,10 +98,19 @@ def test_labels_so_far_refuses_a_pixel_outside(done):
 
 def test_context_joins_the_patches_and_leaves_the_unet_apart():
     ax = nb01.context_curves([1, 5], {"car": [0.2, 0.1]}, {"car": 0.9}).axes[0]
+    assert ax.xaxis.get_label().get_position()[0] == pytest.approx((0.5 + 0.3) / 3)  # below the middle of its ticks
     joined, apart = (line for line in ax.get_lines() if len(line.get_xdata()) < 3 and line.get_marker() == "o")
     assert joined.get_ydata().tolist() == [0.2, 0.1]
     assert list(apart.get_ydata()) == [0.9]
     assert apart.get_linestyle() == "None"
+
+
+def test_the_dots_of_the_unet_stand_side_by_side_the_mean_on_top():
+    lines = {"mean": [0.5, 0.6], "car": [0.5, 0.7], "pole": [0.1, 0.2]}
+    ax = nb01.context_curves([1, 5], lines, dict.fromkeys(lines, 0.8)).axes[0]
+    dots = [line for line in ax.get_lines() if len(line.get_xdata()) == 1]
+    assert np.diff([dot.get_xdata()[0] for dot in dots]) == pytest.approx([0.11, 0.11])
+    assert dots[0].get_zorder() > max(dot.get_zorder() for dot in dots[1:])
 
 
 STAGES = {"window": (29, 1), "convolution": (26, 1), "pooling": (13, 2), "convolution 2": (10, 2), "pooling 2": (5, 4)}

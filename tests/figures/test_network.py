@@ -108,6 +108,43 @@ def test_tensors_without_values_are_empty_boxes_and_label_maps_have_their_colour
     assert label_map[0, 0].tolist() == [128, 64, 128]
 
 
+def test_a_step_can_be_enlarged_with_the_classes_of_a_label_map():
+    labels = np.array([[0, 13], [13, 255]])
+    blocks, arrows = three()
+    blocks.append(Block("label map", labels, (3, 1), "It is labelled."))
+    whole, fig = (draw_network(blocks, arrows, highlight=k, about="All.", enlarge=True) for k in (None, 3))
+    for drawn in (whole, fig):
+        require_legible(drawn)
+        *_, large = drawn.axes[0].images
+        x0, x1, y1, y0 = large.get_extent()
+        assert min(x1 - x0, y1 - y0) * 80 >= 250
+        assert np.array_equal(pixels(drawn)[-1], np.array([[[128, 64, 128], [0, 0, 142]], [[0, 0, 142], [0, 0, 0]]]))
+        assert words(drawn).count("road") == 1
+        assert len({p.get_facecolor() for p in drawn.axes[0].patches if p.get_gid() == "class"}) == 2
+    assert whole.get_figheight() == fig.get_figheight()
+    assert {"convolution", "All."} <= set(words(whole))
+
+
+def test_of_a_step_of_several_the_first_and_the_last_are_enlarged():
+    maps = [torch.rand(4, side, side) for side in (8, 4, 2)]
+    blocks = [Block(f"map {k}", m, (k, 0), "Smaller." if k == 0 else "") for k, m in enumerate(maps)]
+    fig = draw_network(blocks, highlight=0, enlarge=True)
+    require_legible(fig)
+    first, last = (pixels(fig)[-n] for n in (4, 1))
+    assert first.shape[:2] == (8, 8)
+    assert last.shape[:2] == (2, 2)
+    with pytest.raises(ValueError, match="expected a shorter text"):
+        draw_network(blocks, about="word " * 200, enlarge=True)
+
+
+def test_maps_of_one_scale_have_one_colour_for_a_number():
+    one, other = torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 5.0]]])
+    blocks = [Block("a", one, (0, 0), scale=torch.cat([one, other], 2)), Block("b", other, (1, 0))]
+    blocks[1].scale = blocks[0].scale
+    a, b = pixels(draw_network(blocks))
+    assert a[0, 1].tolist() == b[0, 0].tolist()
+
+
 @pytest.mark.parametrize("sides", list(itertools.product(("left", "right", "top", "bottom"), repeat=2)))
 def test_arrows_run_level_and_upright_from_side_to_side(sides):
     blocks = [Block("a", torch.rand(2, 3, 5), (0, 0)), Block("b", torch.rand(2, 5, 3), (1, 1))]

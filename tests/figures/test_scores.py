@@ -12,9 +12,10 @@ from lecture_utils import figures
 def test_confusion_is_shown_as_shares_of_each_true_class_that_occurs():
     confusion = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 6]])
     ax = nb01.confusion_map(confusion, ["road", "wall", "car"]).axes[0]
-    assert np.allclose(ax.images[0].get_array(), [[0.75, 0], [0.25, 0.75]])  # a quarter of the road went to a wall
+    assert np.allclose(ax.images[0].get_array(), [[75, 0], [25, 75]])  # a quarter of the road went to a wall
     assert [label.get_text() for label in ax.get_yticklabels()] == ["road", "car"]
     assert [text.get_text() for text in ax.texts] == ["75", "25", "75"]
+    assert ax.images[0].get_clim() == (0, 100)
 
 
 def test_confusion_refuses_a_matrix_without_a_pixel():
