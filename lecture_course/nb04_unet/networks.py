@@ -235,16 +235,16 @@ def unet_drawing(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray
     blocks, arrows = [Block("image", large, (-2.2, 0), SAYS["image"], 1.05, tuple(image.shape[1:]))], []
     for level, (skip, _) in enumerate(levels):
         says = SAYS["encoder" if level else "first"]
-        blocks.append(Block(f"encoder {level + 1}", skip, (level, level), says, size(skip), label=""))
+        blocks.append(feature_block(f"encoder {level + 1}", skip, (level, level), says, size(skip)))
         kind, sides = ("pooling, convolutions", ("bottom", "left")) if level else ("convolutions", None)
         arrows.append(Arrow(blocks[-2], blocks[-1], kind, sides))
     encoded = blocks[1:]
-    blocks.append(Block("bottleneck", bottom, (depth, depth), SAYS["bottom"], size(bottom), label=""))
+    blocks.append(feature_block("bottleneck", bottom, (depth, depth), SAYS["bottom"], size(bottom)))
     arrows.append(Arrow(blocks[-2], blocks[-1], "pooling, convolutions", ("bottom", "left")))
     for level in reversed(range(depth)):
         decoded, place = levels[level][1], (2 * depth - level, level)
         says = SAYS["decoder" if level else "last"]
-        blocks.append(Block(f"decoder {level + 1}", decoded, place, says, size(decoded), label=""))
+        blocks.append(feature_block(f"decoder {level + 1}", decoded, place, says, size(decoded)))
         arrows += [
             Arrow(blocks[-2], blocks[-1], "up-convolution", ("right", "bottom")),
             Arrow(encoded[level], blocks[-1], "skip connection", dashed=True),
@@ -253,8 +253,15 @@ def unet_drawing(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray
     return blocks, [*arrows, Arrow(blocks[-2], blocks[-1], "1 × 1 convolution")]
 
 
+def feature_block(name: str, maps: Float[Tensor, "c h w"], at: tuple[int, int], says: str, size: float) -> Block:
+    """A block of feature maps in colours up to each one's 98th percentile, so that a few peaks do not darken it."""
+    peak = maps.float().flatten(1).quantile(0.98, dim=1)
+    return Block(name, maps, at, says, size, label="", scale=torch.minimum(maps, peak[:, None, None]))
+
+
 def unet_steps(model: UNet, image: Float[Tensor, "1 c h w"], large: np.ndarray, *, kilobytes: int = 250) -> Explorer:
     """An explorer of `unet_drawing`: the whole U-Net, then a step for each of its parts."""
     about = "The U of a trained network at work: feature maps on the way down and up, and the skip connections across."
     drawing = unet_drawing(model, image, large)
-    return network_steps(*drawing, title="U-Net, step by step", about=about, kilobytes=kilobytes, gap=0.08)
+    look = {"kilobytes": kilobytes, "gap": 0.08, "enlarge": True}
+    return network_steps(*drawing, title="U-Net, step by step", about=about, **look)

@@ -79,8 +79,8 @@ def pooled_side(patch: int, depth: int) -> int:
 def patch_around(image: Float[Tensor, "b c h w"], row: int, column: int, size: int) -> Float[Tensor, "b c size size"]:
     """Cut the square of `size` × `size` pixels (odd) whose centre is the pixel (row, column).
 
-    Pixels beyond the border are 0, the mean colour of a normalised photograph. ValueError for an even size, and for a
-    centre outside the image.
+    Pixels beyond the border are 0, the mean colour by which images are normalised. ValueError for an even size, and
+    for a centre outside the image.
     """
     require_odd(size=size)
     height, width = image.shape[-2:]
