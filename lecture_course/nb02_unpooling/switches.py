@@ -10,7 +10,8 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX
 from lecture_utils.segmentation.scores import segmentation_scores
 
-Change = Callable[[Tensor, int], Tensor]  # indices (b, c, h, w) and the width they count on → indices
+# Indices (b, c, h, w), the width they count on, and the maxima (b, c, h, w) they belong to → indices.
+Change = Callable[[Tensor, int, Tensor | None], Tensor]
 
 
 def to_pixel(row: int | Tensor, column: int | Tensor) -> Change:
@@ -18,18 +19,27 @@ def to_pixel(row: int | Tensor, column: int | Tensor) -> Change:
     for name, side in (("row", row), ("column", column)):
         if not ((torch.as_tensor(side) == 0) | (torch.as_tensor(side) == 1)).all():
             raise ValueError(f"{name}: got {side}, expected 0 or 1, as a window has two")
-    return lambda indices, width: (indices // width // 2 * 2 + row) * width + indices % width // 2 * 2 + column
+
+    def change(indices: Tensor, width: int, pooled: Tensor | None = None) -> Tensor:
+        return (indices // width // 2 * 2 + row) * width + indices % width // 2 * 2 + column
+
+    return change
 
 
 def at_random(seed: int) -> Change:
     """Move each switch to a random pixel of its 2 × 2 window; the pixels are the same on every device."""
     generator = torch.Generator().manual_seed(seed)
 
-    def change(indices: Tensor, width: int) -> Tensor:
+    def change(indices: Tensor, width: int, pooled: Tensor | None = None) -> Tensor:
         row, column = torch.randint(2, (2, *indices.shape), generator=generator).to(indices.device)
         return to_pixel(row, column)(indices, width)
 
     return change
+
+
+def only(change: Change, *, zeros: bool) -> Change:
+    """`change` for the windows whose maximum is 0, behind a ReLU windows of zeros, or for all but these."""
+    return lambda indices, width, pooled: torch.where((pooled == 0) == zeros, change(indices, width, pooled), indices)
 
 
 def score_labels(predicted: Mapping[str, Int64[Tensor, "b h w"]], truth: Tensor) -> dict[str, dict]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lecture_course.nb02_unpooling.switches import at_random, score_labels, to_pixel
+from lecture_course.nb02_unpooling.switches import at_random, only, score_labels, to_pixel
 from lecture_utils import city_models
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool
 
@@ -33,6 +33,17 @@ def test_random_switches_stay_in_their_windows_and_follow_the_seed():
     torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.05, rtol=0)
     assert torch.equal(moved, at_random(0)(indices, 16))
     assert not torch.equal(moved, at_random(1)(indices, 16))
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_only_some_windows_are_changed(zeros):
+    maps = torch.randn(2, 3, 6, 8).relu() * (torch.rand(2, 3, 6, 8) < 0.3)
+    pooled, indices = max_pool(maps, 2)
+    moved = only(to_pixel(1, 1), zeros=zeros)(indices, 8, pooled)
+    chosen = (pooled == 0) == zeros
+    assert 0 < chosen.sum() < chosen.numel()
+    assert torch.equal(moved[~chosen], indices[~chosen])
+    assert torch.equal(moved[chosen], to_pixel(1, 1)(indices, 8)[chosen])
 
 
 def test_a_pixel_outside_the_window_is_refused():
