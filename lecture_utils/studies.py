@@ -24,6 +24,8 @@ class Study:
 
 
 STUDIES = {
+    # Slide 12: what do the skip connections of a U-Net contribute?
+    "skips": Study(("unet", "unet_without_skips")),
     # Slide 26: one vector for the whole image against a new look for every word, by the number of objects.
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
     # Slide 32: more and more of the images, equal compute.

@@ -92,7 +92,7 @@ def test_a_damaged_study_is_named(monkeypatch, tmp_path):
 
 def test_an_unknown_study_is_refused():
     for use in (studies.make, studies.load):
-        with pytest.raises(ValueError, match="name: got 'none', expected one of bottleneck"):
+        with pytest.raises(ValueError, match="name: got 'none', expected one of skips, bottleneck"):
             use("none")
 
 
