@@ -10,6 +10,7 @@ from torch import nn
 from lecture_course.nb01_from_classification_to_pixels import figures as nb01
 from lecture_course.nb02_unpooling import figures as nb02
 from lecture_course.nb03_transposed_convolution import figures as nb03
+from lecture_course.nb03_transposed_convolution import matrices
 from lecture_course.nb04_unet import figures as nb04
 from lecture_course.nb05_from_one_box_to_many import figures as nb05
 from lecture_course.nb06_rcnn_and_fast_rcnn import figures as nb06
@@ -188,7 +189,7 @@ FIGURES = {
     "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]]),
     "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
     "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
-    "matrix_product": lambda m: nb03.matrix_product(m[0], m[1, :2, :2], (2, 2)),
+    "matrix_product": lambda m: matrices.matrix_product(m[0], m[1, :2, :2], (2, 2)),
     "one_to_many": lambda m: nb03.one_to_many(m[0], m[1], at=(0, 1)),
     "roi_cells": lambda m: nb06.roi_cells(m[0], (0, 0, 3, 3)),
     "two_boxes": lambda a: nb05.two_boxes(a[0], a[1]),

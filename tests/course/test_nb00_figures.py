@@ -185,7 +185,8 @@ def test_a_window_shows_the_numbers_that_are_there():
 def test_the_scores_of_the_classes_are_sorted_by_their_share():
     fig = class_scores({"pole": 0.4, "road": 0.9}, {"pole": 0.1, "road": 0.9}, accuracy=0.95)
     (ax,) = fig.axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["road", "pole"]
+    names = ["road (90.0% of the pixels)", "pole (10.0% of the pixels)"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == names
     assert [patch.get_width() for patch in ax.patches] == [0.9, 0.4]
     assert [line.get_xdata()[0] for line in ax.lines] == [pytest.approx(0.65), 0.95]
 
