@@ -1,8 +1,10 @@
 """Files as they come: each folder is right but for one object, and is then read from its first item to its last."""
 
+import atexit
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
@@ -131,10 +133,9 @@ def spoil_picture(dice: Random, path: Path, *, ways: int = 5) -> str:
 
 @cache
 def city() -> Path:
-    """A few scenes of the toy city, made once."""
-    import tempfile
-
+    """A few scenes of the toy city, made once and removed when the process ends."""
     root = Path(tempfile.mkdtemp(prefix="bad-inputs-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     export(root, split="train", scenes=4, size=64, workers=1)
     return root
 
