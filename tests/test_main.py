@@ -171,7 +171,7 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
         (["train", "unet", "--root", "nowhere"], "nowhere"),
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["train", "unet", "--checkpoint", "x", "--ship"], "--ship: expected no --checkpoint"),
-        (["study", "depth"], "name: got 'depth', expected one of bottleneck"),
+        (["study", "depth"], "name: got 'depth', expected one of skips"),
         (["train", "pixel", "--size", "-4"], "size: got -4, expected a whole number of at least 8"),
         (["evaluate", "vit", "--size", "0"], "size: got 0, expected a whole number of at least 8"),
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),
