@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lecture_utils import checkpoints, recipes, runtime, tasks
+from lecture_utils import checkpoints, recipes, runtime, studies, tasks
 from lecture_utils.__main__ import machine, main
 from lecture_utils.tasks import segmentation
 from lecture_utils.toycity import export, verify
@@ -171,7 +171,7 @@ def test_train_runs_in_two_processes(pairs, tmp_path):
         (["train", "unet", "--root", "nowhere"], "nowhere"),
         (["train", "unet", "--root", "nowhere", "--ship"], "--ship: expected neither --root nor --size"),
         (["train", "unet", "--checkpoint", "x", "--ship"], "--ship: expected no --checkpoint"),
-        (["study", "depth"], "name: got 'depth', expected one of skips"),
+        (["study", "depth"], f"name: got 'depth', expected one of {', '.join(studies.STUDIES)}"),
         (["train", "pixel", "--size", "-4"], "size: got -4, expected a whole number of at least 8"),
         (["evaluate", "vit", "--size", "0"], "size: got 0, expected a whole number of at least 8"),
         (["data", "--out", "x"], "--out and --scenes: expected both, or --quick"),

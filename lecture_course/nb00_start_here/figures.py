@@ -76,6 +76,7 @@ def five_tasks(
     crop: Tensor,
     classes: Mapping[str, float],
     samples: Tensor,
+    sampled: int,
     rows: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """What five networks make of one street (slide 2): detection and caption large, the other three below.
@@ -84,7 +85,7 @@ def five_tasks(
     `names`, are in pixels of a street of `size` pixels. They get a colour each; the object that `caption` names as the
     i-th from the left has the colour of the i-th box from the left, so there must be as many. `labels` (s, s) is a
     label map, `crop` (3, c, c) what was classified, `classes` name → probability, the most probable first; `samples`
-    (m, 3, k, k) bytes.
+    (m, 3, k, k) bytes, of which up to four are shown, chosen from `sampled` images.
     """
     parts = caption_parts(caption)
     named = sum(number is not None for _, number in parts)
@@ -135,8 +136,8 @@ def five_tasks(
     draw_image(place(x, y, 1.3, 1.3, "Classification: one class for one object"), to_pixels(crop))
     probability_bars(place(x + 3.36, y + 0.02, right - 3.86, 1.26), classes)
     y += 1.3 + line
-    for i, sample in enumerate(samples[:4]):
-        title = "" if i else "Generation: new images, from noise (4 of 24)"
+    for i, sample in enumerate(samples):
+        title = "" if i else f"Generation: new images, from noise ({len(samples)} of {sampled})"
         draw_image(place(x + i * (small + 0.06), y, small, small, title), to_pixels(sample))
     return fig
 
@@ -186,7 +187,7 @@ def softmax_charts(
     *,
     title: str = "",
 ) -> Figure:
-    """Object crops (h, w, 3), in two columns and in their own shape, each beside the bars of its (K,) probabilities.
+    """Object crops, (h, w, 3) or tensors (3, h, w), in two columns, each beside the bars of its (K,) probabilities.
 
     The bar of the true class is dark; a wrong answer is said in red.
     """

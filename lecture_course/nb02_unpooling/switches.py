@@ -37,6 +37,12 @@ def at_random(seed: int) -> Change:
     return change
 
 
+def ties(pooled: Tensor, indices: Tensor, width: int) -> tuple[float, float]:
+    """The fraction of windows whose maximum is 0, and of all switches that point to the upper left of their window."""
+    first = to_pixel(0, 0)(indices, width) == indices
+    return (pooled == 0).float().mean().item(), first.float().mean().item()
+
+
 def only(change: Change, *, zeros: bool) -> Change:
     """`change` for the windows whose maximum is 0, behind a ReLU windows of zeros, or for all but these."""
     return lambda indices, width, pooled: torch.where((pooled == 0) == zeros, change(indices, width, pooled), indices)

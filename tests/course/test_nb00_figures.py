@@ -42,6 +42,7 @@ def tasks(**changes):
         "crop": torch.zeros(3, 48, 48, dtype=torch.uint8),
         "classes": {"a white car": 0.9, "a grey car": 0.1},
         "samples": torch.zeros(4, 3, 32, 32, dtype=torch.uint8),
+        "sampled": 24,
         "rows": (0.2, 0.8),
     }
     return five_tasks(np.zeros((256, 256, 3), dtype=np.uint8), **{**given, **changes})

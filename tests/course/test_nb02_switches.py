@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lecture_course.nb02_unpooling.switches import at_random, only, score_labels, to_pixel
+from lecture_course.nb02_unpooling.switches import at_random, only, score_labels, ties, to_pixel
 from lecture_utils import city_models
 from lecture_utils.segmentation.unpooling import bed_of_nails, max_pool, max_unpool
 
@@ -44,6 +44,12 @@ def test_only_some_windows_are_changed(zeros):
     assert 0 < chosen.sum() < chosen.numel()
     assert torch.equal(moved[~chosen], indices[~chosen])
     assert torch.equal(moved[chosen], to_pixel(1, 1)(indices, 8)[chosen])
+
+
+def test_windows_of_zeros_point_to_their_upper_left():
+    maps = torch.zeros(1, 1, 4, 4)
+    maps[0, 0, 0, 1], maps[0, 0, 2, 2] = 3, 1  # an upper right and an upper left; the other two windows hold zeros
+    assert ties(*max_pool(maps, 2), 4) == (0.5, 0.75)
 
 
 def test_a_pixel_outside_the_window_is_refused():

@@ -13,7 +13,7 @@ from PIL import Image
 from lecture_utils import toycity
 from lecture_utils.cityscapes import PALETTE
 from lecture_utils.figures import compare, show
-from lecture_utils.figures.style import CYCLE, KILOBYTES, _encoded, course_look, encode
+from lecture_utils.figures.style import CYCLE, KILOBYTES, _drawn, _encoded, course_look, encode
 
 
 def curve():
@@ -161,3 +161,23 @@ def test_an_image_that_is_shown_keeps_to_the_kilobytes_given(displayed):
     ((bundle, _),) = displayed if len(displayed[0]) == 2 else [(displayed[0][0], None)]
     (data,) = (text for mime, text in bundle.items() if mime.startswith("image/"))
     assert len(base64.b64decode(data)) <= 60_000
+
+
+@pytest.mark.parametrize("layout", ["constrained", "none"])
+def test_a_figure_is_drawn_as_savefig_draws_it_and_left_as_it_was(layout):
+    def figure():
+        fig, axes = plt.subplots(1, 2, figsize=(5, 3), layout=layout)
+        axes[0].imshow(np.arange(12).reshape(3, 4))
+        axes[1].plot([1, 3, 2], label="a line")
+        fig.suptitle("title")
+        fig.legend(loc="outside lower center" if layout == "constrained" else "upper right")
+        return fig
+
+    fig, saved = figure(), io.BytesIO()
+    dpi, canvas = fig.dpi, fig.canvas
+    drawn = np.asarray(_drawn(fig, 1.5))
+    assert (fig.dpi, fig.canvas) == (dpi, canvas)
+    figure().savefig(saved, format="png", dpi=120)
+    expected = np.asarray(Image.open(saved).convert("RGB"))
+    assert drawn.shape == expected.shape
+    assert np.array_equal(drawn, expected)
