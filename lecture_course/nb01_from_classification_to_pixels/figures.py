@@ -43,9 +43,7 @@ def mark(ax: Axes, place: Pixel, size: int, colour: str = "white") -> None:
     """Frame the square of `size` pixels around a place, in a colour on black, so that it shows on any ground."""
     row, column = place
     for edge, line in (("black", 3.6), (colour, 1.8)):
-        ax.add_patch(
-            Rectangle((column - size / 2, row - size / 2), size, size, fill=False, ec=edge, lw=line, clip_on=False)
-        )
+        ax.add_patch(Rectangle((column - size / 2, row - size / 2), size, size, fill=False, ec=edge, lw=line))
 
 
 def probability_bars(ax: Axes, scores: Mapping[str, float], truth: str) -> None:

@@ -73,6 +73,8 @@ def windows_drawing(
         marks = [(x, row, x + extent, row + extent, colour) for x, colour in starts]
         label = "hidden layer" if name == hidden else f"convolution {n}"
         once.append(Block(f"{label}, once", values, (n, 1), size=1.15, marks=marks, label=label))
+        if name in convolved:
+            once[-1].scale = columns[n][0].scale  # a number has one colour, above, below and here
         once[-1].says = ONCE[0] if n == 1 else ONCE[1] if name == hidden else ""
     once[0].name = f"convolutions 1 to {len(convolved)}, once"
     labels = found["scores"][0].argmax(0).cpu().numpy()
@@ -175,8 +177,7 @@ def encoder(levels: int, pooling: bool, doubling: bool = True) -> nn.Module:
 def fcn_drawing(model: FCN, image: Tensor, large: np.ndarray) -> Drawing:
     """An FCN of any stride on an `image` (1, c, h, w): encoder above, scores below, skips between (slide 7).
 
-    `large` (H, W, 3) uint8 is the same image as it is shown. What is to become labels is shown as the class with the
-    highest score; the scores that a skip adds, as a map.
+    `large` (H, W, 3) uint8 is the same image as it is shown. Scores are shown as the class with the highest.
     """
     depth, largest = len(model.encoder), max(image.shape[-2:])
     layers = {f"encoder {k}": block for k, block in enumerate(model.encoder)} | {"score": model.score}
@@ -202,8 +203,9 @@ def fcn_drawing(model: FCN, image: Tensor, large: np.ndarray) -> Drawing:
     for k in range(len(model.skips)):
         here, before, stride = depth - 1 - k, blocks[-1], 2 ** (depth - 1 - k)
         skip = calls[f"skip {k}"][0][1][0]
-        says = f"The skip: scores from the finer map, pool {here}. They know less of what it is, and more of where."
-        blocks.append(Block(f"scores of pool {here}", skip, (here, 1), says, size=size(skip)))
+        says = f"The skip: scores from the finer map, pool {here}, of {skip.shape[1]} × {skip.shape[2]} places."
+        blocks.append(Block(f"scores of pool {here}", skip.argmax(0).cpu().numpy(), (here, 1), says, size=size(skip)))
+        blocks[-1].shape = tuple(skip.shape)
         arrows.append(Arrow(pools[here - 1], blocks[-1], "1 × 1 convolution"))
         following = "enlarge" if k + 1 == len(model.skips) else f"double {k + 1}"
         total = calls[following][0][0][0][0]
