@@ -205,7 +205,7 @@ class AnchorPad(Pad):
             f"{_rows(number_of_anchors)}{table(list(swatches.items()))}<div>{hint}</div>",
             script=ANCHOR_SCRIPT,
             data=data,
-            width=37,
+            width=40,
         )
 
     def _lines(self) -> str:
@@ -257,7 +257,7 @@ def _pack(values: np.ndarray) -> tuple[str, float]:
 
 def _rows(number_of_anchors: int) -> str:
     """The table that the script fills, a row for each anchor."""
-    cell = "padding: 0.15em 0.45em; text-align: {}; white-space: nowrap"
+    cell = "padding: 0.15em 0.35em; text-align: {}; white-space: nowrap"
     columns = ("w × h", "IoU", "assigned to", "objectness", "dx", "dy", "dw", "dh")
     sides = ["left" if name == "assigned to" else "right" for name in columns]
     head = "".join(

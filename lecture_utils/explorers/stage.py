@@ -207,7 +207,7 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     return f'<div style="{style}">{cells}</div>'
 
 
-def as_page(title: str, state: str, stage: str, controls: str, *, script: str, data: dict, width: int = 33) -> str:
+def as_page(title: str, state: str, stage: str, controls: str, *, script: str, data: dict, width: int = 36) -> str:
     """A pad as HTML that needs no kernel, library, network or style sheet: title, image, and controls beside it.
 
     The controls are `width` em wide, or as wide as the page. Until the script has run, and on paper, they are hidden
