@@ -1,0 +1,165 @@
+"""Boxes on an image that a reader moves: what the pads refuse, and what they hold without a script."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lecture_utils.detection.anchors import base_anchors, grid_anchors
+from lecture_utils.detection.boxes import box_iou, decode, encode, generalized_box_iou
+from lecture_utils.explorers import AnchorPad, BoxPad, DeltaPad
+
+IMAGE = torch.arange(3 * 60 * 80, dtype=torch.uint8).reshape(3, 60, 80)
+BOXES = [[10, 10, 40, 30], [20, 20, 60, 50]]
+SHAPE = (3, 4, 2)
+
+
+def anchor_arguments(**changes):
+    anchors = grid_anchors(base_anchors([16], [0.5, 2]), SHAPE[:2], 20).reshape(*SHAPE, 4)
+    arguments = {
+        "image": IMAGE,
+        "anchors": anchors,
+        "assigned": torch.full(SHAPE, -1),
+        "objectness": torch.full(SHAPE, 0.25),
+        "deltas": torch.zeros(*SHAPE, 4),
+        "truth": torch.tensor([[10.0, 10, 40, 30]]),
+    }
+    return arguments | changes
+
+
+def pads():
+    return [BoxPad(IMAGE, BOXES), DeltaPad(IMAGE, *BOXES), DeltaPad(IMAGE, BOXES[0]), AnchorPad(**anchor_arguments())]
+
+
+def html(pad):
+    return pad._repr_mimebundle_()["text/html"]
+
+
+def test_words_hold_the_values_of_the_package():
+    a, b = torch.tensor(BOXES).float().split(1)
+    assert repr(BoxPad(IMAGE, BOXES, title="Move & see")) == (
+        "Move & see: ground truth (10, 10, 40, 30), yours (20, 20, 60, 50): intersection 200, union 1,600, IoU 0.125, "
+        "GIoU −0.075"
+    )
+    assert (box_iou(a, b), generalized_box_iou(a, b)) == (0.125, -0.075)
+    pad = DeltaPad(IMAGE, *BOXES)
+    assert pad.answer == pytest.approx(encode(b, a)[0].tolist(), abs=1e-6)
+    assert repr(pad).endswith(
+        "deltas (0, 0, 0, 0) turn the proposal (10, 10, 40, 30) into (10, 10, 40, 30); IoU with the ground truth 0.125"
+    )
+
+
+def test_the_anchor_shown_first_is_the_best_with_an_object():
+    arguments = anchor_arguments(objectness=torch.rand(SHAPE), deltas=torch.randn(*SHAPE, 4) / 4)
+    arguments["objectness"][2, 3, 0], arguments["assigned"][1, 2, 1] = 1.0, 0
+    pad = AnchorPad(**arguments, names=["car"])
+    assert pad.start == (1, 2, 1)
+    box = decode(arguments["deltas"][1, 2, 1:], arguments["anchors"][1, 2, 1:])[0]
+    assert pad.decoded == pytest.approx(box.tolist(), abs=1e-4)
+    assert "row 1, column 2: anchor (34, 9, 46, 31), car 0, objectness " in repr(pad)
+    assert AnchorPad(**arguments, start=(2, 3)).start == (2, 3, 0)
+
+
+def test_an_image_without_objects_has_anchors_too():
+    assert "background, objectness 0.25" in repr(AnchorPad(**anchor_arguments(truth=torch.zeros(0, 4))))
+
+
+@pytest.mark.parametrize("pad", pads(), ids=lambda pad: type(pad).__name__)
+def test_without_a_script_a_state_stands_and_nothing_is_loaded(pad):
+    page, _, script = html(pad).partition("<script>")
+    assert f'<div class="explorer-state">{repr(pad).removeprefix(pad.title + ": ")}</div>' in page
+    assert '<div class="explorer-controls" style="display: none;' in page
+    assert 'data-lm-suppress-shortcuts="true"' in page
+    assert not re.search(r'https?:|src="(?!data:)|href=|\bid=', page)
+    assert not re.search(r"https?:|\b(KEY|DATA|LEAST|LARGEST|STEP|IGNORED|BLUE)\b", script)
+    assert page.count("<rect ") >= 4
+
+
+def test_an_image_keeps_its_shape_and_is_made_smaller_where_it_is_large():
+    for given, size, width in ((IMAGE, (80, 60), 160), (np.zeros((1500, 3000, 3), np.uint8), (1120, 560), 560)):
+        page = html(BoxPad(given, BOXES))
+        found = re.search(r'<img src="data:image/webp;base64,([^"]+)" alt="An image[^>]*?width: (\d+)px', page)
+        assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == size
+        assert int(found[2]) == width
+    assert 'viewBox="0 0 40 30"' in html(DeltaPad(IMAGE, [1, 2, 3, 4], size=(30, 40)))
+
+
+def test_anchors_take_little_room():
+    shape = (32, 32, 9)
+    anchors = grid_anchors(base_anchors((32, 64, 128), (0.5, 1, 2)), shape[:2], 16).reshape(*shape, 4)
+    given = {"assigned": torch.zeros(shape).long(), "objectness": torch.rand(shape), "deltas": torch.randn(*shape, 4)}
+    assert len(html(AnchorPad(**anchor_arguments(anchors=anchors, **given)))) < 210_000  # without a large image
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **a: BoxPad(**({"boxes": BOXES} | a)), lambda **a: DeltaPad(proposal=BOXES[0], **a)]
+)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image": IMAGE.float()}, r"image: got \(3, 60, 80\) float32, expected a tensor \(3, h, w\) or an array"),
+        ({"image": IMAGE[0]}, r"image: got \(60, 80\) uint8"),
+        ({"size": (0, 80)}, r"size: got \(0, 80\), expected \(height, width\), both above 0"),
+        ({"title": " "}, "title: got an empty text"),
+        ({"alt": ""}, "alt: got an empty text"),
+    ],
+)
+def test_bad_images_are_refused(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**({"image": IMAGE} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        (BOXES[:1], r"boxes: got shape \(1, 4\), expected \(2, 4\)"),
+        ([["a"] * 4] * 2, "boxes: got .* expected numbers"),
+        ([[0, 0, 5, 5], [5, 5, 5, 9]], "boxes: got one without an area"),
+        ([[0, 0, 5, 5], [5, 5, float("nan"), 9]], "boxes: got nan or infinity"),
+        ([[0, 0, 5, 5], [5, 5, 81, 9]], r"boxes: got \(5, 5, 81, 9\), expected sides of at least 1 inside 80 × 60"),
+        ([[0, 0, 5, 5], [5, 5, 5.5, 9]], r"boxes: got \(5, 5, 5.5, 9\), expected sides of at least 1"),
+    ],
+)
+def test_bad_boxes_are_refused(boxes, message):
+    with pytest.raises(ValueError, match=message):
+        BoxPad(IMAGE, boxes)
+
+
+def test_bad_names_and_truths_are_refused():
+    with pytest.raises(ValueError, match="names: got 'ab', expected two, one a box"):
+        BoxPad(IMAGE, BOXES, "ab")
+    with pytest.raises(ValueError, match=r"proposal: got shape \(2, 4\), expected \(4,\)"):
+        DeltaPad(IMAGE, BOXES)
+    with pytest.raises(ValueError, match=r"truth: got deltas \(.*\) from the proposal, expected each from −1 to 1"):
+        DeltaPad(IMAGE, [0, 0, 5, 5], [10, 0, 15, 5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"anchors": torch.zeros(3, 4, 4)}, r"anchors: got shape \(3, 4, 4\), expected \(h, w, K, 4\)"),
+        ({"anchors": torch.rand(*SHAPE, 2).sort(-1)[0].repeat_interleave(2, -1)[..., [0, 1, 2, 3]]}, "anchors: got"),
+        ({"anchors": torch.tensor([0.0, 0, 1, 1]).expand(60, 70, 9, 4)}, "anchors: got 37,800, expected 1 to 25,000"),
+        ({"assigned": torch.zeros(SHAPE)}, "assigned: got shape .* float32, expected whole numbers"),
+        ({"assigned": torch.zeros(3, 4).long()}, r"assigned: got shape \(3, 4\) int64"),
+        ({"assigned": torch.ones(SHAPE).long()}, "assigned: got 1 to 1, expected indices of 1 objects"),
+        ({"objectness": torch.full(SHAPE, 2.0)}, "objectness: got 2 to 2, expected probabilities"),
+        ({"deltas": torch.zeros(SHAPE)}, r"deltas: got shape \(3, 4, 2\), expected \(3, 4, 2, 4\)"),
+        ({"names": ["car", "person"]}, "names: got .* expected 1, one an object"),
+        ({"start": (3, 0)}, r"start: got \(3, 0\), expected a cell \(row, column\) of 3 × 4"),
+    ],
+)
+def test_bad_anchors_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        AnchorPad(**anchor_arguments(**changes))
+
+
+def test_anchors_of_one_shape_at_one_point_and_another_at_the_next_are_refused():
+    arguments = anchor_arguments()
+    arguments["anchors"][1, 1, 0, 2] += 1
+    with pytest.raises(ValueError, match="anchors: got different shapes at different points"):
+        AnchorPad(**arguments)
