@@ -49,7 +49,7 @@ KINDS = {  # the same colour for a layer in all drawings
     "decode, NMS": INK,
     "loss": FAINT,
 }
-GAP = 0.2  # inches between rows
+GAP = 0.18  # inches between rows
 PER_IMAGE, PER_REGION = "#DDECF6", "#FBEBCB"  # light blue and light orange
 IMAGE, MAP = 1.3, 0.82  # inches: an image or the map of a whole one; a region's
 LONGEST = 256  # of a longer vector, the largest of every few numbers is drawn
@@ -349,7 +349,7 @@ def region_drawing(
         conv, objectness, deltas, anchors = extra
         arrows += [Arrow(features, conv, "RPN"), Arrow(conv, objectness, "RPN")]
         arrows += [Arrow(conv, deltas, "RPN", ("top", "top"))]
-        over = {"sides": ("bottom", "top"), "bend": 0.42}
+        over = {"sides": ("bottom", "top"), "bend": 0.45}
         arrows += [Arrow(part, proposals, "decode, NMS", **over) for part in (objectness, deltas)]
         arrows.append(Arrow(anchors, proposals, "decode, NMS", ("top", "bottom")))
     else:
@@ -401,7 +401,7 @@ def region_drawing(
             bend = down - LINE * len(table) / 2 - 0.04
             arrows.append(Arrow(head, total, "loss", ("bottom", "bottom"), dashed=True, bend=bend))
         for part in extra[1:3]:
-            arrows.append(Arrow(part, total, "loss", ("bottom", "top"), dashed=True, bend=0.12))
+            arrows.append(Arrow(part, total, "loss", ("bottom", "top"), dashed=True, bend=0.17))
     kept = found.detections["scores"] >= SURE
     boxes = found.detections["boxes"][kept]
     says = SAYS["detections"].format(count=len(boxes), sure=SURE)

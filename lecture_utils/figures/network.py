@@ -32,7 +32,7 @@ ALONE, PAIR = 3.2, 2.6  # the longer side of an enlarged block, 256 pixels on th
 COLOURS = 192  # in a frame: its words and lines are drawn again for each step
 HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
-OUTER, SWING = 0.1, 0.22  # how far an arrow swings out that leaves and enters on one side; the room it takes above
+OUTER, SWING = 0.13, 0.26  # how far an arrow swings out that leaves and enters on one side; the room it takes above
 Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
 
 
@@ -160,10 +160,10 @@ def draw_network(
     """Draw blocks and arrows, as wide as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale and without their shapes, and below stand its layers, shapes and sentence. Without it all is in colour, and
-    below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches. `kinds`
-    are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are named below
-    in every step.
+    are pale and without shapes and numbers, and below stand its layers, shapes and sentence. Without it all is in
+    colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
+    `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are
+    named below in every step.
 
     With `enlarge` the highlighted block is drawn a second time, large, below the others, and the words beside it, with
     the names of a label map's colours: of a step of several blocks the first and the last, without a step the last.
@@ -366,7 +366,7 @@ def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength
     if isinstance(block.value, Table):
         sheets = _rows(ax, block, left, top, edge, written=strength == 1)
     elif isinstance(block.value, Mapping):
-        sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "none")
+        sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "")
     else:
         sheets = _sheets(block)
     for k, rgb in reversed(list(enumerate(sheets))):
@@ -415,11 +415,12 @@ def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
 
 
 def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
-    """A line for each class: its name, and a bar as long as its probability."""
+    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability."""
     best, start = max(block.value, key=block.value.get), LETTER * max(map(len, block.value)) + 0.08
     for row, (name, probability) in enumerate(block.value.items()):
         middle, colour = top + LINE * (row + 0.5), BLUE if name == best else FAINT
-        ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
+        if ink:
+            ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
         full = block.size - start
         ax.add_patch(Rectangle((left + start, middle - 0.08), full, 0.16, fc=_faded("#EEEEEE", strength), zorder=1.5))
         bar = Rectangle((left + start, middle - 0.08), full * probability, 0.16, fc=_faded(colour, strength), gid="bar")
