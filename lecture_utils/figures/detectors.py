@@ -202,14 +202,14 @@ def single_object_drawing(
     peaks = adaptive_max_pool1d(values[None], min(LONGEST, len(values)))[0]
     vector = Block("vector", peaks, (0.4, 1.5), says, 1.7, values.shape, scale=clipped(peaks))
     arrows.append(Arrow(blocks[-1], vector, "flatten" if flat else "fully connected", ("bottom", "top")))
-    says = f"Classification: a score for each of {len(names)} classes, of which softmax makes probabilities: {said}."
+    says = f"Classification: {len(names)} scores, of which softmax makes probabilities; the highest is that of {said}."
     best = dict(sorted(probabilities.items(), key=lambda item: -item[1])[:5])
     classes = Block("class scores", best, (2.25, 1), says, 2.0, scores.shape[1:], caption=str(scores.shape[1]))
-    says = "Localization: four more numbers, the box's centre (x, y), width and height, as fractions of the image."
+    says = "Localization: four numbers, the box's centre (x, y), width and height as fractions of the image."
     numbers = Table(zip("xywh", map("{:.2f}".format, box[0]), strict=True))
     numbers = Block("box", numbers, (1.7, 2), says, size=0.9, shape=box.shape[1:], caption=str(box.shape[1]))
     marks = [*marks_of(target["boxes"], ["white"]), *marks_of(denormalize_boxes(box, *size), [ORANGE])]
-    shown = image_block("box on the image", large, image, (3.7, 2), "", marks=marks, size=1.2, caption="")
+    shown = image_block("box on the image", large, image, (3.7, 2), "", marks=marks, size=1.2, caption="4")
     goal = zip("xywh", true[0].tolist(), strict=True)
     losses = [
         Block(
@@ -290,7 +290,7 @@ def trace(model: nn.Module, image: Tensor, given: Mapping[str, list[Tensor]]) ->
         boxes.cpu(),
         calls["hidden"][0][0].cpu(),
         output["hidden"].cpu(),
-        output["classes"].float().softmax(1).cpu(),
+        output["classes"].cpu().double().softmax(1),  # where the surest differ from 1 and from each other
         output["deltas"].float().unflatten(1, (head.num_classes, 4)).cpu(),
         {key: values.cpu() for key, values in output["model"][0].items()},
         calls["backbone"][0][0].cpu(),
@@ -359,7 +359,8 @@ def region_drawing(
     if once:
         stride = model.backbone.stride
         features.marks = [(*(side / stride for side in box), colour) for *box, colour in marks]
-        features.scale = inside(found.features[0], found.proposals[list(followed)] / stride)
+        objects = [i for i in followed if found.probabilities[i].argmax()] or list(followed)
+        features.scale = inside(found.features[0], found.proposals[objects] / stride)
         says = SAYS["pooled"].format(shape=shape_words(found.pooled[0]))
         names_of = ("RoI features", "RoI features")
         columns.append(row_blocks(names_of, [found.pooled[i] for i in followed], POOLED, rows, says))
@@ -591,7 +592,7 @@ SAYS = {
     "warped": "Each region is cut out of the image and stretched to {side} × {side} pixels, whatever its shape.",
     "crops": "The whole backbone runs on each of the {count:,} crops, one by one: this is what takes the time.",
     "pooled": "RoI align: whatever the region's size, its part of the feature map becomes {shape}.",
-    "vector": "Fully connected layers: from here on, each region is a single object again, one vector and two heads.",
+    "vector": "Fully connected layers: each region is a single object from here on: one vector, two heads.",
     "scores": "Classification of each region: the classes and background. The most probable ones are drawn.",
     "corrections": "Four numbers for each class move and stretch the region to fit the object. Background has no box.",
     "losses": "In training: cross-entropy of the class, and smooth L1 of the deltas, of sampled regions.",

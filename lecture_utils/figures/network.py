@@ -480,8 +480,9 @@ def _path(
         turn = (y0 + y1) / 2 if bend is None else y1 + (bend if y1 < y0 else -bend)
         between = [(x0, turn), (x1, turn)] if abs(x0 - x1) > 1e-6 else []
     look = {"color": _faded(colour, strength), "lw": 2, "ls": (0, (4, 2)) if dashed else "-", "capstyle": "butt"}
+    layer = 0.9 + 0.1 * strength - 0.01 * dashed  # what is pale or dashed hides nothing
     style = "-|>,head_length=5,head_width=3"
-    return FancyArrowPatch(path=Path([ends[0], *between, ends[1]]), arrowstyle=style, zorder=1, **look)
+    return FancyArrowPatch(path=Path([ends[0], *between, ends[1]]), arrowstyle=style, zorder=layer, **look)
 
 
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
