@@ -6,6 +6,7 @@ be seen and an `Arrow` of each layer between two. `draw_network` draws them, `ne
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import matplotlib as mpl
@@ -31,7 +32,12 @@ ALONE, PAIR = 3.2, 2.6  # the longer side of an enlarged block, 256 pixels on th
 COLOURS = 192  # in a frame: its words and lines are drawn again for each step
 HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
+OUTER, SWING = 0.13, 0.26  # how far an arrow swings out that leaves and enters on one side; the room it takes above
 Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
+
+
+class Table(dict[str, str]):
+    """Name → number in words: a block's value that is written out, where another mapping is drawn as bars."""
 
 
 @dataclass(eq=False)
@@ -39,11 +45,12 @@ class Block:
     """One tensor of the drawing: what it holds, its place in the grid (column, row), and what is to be said about it.
 
     `value`, of one image, is drawn according to its kind: feature maps (c, h, w), the three channels that vary most; a
-    vector (n,); an image (h, w, 3) uint8; a label map (h, w) of whole numbers; or class → probability. A tensor on the
-    meta device is an empty box. `shape` is written below, by default the value's own. `size` is the longer side in
-    inches. `marks` are frames in pixels of `shape`. A block without a sentence belongs to the step of the one before.
-    Columns may be fractions; so may rows, for a block that stands between two. Maps that are to be compared take one
-    `scale`: feature maps that choose the channels and their colours for all of them.
+    vector (n,); an image (h, w, 3) uint8; a label map (h, w) of whole numbers; class → probability; or a `Table`. A
+    tensor on the meta device is an empty box. `shape` is written below, by default the value's own, unless `caption`
+    says something else. `size` is the longer side in inches. `marks` are frames in pixels of `shape`. A block without a
+    sentence belongs to the step of the one before. Columns may be fractions; so may rows, for a block that stands
+    between two. Maps that are to be compared take one `scale`: feature maps that choose the channels and their colours
+    for all of them.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Block:
     marks: Sequence[Mark] = ()
     label: str | None = None  # what stands above it, where that is not the name
     scale: Tensor | None = None  # (c, h, w) of any size; by default the value itself
+    caption: str | None = None  # what is told as its shape, where that is not `shape`; bars have none below otherwise
 
     def __post_init__(self):
         if isinstance(self.value, Mapping):
@@ -88,18 +96,37 @@ class Block:
 
     @property
     def words(self) -> str:
-        return " × ".join(map(str, self.shape))
+        return " × ".join(map(str, self.shape)) if self.caption is None else self.caption
+
+    @property
+    def below(self) -> bool:
+        """Whether the shape is written below."""
+        return bool(self.words) and (self.caption is not None or not isinstance(self.value, Mapping))
 
 
 @dataclass(eq=False)
 class Arrow:
-    """A layer that makes `end` of `start`. `sides`, where it leaves and enters: "right", "left", "top" or "bottom"."""
+    """A layer that makes `end` of `start`. `sides`, where it leaves and enters: "right", "left", "top" or "bottom".
+
+    Between a bottom and a top it turns half way, or `bend` inches before its end; with twice the same side, so many
+    inches beyond it.
+    """
 
     start: Block
     end: Block
     kind: str = ""
     sides: tuple[str, str] | None = None
     dashed: bool = False
+    bend: float | None = None
+
+
+@dataclass(eq=False)
+class Band:
+    """A tinted area behind blocks that belong together; those of one name have one colour and one place in the key."""
+
+    name: str
+    blocks: Sequence[Block]
+    colour: str
 
 
 def steps_of(blocks: Sequence[Block]) -> list[list[Block]]:
@@ -127,12 +154,16 @@ def draw_network(
     about: str = "",
     gap: float = GAP,
     enlarge: bool = False,
+    bands: Sequence[Band] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw blocks and arrows, as wide as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale and without their shapes, and below stand its layers, shapes and sentence. Without it all is in colour, and
-    below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
+    are pale and without shapes and numbers, and below stand its layers, shapes and sentence. Without it all is in
+    colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
+    `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are
+    named below in every step.
 
     With `enlarge` the highlighted block is drawn a second time, large, below the others, and the words beside it, with
     the names of a label map's colours: of a step of several blocks the first and the last, without a step the last.
@@ -146,17 +177,24 @@ def draw_network(
         if arrow.start not in blocks or arrow.end not in blocks:
             raise ValueError(f"arrows: got {arrow.start.name!r} → {arrow.end.name!r}, expected two of the blocks")
     shown = blocks if highlight is None else steps[highlight]
-    centres, height = _places(blocks, gap)
-    kinds = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
+    swung = {b for arrow in arrows if arrow.sides == ("top", "top") for b in (arrow.start, arrow.end)}
+    centres, height = _places(blocks, gap, swung)
+    named = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
     large = [_enlarged(step) for step in (*steps, blocks[-1:])] if enlarge else []
-    below = _height(large) if enlarge else 0.98 + (0.38 if kinds else 0)
-    fig = Figure(figsize=(WIDTH, height + below), layout=PlaceHolderLayoutEngine(True, True))  # outside pyplot: fast
+    below = _height(large) if enlarge else 0.98 + (0.38 if named else 0)
+    key = 0.3 if bands else 0
+    fig = Figure(
+        figsize=(WIDTH, height + key + below), layout=PlaceHolderLayoutEngine(True, True)
+    )  # outside pyplot: fast
     ax = fig.add_axes((0, 0, 1, 1))
-    colours = {kind: CYCLE[i % len(CYCLE)] for i, kind in enumerate(kinds)} | {"": FAINT}
+    colours = {kind: CYCLE[i % len(CYCLE)] for i, kind in enumerate(named)} | (kinds or {}) | {"": FAINT}
+    _draw_bands(ax, bands, centres, swung, height + 0.12)
+    height += key
     for arrow in arrows:
         ends = [_anchor(block, centres[block], side) for block, side in zip(*_sides(arrow), strict=True)]
         strength = 1 if highlight is None or arrow.end in shown else PALE
-        ax.add_patch(_path(ends, _sides(arrow)[1], colours[arrow.kind], strength, arrow.dashed))
+        look = {"colour": colours[arrow.kind], "strength": strength, "dashed": arrow.dashed, "bend": arrow.bend}
+        ax.add_patch(_path(ends, _sides(arrow)[1], **look))
     for block in blocks:
         full = block in shown
         _draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
@@ -188,10 +226,12 @@ def network_steps(
     kilobytes: int = 250,
     gap: float = GAP,
     enlarge: bool = False,
+    bands: Sequence[Band] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> Explorer:
     """An explorer of the drawing: the whole network, then a step for each part, with play and step buttons.
 
-    `about` is the sentence below the whole one, and its alternative text; `enlarge` is that of `draw_network`.
+    `about` is the sentence below the whole one, and its alternative text; the others are those of `draw_network`.
     """
     steps = steps_of(blocks)
     names = ["all", *(step[0].name for step in steps)]
@@ -200,7 +240,8 @@ def network_steps(
 
     def draw(part: str) -> Figure:
         step = names.index(part) - 1 if part != "all" else None
-        return draw_network(blocks, arrows, highlight=step, about=about, gap=gap, enlarge=enlarge)
+        look = {"gap": gap, "enlarge": enlarge, "bands": bands, "kinds": kinds}
+        return draw_network(blocks, arrows, highlight=step, about=about, **look)
 
     def alt(part: str) -> str:
         return about if part == "all" else f"{part} is highlighted. {steps[names.index(part) - 1][0].says}"
@@ -209,8 +250,13 @@ def network_steps(
     return Explorer(draw, title=title, alt=alt, part=part, play="part", kilobytes=kilobytes, colours=COLOURS)
 
 
-def _places(blocks: Sequence[Block], gap: float) -> tuple[dict[Block, tuple[float, float]], float]:
-    """The centre of each block in inches, from the top left corner, and the height of the drawing."""
+def _places(
+    blocks: Sequence[Block], gap: float, swung: AbstractSet[Block] = frozenset()
+) -> tuple[dict[Block, tuple[float, float]], float]:
+    """The centre of each block in inches, from the top left corner, and the height of the drawing.
+
+    Above the blocks of `swung` an arrow passes.
+    """
     columns = [block.at[0] for block in blocks]
     first, last = min(columns), max(columns)
     left, right = (MARGIN + max(b.room for b in blocks if b.at[0] == column) / 2 for column in (first, last))
@@ -218,7 +264,7 @@ def _places(blocks: Sequence[Block], gap: float) -> tuple[dict[Block, tuple[floa
     rows, middles, y = sorted({b.at[1] for b in blocks if b.at[1] == int(b.at[1])}), [], 0.05
     for row in rows:
         inside = [b for b in blocks if b.at[1] == row]
-        above = max(b.sides[1] / 2 + b.behind + LINE * bool(b.label) for b in inside)
+        above = max(b.sides[1] / 2 + b.behind + LINE * bool(b.label) + SWING * (b in swung) for b in inside)
         middles.append(y + above)
         y += above + max(b.sides[1] / 2 for b in inside) + LINE + gap
     if not rows:
@@ -280,10 +326,36 @@ def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float
     for kind, dashed in {arrow.kind: arrow.dashed for arrow in arrows if arrow.kind}.items():
         if x > left and x + 0.48 + LETTER * len(kind) > WIDTH:
             x, y = left, y + LINE + 0.05
-        ax.add_patch(_path([(x, y), (x + 0.4, y)], ("right", "left"), colours[kind], 1, dashed))
+        ax.add_patch(_path([(x, y), (x + 0.4, y)], ("right", "left"), colour=colours[kind], dashed=dashed))
         ax.text(x + 0.48, y, kind, va="center", size=TEXT)
         x += 0.68 + LETTER * len(kind)
     return y + LINE
+
+
+def _draw_bands(
+    ax: Axes, bands: Sequence[Band], centres: Mapping[Block, tuple[float, float]], swung: AbstractSet[Block], y: float
+) -> None:
+    """Tint the areas of the bands, and name them on a line."""
+    x, named = MARGIN + 0.1, set()
+    for band in bands:
+        areas = np.array([_area(block, *centres[block]) for block in band.blocks])
+        areas[:, 1] -= [SWING * (block in swung) for block in band.blocks]
+        left, top = areas[:, :2].min(0) - 0.08
+        right, bottom = areas[:, 2:].max(0) + 0.08
+        look = {"fc": band.colour, "ec": "none", "zorder": 0}
+        ax.add_patch(Rectangle((left, top), right - left, bottom - top, gid="band", **look))
+        if band.name and band.name not in named:
+            ax.add_patch(Rectangle((x, y - 0.08), 0.4, 0.16, **look))
+            ax.text(x + 0.48, y, band.name, va="center", size=TEXT)
+            x += 0.68 + LETTER * len(band.name)
+            named.add(band.name)
+
+
+def _area(block: Block, x: float, y: float) -> tuple[float, float, float, float]:
+    """What a block takes up with its words: left, top, right, bottom."""
+    (_, height), across = block.sides, block.room / 2
+    top = y - height / 2 - block.behind - LINE * bool(block.label)
+    return x - across, top, x + across, y + height / 2 + LINE * block.below
 
 
 def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength: float, framed: bool) -> None:
@@ -291,7 +363,12 @@ def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength
     left, top = x - width / 2, y - height / 2
     edge = {"ec": VERMILION if framed else _faded(INK, strength), "lw": 2.2 if framed else 0.8}
     ink = INK if strength == 1 else FAINT
-    sheets = _bars(ax, block, left, top, strength, ink) if isinstance(block.value, Mapping) else _sheets(block)
+    if isinstance(block.value, Table):
+        sheets = _rows(ax, block, left, top, edge, written=strength == 1)
+    elif isinstance(block.value, Mapping):
+        sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "")
+    else:
+        sheets = _sheets(block)
     for k, rgb in reversed(list(enumerate(sheets))):
         dx = SHEET * k
         area = (left + dx, left + dx + width, top + height - dx, top - dx)
@@ -306,7 +383,7 @@ def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength
             ax.add_patch(Rectangle(corner, *sides, gid="mark", **frame))
     if block.label:
         ax.text(x, top - block.behind - 0.05, block.label, ha="center", va="bottom", size=TEXT, color=ink, zorder=4)
-    if strength == 1 and not isinstance(block.value, Mapping):
+    if strength == 1 and block.below:
         ax.text(x, top + height + 0.05, block.words, ha="center", va="top", size=TEXT, weight="bold", zorder=4)
 
 
@@ -338,15 +415,27 @@ def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
 
 
 def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
-    """A line for each class: its name, and a bar as long as its probability."""
+    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability."""
     best, start = max(block.value, key=block.value.get), LETTER * max(map(len, block.value)) + 0.08
     for row, (name, probability) in enumerate(block.value.items()):
         middle, colour = top + LINE * (row + 0.5), BLUE if name == best else FAINT
-        ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
+        if ink:
+            ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
         full = block.size - start
         ax.add_patch(Rectangle((left + start, middle - 0.08), full, 0.16, fc=_faded("#EEEEEE", strength), zorder=1.5))
         bar = Rectangle((left + start, middle - 0.08), full * probability, 0.16, fc=_faded(colour, strength), gid="bar")
         ax.add_patch(bar).set_zorder(2)
+    return []
+
+
+def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, written: bool) -> list:
+    """A frame, and if it is to be `written` a line for each entry of a table: its name, its number at the right."""
+    width, height = block.sides
+    ax.add_patch(Rectangle((left, top), width, height, fc="white", **edge))
+    for row, (name, number) in enumerate(block.value.items() if written else ()):
+        middle = top + LINE * (row + 0.5)
+        ax.text(left + 0.07, middle, name, va="center", size=TEXT, zorder=4)
+        ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, zorder=4)
     return []
 
 
@@ -363,25 +452,37 @@ def _anchor(block: Block, centre: tuple[float, float], side: str) -> tuple[float
         "left": (x - width / 2 - 0.05, y),
         "right": (x + width / 2 + block.behind + 0.05, y),
         "top": (x, y - height / 2 - block.behind - LINE * bool(block.label) - 0.06),
-        "bottom": (x, y + height / 2 + 0.04 + LINE * (not isinstance(block.value, Mapping))),
+        "bottom": (x, y + height / 2 + 0.04 + LINE * block.below),
     }[side]
 
 
 def _path(
-    ends: Sequence[tuple[float, float]], sides: tuple[str, str], colour: str, strength: float, dashed: bool
+    ends: Sequence[tuple[float, float]],
+    sides: tuple[str, str],
+    *,
+    colour: str,
+    strength: float = 1,
+    dashed: bool = False,
+    bend: float | None = None,
 ) -> FancyArrowPatch:
     """An arrow of level and upright pieces."""
     (x0, y0), (x1, y1) = ends
     level = [side in ("left", "right") for side in sides]
-    if level[0] != level[1]:
+    if sides[0] == sides[1]:
+        sign, far = (-1, min) if sides[0] in ("left", "top") else (1, max)
+        turn = [far(*pair) + sign * OUTER if bend is None else pair[1] + sign * bend for pair in ((x0, x1), (y0, y1))]
+        between = [(turn[0], y) for y in (y0, y1)] if level[0] else [(x, turn[1]) for x in (x0, x1)]
+    elif level[0] != level[1]:
         between = [(x1, y0) if level[0] else (x0, y1)]
     elif level[0]:
         between = [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1)] if abs(y0 - y1) > 1e-6 else []
     else:
-        between = [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)] if abs(x0 - x1) > 1e-6 else []
+        turn = (y0 + y1) / 2 if bend is None else y1 + (bend if y1 < y0 else -bend)
+        between = [(x0, turn), (x1, turn)] if abs(x0 - x1) > 1e-6 else []
     look = {"color": _faded(colour, strength), "lw": 2, "ls": (0, (4, 2)) if dashed else "-", "capstyle": "butt"}
+    layer = 0.9 + 0.1 * strength - 0.01 * dashed  # what is pale or dashed hides nothing
     style = "-|>,head_length=5,head_width=3"
-    return FancyArrowPatch(path=Path([ends[0], *between, ends[1]]), arrowstyle=style, zorder=1, **look)
+    return FancyArrowPatch(path=Path([ends[0], *between, ends[1]]), arrowstyle=style, zorder=layer, **look)
 
 
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:

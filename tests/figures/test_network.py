@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from torch import nn
 
 from lecture_utils.figures.classifier import classifier_blocks, classifier_layers
-from lecture_utils.figures.network import PALE, Arrow, Block, draw_network, network_steps, scaled, steps_of
+from lecture_utils.figures.network import PALE, Arrow, Band, Block, Table, draw_network, network_steps, scaled, steps_of
 from lecture_utils.figures.style import SKY
 
 
@@ -180,6 +180,52 @@ def test_the_steps_are_the_frames_of_an_explorer():
     assert explorer.frame(part="all").alt == "A network of three."
     assert sum(len(explorer.frame(**place).image.data) for place in explorer.places) <= 60_000
     assert explorer.play == "part"
+
+
+def test_a_table_is_written_out_and_empty_where_it_is_pale():
+    table = Table({"dx": "−0.10", "dy": "+0.20"})
+    blocks = [three()[0][0], Block("deltas", table, (1, 0), "They move the box.", caption="5 × 4")]
+    for highlight, written in ((None, True), (0, False), (1, True)):
+        fig = draw_network(blocks, [Arrow(*blocks)], highlight=highlight)
+        require_legible(fig)
+        assert ({"dx", "−0.10", "dy", "+0.20", "5 × 4"} <= set(words(fig))) == written
+        assert ("dx" in words(fig)) == written
+    assert blocks[1].words == "5 × 4"
+    assert Block("loss", table, (0, 0), shape=(1,)).below is False
+
+
+def test_bands_lie_behind_their_blocks_and_are_named_in_every_step():
+    blocks, arrows = three()
+    once, often = "#DDECF6", "#FBEBCB"
+    bands = [Band("once", blocks[:2], once), Band("once", blocks[:1], once), Band("often", blocks[2:], often)]
+    for highlight in (None, 0, 2):
+        fig = draw_network(blocks, arrows, highlight=highlight, bands=bands)
+        require_legible(fig)
+        assert words(fig).count("once") == words(fig).count("often") == 1
+        areas = [patch.get_bbox() for patch in fig.axes[0].patches if patch.get_gid() == "band"]
+        assert len(areas) == 3
+        left, right, *_ = fig.axes[0].images[0].get_extent()  # of the image
+        assert areas[0].x0 < left < right < areas[0].x1 < areas[2].x0
+    plain, tinted = (draw_network(blocks, arrows, bands=some).get_figheight() for some in ((), bands))
+    assert tinted == pytest.approx(plain + 0.3)
+
+
+def test_an_arrow_between_two_tops_passes_above_what_stands_between():
+    blocks = [Block(str(x), torch.rand(3, 4, 4), (x, 0)) for x in range(3)]
+    fig = draw_network(blocks, [Arrow(blocks[0], blocks[2], "layer", ("top", "top"))], kinds={"layer": SKY})
+    way = fig.axes[0].patches[0]._path_original.vertices
+    labels = [text.get_window_extent().transformed(fig.axes[0].transData.inverted()) for text in fig.axes[0].texts[:3]]
+    assert 0 < way[1, 1] == way[2, 1] < min(box.y1 for box in labels)
+    assert mpl.colors.to_hex(fig.axes[0].patches[0].get_edgecolor()) == SKY.lower()
+
+
+def test_an_arrow_turns_where_it_is_told():
+    blocks = [Block("a", torch.rand(2, 3, 3), (0, 0)), Block("b", torch.rand(2, 3, 3), (1, 1))]
+    sides = ("bottom", "top")
+    for arrow in (Arrow(*blocks, sides=sides, bend=0.1), Arrow(*blocks[::-1], sides=sides[::-1], bend=0.1)):
+        way = draw_network(blocks, [arrow]).axes[0].patches[0]._path_original.vertices
+        assert abs(way[-1, 1] - way[-2, 1]) == pytest.approx(0.1)
+        assert way[1, 1] == way[2, 1]
 
 
 def test_smaller_maps_are_drawn_smaller_but_not_as_much():
