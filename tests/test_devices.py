@@ -21,7 +21,7 @@ from lecture_course.nb10_vision_transformer import figures as nb10
 from lecture_course.nb11_detr import figures as nb11
 from lecture_course.nb12_beit import figures as nb12
 from lecture_course.nb13_whats_next import figures as nb13
-from lecture_utils import city_models, claims, figures, recipes, tasks
+from lecture_utils import city_models, claims, figures, recipes, tasks, toycity
 from lecture_utils.captioning import ShowAttendTell, sample
 from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms, count_duplicates
 from lecture_utils.generative import frechet_distance, precision_and_recall
@@ -192,7 +192,8 @@ FIGURES = {
     "matrix_product": lambda m: matrices.matrix_product(m[0], m[1, :2, :2], (2, 2)),
     "one_to_many": lambda m: nb03.one_to_many(m[0], m[1], at=(0, 1)),
     "roi_cells": lambda m: nb06.roi_cells(m[0], (0, 0, 3, 3)),
-    "two_boxes": lambda a: nb05.two_boxes(a[0], a[1]),
+    "reached objects": lambda proposals: nb05.reached(toycity.sample_scene(10_000_045), proposals),
+    "streets": lambda found: nb05.streets([toycity.sample_scene(10_000_045)], [found]),
     "confusion_map": lambda counts: nb01.confusion_map(counts, list("abcd")),
     "curves": lambda m: figures.curves(m[0, 0], {"y": {"a": list(m[0, 1]), "b": m[0, 2]}}, xlabel="x"),
     "over_seeds": lambda m: figures.over_seeds(list("abcd"), {"y": {"m": m[0]}}, xlabel="x"),
@@ -217,7 +218,8 @@ GIVEN = {
     "clouds": [torch.randn(9, 2)],
     "cost_matrix": [torch.rand(5, 3)],
     "found_by_query": [torch.rand(4, 4)],
-    "two_boxes": [BOXES],
+    "reached objects": [BOXES],
+    "streets": [BOXES],
     "confusion_map": [torch.randint(1, 9, (4, 4))],
     "objectness_maps": [PHOTO, MAPS],
     "word_strip": [PHOTO, MAPS],

@@ -1,37 +1,101 @@
-"""The figures of notebook 05: two boxes with their intersection and union."""
+"""The figures of notebook 05: streets with boxes, and the levels of a grouping."""
 
 from collections.abc import Sequence
+from math import ceil
 
-import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from skimage.segmentation import mark_boundaries
+from torch import Tensor
 
-from lecture_utils.figures.style import BLUE, INK, ORANGE, course_look, to_array
+from lecture_utils.detection.boxes import box_iou
+from lecture_utils.figures.boxes import TRUTH, draw_boxes
+from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.style import GREEN, SKY, VERMILION, course_look, image_axes, to_array
+from lecture_utils.toycity import Scene, render
+
+STREET, LARGE = 128, 512  # pixels a side, for a network and for a reader
 
 
 @course_look
-def two_boxes(
-    a: Sequence[float], b: Sequence[float], *, size: tuple[float, float] = (90, 135), title: str = ""
+def streets(
+    scenes: Sequence[Scene],
+    found: Sequence[Tensor] = (),
+    *,
+    names: Sequence[Sequence[str]] = (),
+    titles: Sequence[str] = (),
+    title: str = "",
+    columns: int = 2,
+    pixels: int = LARGE,
 ) -> Figure:
-    """Draw two boxes (x0, y0, x1, y1) on an empty image of `size` (height, width); what both cover is filled.
+    """Draw streets large, with the ground-truth boxes in white and dashed those `found` (n, 4), for 128 × 128 pixels.
 
-    The areas of intersection and union are written below, in square pixels.
+    `found`, the `names` of its boxes, and `titles` hold one item for each scene, or none at all. Without `found`, the
+    ground truth has the names of its classes. `pixels` is the side of a street as it is shown.
     """
-    a, b = to_array(a, float), to_array(b, float)
-    for name, box in (("a", a), ("b", b)):
-        if box.shape != (4,) or (box[2:] < box[:2]).any():
-            raise ValueError(f"{name}: got {box.tolist()}, expected one box (x0, y0, x1, y1) with x0 ≤ x1 and y0 ≤ y1")
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = np.clip(high - low, 0, None)
-    fig, ax = plt.subplots(figsize=(4.4, 4.4 * size[0] / size[1] + 1.4))
-    ax.add_patch(Rectangle(low, *common, color=INK, alpha=0.3, linewidth=0))
-    for box, colour, line, name in ((a, BLUE, "-", "first box"), (b, ORANGE, "--", "second box")):
-        patch = Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, ec=colour, lw=3, ls=line, label=name)
-        ax.add_patch(patch)
-    ax.set(xlim=(0, size[1]), ylim=(size[0], 0), xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", title=title)
-    areas = [(box[2:] - box[:2]).prod() for box in (a, b)]
-    shared = common.prod()
-    words = f"intersection {shared:,.0f}, union {sum(areas) - shared:,.0f} square pixels"
-    fig.legend(loc="outside lower center", ncols=2, title=words)
+    for argument, given in (("found", found), ("names", names), ("titles", titles)):
+        if len(given) not in (0, len(scenes)):
+            raise ValueError(f"{argument}: got {len(given)}, expected {len(scenes)}, one a scene")
+    fig, axes = image_axes(ceil(len(scenes) / columns), columns, title=title)
+    for k, (ax, scene) in enumerate(zip(axes.flat, scenes, strict=False)):
+        objects = render(scene, STREET).objects
+        truth = np.array([obj.box for obj in objects], float).reshape(-1, 4)
+        draw_image(ax, render(scene, pixels).image, size=(STREET, STREET))
+        draw_boxes(ax, truth, colours=TRUTH, names=None if len(found) else [obj.category for obj in objects])
+        if len(found):
+            draw_boxes(ax, found[k], names=names[k] if len(names) else None, dashed=True)
+        if len(titles):
+            ax.set_title(titles[k])
+    for ax in axes.flat[len(scenes) :]:
+        ax.remove()
+    return fig
+
+
+@course_look
+def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: str) -> Figure:
+    """Draw the regions of one level over a photograph (H, W, 3), and tint the one that was joined last, in its box.
+
+    labels, before (h, w): the region of each pixel at this level and at the one before, at any size of the photograph's
+    shape.
+    """
+    joined = [label for label in np.unique(labels) if len(np.unique(before[labels == label])) > 1]
+    rows, columns = (np.arange(n) * side // n for n, side in zip(photo.shape[:2], labels.shape, strict=True))
+    mask = np.isin(labels, joined)[rows][:, columns]
+    shown = np.where(mask[..., None], 0.5 * photo + 0.5 * 255 * np.array(to_rgb(SKY)), photo).astype(np.uint8)
+    shown = mark_boundaries(shown, labels[rows][:, columns], color=(1, 1, 0), mode="thick")
+    height, width = labels.shape
+    fig, axes = image_axes(1, 1, width=6.5, aspect=width / height, title=title)
+    draw_image(axes[0, 0], (255 * shown).astype(np.uint8), size=(height, width))
+    ys, xs = np.nonzero(np.isin(labels, joined))
+    if len(ys):
+        draw_boxes(axes[0, 0], [[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], colours=SKY)
+    return fig
+
+
+@course_look
+def reached(scene: Scene, proposals: Tensor) -> Figure:
+    """Draw a street's objects, green where a proposal reaches an IoU of 0.5 and red dashed where none does.
+
+    proposals (n, 4), for 128 × 128 pixels. The best proposal of each object that is reached is drawn, too; the others
+    are faint.
+    """
+    truth = torch.tensor([obj.box for obj in render(scene, STREET).objects]).reshape(-1, 4)
+    proposals = torch.from_numpy(to_array(proposals, np.float32))
+    best = box_iou(truth, proposals).max(1)
+    hit = best.values >= 0.5
+    title = f"{len(proposals)} proposals: {hit.sum()} of {len(hit)} objects reached"
+    fig, axes = image_axes(1, 2, title=title)
+    for ax, name in zip(
+        axes.flat, ("the proposals", "the objects; the best proposal of each that is reached"), strict=True
+    ):
+        draw_image(ax, render(scene, LARGE).image, size=(STREET, STREET))
+        ax.set_title(name)
+    draw_boxes(axes[0, 0], proposals, colours=SKY)
+    draw_boxes(axes[0, 1], truth[hit], colours=GREEN)
+    draw_boxes(axes[0, 1], proposals[best.indices[hit]], colours=SKY, dashed=True)
+    draw_boxes(axes[0, 1], truth[~hit], colours=VERMILION)
+    colours = {"reached (IoU of 0.5)": GREEN, "missed": VERMILION, "proposal": SKY}
+    name_colours(fig, colours)
     return fig

@@ -1,34 +1,75 @@
-"""The image of two boxes tells the areas it shows."""
+"""The figures of notebook 05: streets with boxes, the levels of a grouping, and what proposals reach."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import torch
+from matplotlib.colors import to_hex
 
-from lecture_course.nb05_from_one_box_to_many.figures import two_boxes
+from lecture_course.nb05_from_one_box_to_many.figures import grouping, reached, streets
+from lecture_utils import toycity
+from lecture_utils.datasets.single_objects import keep
+from lecture_utils.figures.style import GREEN, SKY, VERMILION
+
+SCENE = toycity.sample_scene(10_000_045)
+TRUTH = torch.tensor([obj.box for obj in toycity.render(SCENE, 128).objects])
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "words", "common"),
-    [
-        ((0, 0, 40, 30), (20, 0, 60, 30), "intersection 600, union 1,800", (20, 0, 20, 30)),
-        ((5, 5, 10, 25), (30, 40, 50, 60), "intersection 0, union 500", (30, 40, 0, 0)),  # apart, in both directions
-        ((0, 0, 9, 8), (2, 3, 4, 7), "intersection 8, union 72", (2, 3, 2, 4)),
-    ],
-)
-def test_it_fills_and_names_what_both_cover(a, b, words, common):
-    fig = two_boxes(a, b, title="IoU")
+def outlines(ax):
+    """The colour and the box of each rectangle that is drawn, in pixels, without the halos below them."""
+    boxes = {}
+    for patch in ax.patches:
+        (x, y), width, height = patch.get_xy(), patch.get_width(), patch.get_height()
+        box = tuple(round(value + 0.5, 3) for value in (x, y, x + width, y + height))
+        boxes[box] = to_hex(patch.get_edgecolor())
+    return boxes
+
+
+def rounded(boxes):
+    return [tuple(round(value, 3) for value in box) for box in boxes.tolist()]
+
+
+def test_streets_show_the_ground_truth_and_what_was_found():
+    found = [torch.tensor([[1.0, 2, 30, 40]]), torch.zeros(0, 4)]
+    fig = streets([SCENE, keep(SCENE, [0])], found, titles=["first", "second"])
+    first, second = fig.axes
+    assert set(outlines(first)) == {*rounded(TRUTH), (1, 2, 30, 40)}
+    assert len(outlines(second)) == 1
+    assert [ax.get_title() for ax in fig.axes] == ["first", "second"]
+    assert first.images[0].get_array().shape == (512, 512, 3)
+    assert tuple(first.images[0].get_extent()) == (-0.5, 127.5, 127.5, -0.5)
+    assert len(streets([SCENE] * 3).axes) == 3  # no empty panel
+    plt.close("all")
+
+
+def test_streets_want_an_answer_a_scene():
+    with pytest.raises(ValueError, match="found: got 1, expected 2, one a scene"):
+        streets([SCENE, SCENE], [TRUTH])
+    with pytest.raises(ValueError, match="titles: got 1, expected 2"):
+        streets([SCENE, SCENE], titles=["one"])
+
+
+def test_a_grouping_tints_and_frames_what_was_joined_last():
+    before = np.array([[0, 0, 1, 1, 2], [0, 0, 1, 1, 2], [0, 0, 1, 1, 2]])
+    labels = np.where(before == 1, 0, before)
+    photo = np.full((6, 10, 3), 100, np.uint8)
+    fig = grouping(photo, labels, before, "2 regions")
     (ax,) = fig.axes
-    (legend,) = fig.legends
-    assert legend.get_title().get_text() == f"{words} square pixels"
-    filled, first, second = ax.patches
-    assert (*filled.get_xy(), filled.get_width(), filled.get_height()) == common
-    for patch, box in ((first, a), (second, b)):
-        assert (*patch.get_xy(), patch.get_width(), patch.get_height()) == (*box[:2], box[2] - box[0], box[3] - box[1])
-    assert ax.yaxis_inverted()  # y grows downwards, as in an image
-    assert ax.get_title() == "IoU"
-    plt.close(fig)
+    assert list(outlines(ax)) == [(0, 0, 4, 3)]
+    shown = np.asarray(ax.images[0].get_array())
+    assert (shown[0, 0] != 100).any()
+    assert (shown[:, -1] == 100).all()
+    assert ax.figure.get_suptitle() == "2 regions"
+    assert not grouping(photo, before, before, "nothing joined").axes[0].patches
+    plt.close("all")
 
 
-@pytest.mark.parametrize("box", [(0, 0, 4), (3, 0, 2, 5), [[0, 0, 1, 1]]])
-def test_bad_boxes_are_named(box):
-    with pytest.raises(ValueError, match=r"b: got .* expected one box \(x0, y0, x1, y1\)"):
-        two_boxes((0, 0, 1, 1), box)
+def test_objects_are_reached_or_missed():
+    near, far = TRUTH[:1] + torch.tensor([0.0, 1, 0, 1]), torch.tensor([[0.0, 0, 2, 2]])
+    proposals = torch.cat([far, near])
+    fig = reached(SCENE, proposals)
+    left, right = fig.axes
+    assert set(outlines(left).values()) == {to_hex(SKY)}
+    assert sorted(outlines(right).values()) == sorted(map(to_hex, [GREEN, SKY, *[VERMILION] * (len(TRUTH) - 1)]))
+    assert fig.get_suptitle() == f"2 proposals: 1 of {len(TRUTH)} objects reached"
+    plt.close("all")
