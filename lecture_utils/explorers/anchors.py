@@ -28,7 +28,7 @@ from lecture_utils.explorers.stage import (
 from lecture_utils.figures.boxes import TRUTH
 from lecture_utils.figures.style import BLUE, INK, ORANGE, SKY, to_array
 
-MOST = 25_000  # anchors that a page holds, 15 bytes each
+MOST = 25_000  # anchors that a page holds, 16 bytes each
 CELL = "#F0E442"
 HINT = (
     "Click a point of the image, or tab to it and use the arrow keys: a cell of the {} × {} feature map. "
@@ -118,8 +118,7 @@ class AnchorPad(Pad):
     as `match_boxes` does; `objectness` (h, w, K) is a probability, and `deltas` (h, w, K, 4) lead to the decoded box.
     `names` are the n objects', shown with their index. `start` is the cell (row, column) shown first, by default that
     of the anchor with the highest objectness among those with an object. At most 25,000 anchors, each of 16 bytes on
-    the page. No kernel, network or library is needed; where no script runs, and on paper, a state stands still. Bad
-    arguments are a ValueError.
+    the page.
     """
 
     def __init__(

@@ -123,7 +123,11 @@ class Stage:
 
 
 class Pad:
-    """What pads have in common: their stage and title, and two ways to show them, as a page and as words."""
+    """What pads have in common: their stage and title, and two ways to show them, as a page and as words.
+
+    The page needs no kernel, network or library; where no script runs, and on paper, a state stands still. Arguments
+    that do not fit are a ValueError.
+    """
 
     def __init__(self, image: torch.Tensor | np.ndarray, size: tuple[int, int] | None, title: str, alt: str):
         self.stage, self.title = make_stage(image, size, alt), require_words("title", title)

@@ -12,8 +12,10 @@ from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.rcnn import warp
 from lecture_utils.detection.single_object import alexnet, multi_task_loss
-from lecture_utils.figures.detectors import KINDS, REGIONS, detector_drawing, detector_steps, feature_stages
+from lecture_utils.figures.detector_traces import feature_stages
+from lecture_utils.figures.detectors import KINDS, detector_drawing, detector_steps
 from lecture_utils.figures.network import Table, draw_network, steps_of
+from lecture_utils.figures.region_detectors import REGIONS
 from tests.figures.test_network import require_legible
 
 NAMES = ("background", "car", "traffic light")

@@ -1,0 +1,87 @@
+"""What the drawings of detectors share: the image, frames and lines of boxes, colours, and arrows between columns."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from lecture_utils.figures.network import Arrow, Band, Block, Mark
+from lecture_utils.figures.style import BLUE, CSS_PIXELS_PER_INCH, FAINT, GREEN, INK, ORANGE, PURPLE, SKY
+
+KINDS = {  # the same colour for a layer in all drawings
+    "backbone": BLUE,
+    "flatten": SKY,
+    "Selective Search": PURPLE,
+    "RPN": PURPLE,
+    "warp": GREEN,
+    "RoI align": GREEN,
+    "fully connected": ORANGE,
+    "decode, NMS": INK,
+    "loss": FAINT,
+}
+IMAGE = 1.3  # inches of an image's longer side
+ACROSS, DOWN = ("right", "left"), ("bottom", "top")  # where arrows leave and enter
+
+
+class Drawing(NamedTuple):
+    """What `draw_network` takes."""
+
+    blocks: list[Block]
+    arrows: list[Arrow]
+    bands: list[Band]
+
+
+def image_block(
+    name: str,
+    large: np.ndarray,
+    image: Tensor,
+    at: tuple[float, float],
+    says: str = "The input: red, green and blue of each pixel.",
+    size: float = IMAGE,
+    lines: tuple[Tensor, str, int] | None = None,
+    **look: object,
+) -> Block:
+    """The image as it is shown, `large`, in at most two pixels for each of the page's, with the shape of `image`.
+
+    `lines` are boxes in pixels of `image`, a colour and a width; `look` is what else a `Block` takes.
+    """
+    factor = min(1, size * 2 * CSS_PIXELS_PER_INCH / max(large.shape[:2]))
+    height, width = (max(1, round(side * factor)) for side in large.shape[:2])
+    shown = Image.fromarray(large).resize((width, height), Image.Resampling.LANCZOS)
+    if lines is not None:
+        boxes, colour, pen = lines
+        scale = torch.tensor([width / image.shape[-1], height / image.shape[-2]] * 2, dtype=torch.float64)
+        shown = with_boxes(shown, boxes * scale, colour, pen)
+    return Block(name, np.asarray(shown), at, says, size, tuple(image.shape[1:]), **look)
+
+
+def with_boxes(image: Image.Image, boxes: Tensor, colour: str, width: int) -> Image.Image:
+    """The image under boxes, in its pixels, drawn as lines of a colour that may let it through."""
+    lines = Image.new("RGBA", image.size)
+    pen = ImageDraw.Draw(lines)
+    for x0, y0, x1, y1 in boxes.tolist():
+        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=width)
+    return Image.alpha_composite(image.convert("RGBA"), lines).convert("RGB")
+
+
+def marks_of(boxes: Tensor, colours: Sequence[str]) -> list[Mark]:
+    """Frames of boxes (n, 4); a single colour is that of all."""
+    return [(*box, colours[n % len(colours)]) for n, box in enumerate(boxes.tolist())]
+
+
+def clipped(values: object) -> Tensor | None:
+    """The colours of maps or of a vector: up to each one's 98th percentile, so that a few peaks do not darken it."""
+    if not isinstance(values, Tensor):
+        return None
+    maps = values.float() if values.ndim == 3 else values.float()[None, :, None]
+    return torch.minimum(maps, maps.flatten(1).quantile(0.98, dim=1)[:, None, None])
+
+
+def joined(starts: Sequence[Block], ends: Sequence[Block], *look: object) -> list[Arrow]:
+    """Arrows from each to its own, or between one and all; `look` is what else an `Arrow` takes."""
+    pairs = zip(starts, ends, strict=True) if len(starts) == len(ends) else product(starts, ends)
+    return [Arrow(*pair, *look) for pair in pairs]
