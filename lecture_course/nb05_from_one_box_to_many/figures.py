@@ -1,6 +1,7 @@
 """The figures of notebook 05: streets with boxes, and the levels of a grouping."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -14,9 +15,15 @@ from lecture_utils.detection.boxes import box_iou
 from lecture_utils.figures.boxes import TRUTH, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import GREEN, SKY, VERMILION, course_look, image_axes, to_array
-from lecture_utils.toycity import Scene, render
+from lecture_utils.toycity import Rendering, Scene, render
 
 STREET, LARGE = 128, 512  # pixels a side, for a network and for a reader
+
+
+@lru_cache(maxsize=16)
+def painted(scene: Scene, pixels: int) -> Rendering:
+    """A street, painted once for all frames of an explorer."""
+    return render(scene, pixels)
 
 
 @course_look
@@ -40,9 +47,9 @@ def streets(
             raise ValueError(f"{argument}: got {len(given)}, expected {len(scenes)}, one a scene")
     fig, axes = image_axes(ceil(len(scenes) / columns), columns, title=title)
     for k, (ax, scene) in enumerate(zip(axes.flat, scenes, strict=False)):
-        objects = render(scene, STREET).objects
+        objects = painted(scene, STREET).objects
         truth = np.array([obj.box for obj in objects], float).reshape(-1, 4)
-        draw_image(ax, render(scene, pixels).image, size=(STREET, STREET))
+        draw_image(ax, painted(scene, pixels).image, size=(STREET, STREET))
         draw_boxes(ax, truth, colours=TRUTH, names=None if len(found) else [obj.category for obj in objects])
         if len(found):
             draw_boxes(ax, found[k], names=names[k] if len(names) else None, dashed=True)
@@ -81,7 +88,7 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     proposals (n, 4), for 128 × 128 pixels. The best proposal of each object that is reached is drawn, too; the others
     are faint.
     """
-    truth = torch.tensor([obj.box for obj in render(scene, STREET).objects]).reshape(-1, 4)
+    truth = torch.tensor([obj.box for obj in painted(scene, STREET).objects]).reshape(-1, 4)
     proposals = torch.from_numpy(to_array(proposals, np.float32))
     best = box_iou(truth, proposals).max(1)
     hit = best.values >= 0.5
@@ -90,7 +97,7 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     for ax, name in zip(
         axes.flat, ("the proposals", "the objects; the best proposal of each that is reached"), strict=True
     ):
-        draw_image(ax, render(scene, LARGE).image, size=(STREET, STREET))
+        draw_image(ax, painted(scene, LARGE).image, size=(STREET, STREET))
         ax.set_title(name)
     draw_boxes(axes[0, 0], proposals, colours=SKY)
     draw_boxes(axes[0, 1], truth[hit], colours=GREEN)
