@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from lecture_utils import recipes
 from lecture_utils.cityscapes import CLASSES
-from lecture_utils.figures.network import Arrow, Block, scaled
+from lecture_utils.figures.network_blocks import Arrow, Block, scaled
 from lecture_utils.figures.style import ORANGE, SKY
 from lecture_utils.segmentation import FCN, DeconvNet, PatchClassifier, UNet, patch_around
 from lecture_utils.segmentation.shapes import layer_calls, layer_outputs

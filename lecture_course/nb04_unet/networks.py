@@ -12,7 +12,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from lecture_utils.explorers import Explorer
-from lecture_utils.figures.network import Arrow, Block, network_steps, scaled
+from lecture_utils.figures.network import network_steps
+from lecture_utils.figures.network_blocks import Arrow, Block, scaled
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,

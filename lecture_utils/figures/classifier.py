@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from lecture_utils.figures.network import Arrow, Block, Mark, scaled
+from lecture_utils.figures.network_blocks import Arrow, Block, Mark, scaled
 from lecture_utils.segmentation.shapes import layer_outputs
 
 

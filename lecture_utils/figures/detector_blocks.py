@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from lecture_utils.figures.network import Arrow, Band, Block, Mark
+from lecture_utils.figures.network_blocks import Arrow, Band, Block, Mark
 from lecture_utils.figures.style import BLUE, CSS_PIXELS_PER_INCH, FAINT, GREEN, INK, ORANGE, PURPLE, SKY
 
 KINDS = {  # the same colour for a layer in all drawings

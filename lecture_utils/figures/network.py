@@ -1,148 +1,36 @@
 """Drawings of networks, made of what a real forward pass gave, that can be stepped through part by part.
 
 A tracer (one for each architecture, beside its notebook) runs the model, and makes a `Block` of each tensor that is to
-be seen and an `Arrow` of each layer between two. `draw_network` draws them, `network_steps` steps through them.
+be seen and an `Arrow` of each layer between two (`network_blocks`). `draw_network` draws them with `network_parts`,
+`network_steps` steps through them.
 """
 
 import textwrap
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
-from matplotlib.patches import FancyArrowPatch, Rectangle
-from matplotlib.path import Path
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, colour_labels
+from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
 from lecture_utils.explorers import Explorer, Slider
-from lecture_utils.figures.style import BLUE, CYCLE, FAINT, INK, SKY, VERMILION, WIDTH, course_look, to_array
+from lecture_utils.figures.network_blocks import LETTER, LINE, Arrow, Band, Block, steps_of
+from lecture_utils.figures.network_parts import TEXT, anchor_of, area_of, draw_block, path_of, sides_of
+from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, to_array
 
 # Inches, but for the strength.
-LINE, MARGIN, GAP = 0.2, 0.12, 0.3  # a line of text; around the drawing; between two rows
-SHEET, STRIP = 0.07, 0.16  # from one feature map to the one behind it; the width of a vector
-TEXT, LETTER = 10.5, 0.082  # points of the labels (11.7 pixels on the page); room for one letter
+MARGIN, GAP = 0.12, 0.3  # around the drawing; between two rows
 BOLD, PLAIN = 0.112, 0.096  # room for one letter of the headline and of the sentence
 LETTERS = 96  # in a line of the sentence
 ALONE, PAIR = 3.2, 2.6  # the longer side of an enlarged block, 256 pixels on the page, and of each of two, 208
 COLOURS = 192  # in a frame: its words and lines are drawn again for each step
-HINT = 24  # pixels a side, about, of an image that is pale
 PALE = 0.22  # how much of its colour a part keeps while another is highlighted
-OUTER, SWING = 0.13, 0.26  # how far an arrow swings out that leaves and enters on one side; the room it takes above
-Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
-
-
-class Table(dict[str, str]):
-    """Name → number in words: a block's value that is written out, where another mapping is drawn as bars."""
-
-
-@dataclass(eq=False)
-class Block:
-    """One tensor of the drawing: what it holds, its place in the grid (column, row), and what is to be said about it.
-
-    `value`, of one image, is drawn according to its kind: feature maps (c, h, w), the three channels that vary most; a
-    vector (n,); an image (h, w, 3) uint8; a label map (h, w) of whole numbers; class → probability; or a `Table`. A
-    tensor on the meta device is an empty box. `shape` is written below, by default the value's own, unless `caption`
-    says something else. `size` is the longer side in inches. `marks` are frames in pixels of `shape`. A block without a
-    sentence belongs to the step of the one before. Columns may be fractions; so may rows, for a block that stands
-    between two. Maps that are to be compared take one `scale`: feature maps that choose the channels and their colours
-    for all of them.
-    """
-
-    name: str
-    value: Tensor | np.ndarray | Mapping[str, float]
-    at: tuple[float, float]
-    says: str = ""
-    size: float = 1.2
-    shape: tuple[int, ...] | None = None
-    marks: Sequence[Mark] = ()
-    label: str | None = None  # what stands above it, where that is not the name
-    scale: Tensor | None = None  # (c, h, w) of any size; by default the value itself
-    caption: str | None = None  # what is told as its shape, where that is not `shape`; bars have none below otherwise
-
-    def __post_init__(self):
-        if isinstance(self.value, Mapping):
-            self.shape = self.shape or (len(self.value),)
-        elif self.value.ndim not in (1, 2, 3) or 0 in self.value.shape:
-            got = f"got shape {tuple(self.value.shape)} for {self.name!r}"
-            raise ValueError(f"value: {got}, expected (n,), (h, w), (c, h, w) or (h, w, 3), without the batch")
-        self.shape = tuple(self.shape or self.value.shape)
-        self.label = self.name if self.label is None else self.label
-
-    @property
-    def sides(self) -> tuple[float, float]:
-        """Width and height in inches."""
-        if isinstance(self.value, Mapping):
-            return self.size, LINE * len(self.value)
-        if len(self.shape) == 1:
-            return STRIP, self.size
-        height, width = self.shape[-2:]
-        return self.size * width / max(height, width), self.size * height / max(height, width)
-
-    @property
-    def room(self) -> float:
-        """The width in inches, with the labels."""
-        return max(self.sides[0] + 2 * self.behind, LETTER * max(len(self.label), len(self.words)))
-
-    @property
-    def behind(self) -> float:
-        """How far the feature maps behind the first one reach beyond it, in inches."""
-        stacked = isinstance(self.value, Tensor) and self.value.ndim == 3
-        return SHEET * (min(3, len(self.value)) - 1) if stacked else 0.0
-
-    @property
-    def words(self) -> str:
-        return " × ".join(map(str, self.shape)) if self.caption is None else self.caption
-
-    @property
-    def below(self) -> bool:
-        """Whether the shape is written below."""
-        return bool(self.words) and (self.caption is not None or not isinstance(self.value, Mapping))
-
-
-@dataclass(eq=False)
-class Arrow:
-    """A layer that makes `end` of `start`. `sides`, where it leaves and enters: "right", "left", "top" or "bottom".
-
-    Between a bottom and a top it turns half way, or `bend` inches before its end; with twice the same side, so many
-    inches beyond it.
-    """
-
-    start: Block
-    end: Block
-    kind: str = ""
-    sides: tuple[str, str] | None = None
-    dashed: bool = False
-    bend: float | None = None
-
-
-@dataclass(eq=False)
-class Band:
-    """A tinted area behind blocks that belong together; those of one name have one colour and one place in the key."""
-
-    name: str
-    blocks: Sequence[Block]
-    colour: str
-
-
-def steps_of(blocks: Sequence[Block]) -> list[list[Block]]:
-    """The blocks that are highlighted together, step by step: one with a sentence and those without that follow it."""
-    steps: list[list[Block]] = []
-    for block in blocks:
-        if block.says:
-            steps.append([block])
-        elif steps:
-            steps[-1].append(block)
-    return steps
-
-
-def scaled(shape: Sequence[int], largest: int, *, size: float = 1.2, power: float = 0.35) -> float:
-    """The inches of a map's longer side, `size` for the `largest` and less, on a compressed scale, for smaller ones."""
-    return size * (max(shape[-2:]) / largest) ** power
+SWING = 0.26  # the room that an arrow takes above a block which leaves and enters there
 
 
 @course_look
@@ -191,13 +79,13 @@ def draw_network(
     _draw_bands(ax, bands, centres, swung, height + 0.12)
     height += key
     for arrow in arrows:
-        ends = [_anchor(block, centres[block], side) for block, side in zip(*_sides(arrow), strict=True)]
+        ends = [anchor_of(block, centres[block], side) for block, side in zip(*sides_of(arrow), strict=True)]
         strength = 1 if highlight is None or arrow.end in shown else PALE
         look = {"colour": colours[arrow.kind], "strength": strength, "dashed": arrow.dashed, "bend": arrow.bend}
-        ax.add_patch(_path(ends, _sides(arrow)[1], **look))
+        ax.add_patch(path_of(ends, sides_of(arrow)[1], **look))
     for block in blocks:
         full = block in shown
-        _draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
+        draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
     ax.set(xlim=(0, WIDTH), ylim=(height + below, 0), aspect="equal")
     ax.axis("off")
     head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
@@ -293,7 +181,7 @@ def _draw_enlarged(
     for block in large:
         width, height = block.sides
         before = max(width, block.room - 2 * block.behind) / 2
-        _draw_block(ax, block, (left + before, top + block.behind + height / 2), strength=1, framed=False)
+        draw_block(ax, block, (left + before, top + block.behind + height / 2), strength=1, framed=False)
         left += 2 * before + block.behind + 0.25
     y, room = top, WIDTH - left - MARGIN
     for text, letter, line, weight in zip(words, (BOLD, PLAIN), (0.23, 0.22), ("bold", "normal"), strict=True):
@@ -326,7 +214,7 @@ def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float
     for kind, dashed in {arrow.kind: arrow.dashed for arrow in arrows if arrow.kind}.items():
         if x > left and x + 0.48 + LETTER * len(kind) > WIDTH:
             x, y = left, y + LINE + 0.05
-        ax.add_patch(_path([(x, y), (x + 0.4, y)], ("right", "left"), colour=colours[kind], dashed=dashed))
+        ax.add_patch(path_of([(x, y), (x + 0.4, y)], ("right", "left"), colour=colours[kind], dashed=dashed))
         ax.text(x + 0.48, y, kind, va="center", size=TEXT)
         x += 0.68 + LETTER * len(kind)
     return y + LINE
@@ -338,7 +226,7 @@ def _draw_bands(
     """Tint the areas of the bands, and name them on a line."""
     x, named = MARGIN + 0.1, set()
     for band in bands:
-        areas = np.array([_area(block, *centres[block]) for block in band.blocks])
+        areas = np.array([area_of(block, *centres[block]) for block in band.blocks])
         areas[:, 1] -= [SWING * (block in swung) for block in band.blocks]
         left, top = areas[:, :2].min(0) - 0.08
         right, bottom = areas[:, 2:].max(0) + 0.08
@@ -351,140 +239,6 @@ def _draw_bands(
             named.add(band.name)
 
 
-def _area(block: Block, x: float, y: float) -> tuple[float, float, float, float]:
-    """What a block takes up with its words: left, top, right, bottom."""
-    (_, height), across = block.sides, block.room / 2
-    top = y - height / 2 - block.behind - LINE * bool(block.label)
-    return x - across, top, x + across, y + height / 2 + LINE * block.below
-
-
-def _draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength: float, framed: bool) -> None:
-    (x, y), (width, height) = centre, block.sides
-    left, top = x - width / 2, y - height / 2
-    edge = {"ec": VERMILION if framed else _faded(INK, strength), "lw": 2.2 if framed else 0.8}
-    ink = INK if strength == 1 else FAINT
-    if isinstance(block.value, Table):
-        sheets = _rows(ax, block, left, top, edge, written=strength == 1)
-    elif isinstance(block.value, Mapping):
-        sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "")
-    else:
-        sheets = _sheets(block)
-    for k, rgb in reversed(list(enumerate(sheets))):
-        dx = SHEET * k
-        area = (left + dx, left + dx + width, top + height - dx, top - dx)
-        pixels = _pale(rgb, strength, first=k == 0) if strength < 1 else np.rint(255 * rgb).astype(np.uint8)
-        ax.imshow(pixels, extent=area, interpolation="nearest", zorder=2 - 0.1 * k)
-        ax.add_patch(Rectangle((left + dx, top - dx), width, height, fill=False, zorder=2.05 - 0.1 * k, **edge))
-    for x0, y0, x1, y1, colour in block.marks:
-        h, w = block.shape[-2:]
-        corner, sides = (left + x0 / w * width, top + y0 / h * height), ((x1 - x0) / w * width, (y1 - y0) / h * height)
-        for line, shade in ((3.4, "black"), (1.8, colour)):
-            frame = {"fill": False, "lw": line, "ec": _faded(shade, strength), "zorder": 3}
-            ax.add_patch(Rectangle(corner, *sides, gid="mark", **frame))
-    if block.label:
-        ax.text(x, top - block.behind - 0.05, block.label, ha="center", va="bottom", size=TEXT, color=ink, zorder=4)
-    if strength == 1 and block.below:
-        ax.text(x, top + height + 0.05, block.words, ha="center", va="top", size=TEXT, weight="bold", zorder=4)
-
-
-def _sheets(block: Block) -> list[np.ndarray]:
-    """What is drawn of a value, the foremost first, each (h, w, 3) from 0 to 1."""
-    value = block.value
-    if isinstance(value, Tensor) and value.is_meta:
-        return [np.broadcast_to(mpl.colors.to_rgb(SKY), (1, 1, 3))] * (min(3, len(value)) if value.ndim == 3 else 1)
-    value = to_array(value)
-    if value.ndim == 3 and value.shape[2] == 3 and value.dtype == np.uint8:
-        return [value / 255]
-    if value.ndim == 2 and np.issubdtype(value.dtype, np.integer):
-        return [colour_labels(value) / 255]
-    maps = value.reshape(-1, 1)[None] if value.ndim == 1 else value.reshape(-1, *value.shape[-2:])
-    scale = maps if block.scale is None else to_array(block.scale)
-    strongest = scale.reshape(len(scale), -1).var(1).argsort(kind="stable")[::-1][:3]
-    spans = [scale if scale[0].size == 1 else scale[channel] for channel in strongest]  # a single value has no scale
-    return [
-        mpl.colormaps["viridis"](mpl.colors.Normalize(span.min(), span.max())(maps[channel]))[..., :3]
-        for channel, span in zip(strongest, spans, strict=True)
-    ]
-
-
-def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
-    """An image that is only hinted at, in few pixels and colours, because it takes up room in every frame."""
-    across, down = (max(1, side // HINT) for side in rgb.shape[1::-1])
-    rgb = rgb[::down, ::across] if first else rgb.mean((0, 1), keepdims=True)
-    return (255 - 8 * np.rint(strength * 255 * (1 - rgb) / 8)).astype(np.uint8)
-
-
-def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
-    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability."""
-    best, start = max(block.value, key=block.value.get), LETTER * max(map(len, block.value)) + 0.08
-    for row, (name, probability) in enumerate(block.value.items()):
-        middle, colour = top + LINE * (row + 0.5), BLUE if name == best else FAINT
-        if ink:
-            ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
-        full = block.size - start
-        ax.add_patch(Rectangle((left + start, middle - 0.08), full, 0.16, fc=_faded("#EEEEEE", strength), zorder=1.5))
-        bar = Rectangle((left + start, middle - 0.08), full * probability, 0.16, fc=_faded(colour, strength), gid="bar")
-        ax.add_patch(bar).set_zorder(2)
-    return []
-
-
-def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, written: bool) -> list:
-    """A frame, and if it is to be `written` a line for each entry of a table: its name, its number at the right."""
-    width, height = block.sides
-    ax.add_patch(Rectangle((left, top), width, height, fc="white", **edge))
-    for row, (name, number) in enumerate(block.value.items() if written else ()):
-        middle = top + LINE * (row + 0.5)
-        ax.text(left + 0.07, middle, name, va="center", size=TEXT, zorder=4)
-        ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, zorder=4)
-    return []
-
-
-def _sides(arrow: Arrow) -> tuple[tuple[Block, Block], tuple[str, str]]:
-    """Where an arrow leaves and enters: along its row if both blocks stand in one, else up or down."""
-    (x0, y0), (x1, y1) = arrow.start.at, arrow.end.at
-    across, down = ("right", "left") if x1 > x0 else ("left", "right"), ("bottom", "top")
-    return (arrow.start, arrow.end), arrow.sides or (across if y0 == y1 else down if y1 > y0 else down[::-1])
-
-
-def _anchor(block: Block, centre: tuple[float, float], side: str) -> tuple[float, float]:
-    (x, y), (width, height) = centre, block.sides
-    return {
-        "left": (x - width / 2 - 0.05, y),
-        "right": (x + width / 2 + block.behind + 0.05, y),
-        "top": (x, y - height / 2 - block.behind - LINE * bool(block.label) - 0.06),
-        "bottom": (x, y + height / 2 + 0.04 + LINE * block.below),
-    }[side]
-
-
-def _path(
-    ends: Sequence[tuple[float, float]],
-    sides: tuple[str, str],
-    *,
-    colour: str,
-    strength: float = 1,
-    dashed: bool = False,
-    bend: float | None = None,
-) -> FancyArrowPatch:
-    """An arrow of level and upright pieces."""
-    (x0, y0), (x1, y1) = ends
-    level = [side in ("left", "right") for side in sides]
-    if sides[0] == sides[1]:
-        sign, far = (-1, min) if sides[0] in ("left", "top") else (1, max)
-        turn = [far(*pair) + sign * OUTER if bend is None else pair[1] + sign * bend for pair in ((x0, x1), (y0, y1))]
-        between = [(turn[0], y) for y in (y0, y1)] if level[0] else [(x, turn[1]) for x in (x0, x1)]
-    elif level[0] != level[1]:
-        between = [(x1, y0) if level[0] else (x0, y1)]
-    elif level[0]:
-        between = [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1)] if abs(y0 - y1) > 1e-6 else []
-    else:
-        turn = (y0 + y1) / 2 if bend is None else y1 + (bend if y1 < y0 else -bend)
-        between = [(x0, turn), (x1, turn)] if abs(x0 - x1) > 1e-6 else []
-    look = {"color": _faded(colour, strength), "lw": 2, "ls": (0, (4, 2)) if dashed else "-", "capstyle": "butt"}
-    layer = 0.9 + 0.1 * strength - 0.01 * dashed  # what is pale or dashed hides nothing
-    style = "-|>,head_length=5,head_width=3"
-    return FancyArrowPatch(path=Path([ends[0], *between, ends[1]]), arrowstyle=style, zorder=layer, **look)
-
-
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
     """The name of a step, the layers that lead to its first block, and the shapes before that and of the last block."""
     into = [arrow for arrow in arrows if arrow.end is shown[0]]
@@ -492,7 +246,3 @@ def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
     before = " and ".join(dict.fromkeys(arrow.start.words for arrow in into))
     made = f"{before}  →  {shown[-1].words}" if before else shown[-1].words
     return f"{shown[0].name}{f' ({kinds})' if kinds else ''}:  {made}"
-
-
-def _faded(colour: str, strength: float) -> tuple[float, ...]:
-    return tuple(1 - strength * (1 - part) for part in mpl.colors.to_rgb(colour))

@@ -18,7 +18,7 @@ from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.rcnn import warp
 from lecture_utils.figures.detector_blocks import ACROSS, DOWN, IMAGE, Drawing, clipped, image_block, joined, marks_of
 from lecture_utils.figures.detector_traces import Regions, Traced
-from lecture_utils.figures.network import Arrow, Band, Block, Table, scaled
+from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table, scaled
 from lecture_utils.figures.style import ORANGE, PURPLE, SKY, to_array
 
 Losses = dict[str, float]

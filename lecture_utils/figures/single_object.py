@@ -12,7 +12,7 @@ from lecture_utils.detection.boxes import denormalize_boxes, normalize_boxes
 from lecture_utils.detection.single_object import class_and_box_losses
 from lecture_utils.figures.detector_blocks import ACROSS, DOWN, Drawing, clipped, image_block, joined, marks_of
 from lecture_utils.figures.detector_traces import feature_stages
-from lecture_utils.figures.network import Arrow, Block, Table, scaled
+from lecture_utils.figures.network_blocks import Arrow, Block, Table, scaled
 from lecture_utils.figures.style import ORANGE
 from lecture_utils.segmentation.shapes import layer_outputs
 

@@ -8,7 +8,9 @@ from torch import nn
 from lecture_course.nb01_from_classification_to_pixels import networks
 from lecture_utils import recipes
 from lecture_utils.costs import costs
-from lecture_utils.figures.network import _sheets, draw_network, steps_of
+from lecture_utils.figures.network import draw_network
+from lecture_utils.figures.network_blocks import steps_of
+from lecture_utils.figures.network_parts import sheets_of
 from lecture_utils.segmentation import FCN, DeconvNet, PatchClassifier, UNet, fully_convolutional
 from tests.figures.test_network import require_legible
 
@@ -49,7 +51,7 @@ def test_what_is_framed_in_two_windows_are_the_same_numbers(windows):
         ((x0, y0, x1, y1, _),), ((u0, v0, u1, v1, _),) = first.marks, second.marks
         if isinstance(first.value, torch.Tensor):
             assert torch.allclose(first.value[:, y0:y1, x0:x1], second.value[:, v0:v1, u0:u1], atol=1e-5)
-            sheets = [_sheets(block)[0] for block in (first, second)]
+            sheets = [sheets_of(block)[0] for block in (first, second)]
             assert np.allclose(sheets[0][y0:y1, x0:x1], sheets[1][v0:v1, u0:u1], atol=0.01)  # and the same colours
             compared += 1
     assert [b.marks[0][2] - b.marks[0][0] for b in blocks if b.at[1] == 0 and b.marks] == [25, 22, 8, 1]

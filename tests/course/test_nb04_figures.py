@@ -9,7 +9,8 @@ from matplotlib.patches import Rectangle
 
 from lecture_course.nb04_unet.figures import iou_by_class, named_areas, overlap_tile, pixel_answer, two_by_two
 from lecture_course.nb04_unet.networks import feature_maps, unet_diagram, unet_drawing
-from lecture_utils.figures.network import draw_network, steps_of
+from lecture_utils.figures.network import draw_network
+from lecture_utils.figures.network_blocks import steps_of
 from lecture_utils.segmentation import UNet, kaggle_unet
 from tests.figures.test_network import require_legible
 

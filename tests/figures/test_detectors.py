@@ -14,7 +14,8 @@ from lecture_utils.detection.rcnn import warp
 from lecture_utils.detection.single_object import alexnet, multi_task_loss
 from lecture_utils.figures.detector_traces import feature_stages
 from lecture_utils.figures.detectors import KINDS, detector_drawing, detector_steps
-from lecture_utils.figures.network import Table, draw_network, steps_of
+from lecture_utils.figures.network import draw_network
+from lecture_utils.figures.network_blocks import Table, steps_of
 from lecture_utils.figures.region_detectors import REGIONS
 from tests.figures.test_network import require_legible
 

@@ -10,7 +10,8 @@ from matplotlib.colors import Normalize
 from torch import nn
 
 from lecture_utils.figures.classifier import classifier_blocks, classifier_layers
-from lecture_utils.figures.network import PALE, Arrow, Band, Block, Table, draw_network, network_steps, scaled, steps_of
+from lecture_utils.figures.network import PALE, draw_network, network_steps
+from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table, scaled, steps_of
 from lecture_utils.figures.style import SKY
 
 
