@@ -15,12 +15,11 @@ from torch import Tensor
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE, colour_labels
 from lecture_utils.figures.overlays import draw_image, legend, to_pixels
-from lecture_utils.figures.scores import MARKERS
+from lecture_utils.figures.scores import MARKERS, answer_bars
 from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
     FAINT,
-    GREEN,
     INK,
     VERMILION,
     WIDTH,
@@ -44,22 +43,6 @@ def mark(ax: Axes, place: Pixel, size: int, colour: str = "white") -> None:
     row, column = place
     for edge, line in (("black", 3.6), (colour, 1.8)):
         ax.add_patch(Rectangle((column - size / 2, row - size / 2), size, size, fill=False, ec=edge, lw=line))
-
-
-def probability_bars(ax: Axes, scores: Mapping[str, float], truth: str) -> None:
-    """A bar for each class (`scores` name → 0 to 1): the highest green if it is the `truth`, else red; the rest grey.
-
-    The true class is ticked and in bold.
-    """
-    names, best = list(scores), max(scores, key=scores.get)
-    if truth not in names:
-        raise ValueError(f"truth: got {truth!r}, expected one of {', '.join(names)}")
-    colours = [(GREEN if name == truth else VERMILION) if name == best else "#BBBBBB" for name in names]
-    ax.barh(range(len(names)), list(scores.values()), color=colours)
-    ax.set_yticks(range(len(names)), [f"{name} ✓" if name == truth else name for name in names])
-    ax.get_yticklabels()[names.index(truth)].set_weight("bold")
-    ax.set(xlim=(0, 1), xticks=(0, 0.5, 1), xlabel="probability")
-    ax.invert_yaxis()
 
 
 @course_look
@@ -200,7 +183,9 @@ def window_answer(
     draw_image(axes[1], patch)
     mark(axes[1], (side // 2, side // 2), 1)
     axes[1].set_title(f"what it sees: {side} × {side}")
-    probability_bars(axes[2], scores, truth)
+    if truth not in scores:
+        raise ValueError(f"truth: got {truth!r}, expected one of {', '.join(scores)}")
+    answer_bars(axes[2], scores, truth)
     axes[2].set_title("what it predicts", x=0.2)
     return fig
 

@@ -14,15 +14,13 @@ from torch import Tensor
 from lecture_utils.cityscapes import CLASSES, THIN_CLASSES
 from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.overlays import draw_image, legend, name_colours, outline, to_pixels
-from lecture_utils.figures.scores import MARKERS
+from lecture_utils.figures.scores import MARKERS, answer_bars
 from lecture_utils.figures.style import (
     CYCLE,
     FAINT,
-    GREEN,
     INK,
     ORANGE,
     SKY,
-    VERMILION,
     WIDTH,
     course_look,
     image_axes,
@@ -192,11 +190,9 @@ def pixel_answer(image: np.ndarray, probabilities: Float[Tensor, "k h w"], at: t
     for colour, size in ((INK, 15), ("white", 11)):
         left.plot(column, row, marker="s", ms=size, mfc="none", mec=colour, mew=2)
     best = probabilities[:, row, column].detach().cpu().topk(5)
-    names = [f"{CLASSES[k]}{' ✓' if k == truth else ''}" for k in best.indices.tolist()]
-    longest = GREEN if best.indices[0] == truth else VERMILION
-    right.barh(range(5), best.values.tolist(), color=[longest, *4 * ["#BBBBBB"]])
-    right.set_yticks(range(5), names)
-    right.set(xlim=(0, 1), ylim=(4.6, -0.6), xlabel="probability", title="the network (✓ = ground truth)")
+    shown = dict(zip((CLASSES[k] for k in best.indices.tolist()), best.values.tolist(), strict=True))
+    answer_bars(right, shown, CLASSES[truth])
+    right.set_title("the network (✓ = ground truth)")
     left.set_title(f"row {row}, column {column}")
     return fig
 

@@ -62,10 +62,10 @@ def streets(
 
 @course_look
 def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: str) -> Figure:
-    """Draw the regions of one level over a photograph (H, W, 3), and tint the one that was joined last, in its box.
+    """Draw the regions of one level over a photograph (H, W, 3) uint8; tint the one that was joined last, in its box.
 
-    labels, before (h, w): the region of each pixel at this level and at the one before, at any size of the photograph's
-    shape.
+    labels, before (h, w): the region of each pixel at this level and at the one before; both may be coarser than the
+    photograph.
     """
     joined = [label for label in np.unique(labels) if len(np.unique(before[labels == label])) > 1]
     rows, columns = (np.arange(n) * side // n for n, side in zip(photo.shape[:2], labels.shape, strict=True))
@@ -83,11 +83,12 @@ def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: s
 
 @course_look
 def reached(scene: Scene, proposals: Tensor) -> Figure:
-    """Draw a street's objects, green where a proposal reaches an IoU of 0.5 and red dashed where none does.
+    """Draw the proposals (n, 4), for 128 × 128 pixels, and the objects: green where one reaches an IoU of 0.5.
 
-    proposals (n, 4), for 128 × 128 pixels. The best proposal of each object that is reached is drawn, too; the others
-    are faint.
+    The best proposal of each such object is dashed; the objects that none reaches are red. At least one proposal.
     """
+    if not len(proposals):
+        raise ValueError("proposals: got none, expected at least one")
     truth = torch.tensor([obj.box for obj in painted(scene, STREET).objects]).reshape(-1, 4)
     proposals = torch.from_numpy(to_array(proposals, np.float32))
     best = box_iou(truth, proposals).max(1)

@@ -1,4 +1,4 @@
-"""The exercises of notebook 12: blocks of a mask, visual words, the loss, relative positions (slides 34 and 35)."""
+"""The exercises of notebook 12: blocks of a mask, visual tokens, the loss, relative positions (slides 34 and 35)."""
 
 import torch
 from torch import Generator

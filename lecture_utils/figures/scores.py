@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
+    GREEN,
     HATCHES,
+    VERMILION,
     WIDTH,
     course_look,
     to_array,
@@ -130,3 +133,18 @@ def seconds_per_image(panels: Mapping[str, Mapping[str, Sequence[float]]], parts
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(parts))
     return fig
+
+
+def answer_bars(ax: Axes, scores: Mapping[str, float], truth: str) -> None:
+    """A bar for each class (`scores` name → 0 to 1): the highest green if it is the `truth`, else red; the rest grey.
+
+    The true class, where it is among them, is ticked and in bold.
+    """
+    names, best = list(scores), max(scores, key=scores.get)
+    colours = [(GREEN if name == truth else VERMILION) if name == best else "#BBBBBB" for name in names]
+    ax.barh(range(len(names)), list(scores.values()), color=colours)
+    ax.set_yticks(range(len(names)), [f"{name} ✓" if name == truth else name for name in names])
+    if truth in names:
+        ax.get_yticklabels()[names.index(truth)].set_weight("bold")
+    ax.set(xlim=(0, 1), xticks=(0, 0.5, 1), xlabel="probability")
+    ax.invert_yaxis()

@@ -65,7 +65,7 @@ def pretraining_root() -> Path:
 
 
 def learn_codebook(model: MaskedImageModel, data: MaskedImages) -> None:
-    """Give a model its visual words: the centres of a clustering of patches, drawn from all images alike."""
+    """Give a model its visual tokens: the centres of a clustering of patches, drawn from all images alike."""
     tokens = model.tokens
     model.tokens.set_codebook(codebook(data, len(tokens.codebook), patch=tokens.patch))
 
@@ -89,7 +89,7 @@ def codebook(
     if len(drawn) < words:
         raise ValueError(
             f"data: got {len(drawn)} patches of {patch} × {patch} pixels in {len(data)} images, expected at least "
-            f"{words}, one for each visual word; give more images"
+            f"{words}, one for each visual token; give more images"
         )
     means = MiniBatchKMeans(words, random_state=seed, n_init=1, batch_size=4096, max_no_improvement=50)
     return torch.from_numpy(means.fit(drawn.numpy()).cluster_centers_).float()

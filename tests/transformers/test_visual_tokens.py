@@ -1,4 +1,4 @@
-"""Visual words: cutting and painting, nearest codes against scikit-learn and scipy, bad input."""
+"""Visual tokens: cutting and painting, nearest codes against scikit-learn and scipy, bad input."""
 
 import numpy as np
 import pytest
