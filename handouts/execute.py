@@ -37,13 +37,20 @@ BUILD = ROOT / "handouts" / "_build"
 MARK = ".executed"  # in a folder of executed copies, which may be written over
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
-# Run last in each kernel; macOS counts bytes, Linux kibibytes, Windows has no such module.
+# Run last in each kernel. Linux hands the peak of the process that starts a kernel on to it, so that ru_maxrss may be
+# ours; VmHWM is the kernel's own. macOS counts bytes, other systems kibibytes, Windows has no such module.
 PEAK_MEMORY = """
-try:
-    import resource, sys
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10))
-except ImportError:
-    print(0)
+import sys
+from pathlib import Path
+if Path("/proc/self/status").exists():
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(fields["VmHWM"].split()[0]) // 2**10)
+else:
+    try:
+        import resource
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10))
+    except ImportError:
+        print(0)
 """
 
 

@@ -31,7 +31,9 @@ def test_executes_in_place_and_twice_gives_the_same_bytes(execute, tmp_path, cap
     timings = tmp_path / "timings.json"
     timings.write_text(json.dumps({"notebooks": {"earlier": {"seconds": 5, "peak_mib": 7}}}))
 
+    large = bytearray(b"1") * 2**30  # what the tests hold is none of the notebook's peak
     assert execute.main([str(path), "--inplace", "--timings", str(timings)]) == 0
+    del large
 
     first = path.read_bytes()
     notebook = nbformat.read(path, as_version=4)
@@ -49,7 +51,7 @@ def test_executes_in_place_and_twice_gives_the_same_bytes(execute, tmp_path, cap
     measured = json.loads(timings.read_text())["notebooks"]
     assert measured["earlier"]["seconds"] == 5
     assert 0 < measured["a"]["seconds"] < 60
-    assert 10 < measured["a"]["peak_mib"] < 4096 or sys.platform == "win32"
+    assert 10 < measured["a"]["peak_mib"] < 1024 or sys.platform == "win32"
     assert "a " in capfd.readouterr().out
 
     assert execute.main([str(path), "--inplace", "--timings", str(timings)]) == 0
