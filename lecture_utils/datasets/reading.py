@@ -100,7 +100,8 @@ def _fits_stored_only(path: Path, size: tuple[int, int]) -> bool:
 def decode(path: Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the whole image file `path`, its first frame, in the mode and orientation it was stored in.
 
-    Returns it with its stored (width, height): with `least`, a JPEG may come smaller, see `read_photo`. Raises FileNotFoundError where there is no such file and ValueError where it is not a complete image.
+    Returns it and its stored (width, height): with `least`, a JPEG may come smaller, see `read_photo`.
+    Raises FileNotFoundError where there is no such file and ValueError where it is not a complete image.
     """
     try:
         with Image.open(path) as image:

@@ -1,7 +1,10 @@
 """Photographs as people have them: turned by EXIF, of any kind of pixels, in every reader."""
 
 import json
+import time
 import warnings
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -11,8 +14,16 @@ from samples_on_disk import caption_content, coco_content, coco_folder, instance
 from scipy import ndimage
 from torchvision.transforms import v2
 
-from lecture_utils.datasets import CityscapesPairs, CocoCaptions, CocoInstances, Flickr8k, read_photo, split_pair
-from lecture_utils.datasets.reading import to_rgb
+from lecture_utils.datasets import (
+    CityscapesPairs,
+    CocoCaptions,
+    CocoInstances,
+    Flickr8k,
+    memory,
+    read_photo,
+    split_pair,
+)
+from lecture_utils.datasets.reading import keep_readable, to_rgb
 
 ORIENTATIONS = range(1, 9)
 QUARTER_TURNS = range(5, 9)
@@ -70,6 +81,24 @@ def test_a_large_photograph_resized_as_it_is_read_is_what_it_would_be_afterwards
     assert torch.equal(target["masks"], truth["masks"])
     assert torch.equal(target["extent"], truth["extent"])
     assert (image.int() - expected.int()).abs().max() <= (2 if suffix == ".jpg" else 0)
+
+
+def test_few_photographs_are_held_whole_at_once():
+    reading, most, lock = 0, 0, Lock()
+
+    def read(number):
+        nonlocal reading, most
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        time.sleep(0.005)
+        with lock:
+            reading -= 1
+        return torch.zeros(number)
+
+    memory.MemoryCache().fill(range(40), read, description="numbers")
+    assert keep_readable(range(40), read, source=Path("here")) == [*range(40)]
+    assert most <= memory.READERS <= 4
 
 
 # ---- orientation
