@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-import torch
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
@@ -267,8 +266,7 @@ def full_profile() -> str:
     """The trainings that have a budget for a GPU, with the minutes they should take on a T4."""
     rows = []
     for name, chosen in recipes.FULL.items():
-        batch = torch.empty(chosen.options.batch_size, 3, chosen.size, chosen.size, device="meta")
-        counted = costs.costs(chosen.build().train(), batch)
+        counted = recipes.batch_costs(chosen)
         minutes = costs.estimated_step(counted) * chosen.options.steps / 60
         sizes = (f"{chosen.options.batch_size} × {chosen.size}²", f"{counted.parameters / 1e6:.1f}")
         effort = (f"{3 * counted.flops / 1e12:.2f}", f"{counted.activations / 2e9:.1f}", f"{chosen.options.steps:,}")
