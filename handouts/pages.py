@@ -277,7 +277,8 @@ def full_profile() -> str:
         "`python -m lecture_utils train NAME --profile full`. Operations and bytes are counted. The minutes are "
         f"**estimated** from them for a {costs.T4.name} of Colab or Kaggle, and not measured: "
         f"{costs.REACHED['flops']:.0%} of its peak of {costs.T4.flops / 1e12:.0f} TFLOPS in half precision, and every "
-        f"activation moved {costs.PASSES} times.\n\n"
+        f"activation moved {costs.PASSES} times. The proposals of `fast_rcnn` are searched before, on the CPU, and not "
+        "counted.\n\n"
     )
     return f"\n## On a GPU\n\n{said}{table(columns, rows, 'llrrrrr')}"
 
