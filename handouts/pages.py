@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-import torch
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
@@ -267,8 +266,7 @@ def full_profile() -> str:
     """The trainings that have a budget for a GPU, with the minutes they should take on a T4."""
     rows = []
     for name, chosen in recipes.FULL.items():
-        batch = torch.empty(chosen.options.batch_size, 3, chosen.size, chosen.size, device="meta")
-        counted = costs.costs(chosen.build().train(), batch)
+        counted = recipes.batch_costs(chosen)
         minutes = costs.estimated_step(counted) * chosen.options.steps / 60
         sizes = (f"{chosen.options.batch_size} × {chosen.size}²", f"{counted.parameters / 1e6:.1f}")
         effort = (f"{3 * counted.flops / 1e12:.2f}", f"{counted.activations / 2e9:.1f}", f"{chosen.options.steps:,}")
@@ -279,7 +277,8 @@ def full_profile() -> str:
         "`python -m lecture_utils train NAME --profile full`. Operations and bytes are counted. The minutes are "
         f"**estimated** from them for a {costs.T4.name} of Colab or Kaggle, and not measured: "
         f"{costs.REACHED['flops']:.0%} of its peak of {costs.T4.flops / 1e12:.0f} TFLOPS in half precision, and every "
-        f"activation moved {costs.PASSES} times.\n\n"
+        f"activation moved {costs.PASSES} times. The proposals of `fast_rcnn` are searched before, on the CPU, and not "
+        "counted.\n\n"
     )
     return f"\n## On a GPU\n\n{said}{table(columns, rows, 'llrrrrr')}"
 

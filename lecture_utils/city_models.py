@@ -56,8 +56,8 @@ def patch(side: int, *, depth: int) -> nn.Module:
     return fully_convolutional(PatchClassifier(3, LABELS, patch=side, depth=depth, base_channels=8, norm="batch"))
 
 
-def backbone(base_channels: int = 24) -> Backbone:
-    return Backbone(base_channels=base_channels, out_channels=64)
+def backbone(base_channels: int = 24, out_channels: int = 64) -> Backbone:
+    return Backbone(base_channels=base_channels, out_channels=out_channels)
 
 
 def rpn(sizes: Sequence[float] = ANCHOR_SIZES, ratios: Sequence[float] = ANCHOR_RATIOS) -> RPN:
@@ -68,6 +68,22 @@ def rpn(sizes: Sequence[float] = ANCHOR_SIZES, ratios: Sequence[float] = ANCHOR_
 
 def head(batch_size_per_image: int = 64) -> RegionHead:
     return RegionHead(64, CLASSES_AND_BACKGROUND, hidden=192, batch_size_per_image=batch_size_per_image)
+
+
+def wide_backbone() -> Backbone:
+    """The widths of a ResNet-18 from its second stage on, and the 256 features that torchvision's detectors have."""
+    return backbone(64, out_channels=256)
+
+
+def wide_rpn() -> RPN:
+    """The paper's numbers, and anchors for images twice as large."""
+    sizes = [2 * size for size in ANCHOR_SIZES]
+    return RPN(256, stride=Backbone.stride, conv_stride=2, sizes=sizes, ratios=ANCHOR_RATIOS)
+
+
+def wide_head() -> RegionHead:
+    """As wide as torchvision's; 128 regions of each image, as in the paper."""
+    return RegionHead(256, CLASSES_AND_BACKGROUND, hidden=1024, batch_size_per_image=128)
 
 
 def proposals(sizes: Sequence[float], ratios: Sequence[float]) -> ProposalNetwork:
@@ -141,4 +157,6 @@ FULL_BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "unet_without_skips": lambda: unet(WIDE, skips=False),
     "fcn": lambda: fcn(base_channels=WIDE),
     "deconvnet": lambda: DeconvNet(3, LABELS, base_channels=WIDE, bottleneck=1),
+    "faster_rcnn": lambda: FasterRCNN(wide_backbone(), wide_rpn(), wide_head()),
+    "fast_rcnn": lambda: FastRCNN(wide_backbone(), wide_head()),
 }

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Subset
 
 from lecture_utils import checkpoints, city_models, own_data, training
 from lecture_utils.arguments import require_one_of, require_whole
+from lecture_utils.costs import Costs, costs
 from lecture_utils.datasets import CROP_SIZE, DETECTION_SIZE, FULL_SIZE, QUICK_SIZE, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.pairs import SMALLEST_PHOTO
@@ -128,8 +129,10 @@ RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def _full(name: str) -> Recipe:
-    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile."""
+    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile, of detectors as many images."""
     options = replace(RECIPES[name].options, batch_size=16, workers=2)
+    if RECIPES[name].task.layout == layouts.INSTANCES:
+        options = replace(options, steps=options.steps * RECIPES[name].options.batch_size // options.batch_size)
     return replace(RECIPES[name], options=options, profile="full", size=FULL_SIZE)
 
 
@@ -142,6 +145,13 @@ def recipe(name: str, profile: str = "quick") -> Recipe:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
     require_one_of("profile", profile, PROFILES)
     return FULL.get(name, RECIPES[name]) if profile == "full" else RECIPES[name]
+
+
+def batch_costs(chosen: Recipe) -> Costs:
+    """What the forward pass of a training step costs: so many times that of one image as a batch has."""
+    one = costs(chosen.build().train(), *chosen.task.example(chosen.size))
+    number = chosen.options.batch_size
+    return Costs(number * one.flops, one.parameters, number * one.activations)
 
 
 def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu") -> nn.Module:

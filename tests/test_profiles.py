@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from lecture_utils import __main__, checkpoints, datasets, recipes, runtime, studies
+from lecture_utils import __main__, checkpoints, datasets, recipes, runtime, studies, tasks, toycity
 from lecture_utils.costs import T4, costs
+from lecture_utils.tasks import detection
 
 SAMPLE = str(runtime.resource_path("sample"))
 
@@ -26,11 +28,65 @@ def test_the_full_budget_is_wider_and_fits_a_t4(name):
     narrow, wide = (sum(p.numel() for p in chosen.build().parameters()) for chosen in (quick, full))
     assert wide > 8 * narrow
     assert full.size == datasets.FULL_SIZE > datasets.QUICK_SIZE
-    batch = torch.empty(full.options.batch_size, 3, full.size, full.size, device="meta")
-    counted = costs(full.build().train(), batch)  # in fp32; with autocast about half
+    counted = recipes.batch_costs(full)  # in fp32; with autocast about half
     weights_gradients_and_moments = 4 * 4 * counted.parameters
     driver = 1e9
     assert 2 * counted.activations + weights_gradients_and_moments < T4.memory - driver
+
+
+def test_a_batch_costs_as_many_times_what_one_image_does():
+    full = recipes.recipe("unet", "full")
+    batch = torch.empty(full.options.batch_size, 3, full.size, full.size, device="meta")
+    whole, counted = costs(full.build().train(), batch), recipes.batch_costs(full)
+    assert counted[:2] == whole[:2]
+    assert counted.activations == pytest.approx(whole.activations, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["fast_rcnn", "faster_rcnn"])
+def test_a_detectors_costs_are_those_of_its_training(name):
+    """Its backbone, its sampled regions and, of Faster R-CNN, its RPN: half of the work is behind the backbone."""
+    full = recipes.recipe(name, "full")
+    model = full.build().train()
+    image = torch.empty(1, 3, full.size, full.size, device="meta")
+    regions = torch.empty(model.head.batch_size_per_image, 256, 7, 7, device="meta")
+    parts = costs(model.backbone, image).flops + sum(
+        2 * regions.shape[0] * layer.weight.numel() for layer in model.head.modules() if isinstance(layer, nn.Linear)
+    )
+    if name == "faster_rcnn":
+        points = (full.size // model.rpn.anchor_stride) ** 2
+        layers = (model.rpn.conv, model.rpn.objectness, model.rpn.deltas)
+        parts += sum(2 * points * layer.weight.numel() for layer in layers)
+    assert recipes.batch_costs(full).flops == full.options.batch_size * parts
+
+
+def test_detectors_of_the_full_profile_see_twice_as_large_anchors_and_as_many_images():
+    quick, full = recipes.recipe("faster_rcnn"), recipes.recipe("faster_rcnn", "full")
+    assert (full.build().rpn.base - 2 * quick.build().rpn.base).abs().max() <= 1  # both are whole pixels
+    seen = [chosen.options.steps * chosen.options.batch_size for chosen in (quick, full)]
+    assert seen[0] == seen[1]
+    assert full.size == 2 * datasets.DETECTION_SIZE
+
+
+def test_a_detectors_scores_do_not_depend_on_the_size_of_the_profile(tmp_path):
+    toycity.export(tmp_path, split="val", scenes=8, size=64, quiet=True)
+    run = runtime.setup(device="cpu", quiet=True)
+
+    class Near(nn.Module):
+        """Finds every object a little beside its place, in the city's small images."""
+
+        def forward(self, images):
+            self.count, size = getattr(self, "count", 0), images.shape[-1]
+            found = [truth[index] for index in range(self.count, self.count + len(images))]
+            self.count += len(images)
+            return [one | {"boxes": (one["boxes"] + 1) * size / 64, "scores": one["boxes"][:, 0]} for one in found]
+
+    truth = [target for _, target in tasks.detection_data("val", tmp_path)]
+    truth = [{key: target[key].as_subclass(torch.Tensor) for key in ("boxes", "labels")} for target in truth]
+    small, large = (
+        detection.score_detection(Near(), tasks.detection_data("val", tmp_path, size=size), run) for size in (64, 128)
+    )
+    assert 0 < small["map"] < 1
+    assert recipes.metrics(small) == recipes.metrics(large)
 
 
 def test_what_has_one_budget_keeps_it():

@@ -16,7 +16,7 @@ from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import (
 )
 from lecture_utils.detection.boxes import decode, encode
 from lecture_utils.detection.fast_rcnn import crop_features
-from lecture_utils.detection.roi import reader, roi_pool
+from lecture_utils.detection.roi import cells_to_read, roi_pool
 
 EXAMPLE_PROPOSAL, EXAMPLE_BOX = torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[5.0, 5, 25, 25]])
 COUNTING = torch.arange(64.0).reshape(1, 8, 8)
@@ -179,7 +179,7 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         reference=sample_at,
-        shown=reader,
+        shown=cells_to_read,
         cases=points,
         mistakes=BILINEAR_MISTAKES,
         hints=(

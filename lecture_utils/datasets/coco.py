@@ -16,6 +16,7 @@ from torchvision import tv_tensors
 from lecture_utils.datasets.memory import MemoryCache
 from lecture_utils.datasets.reading import (
     check_on_error,
+    enough_for,
     keep_readable,
     read_photo,
     resizing,
@@ -65,7 +66,7 @@ class CocoInstances(Dataset):
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
-        self.size, self.resize = size, resizing(size)
+        self.size, self.resize, self._least = size, resizing(size), enough_for(size)
         self.masks, self.areas = masks, areas
         self._index = coco_index.read_instances(self.images, self.annotations, masks=masks, on_error=on_error)
         self.inventory = self._index.inventory
@@ -129,8 +130,9 @@ class CocoInstances(Dataset):
         return image.clone(), copies
 
     def _read(self, image_id: Hashable) -> tuple[tv_tensors.Image, dict]:
-        image = _photo(self.images, self._index.images[image_id], coordinates=True)
-        return self.resize(image, self._target(image_id, tuple(image.shape[-2:])))
+        record = self._index.images[image_id]
+        image = _photo(self.images, record, coordinates=True, least=self._least)
+        return self.resize(image, self._target(image_id, (record["height"], record["width"])))
 
     def _target(self, image_id: Hashable, canvas: tuple[int, int]) -> dict:
         objects, crowds = (found.get(image_id, []) for found in (self._index.records, self._index.crowds))
@@ -174,7 +176,7 @@ class CocoCaptions(Dataset):
         self.images = Path(images)
         self.annotations = Path(annotations)
         self.transforms = transforms
-        self.resize = resizing(size)
+        self.resize, self._least = resizing(size), enough_for(size)
         self._index = coco_index.read_captions(self.images, self.annotations, on_error=on_error)
         self.inventory = self._index.inventory
         self.ids = self._index.ids()
@@ -208,14 +210,14 @@ class CocoCaptions(Dataset):
         return [found["caption"] for found in self._index.records.get(image_id, ())]
 
     def _read(self, image_id: Hashable) -> tuple[tv_tensors.Image, list[str]]:
-        photo = _photo(self.images, self._index.images[image_id], coordinates=False)
+        photo = _photo(self.images, self._index.images[image_id], coordinates=False, least=self._least)
         return self.resize(photo, self._captions(image_id))
 
 
-def _photo(folder: Path, record: dict, *, coordinates: bool) -> tv_tensors.Image:
+def _photo(folder: Path, record: dict, *, coordinates: bool, least: int | None) -> tv_tensors.Image:
     """Read an image as viewers show it, and compare its size with its record."""
-    size = (record["width"], record["height"])
-    return tv_tensors.Image(to_tensor(read_photo(folder / record["file_name"], size=size, coordinates=coordinates)))
+    how = {"size": (record["width"], record["height"]), "coordinates": coordinates, "least": least}
+    return tv_tensors.Image(to_tensor(read_photo(folder / record["file_name"], **how)))
 
 
 def _boxes(objects: list[dict], canvas: tuple[int, int]) -> Float[Tensor, "n 4"]:

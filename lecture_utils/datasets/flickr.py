@@ -10,7 +10,15 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from lecture_utils.datasets.inventory import Inventory
-from lecture_utils.datasets.reading import check_on_error, inside, keep_readable, read_photo, resizing, to_tensor
+from lecture_utils.datasets.reading import (
+    check_on_error,
+    enough_for,
+    inside,
+    keep_readable,
+    read_photo,
+    resizing,
+    to_tensor,
+)
 
 HEADER = ["image", "caption"]
 SPLITS = {"train": range(2, 10), "val": range(1, 2), "test": range(1)}  # tenths
@@ -43,7 +51,7 @@ class Flickr8k(Dataset):
         if split not in SPLITS:
             raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
         self.root, self.split, self.transforms = Path(root), split, transforms
-        self.resize = resizing(size)
+        self.resize, self._least = resizing(size), enough_for(size)
         if not (self.root / "Images").is_dir():
             raise FileNotFoundError(
                 f"{self.root / 'Images'}: no such folder; expected Flickr8k's Images and captions.txt"
@@ -102,7 +110,7 @@ class Flickr8k(Dataset):
     def _read(self, name: str) -> tuple[tv_tensors.Image, list[str]]:
         if name in self._problems:
             raise ValueError(self._problems[name])
-        photo = read_photo(self.root / "Images" / inside(name))
+        photo = read_photo(self.root / "Images" / inside(name), least=self._least)
         return self.resize(tv_tensors.Image(to_tensor(photo)), list(self._captions[name]))
 
 

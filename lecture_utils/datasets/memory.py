@@ -1,5 +1,6 @@
 """What a data set keeps in memory: as much as a limit allows. The rest is read, or computed, each time."""
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -9,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 KEPT_BYTES = 4 * 2**30  # a third of Colab's memory; 80,000 photographs at 128 × 128
+READERS = min(4, os.cpu_count() or 1)  # threads, each of which holds a whole photograph while it resizes it
 _AT_ONCE = 64
 
 
@@ -34,7 +36,7 @@ class MemoryCache(dict):
         wanted = [key for key in keys if key not in self]
         todo = iter(wanted)
         with (
-            ThreadPoolExecutor() as pool,
+            ThreadPoolExecutor(READERS) as pool,
             tqdm(total=len(wanted), desc=f"reading {description}", leave=False, delay=1) as bar,
         ):
             while not self.full and (some := list(islice(todo, _AT_ONCE))):

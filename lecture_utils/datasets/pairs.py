@@ -150,7 +150,7 @@ def _read_pair(path: Path, palette: Palette) -> tuple[UInt8[Tensor, "3 h w"], UI
 
 
 def _halves(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
-    image = decode(path)
+    image, _ = decode(path)
     try:
         return split_pair(image)
     except ValueError as error:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lecture_utils.arguments import pair
 from lecture_utils.datasets.inventory import shown
+from lecture_utils.datasets.memory import READERS
 from lecture_utils.toycity.export import COMMAND
 
 Item = TypeVar("Item")
@@ -37,7 +38,7 @@ _HEADERS = 5000
 
 
 def read_photo(
-    path: Path | str, *, size: tuple[int, int] | None = None, coordinates: bool = False
+    path: Path | str, *, size: tuple[int, int] | None = None, coordinates: bool = False, least: int | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Read a photograph (H, W, 3) as viewers show it: turned by its EXIF orientation, any kind of pixels as RGB.
 
@@ -45,16 +46,19 @@ def read_photo(
     as they are stored. With coordinates=True the annotation holds places in the image: where its size fits the stored
     pixels only, it was made on them, so they are left unturned (orientations 5 to 8; the others keep the size, and
     labelling tools show an image as viewers do). `warn_of_stored_pixels` tells of these.
+    least is for what is resized anyway: a large JPEG comes at a half, a quarter or an eighth of its sides, none of them
+    below least, in a fraction of the time and memory.
     Raises FileNotFoundError or ValueError that names the file (see `decode` and `to_rgb`).
     """
     path = Path(path)
-    stored = decode(path)
+    stored, (width, height) = decode(path, least)
     image = upright(stored)
-    if size is not None and image.size != size:
-        if stored.size != size:
+    there = (height, width) if _turn(stored) in _QUARTER_TURNS else (width, height)
+    if size is not None and there != size:
+        if (width, height) != size:
             raise ValueError(
-                f"{path}: got {image.width}×{image.height} pixels, expected {size[0]}×{size[1]} as annotated"
-                f"{'; width and height are swapped' if image.size == size[::-1] else ''}"
+                f"{path}: got {there[0]}×{there[1]} pixels, expected {size[0]}×{size[1]} as annotated"
+                f"{'; width and height are swapped' if there == size[::-1] else ''}"
             )
         image = stored if coordinates else image
     try:
@@ -93,15 +97,19 @@ def _fits_stored_only(path: Path, size: tuple[int, int]) -> bool:
         return False
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the whole image file `path`, its first frame, in the mode and orientation it was stored in.
 
+    Returns it and its stored (width, height): with `least`, a JPEG may come smaller, see `read_photo`.
     Raises FileNotFoundError where there is no such file and ValueError where it is not a complete image.
     """
     try:
         with Image.open(path) as image:
+            size = image.size
+            if least is not None:
+                image.draft(None, (least, least))
             image.load()
-            return image
+            return image, size
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -195,6 +203,11 @@ def resizing(size: int | tuple[int, int] | None) -> Callable:
     return v2.Identity() if size is None else v2.Resize(pair("size", size, least=1))
 
 
+def enough_for(size: int | tuple[int, int] | None) -> int | None:
+    """The `least` side of a photograph that is resized to `size`: twice as large, resizing blurs it as it would all."""
+    return None if size is None else 2 * max(pair("size", size, least=1))
+
+
 def inside(name: str) -> str:
     """The name of a file below a folder, its parts joined by "/"; ValueError where it leads out of the folder.
 
@@ -236,7 +249,7 @@ def keep_readable(
             return error
         return None
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         outcomes = pool.map(problem, items)
         try:
             problems = list(tqdm(outcomes, total=len(items), desc=f"reading {source.name}", leave=False, delay=1))

@@ -85,23 +85,25 @@ def city_instances(
 ) -> CocoInstances:
     """The objects of the toy city at 128 × 128 pixels, "train" (4,000 scenes), "val" (200) or "test" (500).
 
-    Only the split that is asked for is made, where it is missing. Items are those of `CocoInstances` without areas:
-    the published scores tell small objects from large ones by their boxes.
+    Only the split that is asked for is made, where it is missing. With `size`, images are resized; those of
+    `FULL_SIZE` are rendered at that size, and are the ones that segmentation has, too. Items are those of
+    `CocoInstances` without areas: the published scores tell small objects from large ones by their boxes.
     """
     how = {"masks": masks, "areas": False, "transforms": transforms, "size": size}
-    return CocoInstances(*_city_coco(split, "instances"), **how)
+    return CocoInstances(*_city_coco(split, "instances", size), **how)
 
 
 def city_captions(split: str, *, transforms: Callable | None = None, size: int | None = None) -> CocoCaptions:
     """The same scenes with the five sentences about each. Items are those of `CocoCaptions`."""
-    return CocoCaptions(*_city_coco(split, "captions"), transforms=transforms, size=size)
+    return CocoCaptions(*_city_coco(split, "captions", size), transforms=transforms, size=size)
 
 
-def _city_coco(split: str, what: str) -> tuple[Path, Path]:
+def _city_coco(split: str, what: str, size: int | None) -> tuple[Path, Path]:
     """The folder of photographs and the annotation file of a split of the toy city."""
     if split not in DETECTION_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(DETECTION_SCENES)}")
-    coco = toy_city(DETECTION_SIZE, scenes={split: DETECTION_SCENES[split]}) / "coco"
+    small = {"size": DETECTION_SIZE, "scenes": {split: DETECTION_SCENES[split]}}
+    coco = toy_city(**({"size": FULL_SIZE} if size == FULL_SIZE else small)) / "coco"
     return coco / f"{split}2017", coco / f"annotations/{what}_{split}2017.json"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -72,18 +73,20 @@ def roi_align(
     stands in the middle of its cell, half a cell from the corner; without, in the corner, as in the first
     implementations, and what is smaller than a cell grows to one.
 
-    Reading and averaging are linear, and the same for all rows and all columns: out = reader_y · features · reader_xᵀ.
+    Reading and averaging are linear: a part is a weighted sum of cells. The weights are the same for all columns of a
+    map, so first sums of whole rows are taken, and then, in these, sums of columns.
     """
     image, corners = by_image(features, boxes)
-    (down, across), (height, width) = pair("output_size", output_size, least=1), features.shape[2:]
+    (down, across), (_, channels, height, width) = pair("output_size", output_size, least=1), features.shape
     x0, y0, x1, y1 = (corners * spatial_scale).unbind(1)
-    rows = reader(sample_points(y0, y1, down, sampling_ratio, aligned), height).to(features)
-    columns = reader(sample_points(x0, x1, across, sampling_ratio, aligned), width).to(features)
-    regions = features.new_zeros(len(image), features.shape[1], down, across)
-    for number, one in enumerate(features):
-        mine = image == number
-        regions[mine] = torch.einsum("niy,cyx,njx->ncij", rows[mine], one, columns[mine])
-    return regions
+    rows, row_weights = cells_to_read(sample_points(y0, y1, down, sampling_ratio, aligned), height)
+    columns, column_weights = cells_to_read(sample_points(x0, x1, across, sampling_ratio, aligned), width)
+    maps = features.permute(0, 2, 3, 1).flatten(2).flatten(0, 1)  # b·h w·c
+    bands = weighted_sums(maps, image[:, None, None] * height + rows, row_weights)  # n down w·c
+    bands = bands.view(bands.shape[0] * down * width, channels)
+    first = torch.arange(0, len(bands), width, device=bands.device).view(len(image), down, 1, 1)  # cell of each band
+    columns, column_weights = first + columns[:, None], column_weights[:, None].expand(-1, down, -1, -1)
+    return weighted_sums(bands, columns, column_weights).permute(0, 3, 1, 2)
 
 
 def sample_points(
@@ -98,21 +101,32 @@ def sample_points(
     low, part = low[:, None, None], extent[:, None, None] / number
     count = part.ceil().clamp(min=0) if sampling_ratio <= 0 else torch.full_like(part, sampling_ratio)
     i = torch.arange(number, device=part.device)[:, None]
-    k = torch.arange(int(max(count.flatten().tolist(), default=1)), device=part.device)
+    k = torch.arange(int(max([1, *count.flatten().tolist()])), device=part.device)
     points = low + i * part + (k + 0.5) * part / count.clamp(min=1)
     return points.masked_fill(k >= count, float("nan"))
 
 
-def reader(points: Float[Tensor, "n number points"], length: int) -> Float[Tensor, "n number length"]:
-    """The matrix that reads a row of `length` features at points, interpolating linearly, and averages over each part.
+def cells_to_read(
+    points: Float[Tensor, "n number points"], length: int
+) -> tuple[Int64[Tensor, "n number cells"], Float[Tensor, "n number cells"]]:
+    """The cells among `length` that each part reads, and their weights: points are interpolated linearly and averaged.
 
-    Up to one cell beyond the ends the nearest feature counts; what is read further out is 0.
+    Up to one cell beyond the ends the nearest cell counts; what is read further out is 0, a cell of weight 0.
     """
-    inside = (points >= -1) & (points <= length)
-    distance = points.clamp(0, length - 1)[..., None] - torch.arange(length, device=points.device)
-    weight = (1 - distance.abs()).clamp(min=0)  # n number points length: at most two neighbours share a point
-    weight = weight.masked_fill(~inside[..., None], 0).sum(2)
-    return weight / (~points.isnan()).sum(2, keepdim=True).clamp(min=1)
+    inside, number = (points >= -1) & (points <= length), (~points.isnan()).sum(2, keepdim=True).clamp(min=1)
+    points = points.nan_to_num().clamp(0, length - 1)
+    before = points.floor()
+    weights = torch.stack([1 - (points - before), points - before], dim=-1) * (inside / number)[..., None]
+    cells = torch.stack([before, (before + 1).clamp(max=length - 1)], dim=-1).long()
+    return cells.flatten(2), weights.flatten(2)
+
+
+def weighted_sums(
+    table: Float[Tensor, "rows d"], rows: Int64[Tensor, "*n k"], weights: Float[Tensor, "*n k"]
+) -> Float[Tensor, "*n d"]:
+    """Of each k rows of a table, by their numbers, the weighted sum."""
+    bags, weights = rows.flatten(0, -2), weights.to(table).flatten(0, -2)
+    return F.embedding_bag(bags, table, per_sample_weights=weights, mode="sum").view(*rows.shape[:-1], table.shape[1])
 
 
 def by_image(features: Float[Tensor, "b c h w"], boxes: Boxes) -> tuple[Int64[Tensor, "n"], Float[Tensor, "n 4"]]:

@@ -39,6 +39,7 @@ NUMBERS = (10, 50, 100, 300)
 def detection_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> CocoInstances:
     """A split as a detector takes it: of the toy city at 128 × 128, or of `root`, a folder in COCO's layout.
 
+    The city of the full profile, at `FULL_SIZE`, is rendered at that size; for any other the small one is resized.
     `root` may also be a folder that holds the layout in `coco/`, as those do that `data` writes.
     """
     how = {"transforms": photo_transforms(train=split == "train"), "size": size}
@@ -199,6 +200,22 @@ def inputs(images: Tensor, targets: list[dict]) -> tuple:
     return (images, given) if given else (images,)
 
 
+def example(size: int) -> tuple:
+    """A detector's inputs in a training step, for `Task.example`: an image of noise, a target with one object.
+
+    What is not there has no shape to count: so this image lies on the CPU, and regions are really sampled in it.
+    """
+    target = {"boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]]), "labels": torch.tensor([1])}
+    return torch.randn(1, 3, size, size), [target]
+
+
+def example_with_proposals(size: int) -> tuple:
+    """The same for what is given its proposals: a grid of boxes, more than any head samples."""
+    images, targets = example(size)
+    corners = torch.cartesian_prod(*[torch.arange(20) * size / 40] * 2)
+    return images, [torch.cat([corners, corners + size / 4], dim=1)], targets
+
+
 def score_detection(model: nn.Module, dataset: CocoInstances | ProposalDataset, run: Runtime) -> dict:
     """COCO's mean average precision, by size and by class."""
     from lecture_utils.detection.scores import CocoScores  # with torchmetrics: seconds, which only scoring needs
@@ -226,7 +243,8 @@ DETECTION = Task(
     score_detection,
     description=f"toy city: {COCO}",
     collate=collate,
+    example=example,
     layout=INSTANCES,
 )
-SELECTIVE_SEARCH = replace(DETECTION, data=proposal_data)  # the proposals are Selective Search's
+SELECTIVE_SEARCH = replace(DETECTION, data=proposal_data, example=example_with_proposals)
 PROPOSALS = replace(DETECTION, score=score_proposals)

@@ -1,16 +1,29 @@
 """Photographs as people have them: turned by EXIF, of any kind of pixels, in every reader."""
 
 import json
+import time
 import warnings
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 from samples_on_disk import caption_content, coco_content, coco_folder, instance, write_pair
 from scipy import ndimage
+from torchvision.transforms import v2
 
-from lecture_utils.datasets import CityscapesPairs, CocoCaptions, CocoInstances, Flickr8k, read_photo, split_pair
-from lecture_utils.datasets.reading import to_rgb
+from lecture_utils.datasets import (
+    CityscapesPairs,
+    CocoCaptions,
+    CocoInstances,
+    Flickr8k,
+    memory,
+    read_photo,
+    split_pair,
+)
+from lecture_utils.datasets.reading import keep_readable, to_rgb
 
 ORIENTATIONS = range(1, 9)
 QUARTER_TURNS = range(5, 9)
@@ -36,6 +49,56 @@ def shown(pixels: np.ndarray, orientation: int) -> np.ndarray:
     top_to_bottom = orientation in (1, 2, 5, 6)
     left_to_right = orientation in (1, 4, 5, 8)
     return pixels[:: 1 if top_to_bottom else -1, :: 1 if left_to_right else -1]
+
+
+# ---- large photographs
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_large_jpeg_is_decoded_no_larger_than_is_asked_for(tmp_path, orientation):
+    pixels = smooth(300, 416)
+    Image.fromarray(pixels).save(tmp_path / "1.jpg", exif=exif(orientation), quality=95)
+    size = (300, 416) if orientation in QUARTER_TURNS else (416, 300)
+    found = read_photo(tmp_path / "1.jpg", size=size, least=70)
+    expected = shown(pixels, orientation)[2::4, 2::4]
+    assert found.shape == expected.shape  # a quarter of its sides; an eighth would be below 70
+    assert np.abs(found.astype(int) - expected).mean() < 4
+    assert read_photo(tmp_path / "1.jpg", least=400).shape == shown(pixels, orientation).shape
+    with pytest.raises(ValueError, match="expected 70×90 as annotated"):
+        read_photo(tmp_path / "1.jpg", size=(70, 90), least=70)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_large_photograph_resized_as_it_is_read_is_what_it_would_be_afterwards(tmp_path, suffix):
+    images, annotations = turned_coco(tmp_path, 1, size=(416, 300))
+    content = json.loads(annotations.read_text())
+    content["images"][0]["file_name"] = f"1{suffix}"
+    annotations.write_text(json.dumps(content))
+    Image.fromarray(smooth(300, 416)).save(images / f"1{suffix}", quality=95)
+    image, target = CocoInstances(images, annotations, size=(24, 32))[0]
+    expected, truth = v2.Resize((24, 32))(*CocoInstances(images, annotations)[0])
+    assert torch.equal(target["boxes"], truth["boxes"])
+    assert torch.equal(target["masks"], truth["masks"])
+    assert torch.equal(target["extent"], truth["extent"])
+    assert (image.int() - expected.int()).abs().max() <= (2 if suffix == ".jpg" else 0)
+
+
+def test_few_photographs_are_held_whole_at_once():
+    reading, most, lock = 0, 0, Lock()
+
+    def read(number):
+        nonlocal reading, most
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        time.sleep(0.005)
+        with lock:
+            reading -= 1
+        return torch.zeros(number)
+
+    memory.MemoryCache().fill(range(40), read, description="numbers")
+    assert keep_readable(range(40), read, source=Path("here")) == [*range(40)]
+    assert most <= memory.READERS <= 4
 
 
 # ---- orientation

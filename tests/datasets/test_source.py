@@ -4,6 +4,7 @@ import sys
 import threading
 import types
 
+import numpy as np
 import pytest
 from samples_on_disk import pair_folder
 
@@ -120,6 +121,19 @@ def test_the_objects_of_one_split_are_made_alone(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "city-128").glob("manifest*")) == ["manifest_val.json"]
     with pytest.raises(ValueError, match="split: got 'dev', expected one of train, val, test"):
         source.city_instances("dev")
+
+
+def test_objects_of_the_full_profile_are_rendered_at_its_size(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTURE_DATA", str(tmp_path))
+    monkeypatch.setattr(source, "FULL_SIZE", 64)
+    monkeypatch.setattr(source, "FULL_SCENES", {"train": 2, "val": 3, "test": 2})
+    data = source.city_instances("val", size=64)
+    assert len(data) == 3
+    scene = toycity.sample_scene(toycity.seeds("val", 3)[0])
+    seen = toycity.render(scene, 64)
+    assert np.abs(data[0][0].permute(1, 2, 0).numpy() - seen.image.astype(int)).mean() < 4  # a JPEG of it
+    assert len(data[0][1]["boxes"]) == len(seen.objects)
+    assert not (tmp_path / "city-128").exists()
 
 
 @pytest.mark.slide("24")

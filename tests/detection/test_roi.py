@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck
 from torchvision import ops
 
-from lecture_utils.detection.roi import pooled_cells, reader, roi_align, roi_pool, sample_points
+from lecture_utils.detection.roi import cells_to_read, pooled_cells, roi_align, roi_pool, sample_points, weighted_sums
 
 CONFIGURATIONS = 200
 COUNTING = torch.arange(64.0).view(1, 1, 8, 8)
@@ -166,7 +166,12 @@ def test_cells_and_points_of_one_edge():
     assert more[1].isnan().tolist() == [[False, True, True]] * 2
 
 
-def test_a_reader_interpolates_between_two_cells_and_averages():
+def reader(points, length):
+    """What is read of each cell, as a matrix."""
+    return weighted_sums(torch.eye(length), *cells_to_read(points, length))
+
+
+def test_reading_interpolates_between_two_cells_and_averages():
     points = torch.tensor([[[1.25], [-0.5], [3.5], [-1.5]], [[0.0], [1.0], [2.0], [3.0]]])
     expected = [[[0, 0.75, 0.25, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]], torch.eye(4).tolist()]
     assert reader(points, 4).tolist() == expected
