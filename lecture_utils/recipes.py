@@ -50,9 +50,10 @@ class Recipe:
     multiple: int = 1  # of which both sides must be multiples
     profile: str = "quick"
     size: int | None = None  # pixels a side of the city's scenes, where they are not those of the task
+    model: Callable[[], nn.Module] | None = None  # what it builds, where that is no shipped model of its name
 
     def build(self) -> nn.Module:
-        return city_models.build(self.name, self.profile)
+        return self.model() if self.model else city_models.build(self.name, self.profile)
 
 
 def segmenter(name: str, *, steps: int = 6000, lr: float = 1e-2, batch_size: int = 8, **more) -> Recipe:
@@ -139,8 +140,13 @@ def _full(name: str) -> Recipe:
 FULL = {name: _full(name) for name in city_models.FULL_BUILDERS}
 
 
-def recipe(name: str, profile: str = "quick") -> Recipe:
-    """The recipe of a shipped model. In the "full" profile, its larger budget, where it has one."""
+def recipe(name: str | Recipe, profile: str = "quick") -> Recipe:
+    """The recipe of a shipped model. In the "full" profile, its larger budget, where it has one.
+
+    A recipe of no shipped model, as a study has them, is given back.
+    """
+    if isinstance(name, Recipe):
+        return name
     if name not in RECIPES:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
     require_one_of("profile", profile, PROFILES)
@@ -171,7 +177,7 @@ def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu"
 
 
 def train(
-    name: str,
+    name: str | Recipe,
     run: Runtime,
     *,
     root: Path | str | None = None,
@@ -193,7 +199,7 @@ def train(
     model = chosen.build()
     if chosen.start:
         chosen.init_from(model, load(chosen.start))
-    given = {name: changes.pop(name) for name in [*changes] if name in asdict(chosen.options)}
+    given = {key: changes.pop(key) for key in [*changes] if key in asdict(chosen.options)}
     options = replace(chosen.options, **given)  # which refuses what cannot be meant, before the data is read or made
     data = _dataset(chosen, "train", root, size, run)
     seen = fingerprint(data) if root else None  # the toy city is the same on every machine, if not to the last bit
@@ -206,7 +212,7 @@ def train(
     if fraction < 1:
         data = Subset(data, range(max(1, round(fraction * len(data)))))
     metadata = {
-        "recipe": name,
+        "recipe": chosen.name,
         "profile": chosen.profile,
         "root": own_data.resolved(root),
         "data": seen,
@@ -215,12 +221,12 @@ def train(
         "start": checkpoints.weights_checksum(chosen.start) if chosen.start else None,
     }
     how = {"loss": task.make_loss(data), "run": run, "collate": task.collate, "metadata": metadata} | changes
-    own_data.dry_run(name, model, data, how["loss"], collate=task.collate, batch_size=options.batch_size)
+    own_data.dry_run(chosen.name, model, data, how["loss"], collate=task.collate, batch_size=options.batch_size)
     return model, training.fit(model, data, options, **how)
 
 
 def evaluate(
-    name: str,
+    name: str | Recipe,
     model: nn.Module,
     run: Runtime,
     *,

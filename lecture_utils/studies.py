@@ -4,28 +4,56 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
-from lecture_utils import checkpoints, recipes, runtime
+from torch import nn
+
+from lecture_utils import checkpoints, city_models, recipes, runtime
+from lecture_utils.detection import FastRCNN
+from lecture_utils.recipes import RECIPES, Recipe
+from lecture_utils.tasks.single_object import fixed_slots_loss
 
 
 @dataclass(frozen=True)
 class Study:
     """Models that are trained by their recipes with several seeds and scored on the same unseen scenes.
 
-    With several `fractions`, each is trained on the first items of its training set, as many as each share of them.
+    A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
+    the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
+    scored in the network of each other one.
     """
 
-    models: Sequence[str]
+    models: Sequence[str | Recipe]
     seeds: Sequence[int] = (0, 1, 2)
     fractions: Sequence[float] = (1.0,)
+    crossed: bool = False
+
+
+def slots(order: str, name: str) -> Recipe:
+    """`eight_slots`, but with the objects in another order."""
+    shipped = RECIPES["eight_slots"]
+    task = replace(shipped.task, make_loss=partial(fixed_slots_loss, order=order))
+    return replace(shipped, name=name, task=task, model=shipped.build)
+
+
+def pooled_fast_rcnn() -> nn.Module:
+    return FastRCNN(city_models.backbone(), city_models.head(), pooled=True)
 
 
 STUDIES = {
     # Slide 12: what do the skip connections of a U-Net contribute?
     "skips": Study(("unet", "unet_without_skips")),
+    # Slide 15: does it matter in which order objects fill the slots?
+    "slots": Study(("eight_slots", slots("left to right", "slots_left_to_right"), slots("matched", "slots_matched"))),
+    # Slides 20 to 22: the same backbone and head; proposals learned or searched.
+    "detectors": Study(("faster_rcnn", "fast_rcnn")),
+    # Slide 19: RoI align, and RoI pooling.
+    "roi": Study(
+        ("fast_rcnn", replace(RECIPES["fast_rcnn"], name="fast_rcnn_roi_pool", model=pooled_fast_rcnn)), crossed=True
+    ),
     # Slide 26: one vector for the whole image against a new look for every word, by the number of objects.
     "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
     # Slide 32: more and more of the images, equal compute.
@@ -44,9 +72,13 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
     """
     study, rows, scenes = _study(name), [], 0
     for model_name, fraction, seed in product(study.models, study.fractions, study.seeds):
-        scenes, scores = _trained(model_name, fraction, seed, profile, Path(runs), restart)
+        chosen = recipes.recipe(model_name, profile)
         shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
-        rows.append({"model": model_name, **shown, "seed": seed, **scores})
+        about = {"model": chosen.name, **shown, "seed": seed}
+        scenes, model, scores = _trained(chosen, fraction, seed, Path(runs), restart)
+        rows.append(about | scores)
+        others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
+        rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
     return {"name": name, "scenes": scenes, "rows": rows}
 
 
@@ -63,14 +95,21 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(name: str, fraction: float, seed: int, profile: str, runs: Path, restart: bool) -> tuple[int, dict]:
-    """One model with one share of the data and one seed: the number of scenes, and its seconds and metrics."""
-    chosen, card = recipes.recipe(name, profile), checkpoints.card(name)
-    if fraction == 1 and seed == card["seed"] and chosen.profile == "quick":
-        return card["scenes"], {"seconds": card["seconds"], **card["metrics"]}
+def _trained(chosen: Recipe, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[int, nn.Module, dict]:
+    """One model with one share of the data and one seed: the number of scenes, the model, its seconds and metrics."""
+    if chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]:
+        card = checkpoints.card(chosen.name)
+        return card["scenes"], recipes.load(chosen.name), {"seconds": card["seconds"], **card["metrics"]}
     run = runtime.setup(seed, profile=chosen.profile, quiet=True)
     part = ("" if fraction == 1 else f"-{fraction:g}") + "-full" * (chosen.profile == "full")
-    checkpoint = runs / f"{name}{part}-seed{seed}.safetensors"
-    model, history = recipes.train(name, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
-    scenes, scores = recipes.evaluate(name, checkpoints.round_to_fp16(model), run, size=chosen.size)
-    return scenes, {"seconds": round(history.seconds), **recipes.metrics(scores)}
+    checkpoint = runs / f"{chosen.name}{part}-seed{seed}.safetensors"
+    model, history = recipes.train(chosen, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
+    scenes, scores = recipes.evaluate(chosen, checkpoints.round_to_fp16(model), run, size=chosen.size)
+    return scenes, model, {"seconds": round(history.seconds), **recipes.metrics(scores)}
+
+
+def _scored_as(network: Recipe, model: nn.Module) -> dict:
+    """The metrics of a model's weights in another network, which has parameters of the same names and shapes."""
+    run, other = runtime.setup(profile=network.profile, quiet=True), network.build()
+    other.load_state_dict(model.state_dict())
+    return recipes.metrics(recipes.evaluate(network, other, run, size=network.size)[1])

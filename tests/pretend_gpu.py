@@ -42,6 +42,7 @@ class PretendGPU(TorchFunctionMode):
         if name == "get_device":
             return 0 if on_gpu(args[0]) else function(*args)
         if name in ("to", "cpu", "cuda"):
+            kwargs.pop("memory_format", None)  # a GPU has kernels of its own for each layout; the CPU's may be faulty
             return self._moved(name, function, args, kwargs)
         if name in ("numpy", "__array__") and on_gpu(args[0]):
             raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")

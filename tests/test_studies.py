@@ -1,6 +1,7 @@
 """The studies that come with the course, and how they are made."""
 
 import json
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -14,14 +15,21 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
     study, stored = studies.STUDIES[name], studies.load(name)
     assert stored["command"] == f"python -m lecture_utils study {name}"
     assert stored["scenes"] >= 480
-    assert [(row["model"], row.get("fraction", 1), row["seed"]) for row in stored["rows"]] == list(
-        product(study.models, study.fractions, study.seeds)
+    names = [recipes.recipe(model).name for model in study.models]
+    rows = [row for row in stored["rows"] if "scored_as" not in row]
+    assert [(row["model"], row.get("fraction", 1), row["seed"]) for row in rows] == list(
+        product(names, study.fractions, study.seeds)
     )
+    crossed = {(row["model"], row["scored_as"], row["seed"]) for row in stored["rows"] if "scored_as" in row}
+    others = [(a, b, seed) for a in names for b in names for seed in study.seeds if study.crossed and a != b]
+    assert (crossed, len(stored["rows"])) == (set(others), len(rows) + len(others))
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_the_shipped_weights_are_one_of_its_seeds(name):
     for row in studies.load(name)["rows"]:
+        if row["model"] not in recipes.RECIPES or "scored_as" in row:
+            continue
         card = checkpoints.card(row["model"])
         if row.get("fraction", 1) == 1 and row["seed"] == card["seed"]:
             assert {key: row[key] for key in card["metrics"]} == card["metrics"]
@@ -30,12 +38,12 @@ def test_the_shipped_weights_are_one_of_its_seeds(name):
 def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
     trained, scored = [], []
 
-    def train(name, run, *, fraction, checkpoint, restart):
+    def train(recipe, run, *, fraction, checkpoint, restart):
         assert fraction == 1
-        trained.append((name, run.seed, checkpoint.parent))
-        return recipes.recipe(name).build(), SimpleNamespace(seconds=12.3)
+        trained.append((recipe.name, run.seed, checkpoint.parent))
+        return recipe.build(), SimpleNamespace(seconds=12.3)
 
-    def evaluate(name, model, run, size=None):
+    def evaluate(recipe, model, run, size=None):
         scored.append(all((p.half().float() == p).all() for p in model.parameters()))
         return 500, {"facts": 0.51234, "by class": {"car": 1.0}}
 
@@ -51,9 +59,9 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
 def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
     trained = []
 
-    def train(name, run, *, fraction, checkpoint, restart):
-        trained.append((name, fraction, run.seed, checkpoint.name))
-        return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
+    def train(recipe, run, *, fraction, checkpoint, restart):
+        trained.append((recipe.name, fraction, run.seed, checkpoint.name))
+        return recipe.build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
     monkeypatch.setattr(recipes, "evaluate", lambda *args, **how: (500, {"miou": 0.5}))
@@ -70,10 +78,10 @@ def test_shares_are_trained_one_by_one(monkeypatch, tmp_path):
 def test_a_study_can_begin_again(monkeypatch, tmp_path):
     seen = []
 
-    def train(name, run, *, fraction, checkpoint, restart):
+    def train(recipe, run, *, fraction, checkpoint, restart):
         seen.append((checkpoint.exists(), restart))  # what is there is left to the training to replace
         checkpoint.touch()
-        return recipes.recipe(name).build(), SimpleNamespace(seconds=1)
+        return recipe.build(), SimpleNamespace(seconds=1)
 
     monkeypatch.setattr(recipes, "train", train)
     monkeypatch.setattr(recipes, "evaluate", lambda *args, **how: (500, {"miou": 0.5}))
@@ -81,6 +89,35 @@ def test_a_study_can_begin_again(monkeypatch, tmp_path):
     for restart in (False, False, True):
         studies.make("one", runs=tmp_path, restart=restart)
     assert seen == [(False, False), (True, False), (True, True)]
+
+
+def test_a_study_has_recipes_of_its_own_and_crosses_them(monkeypatch, tmp_path):
+    """The weights of each are scored in the other's network too: which rounds boxes, or does not."""
+    trained, scored = [], []
+
+    def train(recipe, run, *, fraction, checkpoint, restart):
+        trained.append((recipe.name, run.seed, checkpoint.name))
+        return recipe.build(), SimpleNamespace(seconds=1)
+
+    def evaluate(recipe, model, run, size=None):
+        scored.append((recipe.name, model.pooled))
+        return 500, {"map": 0.5}
+
+    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(recipes, "evaluate", evaluate)
+    monkeypatch.setitem(studies.STUDIES, "roi", replace(studies.STUDIES["roi"], seeds=(0, 1)))
+    rows = studies.make("roi", runs=tmp_path)["rows"]
+    align, pool = "fast_rcnn", "fast_rcnn_roi_pool"
+    assert [name for name, *_ in trained] == [align, pool, pool]  # the shipped weights are those of seed 0
+    assert trained[-1] == (pool, 1, f"{pool}-seed1.safetensors")
+    assert {name: pooled for name, pooled in scored} == {align: False, pool: True}
+    assert [(row["model"], row["seed"], row.get("scored_as")) for row in rows] == [
+        (model, seed, other)
+        for model, its in ((align, pool), (pool, align))
+        for seed in (0, 1)
+        for other in (None, its)
+    ]
+    assert rows[0]["map"] == checkpoints.card(align)["metrics"]["map"]
 
 
 def test_a_damaged_study_is_named(monkeypatch, tmp_path):
@@ -107,6 +144,32 @@ def test_one_vector_is_behind_attention_at_every_number_of_things():
                 for m in ("bottleneck_rnn", "show_attend_tell")
             }
             assert max(of["bottleneck_rnn"]) + 0.15 < min(of["show_attend_tell"]), (metric, group)
+
+
+@pytest.mark.slide("15")
+def test_slots_find_more_the_less_order_is_asked_of_them():
+    rows = studies.load("slots")["rows"]
+    names = ("eight_slots", "slots_left_to_right", "slots_matched")
+    annotated, sorted_, matched = ([row["recall"] for row in rows if row["model"] == name] for name in names)
+    assert 2 * max(annotated) < min(sorted_) < max(sorted_) < 0.5 * min(matched)
+
+
+@pytest.mark.slide("19")
+def test_roi_align_leads_and_rules_are_not_exchanged_without_loss():
+    best = {}
+    for row in studies.load("roi")["rows"]:
+        best.setdefault((row["model"], row.get("scored_as", row["model"])), []).append(row["map"])
+    align, pool = "fast_rcnn", "fast_rcnn_roi_pool"
+    assert min(best[align, align]) > max(best[pool, pool]) + 0.1
+    assert max(*best[align, pool], *best[pool, align]) < 0.5 * min(best[pool, pool])
+
+
+@pytest.mark.slide("20")
+def test_learned_proposals_lead_in_every_seed():
+    rows = studies.load("detectors")["rows"]
+    for key in ("map", "map_50", "map_75"):
+        fast, faster = ([row[key] for row in rows if row["model"] == name] for name in ("fast_rcnn", "faster_rcnn"))
+        assert max(fast) + 0.05 < min(faster)
 
 
 @pytest.mark.slide("32")

@@ -256,7 +256,7 @@ def _pack(values: np.ndarray) -> tuple[str, float]:
 
 def _rows(number_of_anchors: int) -> str:
     """The table that the script fills, a row for each anchor."""
-    cell = "padding: 0.15em 0.35em; text-align: {}; white-space: nowrap"
+    cell = "padding: 0.15em 0.22em; text-align: {}; white-space: nowrap"
     columns = ("w × h", "IoU", "assigned to", "objectness", "dx", "dy", "dw", "dh")
     sides = ["left" if name == "assigned to" else "right" for name in columns]
     head = "".join(
@@ -266,6 +266,6 @@ def _rows(number_of_anchors: int) -> str:
     radio = '<td><input type="radio" name="anchor" autocomplete="off" style="margin: 0 0.3em"></td>'
     return (
         '<form style="overflow-x: auto; margin: 0"><table style="border-collapse: collapse; margin: 0; font: inherit; '
-        f'font-size: 14px"><thead><tr><td></td>{head}</tr></thead>'
+        f'font-size: 13px"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{f'<tr>{radio}{line}</tr>' * number_of_anchors}</tbody></table></form>"
     )

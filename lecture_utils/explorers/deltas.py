@@ -16,6 +16,7 @@ FORMULAS = {
     "w": 'wₐ · e<sup style="line-height: 0">dw</sup>',
     "h": 'hₐ · e<sup style="line-height: 0">dh</sup>',
 }
+LETTERS = {"a": "ₐ", "p": "ₚ"}  # of the proposal, as an index
 
 SCRIPT = """
   const inputs = [...figure.querySelectorAll("input")], [reset, answer] = figure.querySelectorAll("button");
@@ -59,7 +60,8 @@ class DeltaPad(Pad):
     `image` is a tensor (3, h, w) or an array (h, w, 3), uint8; `proposal` (4,) and, if known, the ground truth `truth`
     (4,) are boxes (x0, y0, x1, y1) in pixels of `size` (height, width), by default the image's own. With a truth the
     IoU with it stands there too, and a button sets the sliders, which run from −1 to 1, to the step nearest to what
-    `encode` gives, `answer`. A truth that is further away than the sliders go is a ValueError.
+    `encode` gives, `answer`. A truth that is further away than the sliders go is a ValueError. `letter` is the
+    proposal's in the formulas, "a" as of an anchor, or "p".
     """
 
     def __init__(
@@ -71,8 +73,12 @@ class DeltaPad(Pad):
         size: tuple[int, int] | None = None,
         title: str = "Four deltas move a proposal",
         alt: str = "An image with a proposal.",
+        letter: str = "a",
     ):
         super().__init__(image, size, title, alt)
+        if letter not in LETTERS:
+            raise ValueError(f"letter: got {letter!r}, expected one of {', '.join(LETTERS)}")
+        self.letter = LETTERS[letter]
         self.proposal = as_boxes("proposal", proposal, (4,))
         self.truth = None if truth is None else as_boxes("truth", truth, (4,))
         self.answer = None
@@ -98,7 +104,8 @@ class DeltaPad(Pad):
         )
         labels = self.stage.label("label proposal", "proposal", self.proposal, SKY)
         labels += self.stage.label("label box", "box", self.proposal, ORANGE, below=True)
-        sums = [(f"<em>{name}</em>", f"= {formula} = {said(f'sum {name}')}") for name, formula in FORMULAS.items()]
+        formulas = {name: formula.replace("ₐ", self.letter) for name, formula in FORMULAS.items()}
+        sums = [(f"<em>{name}</em>", f"= {formula} = {said(f'sum {name}')}") for name, formula in formulas.items()]
         rows = {swatch(SKY, dashed=True) + "proposal": corners(self.proposal), swatch(ORANGE) + "box": said("sum box")}
         button = '<button type="button" style="font: inherit; margin-right: 0.6em">'
         buttons = f"<div>{button}reset</button></div>"

@@ -240,9 +240,13 @@ def _draw_bands(
 
 
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
-    """The name of a step, the layers that lead to its first block, and the shapes before that and of the last block."""
+    """The name of a step, the layers that lead to its first block, and the shapes before that and of the last block.
+
+    Before it, single numbers have their names, for all have one shape.
+    """
     into = [arrow for arrow in arrows if arrow.end is shown[0]]
     kinds = ", ".join(dict.fromkeys(arrow.kind for arrow in into if arrow.kind))
-    before = " and ".join(dict.fromkeys(arrow.start.words for arrow in into))
+    starts = [arrow.start for arrow in into]
+    before = " and ".join(dict.fromkeys(start.name if start.words == "1" else start.words for start in starts))
     made = f"{before}  →  {shown[-1].words}" if before else shown[-1].words
     return f"{shown[0].name}{f' ({kinds})' if kinds else ''}:  {made}"

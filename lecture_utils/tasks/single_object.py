@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lecture_utils import training
+from lecture_utils.arguments import require_one_of
 from lecture_utils.datasets import SINGLE_OBJECT_SCENES, SingleObjects
 from lecture_utils.detection.boxes import box_iou, denormalize_boxes, normalize_boxes
 from lecture_utils.detection.single_object import (
@@ -23,7 +25,9 @@ from lecture_utils.tasks.detection import DETECTION, collate
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.tasks.targets import require_targets
 from lecture_utils.tasks.task import Task
+from lecture_utils.transformers.matcher import hungarian
 
+ORDERS = ("annotated", "left to right", "matched")
 BOX_WEIGHT = 30.0  # squared normalized coordinates are small numbers beside a cross-entropy
 
 
@@ -71,18 +75,52 @@ def score_single_object(model: SingleObject, dataset: Dataset, run: Runtime) -> 
     return dict(zip(("accuracy", "box_iou", "box_recall"), each.mean(0).tolist(), strict=True))
 
 
-def fixed_slots_loss(dataset: Dataset) -> Callable:
-    """The same for `FixedSlots`: objects fill the slots in the order in which they are annotated."""
+def fixed_slots_loss(dataset: Dataset, *, order: str = "annotated") -> Callable:
+    """The same for `FixedSlots`, whose slots the objects of an image fill in one of the `ORDERS`.
+
+    "annotated" is the order of the file, "left to right" that of the boxes' centres; "matched" gives each object the
+    slot that answers nearest to it already, one each, as DETR does.
+    """
     require_targets(dataset, "an object")
+    require_one_of("order", order, ORDERS)
 
     def loss(model: FixedSlots, batch: tuple[Tensor, list[dict]]) -> Tensor:
         images, targets = batch
-        height, width = images.shape[-2:]
-        filled = [fill_slots(normalize_boxes(t["boxes"], height, width), t["labels"], model.slots) for t in targets]
-        boxes, labels = (torch.stack(column) for column in zip(*filled, strict=True))
-        return slots_loss(*model(images), labels, boxes, BOX_WEIGHT)
+        scores, boxes = model(images)
+        objects = [(normalize_boxes(t["boxes"], *images.shape[-2:]), t["labels"]) for t in targets]
+        if order == "matched":
+            filled = [match_slots(*each, *its) for *each, its in zip(scores, boxes, objects, strict=True)]
+        else:
+            sort = from_left if order == "left to right" else lambda *its: its
+            filled = [fill_slots(*sort(*its), model.slots) for its in objects]
+        wanted, labels = (torch.stack(column) for column in zip(*filled, strict=True))
+        return slots_loss(scores, boxes, labels, wanted, BOX_WEIGHT)
 
     return loss
+
+
+def from_left(boxes: Float[Tensor, "n 4"], labels: Int64[Tensor, "n"]) -> tuple[Tensor, Tensor]:
+    """An image's boxes (x, y, w, h) and labels, sorted by the centre's x."""
+    order = boxes[:, 0].argsort()
+    return boxes[order], labels[order]
+
+
+@torch.no_grad()
+def match_slots(
+    scores: Float[Tensor, "slots classes"],
+    boxes: Float[Tensor, "slots 4"],
+    objects: Float[Tensor, "n 4"],
+    labels: Int64[Tensor, "n"],
+) -> tuple[Float[Tensor, "slots 4"], Int64[Tensor, "slots"]]:
+    """Put an image's objects into the slots that answer nearest to them, each into one; the other slots are empty.
+
+    The cost of a pair is weight · L2 of the boxes − the probability of the object's class.
+    """
+    cost = BOX_WEIGHT * torch.cdist(boxes, objects).square() - scores.softmax(-1)[:, labels]
+    slots, chosen = hungarian(cost)
+    filled_boxes, filled_labels = torch.zeros_like(boxes), labels.new_zeros(len(boxes))
+    filled_boxes[slots], filled_labels[slots] = objects[chosen], labels[chosen]
+    return filled_boxes, filled_labels
 
 
 def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, float]:
@@ -97,14 +135,17 @@ def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, 
 
 
 def in_slots(model: FixedSlots, images: Tensor) -> list[dict]:
-    """What the slots of each image hold, in pixels: `boxes`, `labels`, `scores` of those that are not empty."""
-    scores, shares = model(images)
-    boxes = denormalize_boxes(shares, *images.shape[-2:])
+    """What is in the slots of each image: `boxes` in pixels, `labels`, `scores`, and the number of each (`slots`).
+
+    Those that say background are empty, and left out.
+    """
+    scores, normalized = model(images)
+    boxes = denormalize_boxes(normalized, *images.shape[-2:])
     best, labels = scores.softmax(-1).max(-1)
-    kept = labels > 0
+    filled = [label.nonzero()[:, 0] for label in labels]  # background is 0
     return [
-        {"boxes": box[keep], "labels": label[keep], "scores": score[keep]}
-        for box, label, score, keep in zip(boxes, labels, best, kept, strict=True)
+        {"boxes": box[slots], "labels": label[slots], "scores": score[slots], "slots": slots}
+        for box, label, score, slots in zip(boxes, labels, best, filled, strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from lecture_utils.detection.backbone import Backbone
 from lecture_utils.detection.fast_rcnn import FastRCNN, crop_features
 from lecture_utils.detection.heads import RegionHead
+from lecture_utils.detection.roi import roi_pool
 
 
 def fast_rcnn():
@@ -42,6 +43,33 @@ def test_crops_are_those_of_torchvision():
     theirs = MultiScaleRoIAlign(["0"], 7, 2)({"0": features}, [box - 2 for box in boxes], [(60, 40)] * 2)
     assert ours.shape == (3, 6, 7, 7)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.slide("19")
+def test_pooled_crops_are_those_of_roi_pooling():
+    torch.manual_seed(0)
+    features = torch.randn(2, 6, 15, 10)
+    boxes = [torch.tensor([[1.0, 2, 30, 50], [-4, 3, 45, 70]]), torch.tensor([[5.0, 5, 11, 17]])]
+    pooled = crop_features(features, output_size=7, stride=4, pooled=True)(boxes)
+    torch.testing.assert_close(pooled, roi_pool(features, boxes, 7, 1 / 4))
+    assert (pooled != crop_features(features, output_size=7, stride=4)(boxes)).any()
+    model = FastRCNN(nn.Identity(), RegionHead(6, 4, hidden=8), pooled=True).eval()
+    model.backbone.stride, seen = 4, []
+    model.head.hidden.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    model(features, boxes)
+    torch.testing.assert_close(seen[0], pooled)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_crops_in_half_precision(pooled):
+    """Under autocast the features come in bfloat16, the proposals in float32."""
+    torch.manual_seed(0)
+    model = FastRCNN(Backbone(base_channels=4, out_channels=6), RegionHead(6, 4, hidden=8), pooled=pooled)
+    boxes = [torch.tensor([[1.0, 2, 30, 50]]), torch.zeros(0, 4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(torch.rand(2, 3, 60, 40), boxes, targets_of(1, 0))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_a_crop_shows_the_part_of_the_map_under_its_box():

@@ -53,6 +53,13 @@ def test_words_hold_the_values_of_the_package():
     )
 
 
+def test_the_proposal_has_the_letter_of_the_text():
+    assert "xₐ + wₐ" in html(DeltaPad(IMAGE, *BOXES))
+    assert "xₚ + wₚ" in html(DeltaPad(IMAGE, *BOXES, letter="p"))
+    with pytest.raises(ValueError, match="letter: got 'q', expected one of a, p"):
+        DeltaPad(IMAGE, *BOXES, letter="q")
+
+
 def test_the_anchor_shown_first_is_the_best_with_an_object():
     arguments = anchor_arguments(objectness=torch.rand(SHAPE), deltas=torch.randn(*SHAPE, 4) / 4)
     arguments["objectness"][2, 3, 0], arguments["assigned"][1, 2, 1] = 1.0, 0

@@ -92,6 +92,16 @@ def test_a_step_keeps_its_colours_and_tells_its_shapes():
     assert {"maps (convolution):  3 × 7 × 11  →  5 × 7 × 11", "It is convolved."} <= set(words(fig))
 
 
+def test_single_numbers_are_told_by_their_names():
+    """Two losses and their sum all have the shape 1."""
+    first, second = (
+        Block(name, Table(loss="0.5"), (i, 0), "A loss.", shape=(1,)) for i, name in enumerate(("L2", "entropy"))
+    )
+    total = Block("sum", Table(loss="1"), (2, 0), "They are added.", shape=(1,))
+    fig = draw_network([first, second, total], [Arrow(first, total), Arrow(second, total)], highlight=2)
+    assert "sum:  L2 and entropy  →  1" in words(fig)
+
+
 def test_a_block_without_a_sentence_is_a_part_of_the_step_before():
     blocks, arrows = three()
     assert [[block.name for block in step] for step in steps_of(blocks)] == [["image"], ["maps"], ["vector", "softmax"]]

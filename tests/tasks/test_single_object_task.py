@@ -1,5 +1,7 @@
 """Data, loss and scores of single objects and of fixed slots."""
 
+from itertools import combinations, permutations
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,59 @@ def test_slots_are_filled_in_the_order_of_the_annotations():
     assert torch.allclose(tasks.single_object.fixed_slots_loss(None)(Fixed(scores, boxes), (images, targets)), expected)
 
 
+@pytest.mark.slide("15")
+def test_slots_are_filled_from_left_to_right():
+    images, targets = tasks.collate([item([[60, 0, 90, 30], [0, 30, 95, 60], [10, 0, 20, 30]], [3, 2, 1])])
+    scores, boxes = torch.randn(1, 3, 4), torch.rand(1, 3, 4)
+    truth = normalize_boxes(targets[0]["boxes"], 60, 100)[[2, 1, 0]][None]  # centres at 15, 47.5 and 75
+    expected = slots_loss(scores, boxes, torch.tensor([[1, 2, 3]]), truth, tasks.single_object.BOX_WEIGHT)
+    loss = tasks.single_object.fixed_slots_loss(None, order="left to right")
+    assert torch.allclose(loss(Fixed(scores, boxes), (images, targets)), expected)
+
+
+@pytest.mark.slide("15")
+def test_matched_slots_are_the_nearest_of_all_assignments():
+    """Against every assignment of two or three objects to three slots; more objects than slots, and none."""
+    torch.manual_seed(0)
+    weight = tasks.single_object.BOX_WEIGHT
+    for n in (0, 1, 2, 3, 5):
+        scores, boxes = torch.randn(3, 4), torch.rand(3, 4)
+        objects, labels = torch.rand(n, 4), torch.randint(1, 4, (n,))
+        filled, classes = tasks.single_object.match_slots(scores, boxes, objects, labels)
+
+        def cost(slot, k, scores=scores, boxes=boxes, objects=objects, labels=labels):
+            l2 = (boxes[slot] - objects[k]).square().sum()
+            return (weight * l2 - scores[slot].softmax(0)[labels[k]]).item()
+
+        pairs = min(
+            (list(zip(slots, chosen, strict=True))
+             for chosen in combinations(range(n), min(n, 3)) for slots in permutations(range(3), min(n, 3))),
+            key=lambda pairs: sum(cost(slot, k) for slot, k in pairs),
+        )  # fmt: skip
+        expected, names = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
+        for slot, k in pairs:
+            expected[slot], names[slot] = objects[k], labels[k]
+        assert torch.equal(filled, expected)
+        assert torch.equal(classes, names)
+
+
+def test_matched_slots_learn_what_they_nearly_say():
+    images, targets = tasks.collate([item([[0, 0, 50, 30], [50, 30, 100, 60]], [1, 2])])
+    truth = normalize_boxes(targets[0]["boxes"], 60, 100)
+    scores = 50 * torch.eye(3)[[2, 0, 1]][None]  # the first slot says the second object, the last one the first
+    boxes = torch.stack([truth[1], torch.rand(4), truth[0]])[None]
+    batch = images, targets
+    assert tasks.single_object.fixed_slots_loss(None, order="matched")(Fixed(scores, boxes), batch).item() < 1e-6
+    assert tasks.single_object.fixed_slots_loss(None)(Fixed(scores, boxes), batch).item() > 1
+
+
+def test_an_unknown_order_is_refused():
+    with pytest.raises(
+        ValueError, match="order: got 'random', expected one of 'annotated', 'left to right', 'matched'"
+    ):
+        tasks.single_object.fixed_slots_loss(None, order="random")
+
+
 def test_empty_slots_find_nothing():
     data = [item([[0, 0, 50, 30], [50, 30, 100, 60], [0, 30, 50, 60]], [1, 1, 1])]
     boxes = torch.tensor([[[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.5, 0.5]]])
@@ -67,7 +122,7 @@ def test_empty_slots_find_nothing():
     model = Fixed(scores, boxes)
     (found,) = tasks.in_slots(model, torch.zeros(1, 3, 60, 100))
     assert found["boxes"].tolist() == [[0, 0, 50, 30]]
-    assert found["labels"].tolist() == [1]
+    assert (found["labels"].tolist(), found["slots"].tolist()) == ([1], [0])
     assert tasks.single_object.score_slots(model, data, RUN) == {"recall": pytest.approx(1 / 3)}
 
 
