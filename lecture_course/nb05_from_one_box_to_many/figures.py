@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 from skimage.segmentation import mark_boundaries
 from torch import Tensor
 
@@ -32,6 +33,7 @@ def streets(
     found: Sequence[Tensor] = (),
     *,
     names: Sequence[Sequence[str]] = (),
+    colours: Sequence[Sequence[ColorType]] = (),
     titles: Sequence[str] = (),
     title: str = "",
     columns: int = 2,
@@ -39,10 +41,11 @@ def streets(
 ) -> Figure:
     """Draw streets large, with the ground-truth boxes in white and dashed those `found` (n, 4), for 128 × 128 pixels.
 
-    `found`, the `names` of its boxes, and `titles` hold one item for each scene, or none at all. Without `found`, the
-    ground truth has the names of its classes. `pixels` is the side of a street as it is shown.
+    `found`, the `names` of its boxes, their `colours` (then no dashes tell them apart), and `titles` hold one item for
+    each scene, or none at all. Without `found`, the ground truth has the names of its classes. `pixels` is the side of
+    a street as it is shown.
     """
-    for argument, given in (("found", found), ("names", names), ("titles", titles)):
+    for argument, given in (("found", found), ("names", names), ("colours", colours), ("titles", titles)):
         if len(given) not in (0, len(scenes)):
             raise ValueError(f"{argument}: got {len(given)}, expected {len(scenes)}, one a scene")
     fig, axes = image_axes(ceil(len(scenes) / columns), columns, title=title)
@@ -52,7 +55,8 @@ def streets(
         draw_image(ax, painted(scene, pixels).image, size=(STREET, STREET))
         draw_boxes(ax, truth, colours=TRUTH, names=None if len(found) else [obj.category for obj in objects])
         if len(found):
-            draw_boxes(ax, found[k], names=names[k] if len(names) else None, dashed=True)
+            own = {"colours": colours[k]} if len(colours) else {"dashed": True}
+            draw_boxes(ax, found[k], names=names[k] if len(names) else None, **own)
         if len(titles):
             ax.set_title(titles[k])
     for ax in axes.flat[len(scenes) :]:
@@ -95,9 +99,7 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     hit = best.values >= 0.5
     title = f"{len(proposals)} proposals: {hit.sum()} of {len(hit)} objects reached"
     fig, axes = image_axes(1, 2, title=title)
-    for ax, name in zip(
-        axes.flat, ("the proposals", "the objects; the best proposal of each that is reached"), strict=True
-    ):
+    for ax, name in zip(axes.flat, ("the proposals", "the objects, and the best proposal of each"), strict=True):
         draw_image(ax, painted(scene, LARGE).image, size=(STREET, STREET))
         ax.set_title(name)
     draw_boxes(axes[0, 0], proposals, colours=SKY)
