@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from skimage import data
 
-from lecture_utils import checkpoints, runtime
-from lecture_utils.datasets import city_instances
+from lecture_utils import checkpoints, runtime, toycity
+from lecture_utils.datasets import DETECTION_SIZE, city_instances
 from lecture_utils.detection.selective_search import (
     STORE,
     STRATEGIES,
@@ -24,6 +24,7 @@ from lecture_utils.detection.selective_search import (
 )
 
 STREETS = 50  # of the validation scenes, in their order
+TRAINING = 128  # training scenes of notebook 06
 WAYS = (("fast", 1), ("quality", 1), ("fast", 2))
 
 
@@ -33,6 +34,9 @@ def main() -> None:
     searches = [(index, *way) for index in range(STREETS) for way in WAYS]
     images.append(data.astronaut())
     searches += [(STREETS, strategy, 1) for strategy in STRATEGIES]
+    for seed in toycity.seeds("train", TRAINING):
+        searches.append((len(images), *WAYS[0]))
+        images.append(toycity.render(toycity.sample_scene(seed), DETECTION_SIZE).image)
 
     cv2.setNumThreads(1)
     boxes, factors = [], []

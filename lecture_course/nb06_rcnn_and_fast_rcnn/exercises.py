@@ -1,21 +1,23 @@
-"""The exercises of notebook 06: corrections of boxes, crops of features, and what they save (slides 18 and 19)."""
+"""The exercises of notebook 06: deltas of boxes, crops of features, and the multi-task loss (slides 18 and 19)."""
 
 from math import prod
 
 import torch
 from torch import Generator, Tensor
 
-from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.engine.definitions import Case, Exercise
 from lecture_course.nb06_rcnn_and_fast_rcnn.mistakes import (
     BILINEAR_MISTAKES,
     DECODE_MISTAKES,
     ENCODE_MISTAKES,
+    LOSS_MISTAKES,
     ROI_POOL_MISTAKES,
+    multi_task,
     pool_region,
     sample_at,
 )
 from lecture_utils.detection.boxes import decode, encode
-from lecture_utils.detection.fast_rcnn import crop_features
+from lecture_utils.detection.heads import region_losses
 from lecture_utils.detection.roi import cells_to_read, roi_pool
 
 EXAMPLE_PROPOSAL, EXAMPLE_BOX = torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[5.0, 5, 25, 25]])
@@ -88,18 +90,23 @@ def points(rng: Generator) -> list[Case]:
     ]
 
 
-PROPOSALS, CROP_SIDE, PHOTO = 2000, 224, (600, 1000)  # the text of the notebook names these, too
-BATCH = (5, 8)  # proposals in each of two images
+def regions(rng: Generator) -> list[Case]:
+    def some(*labels: int, classes: int = 5, far: float = 1.0) -> tuple[Tensor, ...]:
+        names, number = torch.tensor(labels), len(labels)
+        scores = 2 * torch.randn(number, classes, generator=rng)
+        # As a head's: the background has deltas, too, and as target those of no change, 0.
+        deltas = far * torch.randn(number, classes, 4, generator=rng)
+        targets = far * torch.randn(number, 4, generator=rng) * (names > 0)[:, None]
+        return scores, deltas, names, targets
 
-
-def pixels_through_the_backbone() -> float:
-    """How many times more pixels R-CNN sends through its convolutions than Fast R-CNN."""
-    return PROPOSALS * CROP_SIDE**2 / (PHOTO[0] * PHOTO[1])
-
-
-def crops_of_a_batch() -> tuple[int, ...]:
-    crop = crop_features(torch.zeros(len(BATCH), 64, 32, 32), output_size=7, stride=4)
-    return tuple(crop([torch.zeros(number, 4) for number in BATCH]).shape)
+    return [
+        Case(some(2), note="one region with an object"),
+        Case(some(0, 0, 0), note="background alone: no deltas to learn"),
+        Case(some(1, 0, 0, 3), note="two objects, two of background"),
+        Case(some(4, 2, 0, 1, 3, 0, 0), note="a mixture"),
+        Case(some(1, 2, 0, far=6.0), note="deltas far off"),
+        Case(some(1, 0, 2, 0, classes=3, far=0.3), note="three classes, deltas nearly right"),
+    ]
 
 
 EXERCISES = (
@@ -133,26 +140,6 @@ EXERCISES = (
             "The corners are centre − size / 2 and centre + size / 2, in the order x0, y0, x1, y1.",
         ),
         because="exp is never negative, so no correction whatever gives a box of negative width.",
-    ),
-    Prediction(
-        "06.pixels",
-        title="How many times more pixels",
-        minutes=3,
-        difficulty=1,
-        answer=pixels_through_the_backbone,
-        mistakes={
-            PROPOSALS: "Each crop is smaller than the photograph; compare pixels.",
-            PHOTO[0] * PHOTO[1] / (PROPOSALS * CROP_SIDE**2): "Upside down: R-CNN's pixels over Fast R-CNN's.",
-            CROP_SIDE**2 / (PHOTO[0] * PHOTO[1]): "That is for one proposal.",
-            PROPOSALS * CROP_SIDE / (PHOTO[0] * PHOTO[1]): "A crop has 224 · 224 pixels.",
-            PROPOSALS * CROP_SIDE**2: "That is how many pixels R-CNN has; divide by those of the photograph.",
-        },
-        hints=(
-            "How many pixels have 2,000 crops of 224 × 224? How many has one photograph of 600 × 1000?",
-            "2000 · 224 · 224 / (600 · 1000)",
-        ),
-        because="As reported in the paper, Fast R-CNN with VGG-16 was 146 times as fast, proposals not counted, and "
-        "213 times with compressed linear layers.",
     ),
     Exercise(
         "06.roi_pool",
@@ -190,24 +177,22 @@ EXERCISES = (
         ),
         because="Move the point a little, and the value moves a little. That is what RoI pooling lacks.",
     ),
-    Prediction(
-        "06.crops",
-        title="The shape of the crops",
-        minutes=2,
-        difficulty=1,
-        answer=crops_of_a_batch,
-        mistakes={
-            (2, 64, 7, 7): "Each proposal has a crop of its own, not each image.",
-            (2, 13, 64, 7, 7): "The images have different numbers of proposals, so the crops stand in one row.",
-            (13, 3, 28, 28): "Those are R-CNN's: crops of the image. Crop the features.",
-            (13, 64, 32, 32): "A crop is as large as the head wants it, 7 × 7.",
-            (13, 7, 7, 64): "Channels come before height and width.",
-            (8, 64, 7, 7): "There are 5 proposals in the other image, too.",
-        },
+    Exercise(
+        "06.loss",
+        title="The multi-task loss of Fast R-CNN",
+        minutes=12,
+        difficulty=2,
+        reference=multi_task,
+        shown=region_losses,
+        cases=regions,
+        mistakes=LOSS_MISTAKES,
         hints=(
-            "How many proposals are there in both images together? How large does the head want each?",
-            "(proposals, channels, 7, 7)",
+            "The first part: F.cross_entropy(scores, labels) is −log p_u, and its mean over the regions.",
+            "Which regions have a box to learn? positive = labels > 0. Of the deltas of a positive region take the row "
+            "of its true class: deltas[positive, labels[positive]] is (positives, 4).",
+            'F.smooth_l1_loss(…, targets[positive], reduction="sum") sums over regions and numbers; divide by '
+            "len(labels), all regions.",
         ),
-        because="The head sees a long row of regions and does not know how many images they come from.",
+        because="One number, one gradient: the classes and the boxes train the same backbone, end to end.",
     ),
 )

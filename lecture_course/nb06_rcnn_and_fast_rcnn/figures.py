@@ -1,4 +1,8 @@
-"""The figures of notebook 06: warped regions and pooled cells."""
+"""The figures of notebook 06: proposals, warped regions, deltas, pooled cells, and what takes the time.
+
+Streets are shown larger than the networks see them: `large` is an image (H, W, 3) uint8, and boxes (x0, y0, x1, y1) are
+in pixels of the `STREET` × `STREET` image that a network gets.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -6,19 +10,56 @@ from math import ceil
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
+from lecture_utils.detection.boxes import box_iou
 from lecture_utils.detection.roi import pooled_cells, roi_align, roi_pool, sample_points
-from lecture_utils.figures.boxes import draw_boxes
+from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, fade
 from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid, points_per_unit
-from lecture_utils.figures.overlays import draw_image
-from lecture_utils.figures.style import BLUE, CYCLE, INK, VERMILION, WIDTH, course_look
+from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.scores import answer_bars
+from lecture_utils.figures.style import (
+    CYCLE,
+    DASHES,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    course_look,
+    image_axes,
+    to_array,
+)
+
+STREET = 128  # pixels a side, for a network
+SIZE = (STREET, STREET)
+Large = UInt8[np.ndarray, "H W 3"]
+
+
+@course_look
+def proposals_and_objects(
+    large: Large, truth: Float[Tensor, "n 4"], proposals: Float[Tensor, "m 4"], *, iou: float = 0.5, title: str = ""
+) -> Figure:
+    """Draw all proposals on a street, and beside them those that overlap an object by `iou` or more, on the objects."""
+    good = (box_iou(truth, proposals) >= iou).any(0)
+    fig, axes = image_axes(1, 2, title=title)
+    for ax in axes.flat:
+        draw_image(ax, large, size=SIZE)
+    draw_boxes(axes[0, 0], proposals, colours=SKY)
+    axes[0, 0].set_title(f"all {len(proposals)} proposals")
+    draw_boxes(axes[0, 1], truth, colours=TRUTH)
+    draw_boxes(axes[0, 1], proposals[good], colours=GREEN)
+    axes[0, 1].set_title(f"{int(good.sum())} with an IoU of {iou:g} or more")
+    name_colours(fig, {"ground truth": TRUTH, "proposal": SKY, "proposal that overlaps an object well": GREEN})
+    return fig
 
 
 @course_look
@@ -27,22 +68,22 @@ def warped(
     boxes: Float[Tensor, "n 4"],
     crops: Sequence[Tensor | np.ndarray],
     *,
-    names: Sequence[str] = (),
     title: str = "",
+    size: tuple[int, int] | None = None,
 ) -> Figure:
     """Draw numbered boxes on an image and, beside it in two rows, what was cut out of each, all of one size.
 
-    Images are (3, H, W) or (H, W, 3), uint8. `names`, one a box, stand under the crops.
+    Images are (3, H, W) or (H, W, 3), uint8. `size` is the height and width of the boxes' coordinates, by default the
+    image's own.
     """
-    if not len(boxes) == len(crops) >= 1 or (names and len(names) != len(boxes)):
-        counts = f"{len(boxes)}, {len(crops)} and {len(names)}"
-        raise ValueError(f"boxes, crops, names: got {counts}, expected as many of each, and at least one")
+    if not len(boxes) == len(crops) >= 1:
+        raise ValueError(f"boxes, crops: got {len(boxes)} and {len(crops)}, expected as many of each, at least one")
     columns = ceil(len(crops) / 2)
-    fig = plt.figure(figsize=(WIDTH, 4.2 if names else 3.9))
+    fig = plt.figure(figsize=(WIDTH, 4.6))
     fig.suptitle(title)
-    grid = fig.add_gridspec(2, 1 + columns, width_ratios=[2.2] + [1] * columns)
+    grid = fig.add_gridspec(2, 1 + columns, width_ratios=[0.95 * columns] + [1] * columns)
     scene = fig.add_subplot(grid[:, 0])
-    draw_image(scene, image)
+    draw_image(scene, image, size=size)
     colours = [CYCLE[i % len(CYCLE)] for i in range(len(boxes))]
     numbers = [str(i + 1) for i in range(len(boxes))]
     draw_boxes(scene, boxes, names=numbers, colours=colours)
@@ -50,24 +91,286 @@ def warped(
         ax = fig.add_subplot(grid[i // columns, 1 + i % columns])
         draw_image(ax, crop)
         ax.set_title(number)
-        ax.set_xlabel(names[i] if names else "")
     return fig
 
 
 @course_look
 def region_answer(
-    crop: Tensor | np.ndarray, scores: Mapping[str, float], *, truth: str = "", title: str = ""
+    crop: Tensor | np.ndarray, scores: Mapping[str, float] | None, *, truth: str = "", title: str = ""
 ) -> Figure:
-    """Draw what was cut out of an image, and the probability of each class as a bar; that of `truth` bears a tick."""
-    fig, (seen, bars) = plt.subplots(1, 2, figsize=(6, 2.9), width_ratios=[1, 1.2])
+    """Draw what was cut out of an image, and the probability of each class as a bar; that of `truth` bears a tick.
+
+    Without `scores` the crop stands alone, in its place.
+    """
+    fig, (seen, bars) = plt.subplots(1, 2, figsize=(7, 3.3), width_ratios=[1, 1.2])
     fig.suptitle(title)
     draw_image(seen, crop)
     seen.set_title("what the network sees")
-    names = list(scores)
-    bars.barh(range(len(names)), list(scores.values()), color=BLUE)
-    bars.set_yticks(range(len(names)), [f"{name} ✓" if name == truth else name for name in names])
-    bars.set(xlim=(0, 1), xticks=(0, 0.5, 1), title="what it takes it for", xlabel="probability")
-    bars.invert_yaxis()
+    if scores is None:
+        bars.set_visible(False)
+        return fig
+    answer_bars(bars, scores, truth)
+    bars.set_title("what it takes it for")
+    return fig
+
+
+@course_look
+def zoomed_deltas(
+    large: Large,
+    before: Float[Tensor, "n 4"],
+    after: Float[Tensor, "n 4"],
+    truth: Float[Tensor, "n 4"],
+    names: Sequence[str],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw each object close up with its ground truth, a proposal, and what the deltas make of that, and both IoUs."""
+    fig, axes = image_axes(ceil(len(truth) / 3), 3, title=title, aspect=0.94)
+    overlaps = [box_iou(truth, boxes.to(truth)).diag().tolist() for boxes in (before, after)]
+    for k, (ax, old, new) in enumerate(zip(axes.flat, *overlaps, strict=False)):
+        corners = to_array(torch.stack([before[k].to(truth), after[k].to(truth), truth[k]]), float)
+        (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, 2:].max(0)
+        half = max(x1 - x0, y1 - y0) * 0.62
+        x, y = (np.clip((low + high) / 2, half, max(half, STREET - half)) for low, high in ((x0, x1), (y0, y1)))
+        draw_image(ax, large, size=SIZE)
+        ax.set(xlim=(x - half - 0.5, x + half - 0.5), ylim=(y + half - 0.5, y - half - 0.5))
+        draw_boxes(ax, truth[k : k + 1], colours=TRUTH)
+        draw_boxes(ax, before[k : k + 1], colours=SKY, dashed=True)
+        draw_boxes(ax, after[k : k + 1], colours=ORANGE)
+        ax.set_title(f"{names[k]}: IoU {old:.2f} → {new:.2f}")
+    for ax in axes.flat[len(truth) :]:
+        ax.remove()
+    name_colours(fig, {"ground truth": TRUTH, "proposal (dashed)": SKY, "after its four deltas": ORANGE})
+    return fig
+
+
+@course_look
+def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "n"], *, title: str = "") -> Figure:
+    """Draw the IoU of proposals before and after their deltas, a point each; above the diagonal it has grown."""
+    before, after = to_array(before, float), to_array(after, float)
+    fig, ax = plt.subplots(figsize=(5.6, 4.6))
+    fig.suptitle(title)
+    better = after > before
+    for kind, colour, name in ((better, GREEN, "grew"), (~better, VERMILION, "did not grow")):
+        ax.scatter(before[kind], after[kind], s=14, color=colour, alpha=0.55, linewidths=0, label=f"IoU {name}")
+    ax.plot((0.5, 1), (0.5, 1), color=INK, lw=1.2, ls="--", label="no change")
+    ax.set(xlim=(0.49, 1), ylim=(min(0.49, after.min() - 0.02), 1), xlabel="IoU of the proposal")
+    ax.set_ylabel("IoU after its deltas")
+    ax.grid()
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+@course_look
+def regions_over_pixels(
+    large: Large, proposals: Float[Tensor, "n 4"], *, side: int, title: str = ""
+) -> tuple[Figure, float]:
+    """Draw in how many proposals each pixel of a street lies, and how large the proposals are; give the pixels' mean.
+
+    `side` is that of the square to which each proposal is warped, in pixels.
+    """
+    counts = np.zeros(SIZE)
+    for x0, y0, x1, y1 in to_array(proposals).round().astype(int).tolist():
+        counts[max(0, y0) : y1, max(0, x0) : x1] += 1
+    fig, (street, sizes) = plt.subplots(1, 2, figsize=(WIDTH, 4.3), width_ratios=[1.25, 1])
+    fig.suptitle(title)
+    draw_image(street, large, size=SIZE)
+    look = {"alpha": 0.72, "extent": (-0.5, STREET - 0.5, STREET - 0.5, -0.5)}
+    shade = street.imshow(counts, cmap="viridis", vmin=0, **look)
+    fig.colorbar(shade, ax=street, label="regions that contain the pixel", shrink=0.9).solids.set_alpha(1)
+    lengths = to_array((proposals[:, 2:] - proposals[:, :2]).prod(1).sqrt())
+    sizes.hist(lengths, bins=range(0, STREET + 1, 8), color=SKY, edgecolor="white")
+    sizes.axvline(side, color=INK, ls="--", label=f"warped to {side} × {side}")
+    sizes.set(xlabel="square root of a region's area (pixels)", ylabel="regions", xlim=(0, STREET))
+    sizes.legend()
+    return fig, float(counts.mean())
+
+
+@course_look
+def feature_maps(
+    large: Large,
+    features: Float[Tensor, "c h w"],
+    boxes: Float[Tensor, "n 4"],
+    channels: Sequence[int],
+    *,
+    near: int,
+    title: str = "",
+) -> Figure:
+    """Draw box number `near` of a street close up in the grid of a feature map's cells, and channels over the street.
+
+    The channels, with all boxes on them, share one scale.
+    """
+    fig, axes = image_axes(ceil((1 + len(channels)) / 2), 2, title=title)
+    fig.set_figheight(0.9 * fig.get_figheight())  # the colour bar makes the panels smaller
+    close, *others = axes.flat
+    x0, y0, x1, y1 = boxes[near].tolist()
+    half, x, y, cell = 0.62 * max(x1 - x0, y1 - y0), (x0 + x1) / 2, (y0 + y1) / 2, STREET / features.shape[-1]
+    draw_image(close, large, size=SIZE)
+    for line in np.arange(0, STREET + 1, cell) - 0.5:  # a cell's edge lies between two pixels
+        close.axvline(line, color="white", lw=1, alpha=0.7)
+        close.axhline(line, color="white", lw=1, alpha=0.7)
+    close.set(xlim=(x - half - 0.5, x + half - 0.5), ylim=(y + half - 0.5, y - half - 0.5))
+    draw_boxes(close, boxes[near : near + 1], colours=ORANGE)
+    close.set_title(f"one object, in cells of {cell:g} × {cell:g} pixels")
+    top = max(float(features[list(channels)].max()), 1e-9)
+    for ax, channel in zip(others, channels, strict=False):
+        draw_image(ax, large, size=SIZE)
+        ax.set_title(f"channel {channel}")
+        look = {"alpha": 0.6, "interpolation": "nearest", "extent": (-0.5, STREET - 0.5, STREET - 0.5, -0.5)}
+        shade = ax.imshow(to_array(features[channel], float), cmap="viridis", vmin=0, vmax=top, **look)
+        draw_boxes(ax, boxes, colours=TRUTH)
+    fig.colorbar(shade, ax=axes, label="activation", shrink=0.6).solids.set_alpha(1)
+    return fig
+
+
+@course_look
+def sampled_proposals(
+    large: Large,
+    truth: Float[Tensor, "m 4"],
+    proposals: Float[Tensor, "n 4"],
+    sampled: Bool[Tensor, "n"],
+    *,
+    title: str = "",
+) -> Figure:
+    """Count proposals by their IoU with the objects (0.5 and 0.1 part them), all and sampled; draw those sampled."""
+    best = box_iou(truth, proposals).amax(0)
+    kinds = {
+        "below 0.1: negative\n(left out in the paper)": (best < 0.1, SKY),
+        "0.1 to 0.5: negative": ((best >= 0.1) & (best < 0.5), ORANGE),
+        "0.5 or more: positive": (best >= 0.5, GREEN),
+    }
+    fig, (bars, street) = plt.subplots(1, 2, figsize=(WIDTH, 5.0), width_ratios=[1, 1.45])
+    fig.suptitle(title)
+    draw_image(street, fade(large), size=SIZE)
+    rows, colours = np.arange(len(kinds)), [colour for _, colour in kinds.values()]
+    for shift, chosen, name in ((-0.2, torch.ones_like(sampled), "all"), (0.2, sampled, "sampled")):
+        counts = [int((kind & chosen).sum()) for kind, _ in kinds.values()]
+        look = {"color": colours, "alpha": 0.45 if name == "all" else 1}
+        bar = bars.barh(rows + shift, counts, height=0.36, **look)
+        bars.bar_label(bar, labels=[f" {count} {name}" for count in counts])
+    bars.set_yticks(rows, list(kinds))
+    bars.set(xlabel="proposals", ylabel="IoU with an object", ylim=(len(kinds) - 0.5, -0.5))
+    bars.margins(x=0.35)
+    for kind, colour in kinds.values():
+        draw_boxes(street, proposals[kind & sampled], colours=colour)
+    draw_boxes(street, truth, colours=TRUTH)
+    street.set_title("those sampled in this step")
+    name_colours(
+        fig, {"ground truth": TRUTH} | dict(zip(("IoU below 0.1", "0.1 to 0.5", "0.5 or more"), colours, strict=True))
+    )
+    return fig
+
+
+@course_look
+def multi_task_losses(
+    of_class: Sequence[float],
+    of_box: Sequence[float],
+    lines: Sequence[Mapping[str, float]],
+    *,
+    points: int = 10,
+    title: str = "",
+) -> Figure:
+    """Draw both losses: the first step's alone, then means of `points` equal parts, each at its middle, from 0 on.
+
+    `lines` are, for the class and for the box, levels to compare with: name → loss.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+    fig.suptitle(title)
+    names = ("cross-entropy of the class", "smooth L1 of the deltas")
+    for ax, name, losses, levels in zip(axes, names, (of_class, of_box), lines, strict=True):
+        span = max(1, len(losses) // points)
+        means = to_array(losses)[: len(losses) // span * span].reshape(-1, span).mean(1)
+        steps = np.arange(len(means)) * span + (span + 1) / 2
+        ax.plot([1, *steps], [losses[0], *means], marker="o", color=CYCLE[0])
+        for i, (level, value) in enumerate(levels.items(), start=1):
+            ax.axhline(value, color=CYCLE[i], ls=DASHES[i], label=level)
+        ax.set(xlabel=f"training step (the first, then means of {span})", ylabel=name, xlim=(0, len(losses)))
+        ax.set_ylim(0, 1.4 * max(losses[0], *means, *levels.values()))  # room for the legend
+        ax.legend(loc="upper right")
+        ax.grid()
+    return fig
+
+
+@course_look
+def detected(
+    large: Large,
+    truth: Float[Tensor, "m 4"],
+    found: Mapping[str, Mapping[str, Tensor]],
+    names: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    title: str = "",
+) -> Figure:
+    """Draw the detections that score `threshold` or more on a street, a panel for each of `found`; white the truth.
+
+    They are numbered by descending score, and named below their panel, or beside it where there is only one. `found` is
+    title → dict of `boxes`, `labels` and `scores`; `names` are the classes by label.
+    """
+    kept = {
+        name: one["scores"].argsort(descending=True)[: (one["scores"] >= threshold).sum()]
+        for name, one in found.items()
+    }
+    alone, most = len(found) == 1, max(map(len, kept.values()))
+    place = (
+        {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        if alone
+        else {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2}
+    )
+    fig, axes = image_axes(1, len(found), width=7.4 if alone else WIDTH, aspect=1.3 if alone else 1, title=title)
+    fig.set_figheight(fig.get_figheight() + (0 if alone else 0.1 + 0.22 * ceil(most / 2)))
+    for ax, (name, one) in zip(axes.flat, found.items(), strict=True):
+        labels = one["labels"][kept[name]].tolist()
+        colours, numbers = [class_colour(label) for label in labels], [str(i + 1) for i in range(len(labels))]
+        draw_image(ax, large, size=SIZE)
+        draw_boxes(ax, truth, colours=TRUTH)
+        draw_boxes(ax, one["boxes"][kept[name]], names=numbers, colours=colours)
+        ax.set_title(name)
+        told = zip(numbers, labels, one["scores"][kept[name]].tolist(), colours, strict=True)
+        swatches = [
+            Patch(fc=colour, ec=INK, lw=0.5, label=f"{n} {names[k]} {score:.2f}") for n, k, score, colour in told
+        ]
+        ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+    return fig
+
+
+@course_look
+def follow(
+    shifts: Float[Tensor, "n"], edges: Mapping[str, Mapping[str, Float[Tensor, "n"]]], *, title: str = ""
+) -> Figure:
+    """Draw where a region ends against how far its box has moved, in pixels: edge → box or rule → x of that edge."""
+    fig, axes = plt.subplots(1, len(edges), figsize=(WIDTH, 4.2), squeeze=False)
+    fig.suptitle(title)
+    for ax, (edge, lines) in zip(axes[0], edges.items(), strict=True):
+        for i, (name, values) in enumerate(lines.items()):
+            look = {"color": (FAINT, *CYCLE)[i], "lw": 5 if i == 0 else 2.4, "alpha": 0.5 if i == 0 else 1}
+            ax.step(to_array(shifts), to_array(values), where="post", ls=("-", "-", "--")[i], label=name, **look)
+        low, last = float(min(v.min() for v in lines.values())), int(shifts.max())
+        ax.set(xlabel="box has moved (pixels)", ylabel=f"{edge} edge: x (pixels)", xlim=(0, last))
+        ax.set(xticks=range(0, last + 1, 4), yticks=range(int(low) // 4 * 4, int(low) + last + 12, 4))
+        ax.grid()
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+@course_look
+def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
+    """Draw seconds per image as points on a logarithmic axis, a row for each of `parts`: name → where → seconds."""
+    fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.62 * len(parts)))
+    fig.suptitle(title)
+    wheres = list(dict.fromkeys(where for part in parts.values() for where in part))
+    for i, where in enumerate(wheres):
+        rows = [row for row, part in enumerate(parts.values()) if where in part]
+        values = [part[where] for part in parts.values() if where in part]
+        ax.scatter(values, rows, s=90, marker="oD"[i % 2], color=CYCLE[i], label=where, zorder=3)
+        for row, value in zip(rows, values, strict=True):
+            ax.annotate(f"{value:.2g} s", (value, row), (0, 9), textcoords="offset points", ha="center", size=11)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(range(len(parts)), list(parts))
+    ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.6, -0.75))
+    ax.margins(x=0.12)
+    ax.grid()
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
@@ -89,8 +392,8 @@ def roi_cells(
 
     Left the cells to which pooling rounds the box, a colour a part, each one's maximum framed; a cell of two parts has
     a mixture of their colours. Right the points where align reads; a number stands for its whole cell, most exactly for
-    the middle, and is printed in the corner only to leave the points free. `box` (x0, y0, x1, y1), in red, is in pixels
-    of the image, `size` (height, width) the numbers to make. Made for maps of up to ten cells a side.
+    the middle, and is printed in the corner only to leave the points free. `box` (x0, y0, x1, y1), framed in orange, is
+    in pixels of the image, `size` (height, width) the numbers to make. Made for maps of up to ten cells a side.
     """
     features, region = torch.as_tensor(features, dtype=torch.float32).cpu(), torch.tensor([[0.0, *box]])
     if features.ndim != 2 or 0 in features.shape:
@@ -143,7 +446,9 @@ def _numbers_in_corners(ax: Axes, features: torch.Tensor, *, at: tuple[float, fl
     texts = {cell: format_number(float(value)) for cell, value in np.ndenumerate(features.numpy())}
     size = min(13, points_per_unit(ax) * min(0.3, 1.1 / max(map(len, texts.values()))))
     for (row, column), text in texts.items():
-        ax.text(at[0] + column + 0.07, at[1] + row + 0.07, text, size=size, ha="left", va="top", zorder=4, color=INK)
+        # Before the points, on a white halo, so that none covers a number.
+        number = ax.text(at[0] + column + 0.07, at[1] + row + 0.06, text, size=size, ha="left", va="top", zorder=8)
+        number.set(color=INK, path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 
 def _points(ax: Axes, corners: torch.Tensor, size: tuple[int, int], ratio: int, aligned: bool, *, at) -> None:
@@ -154,4 +459,4 @@ def _points(ax: Axes, corners: torch.Tensor, size: tuple[int, int], ratio: int, 
     for row, column in np.ndindex(*size):
         y, x = (grid.flatten() for grid in torch.meshgrid(rows[row], columns[column], indexing="ij"))
         colour = PARTS[(row * size[1] + column) % len(PARTS)]
-        ax.scatter(x, y, s=0.045 * points_per_unit(ax) ** 2, c=colour, edgecolors=INK, linewidths=1.2, zorder=7)
+        ax.scatter(x, y, s=0.03 * points_per_unit(ax) ** 2, c=colour, edgecolors=INK, linewidths=1.2, zorder=7)

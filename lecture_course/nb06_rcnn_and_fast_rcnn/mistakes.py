@@ -141,3 +141,57 @@ BILINEAR_MISTAKES = mistakes(
         "fx, fy = → fy, fx =": "The fractions of x and y are exchanged in the weights.",
     },
 )
+
+
+def multi_task(scores: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The loss of n regions: (n, classes), (n, classes, 4), (n,), (n, 4) → one number, the mean over the regions."""
+    classes = F.cross_entropy(scores, labels)
+    positive = labels > 0
+    own = deltas[positive, labels[positive]]
+    return classes + F.smooth_l1_loss(own, targets[positive], reduction="sum") / len(labels)
+
+
+LOSS_MISTAKES = mistakes(
+    multi_task,
+    {
+        "labels > 0 → labels >= 0": "Background regions are in the loss of the deltas, too: [u ≥ 1] leaves them out.",
+        "deltas[positive, labels[positive]] → deltas[positive, scores[positive].argmax(1)]": "These are those of "
+        "the class with the highest score; take the deltas of the true class.",
+        "deltas[positive, labels[positive]] → deltas[positive, 0]": "These are the deltas of class 0, the background; "
+        "take those of each region's true class.",
+        "deltas[positive, labels[positive]] → deltas[positive, labels[positive] - 1]": "Each region gets the deltas of "
+        "the class before its own: class 0, the background, has a place among the deltas, too.",
+        "deltas[positive, labels[positive]] → deltas[positive].mean(1)": "This mixes the deltas of all classes; only "
+        "those of the true class count.",
+        "/ len(labels) → / positive.sum().clamp(min=1)": "The loss of the deltas is divided by the positive regions; "
+        "divide it by all regions, so that both parts are means over the same.",
+        (
+            "reduction='sum') / len(labels) → )",
+            "/ len(labels) → / labels.shape[0] / 4",
+        ): "smooth L1 is averaged over the four numbers, too: sum it over dx, dy, dw, dh, then take the mean over all "
+        "regions.",
+        "/ len(labels) → ": "The loss of the deltas is a sum over the regions; take the mean, as for the classes.",
+        "F.smooth_l1_loss → F.l1_loss": "That is plain L1; smooth L1 is ½ x² where |x| < 1, and |x| − ½ elsewhere.",
+        "F.smooth_l1_loss → F.mse_loss": "That is L2, which grows without bound with an outlier; smooth L1 is |x| − ½ "
+        "from |x| = 1 on.",
+        lambda scores, deltas, labels, targets: (
+            multi_task(scores, deltas, labels, targets) + _half_a_square(deltas, labels, targets)
+        ): "The ½ of ½ x² is missing where |x| < 1.",
+        "F.cross_entropy(scores, labels) → F.cross_entropy(scores[labels > 0], labels[labels > 0])": "Only positive "
+        "regions are classified; the background is a class to learn, too.",
+        "F.cross_entropy(scores, labels) → F.cross_entropy(scores, labels, reduction='sum')": "The cross-entropy is a "
+        "sum over the regions; take the mean.",
+        "F.cross_entropy(scores, labels) → F.cross_entropy(scores.softmax(1), labels)": "F.cross_entropy takes the "
+        "scores as they are; it has the softmax in it.",
+        "F.cross_entropy(scores, labels) → F.nll_loss(scores, labels)": "The scores are no log-probabilities yet: "
+        "F.cross_entropy takes them through log-softmax.",
+        "classes + F → F": "The cross-entropy of the classes is missing.",
+        "+ F.smooth_l1_loss(own, targets[positive], reduction='sum') / len(labels) → ": "The loss of the deltas is "
+        "missing.",
+    },
+)
+
+
+def _half_a_square(deltas: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    off = (deltas[torch.arange(len(labels)), labels] - targets).abs()
+    return (0.5 * off**2)[(off < 1) & (labels > 0)[:, None]].sum() / len(labels)

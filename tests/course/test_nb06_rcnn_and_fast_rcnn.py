@@ -11,6 +11,8 @@ from torchvision.models.detection._utils import BoxCoder
 
 from lecture_course.engine.definitions import Exercise
 from lecture_course.nb06_rcnn_and_fast_rcnn.exercises import EXERCISES, pool_region, sample_at
+from lecture_utils.detection.boxes import decode
+from lecture_utils.detection.heads import WEIGHTS, region_losses
 
 # 06.encode, right
 
@@ -370,13 +372,97 @@ def sample_fractions_exchanged(features, x, y):
     return (1 - fx) * ((1 - fy) * a + fy * b) + fx * ((1 - fy) * c + fy * d)
 
 
+# 06.loss, right
+
+
+def loss_written_out(scores, deltas, labels, targets):
+    """Equations 1 to 3 of Fast R-CNN, a region at a time."""
+    total = 0.0
+    for p, t, u, v in zip(scores.softmax(1), deltas, labels.tolist(), targets, strict=True):
+        total = total - p[u].log()
+        if u >= 1:
+            x = (t[u] - v).abs()
+            total = total + torch.where(x < 1, 0.5 * x**2, x - 0.5).sum()
+    return total / len(labels)
+
+
+def loss_by_the_package(scores, deltas, labels, targets):
+    """`region_losses` takes boxes: the targets, decoded from some proposal, which for background stays as it is."""
+    proposals = torch.tensor([[40.0, 30, 70, 80]]).repeat(len(labels), 1)
+    return sum(region_losses(scores, deltas, proposals, labels, decode(targets, proposals, WEIGHTS)).values())
+
+
+def loss_with_a_mask(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), labels]
+    each = F.smooth_l1_loss(own, targets, reduction="none").sum(1) * (labels > 0)
+    return F.cross_entropy(scores, labels) + each.mean()
+
+
+# 06.loss, wrong
+
+
+def loss_of_background_boxes(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), labels]
+    return F.cross_entropy(scores, labels) + F.smooth_l1_loss(own, targets, reduction="none").sum(1).mean()
+
+
+def loss_of_the_best_class(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), scores.argmax(1)]
+    each = F.smooth_l1_loss(own, targets, reduction="none").sum(1) * (labels > 0)
+    return F.cross_entropy(scores, labels) + each.mean()
+
+
+def loss_per_positive(scores, deltas, labels, targets):
+    positive = labels > 0
+    own = deltas[positive, labels[positive]]
+    box = F.smooth_l1_loss(own, targets[positive], reduction="none").sum(1).sum() / max(1, int(positive.sum()))
+    return F.cross_entropy(scores, labels) + box
+
+
+def loss_of_means(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), labels]
+    each = F.smooth_l1_loss(own, targets, reduction="none").mean(1) * (labels > 0)
+    return F.cross_entropy(scores, labels) + each.mean()
+
+
+def loss_by_l1(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), labels]
+    return F.cross_entropy(scores, labels) + ((own - targets).abs().sum(1) * (labels > 0)).mean()
+
+
+def loss_by_l2(scores, deltas, labels, targets):
+    own = deltas[torch.arange(len(labels)), labels]
+    return F.cross_entropy(scores, labels) + ((own - targets).square().sum(1) * (labels > 0)).mean()
+
+
+def loss_without_the_half(scores, deltas, labels, targets):
+    x = (deltas[torch.arange(len(labels)), labels] - targets).abs()
+    each = torch.where(x < 1, x**2, x - 0.5).sum(1) * (labels > 0)
+    return F.cross_entropy(scores, labels) + each.mean()
+
+
+def loss_after_softmax(scores, deltas, labels, targets):
+    return loss_with_a_mask(scores.softmax(1), deltas, labels, targets)
+
+
+def loss_of_the_classes(scores, deltas, labels, targets):
+    return F.cross_entropy(scores, labels)
+
+
+def loss_of_the_boxes(scores, deltas, labels, targets):
+    return loss_with_a_mask(scores, deltas, labels, targets) - F.cross_entropy(scores, labels)
+
+
+def loss_of_two_parts(scores, deltas, labels, targets):
+    return F.cross_entropy(scores, labels), loss_of_the_boxes(scores, deltas, labels, targets)
+
+
 RIGHT = {
     "06.encode": [encode_by_columns, encode_one_by_one, encode_by_torchvision],
     "06.decode": [decode_by_columns, decode_one_by_one],
-    "06.pixels": [2000 * 224**2 / 600_000, 167, 167.25],
     "06.roi_pool": [pool_by_loops, pool_by_torchvision, pool_by_adapting],
     "06.bilinear": [sample_by_weights, sample_by_tents, sample_by_grid],
-    "06.crops": [(13, 64, 7, 7), [13, 64, 7, 7], torch.Size((13, 64, 7, 7))],
+    "06.loss": [loss_written_out, loss_by_the_package, loss_with_a_mask],
 }
 
 WRONG = {
@@ -411,13 +497,6 @@ WRONG = {
         (decode_whole_pixels, "rounded"),
         (decode_nothing, "return"),
     ],
-    "06.pixels": [
-        (2000, "smaller than the photograph"),
-        (600_000 / (2000 * 224**2), "upside down"),
-        (224**2 / 600_000, "one proposal"),
-        (2000 * 224**2, "divide by"),
-        (50, ""),
-    ],
     "06.roi_pool": [
         (pool_without_the_last, "last row and column"),
         (pool_the_mean, "mean of each part"),
@@ -443,13 +522,18 @@ WRONG = {
         (sample_one_channel, "axis 0 is lost"),
         (sample_fractions_exchanged, "fractions of x and y"),
     ],
-    "06.crops": [
-        ((2, 64, 7, 7), "each image"),
-        ((2, 13, 64, 7, 7), "one row"),
-        ((13, 3, 28, 28), "crop the features"),
-        ((13, 64, 32, 32), "7 × 7"),
-        ((13, 7, 7, 64), "channels come"),
-        ((3, 64, 7, 7), ""),
+    "06.loss": [
+        (loss_of_background_boxes, "Background regions"),
+        (loss_of_the_best_class, "highest score"),
+        (loss_per_positive, "by the positive regions"),
+        (loss_of_means, "averaged over the four numbers"),
+        (loss_by_l1, "plain L1"),
+        (loss_by_l2, "That is L2"),
+        (loss_without_the_half, "½ of ½ x²"),
+        (loss_after_softmax, "has the softmax in it"),
+        (loss_of_the_classes, "loss of the deltas is missing"),
+        (loss_of_the_boxes, "cross-entropy of the classes is missing"),
+        (loss_of_two_parts, ""),
     ],
 }
 

@@ -1,4 +1,4 @@
-"""Regions: each crop under its number, the boxes where they belong, the bars as long as the scores."""
+"""Regions: each crop under its number, boxes where they belong, bars as long as the scores, and what titles say."""
 
 import numpy as np
 import pytest
@@ -26,20 +26,19 @@ def drawn(ax):
 def test_each_crop_stands_under_its_number(number):
     boxes = torch.tensor([[3.0, 4, 12, 20]]).repeat(number, 1) + torch.arange(number)[:, None]
     crops = [image(7, 7, seed) for seed in range(number)]
-    fig = nb06.warped(image(40, 60), boxes, crops, names=[f"region {i}" for i in range(number)])
+    fig = nb06.warped(image(40, 60), boxes, crops)
     scene, *others = fig.axes
     assert corners(scene) == [tuple(box) for box in boxes.tolist()]
     assert [text.get_text() for text in scene.texts] == [str(i + 1) for i in range(number)]
     assert [ax.get_title() for ax in others] == [str(i + 1) for i in range(number)]
-    assert [ax.get_xlabel() for ax in others] == [f"region {i}" for i in range(number)]
     for ax, crop in zip(others, crops, strict=True):
         assert np.array_equal(drawn(ax), crop.permute(1, 2, 0))
 
 
 def test_as_many_crops_as_boxes():
-    for crops, names in (([], ()), ([image(7, 7)], ("a", "b"))):
-        with pytest.raises(ValueError, match="boxes, crops, names: got"):
-            nb06.warped(image(20, 30), torch.zeros(len(crops), 4), crops, names=names)
+    for boxes, crops in ((0, []), (2, [image(7, 7)])):
+        with pytest.raises(ValueError, match="boxes, crops: got"):
+            nb06.warped(image(20, 30), torch.zeros(boxes, 4), crops)
 
 
 @pytest.mark.slide("18")
@@ -50,3 +49,90 @@ def test_bars_are_the_probabilities_and_the_truth_has_a_tick():
     assert np.array_equal(drawn(crop), image(7, 7, 1).permute(1, 2, 0))
     assert [patch.get_width() for patch in bars.patches] == list(scores.values())
     assert [label.get_text() for label in bars.get_yticklabels()] == ["background", "car ✓", "person"]
+    (_, bars) = nb06.region_answer(image(7, 7, 1), None, truth="car").axes
+    assert not bars.get_visible()
+
+
+LARGE = np.zeros((512, 512, 3), np.uint8)
+TRUTH = torch.tensor([[10.0, 20, 50, 60], [80, 30, 100, 90]])
+PROPOSALS = torch.tensor([[12.0, 20, 50, 60], [80, 40, 100, 90], [30, 20, 70, 60], [0, 100, 20, 120]])
+
+
+def test_proposals_are_parted_by_their_overlap():
+    left, right = nb06.proposals_and_objects(LARGE, TRUTH, PROPOSALS).axes
+    assert [ax.get_title() for ax in (left, right)] == ["all 4 proposals", "2 with an IoU of 0.5 or more"]
+    assert corners(left) == list(map(tuple, PROPOSALS.tolist()))
+    assert corners(right) == list(map(tuple, [*TRUTH.tolist(), *PROPOSALS[:2].tolist()]))
+
+
+def test_each_object_is_seen_close_up_with_both_overlaps():
+    before, after = PROPOSALS[:2], TRUTH.clone()
+    fig = nb06.zoomed_deltas(LARGE, before, after, TRUTH, ["car", "person"])
+    assert [ax.get_title() for ax in fig.axes] == ["car: IoU 0.95 → 1.00", "person: IoU 0.83 → 1.00"]
+    for ax, box in zip(fig.axes, TRUTH.tolist(), strict=True):
+        assert corners(ax)[0] == tuple(box)
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        assert left < box[0] - 0.5 < box[2] - 0.5 < right
+        assert top < box[1] - 0.5 < box[3] - 0.5 < bottom
+
+
+def test_points_above_the_diagonal_are_those_that_grew():
+    fig = nb06.overlaps_before_and_after(torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0.6, 0.8, 0.9]))
+    grew, shrank = (scattered.get_offsets().tolist() for scattered in fig.axes[0].collections)
+    np.testing.assert_allclose(grew, [[0.5, 0.6], [0.7, 0.9]])
+    np.testing.assert_allclose(shrank, [[0.9, 0.8]])
+
+
+def test_a_pixel_is_counted_once_for_each_region():
+    fig, mean = nb06.regions_over_pixels(LARGE, torch.tensor([[0.0, 0, 64, 128], [0, 0, 128, 64]]), side=28)
+    counts = np.asarray(fig.axes[0].images[1].get_array())
+    assert counts[:64, :64].tolist() == np.full((64, 64), 2).tolist()
+    assert counts[64:, 64:].max() == 0
+    assert mean == 1
+    heights = [bar.get_height() for bar in fig.axes[1].patches]
+    assert heights[int(8192**0.5) // 8] == sum(heights) == 2
+
+
+def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
+    features = torch.rand(5, 32, 32) * torch.tensor([1.0, 2, 3, 4, 5])[:, None, None]
+    fig = nb06.feature_maps(LARGE, features, TRUTH, (4, 1), near=1)
+    close, first, second, *_ = fig.axes
+    assert [ax.get_title() for ax in (first, second)] == ["channel 4", "channel 1"]
+    assert corners(close) == [tuple(TRUTH[1].tolist())]
+    assert sorted({line.get_xdata()[0] + 0.5 for line in close.get_lines()} - {0.5}) == list(range(0, 129, 4))
+    for ax, channel in ((first, 4), (second, 1)):
+        np.testing.assert_allclose(ax.images[1].get_array(), features[channel])
+        assert ax.images[1].get_clim() == (0, pytest.approx(features[[4, 1]].max().item()))
+
+
+def test_proposals_are_counted_and_those_sampled_drawn():
+    sampled = torch.tensor([True, False, True, False])
+    bars, street = nb06.sampled_proposals(LARGE, TRUTH, PROPOSALS, sampled).axes
+    assert [text.get_text().strip() for text in bars.texts] == [
+        "1 all", "1 all", "2 all", "0 sampled", "1 sampled", "1 sampled",
+    ]  # fmt: skip
+    assert set(corners(street)) == set(map(tuple, [*PROPOSALS[sampled].tolist(), *TRUTH.tolist()]))
+
+
+def test_detections_above_the_threshold_have_class_and_score():
+    found = {"boxes": PROPOSALS, "labels": torch.tensor([1, 2, 1, 1]), "scores": torch.tensor([0.9, 0.5, 0.4, 0.1])}
+    (ax,) = nb06.detected(LARGE, TRUTH, {"a detector": found}, ["background", "car", "person"]).axes
+    assert [text.get_text() for text in ax.texts] == ["1", "2"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1 car 0.90", "2 person 0.50"]
+    assert corners(ax) == list(map(tuple, [*TRUTH.tolist(), *PROPOSALS[:2].tolist()]))
+
+
+def test_curves_and_seconds_are_those_given():
+    shifts = torch.arange(5.0)
+    (ax,) = nb06.follow(shifts, {"left": {"a": shifts, "b": 2 * shifts}}).axes
+    assert [line.get_ydata().tolist() for line in ax.get_lines()] == [[0, 1, 2, 3, 4], [0, 2, 4, 6, 8]]
+    left, right = nb06.multi_task_losses(range(20, 0, -1), range(20), ({"a": 3}, {"b": 4}), points=2).axes
+    assert left.get_lines()[0].get_xydata().tolist() == [[1, 20], [5.5, 15.5], [15.5, 5.5]]
+    assert right.get_lines()[1].get_ydata() == [4, 4]
+    assert left.get_ylim()[0] == right.get_ylim()[0] == 0
+    (ax,) = nb06.seconds_of_parts({"search": {"here": 0.1}, "network": {"here": 2.0, "reported": 47.0}}).axes
+    assert ax.get_xscale() == "log"
+    here, reported = (scattered.get_offsets().tolist() for scattered in ax.collections)
+    assert here == [[0.1, 0], [2.0, 1]]
+    assert reported == [[47.0, 1]]
+    assert [text.get_text() for text in ax.texts] == ["0.1 s", "2 s", "47 s"]

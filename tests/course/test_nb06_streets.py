@@ -1,0 +1,120 @@
+"""The streets that notebook 06 trains on, and what it measures on streets."""
+
+import numpy as np
+import pytest
+import torch
+
+from lecture_course.nb06_rcnn_and_fast_rcnn import measuring
+from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, large_street
+from lecture_utils import city_models, tasks, toycity
+from lecture_utils.detection import selective_search as module
+from lecture_utils.detection.boxes import box_iou
+
+NUMBER = 3
+
+
+@pytest.fixture(scope="module")
+def streets():
+    return SearchedStreets("train", NUMBER)
+
+
+def test_items_are_those_of_a_detector(streets):
+    for index, seed in enumerate(toycity.seeds("train", NUMBER)):
+        image, target = streets[index]
+        rendering = toycity.render(toycity.sample_scene(seed), 128)
+        assert np.array_equal(image.permute(1, 2, 0), rendering.image)
+        assert target["boxes"].tolist() == [list(obj.box) for obj in rendering.objects]
+        assert [streets.categories[label] for label in target["labels"]] == [o.category for o in rendering.objects]
+        assert target["proposals"].shape[1:] == (4,)
+    images, targets = tasks.collate([streets[0], streets[1]])
+    assert images.shape == (2, 3, 128, 128)
+    assert len(targets[1]["proposals"]) > 50
+
+
+def test_flipping_one_item_leaves_the_next_as_it_is(streets):
+    before = streets[0][1]["proposals"].clone()
+    streets[0][1]["proposals"].mul_(0)
+    assert torch.equal(streets[0][1]["proposals"], before)
+
+
+def test_without_opencv_all_training_streets_have_stored_proposals(streets, monkeypatch):
+    """As on Colab and Kaggle on some days: `handouts/proposals.py` stored those of each street of the notebook."""
+    monkeypatch.setattr(module, "_missing", lambda: "OpenCV is not installed here")
+    stored = SearchedStreets("train", 128)
+    assert len(stored) > 100
+    for index in range(NUMBER):
+        assert torch.equal(stored[index][1]["proposals"], streets[index][1]["proposals"])
+
+
+def test_a_large_street_is_the_small_one():
+    large, seeds = large_street(5), toycity.seeds("val", 7)
+    assert large.shape == (512, 512, 3)
+    reduced = large.reshape(128, 4, 128, 4, 3).mean((1, 3))
+    same, other = (toycity.render(toycity.sample_scene(seeds[i]), 128).image for i in (5, 6))
+    assert 4 * np.abs(reduced - same).mean() < np.abs(reduced - other).mean()
+
+
+TARGET = {"boxes": torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]]), "labels": torch.tensor([1, 2])}
+FOUND = {  # right; too unsure; of another class; elsewhere
+    "boxes": torch.tensor([[0.0, 0, 10, 8], [20, 20, 40, 40], [20, 20, 40, 40], [60, 60, 70, 70]]),
+    "labels": torch.tensor([1, 2, 1, 1]),
+    "scores": torch.tensor([0.5, 0.49, 0.9, 0.8]),
+}
+NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
+
+
+def test_found_objects_and_false_positives_are_counted():
+    right, false = measuring.all_found([FOUND, NOTHING, FOUND], [TARGET, TARGET, NOTHING])
+    assert right.tolist() == [True, False, False, False]
+    assert false == 2 + 0 + 3
+    assert measuring.all_found([FOUND], [TARGET], threshold=0.4)[0].tolist() == [True, True]
+
+
+def test_objects_are_counted_by_their_size():
+    assert measuring.by_size({"one": torch.tensor([True, False])}, [TARGET], (5, 20)) == {
+        "below 5": {"objects": 0, "one": 0},
+        "5 to 20": {"objects": 1, "one": 1},
+        "from 20": {"objects": 1, "one": 0},
+    }
+
+
+def test_detectors_differ_by_what_only_one_has():
+    assert measuring.differ(FOUND, FOUND) == 0
+    assert measuring.differ(FOUND, NOTHING) == measuring.differ(NOTHING, FOUND) == 3
+    moved = {**FOUND, "boxes": FOUND["boxes"] + torch.tensor([[0.0], [0], [0], [100]])}
+    assert measuring.differ(FOUND, moved) == 2
+
+
+def test_each_object_has_the_overlap_of_its_best_proposal():
+    proposals = [torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 5]]), torch.tensor([[0.0, 0, 1, 1]])]
+    assert measuring.best_overlaps([TARGET, TARGET], proposals).tolist() == pytest.approx([0.9, 0, 0.01, 0])
+
+
+def test_overlaps_before_and_after_are_of_the_same_proposals():
+    model = city_models.BUILDERS["rcnn"]().eval()
+    torch.nn.init.zeros_(model.head.deltas.weight)  # no deltas: nothing moves
+    target = {"boxes": torch.tensor([[10.0, 10, 50, 60], [70, 70, 100, 90]]), "labels": torch.tensor([2, 1])}
+    proposals = torch.tensor([[12.0, 10, 50, 62], [0, 0, 5, 5], [70, 72, 100, 90], [10, 10, 50, 58]])
+    before, after, best = measuring.overlaps_of(model, [torch.randn(1, 3, 128, 128)], [target], [proposals])
+    assert torch.equal(before, box_iou(target["boxes"], proposals).amax(0)[[0, 2, 3]])
+    assert best.tolist() == [False, True, True]
+    torch.testing.assert_close(after, before)
+
+
+def test_seconds_are_a_median_and_the_threads_come_back(monkeypatch):
+    clock = iter([0, 9, 10, 11, 20, 25, 30, 32])  # the first pass, of 9 seconds, does not count
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
+    threads = torch.get_num_threads()
+    assert measuring.median_seconds(lambda photo, boxes: None, torch.zeros(1), torch.zeros(1)) == 2
+    assert torch.get_num_threads() == threads
+
+
+def test_a_line_ends_where_its_points_lead():
+    assert measuring.end_of_line([1, 100, 300], [3, 201, 601]) == pytest.approx(601)
+    assert measuring.end_of_line([0, 1, 2, 3], [0, 1, 2, 7]) == pytest.approx(5.8)
+
+
+def test_it_is_day_or_not():
+    times = [toycity.sample_scene(seed).time for seed in toycity.seeds("val", 9)]
+    assert [by_day(i) for i in range(9)] == [time == "day" for time in times]
+    assert len(set(times)) > 1
