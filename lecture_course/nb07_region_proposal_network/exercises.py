@@ -1,15 +1,17 @@
-"""The exercises of notebook 07: anchors, matching and non-maximum suppression (slides 20 to 22)."""
+"""The exercises of notebook 07: anchors, matching, the loss and non-maximum suppression (slides 20 to 22)."""
 
 import torch
 from torch import Generator, Tensor
 
-from lecture_course.engine.definitions import Case, Exercise, Prediction
+from lecture_course.engine.definitions import Case, Exercise
 from lecture_course.nb07_region_proposal_network.mistakes import (
     BASE_ANCHORS_MISTAKES,
     GRID_ANCHORS_MISTAKES,
     MATCH_MISTAKES,
     NMS_MISTAKES,
-    match_and_rescue,
+    RPN_LOSS_MISTAKES,
+    match_with_best,
+    two_losses,
 )
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import nms
@@ -97,14 +99,29 @@ def crowds(rng: Generator) -> list[Case]:
     ]
 
 
-def twelve_at_each_point() -> int:
-    base = base_anchors((64, *PAPER_SIZES), PAPER_RATIOS)
-    return len(grid_anchors(base, (30, 40), 16))
+def answers(rng: Generator) -> list[Case]:
+    def one(number: int, objects: int, drawn: float = 0.5) -> tuple[Tensor, ...]:
+        logits, deltas = 2 * torch.randn(number, generator=rng), 0.3 * torch.randn(number, 4, generator=rng)
+        matches = torch.randint(-2, objects, (number,), generator=rng)
+        matches[:objects] = torch.arange(objects)  # every object has an anchor
+        sampled = (torch.rand(number, generator=rng) < drawn) & (matches > -2)
+        sampled[:1], sampled[1:2] = True, False  # a positive one that takes part, one that does not
+        sampled &= matches > -2
+        return logits, deltas, matches, sampled, torch.randn(number, 4, generator=rng)
 
-
-def channels_of_nine() -> tuple[int, int]:
-    rpn = RPN(256, stride=16, sizes=PAPER_SIZES, ratios=PAPER_RATIOS)
-    return rpn.objectness.out_channels, rpn.deltas.out_channels
+    logits, deltas, _, sampled, wanted = one(6, 2)
+    background = torch.full((6,), -1)
+    two = torch.tensor([0.5, -1.0]), torch.tensor([[0.0, 0, 0, 0], [0.3, 0, 0, 0]]), torch.tensor([0, -1])
+    close = torch.tensor([[0.05, 0, 0, 1.0], [0.0, 0, 0, 0]])
+    far, four = torch.tensor([150.0, -150, 150, -150]), torch.tensor([0, 0, -1, -1])
+    return [
+        Case((*two, torch.tensor([True, True]), close), note="one positive anchor, one of background"),
+        Case(one(8, 2), note="eight anchors, two objects"),
+        Case((logits, deltas, background, sampled, wanted), note="no object: background alone"),
+        Case((logits, deltas, background, sampled & False, wanted), note="no anchor sampled: both losses are 0"),
+        Case((far, deltas[:4], four, four < 1, wanted[:4]), note="very sure answers, right and wrong"),
+        Case(one(200, 5, 0.2), note="many anchors, few of them sampled"),
+    ]
 
 
 EXERCISES = (
@@ -123,22 +140,6 @@ EXERCISES = (
         ),
         because="Ratios change the shape and leave the area, sizes change the area and leave the shape.",
     ),
-    Prediction(
-        "07.count",
-        title="How many anchors?",
-        minutes=2,
-        difficulty=1,
-        answer=twelve_at_each_point,
-        mistakes={
-            1200: "That is the number of points; several anchors stand at each.",
-            640 * 480 * 12: "The points are those of the feature map, not of the image.",
-            10_800: "That is for nine anchors at each point; four sizes give more than three.",
-            8400: "Four sizes and three ratios: every size with every ratio.",
-            57_600: "Four numbers describe each box; count the boxes.",
-        },
-        hints=("How many points has a map of 40 × 30?", "Every size with every ratio: K = 4 · 3."),
-        because="K · 40 · 30. A crop at every place and size would have been billions (slide 16).",
-    ),
     Exercise(
         "07.grid_anchors",
         title="Anchors over a map",
@@ -155,29 +156,12 @@ EXERCISES = (
         ),
         because="Nobody looks at the image for this: anchors depend on its size alone, and are made once.",
     ),
-    Prediction(
-        "07.channels",
-        title="The channels of the two answers",
-        minutes=2,
-        difficulty=1,
-        answer=channels_of_nine,
-        mistakes={
-            (1, 4): "That would do for one anchor at each point; here there are nine.",
-            (18, 36): "So it is in the paper, with two scores an anchor. One is enough: objectness is yes or no.",
-            (36, 9): "The other way round: objectness first.",
-            (9, 4): "Each of the nine anchors gets corrections of its own.",
-            (9, 9): "A correction is four numbers: dx, dy, dw, dh.",
-            (2700, 10800): "Those are the numbers over the slide's whole map; channels are those at one point.",
-        },
-        hints=("One number says whether there is an object. How many correct a box?", "Nine anchors each get theirs."),
-        because="K and 4 · K channels: a map of scores and four maps of corrections for each shape of anchor.",
-    ),
     Exercise(
         "07.match",
-        title="Which anchor answers for which object",
+        title="Which anchor is assigned to which object",
         minutes=20,
         difficulty=3,
-        reference=match_and_rescue,
+        reference=match_with_best,
         shown=match_boxes,
         cases=overlaps,
         mistakes=MATCH_MISTAKES,
@@ -185,9 +169,27 @@ EXERCISES = (
             "For every box (a column of the table): its best object, and how well it overlaps. `overlap.max(0)`.",
             "Begin with the best objects; put −2 where the best overlap is below high, then −1 where it is below low.",
             "An image without objects comes first: overlap has no row to take a maximum of. All its boxes are −1.",
-            "Rescue: rescued = (overlap == overlap.amax(1, keepdim=True)).any(0); these keep their best object.",
+            "Best match: best = (overlap == overlap.amax(1, keepdim=True)).any(0); these keep their nearest object.",
         ),
-        because="Rescue is what gives small and oddly shaped objects an anchor at all.",
+        because="The best match is what gives small and oddly shaped objects an anchor at all.",
+    ),
+    Exercise(
+        "07.rpn_loss",
+        title="The loss of the region proposal network",
+        minutes=15,
+        difficulty=2,
+        reference=two_losses,
+        shown=RPN.losses,
+        cases=answers,
+        mistakes=RPN_LOSS_MISTAKES,
+        hints=(
+            "The right answer to “is there an object?” is 1 where matches ≥ 0 and 0 elsewhere: (matches >= 0).float().",
+            "F.binary_cross_entropy_with_logits(objectness[sampled], truth[sampled], reduction='sum').",
+            "positive = sampled & (matches >= 0); F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1 / 9, "
+            "reduction='sum').",
+            "Divide both by max(1, sampled.sum()), and give them as torch.stack([…, …]).",
+        ),
+        because="Two questions, two losses: every sampled anchor learns yes or no, only positive ones learn where.",
     ),
     Exercise(
         "07.nms",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lecture_course.engine.definitions import mistakes
@@ -56,7 +57,7 @@ GRID_ANCHORS_MISTAKES = mistakes(
 )
 
 
-def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
+def match_with_best(overlap: Tensor, high: float, low: float) -> Tensor:
     """What `match` gives the region proposal network."""
     if not len(overlap):
         return torch.full((overlap.shape[1],), BACKGROUND)
@@ -65,27 +66,74 @@ def match_and_rescue(overlap: Tensor, high: float, low: float) -> Tensor:
     matches[best < high] = IGNORED
     matches[best < low] = BACKGROUND
     for row in overlap:
-        rescued = row == row.max()
-        matches[rescued] = nearest[rescued]
+        at_best = row == row.max()
+        matches[at_best] = nearest[at_best]
     return matches
 
 
 MATCH_MISTAKES = mistakes(
-    match_and_rescue,
+    match_with_best,
     {
-        "matches[rescued] = nearest[rescued] → ": "No object is rescued: the best box of each one keeps it, however "
-        "small the overlap.",
-        "IGNORED → BACKGROUND": "Between the thresholds a box is neither: it gets −2, not −1.",
+        "matches[at_best] = nearest[at_best] → ": "The best match is missing: the best box of each object is "
+        "positive, however small the overlap.",
+        "IGNORED → BACKGROUND": "Between the thresholds a box is ignored: it gets −2, not −1.",
         "BACKGROUND → OTHER; IGNORED → BACKGROUND; OTHER → IGNORED": "−1 is for background, −2 for what lies between; "
         "you have them the other way round.",
         "best < high → best <= high": "An overlap of exactly `high` is enough.",
         "best < low → best <= low": "An overlap of exactly `low` is no background any more.",
-        "row == row.max() → row.argmax()": "Of several boxes that overlap an object equally well you rescue the first; "
-        "rescue them all.",
-        "row in overlap → i, row in enumerate(overlap); nearest[rescued] → i": "A rescued box keeps the object that it "
-        "overlaps most itself, not the one it was rescued for.",
+        "row == row.max() → row.argmax()": "Of several boxes that overlap an object best, equally well, you take the "
+        "first; take them all.",
+        "row in overlap → i, row in enumerate(overlap); nearest[at_best] → i": "A best match keeps the object that it "
+        "overlaps most itself, not the one it is the best of.",
         lambda overlap, high, low: overlap.argmax(1): "You give each object its best box; give each box its best "
         "object.",
+    },
+)
+
+
+def two_losses(objectness: Tensor, deltas: Tensor, matches: Tensor, sampled: Tensor, wanted: Tensor) -> Tensor:
+    """The losses of `RPN.losses` for one image."""
+    truth = (matches >= 0).float()
+    positive = sampled & (matches >= 0)
+    number = max(1, int(sampled.sum()))
+    yes_no = F.binary_cross_entropy_with_logits(objectness[sampled], truth[sampled], reduction="sum")
+    moves = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1 / 9, reduction="sum")
+    return torch.stack([yes_no, moves]) / number
+
+
+RPN_LOSS_MISTAKES = mistakes(
+    two_losses,
+    {
+        "objectness[sampled], truth[sampled] → objectness, truth": "Objectness is learned on the sampled anchors only; "
+        "yours counts every anchor, the ignored ones too.",
+        "positive = sampled & (matches >= 0) → positive = sampled": "Background has no box to be moved to: the deltas "
+        "of positive anchors only.",
+        "positive = sampled & (matches >= 0) → positive = matches >= 0": "Positive anchors that were not sampled take "
+        "no part in the deltas' loss either.",
+        ("matches >= 0 → matches > 0", "positive = sampled & (matches >= 0) → positive = sampled & (matches > 0)"): "0 "
+        "is the first object: a match of 0 is positive.",
+        "beta=1 / 9, → ": "F.smooth_l1_loss is quadratic up to an error of 1 if it is not told otherwise; here up to "
+        "beta = 1/9.",
+        "smooth_l1_loss → mse_loss; beta=1 / 9, → ": "Your deltas have squared errors (L2); smooth L1 grows only "
+        "linearly beyond 1/9.",
+        "smooth_l1_loss → l1_loss; beta=1 / 9, → ": "Your deltas have absolute errors (L1); smooth L1 is quadratic "
+        "below 1/9.",
+        "smooth_l1_loss → huber_loss; beta → delta": "F.huber_loss is beta times smooth L1: nine times too small.",
+        "torch.stack([yes_no, moves]) / number → torch.stack([yes_no / number, moves / max(1, int(positive.sum()))])": (
+            "You divide the deltas' loss by the number of positive anchors; both losses are divided by the number of "
+            "sampled ones, so that an image with few objects counts less."
+        ),
+        "torch.stack([yes_no, moves]) / number → torch.stack([yes_no / number, moves / max(1, 4 * int(positive.sum()))"
+        "])": "You take the mean over the positive anchors' four deltas; sum them, and divide by the number of sampled "
+        "anchors.",
+        "torch.stack([yes_no, moves]) / number → torch.stack([yes_no, moves]) / len(matches)": "You divide by the "
+        "number of all anchors; divide by the number of sampled ones.",
+        "/ number → ": "These are sums; divide both by the number of sampled anchors.",
+        "objectness[sampled] → objectness[sampled].sigmoid()": "binary_cross_entropy_with_logits takes the logits as "
+        "they are; yours went through a sigmoid before.",
+        "[yes_no, moves] → [moves, yes_no]": "The right losses in the wrong order: objectness first.",
+        "torch.stack([yes_no, moves]) / number → (yes_no + moves) / number": "That is their sum, one number; give the "
+        "two, objectness first.",
     },
 )
 

@@ -1,17 +1,20 @@
-"""What the images of region proposals show, read off their artists."""
+"""What the images of notebook 07 show, read off their artists."""
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb07_region_proposal_network.figures import nms_steps, objectness_maps
+from lecture_course.nb07_region_proposal_network import scoring
+from lecture_course.nb07_region_proposal_network.figures import large_street, one_shape, rpn_losses, selection
+from lecture_utils import toycity
 from lecture_utils.figures import seconds_per_image
-from lecture_utils.figures.style import BLUE, FAINT, ORANGE, VERMILION
+from lecture_utils.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY
 
-IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+STREET = toycity.sample_scene(10_000_497)
 
 
 @pytest.fixture(autouse=True)
@@ -29,46 +32,158 @@ def outlines(ax, colour):
     return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4) + 0.5
 
 
+def crowd(number=25, side=60):
+    low = torch.rand(number, 2) * side
+    return torch.cat([low, low + 15 + torch.rand(number, 2) * 45], 1), torch.rand(number)
+
+
 @pytest.mark.slide("21")
-def test_a_cell_of_objectness_lies_around_its_point():
-    maps = {name: torch.rand(5, 6) for name in ("wide", "tall", "square", "another")}
-    fig = objectness_maps(np.zeros((40, 48, 3), np.uint8), maps, columns=3)
-    *shown, bar = [ax for ax in fig.axes if ax.get_visible()]
-    assert bar.get_ylabel() == "objectness"
-    assert [ax.get_title() for ax in shown] == list(maps)
-    for ax, values in zip(shown, maps.values(), strict=True):
-        heat = ax.images[1]
-        assert np.allclose(heat.get_array(), values)
-        left, right, bottom, top = heat.get_extent()
-        assert (right - left, bottom - top) == (48, 40)
-        # The middle of the first cell is the point at the corner of the image, which lies at −½ for imshow.
-        assert left + (right - left) / 12 == top + (bottom - top) / 10 == -0.5
-        assert ax.get_xlim() == (-0.5, 47.5)
+def test_objects_that_an_anchor_overlaps_by_half_are_green():
+    objects = torch.tensor([[0.0, 0, 30, 30], [10, 20, 100, 26]])  # one like an anchor of 32 pixels, one like none
+    fig = one_shape(np.zeros((64, 128, 3), np.uint8), objects, 32, 1, 16)
+    assert fig._suptitle.get_text().startswith("32 anchors; 1 of 2")
+    torch.testing.assert_close(outlines(fig.axes[0], GREEN), objects[:1])
+    torch.testing.assert_close(outlines(fig.axes[0], BLUE), objects[1:])
+
+
+@pytest.mark.slide("21")
+def test_the_large_street_has_the_size_of_the_slide():
+    image, objects, small = large_street(STREET)
+    assert image.shape == (480, 640, 3)
+    assert small.shape == (3, 120, 160)
+    assert len(objects) == len(toycity.render(STREET, 512).objects)
+    boxes = torch.tensor([box for _, box in objects])
+    assert boxes.min() >= 0
+    assert (boxes <= torch.tensor([640.0, 480, 640, 480])).all()
+    assert np.abs(image[2::4, 2::4].astype(int) - small.permute(1, 2, 0).numpy()).mean() < 12
 
 
 @pytest.mark.slide("22")
-def test_the_steps_are_those_of_suppression():
+def test_the_highest_objectness_is_drawn_last():
+    (boxes, scores), (few, sure) = crowd(20), crowd(3)
+    fig = selection(np.zeros((40, 48, 3), np.uint8), {"all": (boxes, scores), "few": (few, sure)})
+    *shown, bar = [ax for ax in fig.axes if ax.get_visible()]
+    assert bar.get_xlabel() == "objectness"
+    assert [ax.get_title() for ax in shown] == ["all", "few"]
+    for ax, (each, probability) in zip(shown, ((boxes, scores), (few, sure)), strict=True):
+        (drawn,) = [artist for artist in ax.collections if isinstance(artist, PolyCollection)]
+        corners = torch.tensor(np.array([path.vertices[[0, 2]] for path in drawn.get_paths()]), dtype=torch.float32)
+        torch.testing.assert_close(corners.flatten(1) + 0.5, each[probability.argsort()])
+        assert (np.diff(drawn.get_edgecolors()[:, 3]) >= 0).all()
+
+
+def test_no_stage_is_refused():
+    with pytest.raises(ValueError, match="stages: got none"):
+        selection(np.zeros((4, 4, 3), np.uint8), {})
+
+
+@pytest.mark.slide("22")
+@pytest.mark.parametrize("threshold", [0.2, 0.5])
+def test_the_steps_are_those_of_suppression(threshold):
     torch.manual_seed(0)
-    low = torch.rand(25, 2) * 20
-    boxes, scores = torch.cat([low, low + 5 + torch.rand(25, 2) * 15], 1), torch.rand(25)
-    kept = torchvision.ops.nms(boxes, scores, 0.4)
-    fig = nms_steps(IMAGE, boxes, scores, 0.4, steps=5, columns=3)
-    shown = [ax for ax in fig.axes if ax.get_visible()]
-    assert len(shown) == 5
-    for step, ax in enumerate(shown):
-        torch.testing.assert_close(outlines(ax, ORANGE), boxes[kept[step : step + 1]])
-        torch.testing.assert_close(outlines(ax, BLUE), boxes[kept[:step]])
-        gone = outlines(ax, VERMILION)
-        assert (torchvision.ops.box_iou(boxes[kept[step : step + 1]], gone) > 0.4).all()
-        before = len(outlines(shown[step - 1], FAINT)) if step else 25
-        assert len(outlines(ax, FAINT)) + len(gone) + 1 == before
-        assert ax.get_title().startswith(f"{step + 1}. drops {len(gone) or 'none'}")
+    boxes, scores = crowd()
+    kept = torchvision.ops.nms(boxes, scores, threshold)
+    steps = scoring.suppress(boxes, scores, threshold)
+    assert [taken.kept for taken in steps] == kept.tolist()
+    dropped = [i for taken in steps for i in taken.dropped]
+    assert sorted([*dropped, *kept.tolist()]) == list(range(len(boxes)))
+    for taken in steps:
+        for i, overlap in taken.dropped.items():
+            assert overlap == pytest.approx(torchvision.ops.box_iou(boxes[[taken.kept]], boxes[[i]]).item())
+            assert overlap > threshold
 
 
-def test_suppression_ends_when_no_box_is_left():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 2, 30, 9]])
-    fig = nms_steps(IMAGE, boxes, torch.tensor([0.2, 0.9]), 0.5)
-    assert len([ax for ax in fig.axes if ax.get_visible()]) == 2
+@pytest.mark.slide("22")
+def test_a_step_shows_what_is_kept_and_what_is_dropped():
+    torch.manual_seed(1)
+    boxes, scores = crowd(12)
+    truth = torch.tensor([[0.0, 0, 4, 4]])  # which no box covers
+    steps = scoring.suppress(boxes, scores, 0.3)
+    for step in range(len(steps) + 2):
+        fig = scoring.suppression(STREET, boxes, scores, 0.3, step, truth=truth)
+        street, rows = fig.axes
+        texts = [text.get_text() for text in rows.texts]
+        assert sum(text[0].isdigit() for text in texts) == len(boxes)
+        last = 0 < step <= len(steps)
+        assert sum("kept now" in text for text in texts) == last
+        assert len(outlines(street, SKY)) == min(step, len(steps)) - last
+        assert len(outlines(street, PURPLE)) == (len(steps[step - 1].dropped) if last else 0)
+        torch.testing.assert_close(outlines(street, ORANGE), boxes[[steps[step - 1].kept]] if last else boxes[:0])
+    assert "lost" in [text.get_text() for text in street.texts]
+    assert f"{len(steps)} boxes stay; 0 of 1" in street.get_title(loc="left")
+
+
+def test_suppression_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="boxes: got none"):
+        scoring.suppression(STREET, torch.zeros(0, 4), torch.zeros(0), 0.5, 0, truth=torch.zeros(0, 4))
+
+
+def judged(verdicts):
+    box = torch.tensor([20.0, 20, 40, 50])
+    return [scoring.Judged(STREET, box, box[None], 0.9 - k / 100, 0.8, one) for k, one in enumerate(verdicts)]
+
+
+@pytest.mark.slide("20")
+def test_the_area_under_the_growing_curve_is_the_interpolated_precision():
+    listed = judged([True, False, True, True, False])
+    fig = scoring.growing_curve(listed, 4, 5, threshold=0.75)
+    street, rows, curve = fig.axes
+    assert "true positive" in street.get_title()
+    assert [text.get_text()[-2:] for text in rows.texts[1:]] == ["TP", "FP", "TP", "TP"]
+    line = curve.get_lines()[0]
+    assert np.allclose(line.get_xdata(), [0.2, 0.2, 0.4, 0.6])
+    assert np.allclose(line.get_ydata(), [1, 1 / 2, 2 / 3, 3 / 4])
+    (area,) = [artist for artist in curve.collections if isinstance(artist, PolyCollection)]
+    x, y = area.get_paths()[0].vertices.T
+    shoelace = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    assert shoelace == pytest.approx(0.2 * 1 + 0.4 * 0.75)
+
+
+@pytest.mark.parametrize(("number", "objects"), [(0, 3), (4, 3), (2, 0)])
+def test_a_curve_of_no_detection_or_object_is_refused(number, objects):
+    with pytest.raises(ValueError, match="number, objects: got"):
+        scoring.growing_curve(judged([True, False, True]), number, objects, threshold=0.5)
+
+
+def test_a_higher_threshold_keeps_more_boxes():
+    truth = {"boxes": torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10]]), "labels": torch.tensor([1, 1])}
+    boxes = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
+    found = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 2]), "scores": torch.tensor([0.9, 0.8, 0.7, 0.2])}
+    shares = scoring.by_threshold([found], [truth], (0.3, 0.5, 0.95))  # the objects overlap by 3/7
+    assert shares == {"objects found": [0.5, 1.0, 1.0], "objects found per box": [1.0, 1.0, pytest.approx(2 / 3)]}
+
+
+def test_seconds_are_the_median_and_threads_come_back():
+    threads, calls = torch.get_num_threads(), []
+    assert scoring.seconds(lambda x, y=0: calls.append((x, y, torch.is_grad_enabled())), 1, times=5, y=2) >= 0
+    assert calls == [(1, 2, False)] * 5
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("hits", [0, 7, 20])
+def test_an_interval_holds_its_share(hits):
+    low, high = scoring.interval(hits, 20)
+    assert -1e-9 <= low <= hits / 20 <= high <= 1 + 1e-9
+    assert scoring.interval(hits * 10, 200)[1] - scoring.interval(hits * 10, 200)[0] < high - low
+
+
+def test_recall_by_kind_has_a_dot_for_each_model_and_kind():
+    panels = {"shape": {"a": {"wide": (3, 4), "tall": (0, 5)}, "b": {"wide": (4, 4), "tall": (2, 5)}}}
+    fig = scoring.recall_by_kind(panels)
+    dots = [container.lines[0].get_ydata().tolist() for container in fig.axes[0].containers]
+    assert dots == [[0.75, 0.0], [1.0, 0.4]]
+    assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["wide\n(4)", "tall\n(5)"]
+
+
+@pytest.mark.slide("23")
+def test_the_stopwatch_adds_the_parts():
+    panels = {"here": {"one": (2.0, 1.5), "two": (0.1, 0.25)}, "there": {"one": (1.0, 9.0)}}
+    fig = scoring.stopwatch(panels)
+    for ax, systems in zip(fig.axes, panels.values(), strict=True):
+        assert ax.get_xscale() == "log"
+        assert [label.get_text() for label in ax.get_yticklabels()] == list(systems)
+        together = ax.collections[-1].get_offsets()[:, 0]
+        assert together.tolist() == pytest.approx([sum(parts) for parts in systems.values()])
 
 
 @pytest.mark.slide("23")
@@ -83,6 +198,26 @@ def test_bars_are_as_long_as_their_parts_together():
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["proposals", "network"]
 
 
-def test_suppression_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="boxes: got none"):
-        nms_steps(IMAGE, torch.zeros(0, 4), torch.zeros(0), 0.5)
+@pytest.mark.slide("21")
+def test_the_first_loss_stands_alone_and_later_ones_are_means():
+    values = [8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    fig = rpn_losses({"objectness": values}, {"objectness": {"ln 2": 0.69}})
+    curve, line = fig.axes[0].get_lines()
+    assert curve.get_xdata()[0] == 1
+    assert curve.get_ydata()[0] == 8
+    assert curve.get_xdata()[-1] == len(values)
+    widths = np.diff(curve.get_xdata(), prepend=0)
+    assert np.dot(widths, curve.get_ydata()) == pytest.approx(sum(values))
+    assert set(line.get_ydata()) == {0.69}
+
+
+@pytest.mark.slide("20")
+def test_average_precision_of_a_class_and_size_counts_only_these():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 60, 60], [0, 50, 12, 64]])
+    truth = {"boxes": boxes, "labels": torch.tensor([1, 1, 2])}
+    found = {"boxes": boxes[1:], "labels": torch.tensor([1, 2]), "scores": torch.tensor([0.9, 0.8])}
+    table = scoring.ap_by_size([found], [truth], ("background", "person", "car"), scale=1)
+    assert table["person"]["small"] == (pytest.approx(0), 1)
+    assert table["person"]["medium"] == (pytest.approx(1), 1)
+    assert np.isnan(table["person"]["large"][0])
+    assert table["car"]["small"] == (pytest.approx(1), 1)

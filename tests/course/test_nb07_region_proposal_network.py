@@ -5,12 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from lecture_course.nb07_region_proposal_network.exercises import EXERCISES
+from lecture_course.nb07_region_proposal_network.mistakes import two_losses
+from lecture_utils.detection import RPN
+from lecture_utils.detection.boxes import encode
+from lecture_utils.detection.matching import match_boxes
 
 # 07.base_anchors, right
 
@@ -218,7 +223,7 @@ def match_one_by_one(overlap, high, low):
 # 07.match, wrong
 
 
-def match_without_rescue(overlap, high, low):
+def match_without_best(overlap, high, low):
     if not len(overlap):
         return torch.full((overlap.shape[1],), -1)
     return Matcher(high, low, allow_low_quality_matches=False)(overlap)
@@ -241,16 +246,16 @@ def match_up_to_low(overlap, high, low):
     return match_by_where(overlap, high, low + 1e-6)
 
 
-def match_rescuing_the_first(overlap, high, low):
-    matches = match_without_rescue(overlap, high, low)
+def match_taking_the_first(overlap, high, low):
+    matches = match_without_best(overlap, high, low)
     for row in overlap:
         j = row.argmax()
         matches[j] = overlap[:, j].argmax()
     return matches
 
 
-def match_rescuing_for(overlap, high, low):
-    matches = match_without_rescue(overlap, high, low)
+def match_for_the_object(overlap, high, low):
+    matches = match_without_best(overlap, high, low)
     for i, row in enumerate(overlap):
         matches[row == row.max()] = i
     return matches
@@ -271,6 +276,123 @@ def match_without_thresholds(overlap, high, low):
 
 def match_as_floats(overlap, high, low):
     return match_by_where(overlap, high, low).float()
+
+
+# 07.rpn_loss, right
+
+
+def loss_by_hand(objectness, deltas, matches, sampled, wanted):
+    number = max(1, sampled.sum().item())
+    yes_no = moves = torch.tensor(0.0)
+    for i in sampled.nonzero()[:, 0].tolist():
+        yes_no = yes_no + F.softplus(-objectness[i] if matches[i] >= 0 else objectness[i])
+        if matches[i] >= 0:
+            error = (deltas[i] - wanted[i]).abs()
+            moves = moves + torch.where(error < 1 / 9, 4.5 * error**2, error - 1 / 18).sum()
+    return torch.stack([yes_no, moves]) / number
+
+
+def loss_as_torchvision(objectness, deltas, matches, sampled, wanted):
+    """`RegionProposalNetwork.compute_loss`, but for an image without sampled anchors, where it is nan."""
+    positive, number = sampled & (matches >= 0), sampled.sum().clamp(min=1)
+    moves = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1 / 9, reduction="sum") / number
+    each = F.binary_cross_entropy_with_logits(objectness, (matches >= 0).to(objectness), reduction="none")
+    return torch.stack([(each * sampled).sum() / number, moves])
+
+
+def loss_by_huber(objectness, deltas, matches, sampled, wanted):
+    labels, positive = (matches >= 0).float(), sampled & (matches >= 0)
+    number = sampled.sum().clamp(min=1)
+    moves = 9 * F.huber_loss(deltas[positive], wanted[positive], delta=1 / 9, reduction="sum")
+    yes_no = sigmoid_focal_loss(objectness[sampled], labels[sampled], alpha=-1, gamma=0, reduction="sum")
+    return torch.stack((yes_no, moves)) / number
+
+
+# 07.rpn_loss, wrong
+
+
+def loss_with(objectness, deltas, matches, sampled, wanted, *, of_moves=F.smooth_l1_loss, beta=1 / 9, by=None):
+    positive, number = sampled & (matches >= 0), max(1, int(sampled.sum()))
+    how = {} if beta is None else {"beta": beta}
+    moves = of_moves(deltas[positive], wanted[positive], reduction="sum", **how) / (by or (lambda p: number))(positive)
+    truth = (matches >= 0).float()[sampled]
+    yes_no = F.binary_cross_entropy_with_logits(objectness[sampled], truth, reduction="sum") / number
+    return torch.stack([yes_no, moves])
+
+
+def loss_of_all_anchors(objectness, deltas, matches, sampled, wanted):
+    number, moves = max(1, int(sampled.sum())), loss_by_hand(objectness, deltas, matches, sampled, wanted)[1]
+    yes_no = F.binary_cross_entropy_with_logits(objectness, (matches >= 0).float(), reduction="sum") / number
+    return torch.stack([yes_no, moves])
+
+
+def loss_of_background_deltas(objectness, deltas, matches, sampled, wanted):
+    moves = F.smooth_l1_loss(deltas[sampled], wanted[sampled], beta=1 / 9, reduction="sum")
+    yes_no = loss_by_hand(objectness, deltas, matches, sampled, wanted)[0]
+    return torch.stack([yes_no, moves / max(1, int(sampled.sum()))])
+
+
+def loss_of_every_positive(objectness, deltas, matches, sampled, wanted):
+    positive = matches >= 0
+    moves = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1 / 9, reduction="sum")
+    yes_no = loss_by_hand(objectness, deltas, matches, sampled, wanted)[0]
+    return torch.stack([yes_no, moves / max(1, int(sampled.sum()))])
+
+
+def loss_without_the_first_object(objectness, deltas, matches, sampled, wanted):
+    return loss_by_hand(objectness, deltas, matches.where(matches != 0, -1), sampled, wanted)
+
+
+def loss_with_beta_1(*given):
+    return loss_with(*given, beta=1.0)
+
+
+def loss_with_squares(*given):
+    return loss_with(*given, of_moves=F.mse_loss, beta=None)
+
+
+def loss_with_absolute_values(*given):
+    return loss_with(*given, of_moves=F.l1_loss, beta=None)
+
+
+def loss_by_positives(*given):
+    return loss_with(*given, by=lambda positive: max(1, int(positive.sum())))
+
+
+def loss_as_a_mean(*given):
+    return loss_with(*given, by=lambda positive: max(1, 4 * int(positive.sum())))
+
+
+def loss_by_all_anchors(objectness, deltas, matches, sampled, wanted):
+    sums = loss_by_hand(objectness, deltas, matches, sampled, wanted) * max(1, int(sampled.sum()))
+    return sums / len(matches)
+
+
+def loss_as_sums(objectness, deltas, matches, sampled, wanted):
+    return loss_by_hand(objectness, deltas, matches, sampled, wanted) * max(1, int(sampled.sum()))
+
+
+def loss_with_two_sigmoids(objectness, *given):
+    return loss_by_hand(objectness.sigmoid(), *given)
+
+
+def loss_turned_round(*given):
+    return loss_by_hand(*given).flip(0)
+
+
+def loss_as_one_number(*given):
+    return loss_by_hand(*given).sum()
+
+
+def loss_of_probabilities(objectness, deltas, matches, sampled, wanted):
+    """Right but for very sure answers, where the logarithm of a rounded probability is cut off."""
+    chance, truth = objectness[sampled].sigmoid(), (matches >= 0).float()[sampled]
+    yes_no = F.binary_cross_entropy(chance, truth, reduction="sum") / max(1, int(sampled.sum()))
+    return torch.stack([yes_no, loss_by_hand(objectness, deltas, matches, sampled, wanted)[1]])
+
+
+def loss_as_a_pair(*given):
+    return tuple(loss_by_hand(*given))
 
 
 # 07.nms, right
@@ -372,10 +494,9 @@ def nms_as_array(boxes, scores, threshold):
 
 RIGHT = {
     "07.base_anchors": [base_by_loops, base_by_torchvision, base_by_broadcasting],
-    "07.count": [14_400, 14_400.0],
     "07.grid_anchors": [over_by_loops, over_by_torchvision, over_by_cartesian_product],
-    "07.channels": [(9, 36), [9, 36]],
     "07.match": [match_by_torchvision, match_by_where, match_one_by_one],
+    "07.rpn_loss": [loss_by_hand, loss_as_torchvision, loss_by_huber],
     "07.nms": [nms_by_torchvision, nms_by_a_table, nms_by_lists],
 }
 
@@ -393,14 +514,6 @@ WRONG = {
         (base_of_whole_numbers, "int32"),
         (base_of_pairs, ""),
     ],
-    "07.count": [
-        (1200, "number of points"),
-        (3_686_400, "feature map"),
-        (10_800, "nine anchors"),
-        (8400, "every size"),
-        (57_600, "count the boxes"),
-        (14_401, ""),
-    ],
     "07.grid_anchors": [
         (over_by_columns, "column by column"),
         (over_shape_by_shape, "stand together"),
@@ -414,27 +527,36 @@ WRONG = {
         (over_a_square, ""),
         (over_in_place, "writes into its input"),
     ],
-    "07.channels": [
-        ((1, 4), "nine"),
-        ((18, 36), "two scores"),
-        ((36, 9), "objectness first"),
-        ((9, 4), "of its own"),
-        ((9, 9), "four numbers"),
-        ((2700, 10800), "at one point"),
-        (45, ""),
-    ],
     "07.match": [
-        (match_without_rescue, "no object is rescued"),
-        (match_without_between, "neither"),
+        (match_without_best, "best match is missing"),
+        (match_without_between, "ignored"),
         (match_numbers_swapped, "other way round"),
         (match_above_high, "exactly `high`"),
         (match_up_to_low, "exactly `low`"),
-        (match_rescuing_the_first, "rescue them all"),
-        (match_rescuing_for, "overlaps most itself"),
+        (match_taking_the_first, "take them all"),
+        (match_for_the_object, "overlaps most itself"),
         (match_the_wrong_way, "each box its best object"),
         (match_without_empty, ""),
         (match_without_thresholds, ""),
         (match_as_floats, "float32"),
+    ],
+    "07.rpn_loss": [
+        (loss_of_all_anchors, "sampled anchors only"),
+        (loss_of_background_deltas, "background has no box"),
+        (loss_of_every_positive, "not sampled take no part"),
+        (loss_without_the_first_object, "the first object"),
+        (loss_with_beta_1, "beta = 1/9"),
+        (loss_with_squares, "squared errors"),
+        (loss_with_absolute_values, "absolute errors"),
+        (loss_by_positives, "number of positive anchors"),
+        (loss_as_a_mean, "the mean over the positive"),
+        (loss_by_all_anchors, "number of all anchors"),
+        (loss_as_sums, "these are sums"),
+        (loss_with_two_sigmoids, "through a sigmoid"),
+        (loss_turned_round, "wrong order"),
+        (loss_as_one_number, "one number"),
+        (loss_of_probabilities, ""),
+        (loss_as_a_pair, ""),
     ],
     "07.nms": [
         (nms_below_the_threshold, "exactly the threshold"),
@@ -461,3 +583,17 @@ def test_every_exercise_has_right_and_wrong_answers():
     for exercise in EXERCISES:
         assert len(RIGHT[exercise.name]) >= 2
         assert len(WRONG[exercise.name]) >= 5
+
+
+def test_the_loss_of_the_exercise_is_that_of_the_network():
+    torch.manual_seed(0)
+    rpn = RPN(4, stride=8, sizes=(8, 16), ratios=(1, 2), batch_size_per_image=10_000)  # samples all it may
+    target = {"boxes": torch.tensor([[3.0, 4, 20, 19], [30, 8, 40, 30]])}
+    objectness, deltas, anchors = rpn.predict(torch.randn(1, 4, 5, 6))
+    matches = match_boxes(box_iou(target["boxes"], anchors), high=0.7, low=0.3, allow_low_quality_matches=True)
+    wanted = encode(target["boxes"][matches.clamp(min=0)], anchors)
+    ours = two_losses(objectness[0], deltas[0], matches, matches > -2, wanted)
+    losses = rpn.losses(objectness, deltas, anchors, [target])
+    torch.testing.assert_close(ours, torch.stack([losses["objectness"], losses["anchor deltas"]]))
+    assert (matches == -2).any()
+    assert (matches >= 0).sum() > 1
