@@ -13,6 +13,7 @@ from lecture_course.nb03_transposed_convolution import figures as nb03
 from lecture_course.nb03_transposed_convolution import matrices
 from lecture_course.nb04_unet import figures as nb04
 from lecture_course.nb05_from_one_box_to_many import figures as nb05
+from lecture_course.nb06_rcnn_and_fast_rcnn import cells
 from lecture_course.nb06_rcnn_and_fast_rcnn import figures as nb06
 from lecture_course.nb07_region_proposal_network import figures as nb07
 from lecture_course.nb07_region_proposal_network.scoring import suppression
@@ -193,7 +194,7 @@ FIGURES = {
     "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
     "matrix_product": lambda m: matrices.matrix_product(m[0], m[1, :2, :2], (2, 2)),
     "one_to_many": lambda m: nb03.one_to_many(m[0], m[1], at=(0, 1)),
-    "roi_cells": lambda m: nb06.roi_cells(m[0], (0, 0, 3, 3)),
+    "roi_cells": lambda m: cells.roi_cells(m[0], (0, 0, 3, 3)),
     "reached objects": lambda proposals: nb05.reached(toycity.sample_scene(10_000_045), proposals),
     "streets": lambda found: nb05.streets([toycity.sample_scene(10_000_045)], [found]),
     "confusion_map": lambda counts: nb01.confusion_map(counts, list("abcd")),

@@ -1,4 +1,4 @@
-"""The figures of notebook 06: proposals, warped regions, deltas, pooled cells, and what takes the time.
+"""The figures of notebook 06: proposals, warped regions, deltas, losses, detections, and what takes the time.
 
 Streets are shown larger than the networks see them: `large` is an image (H, W, 3) uint8, and boxes (x0, y0, x1, y1) are
 in pixels of the `STREET` × `STREET` image that a network gets.
@@ -11,17 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.detection.roi import pooled_cells, roi_align, roi_pool, sample_points
 from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, fade
-from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid, points_per_unit
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.scores import answer_bars
 from lecture_utils.figures.style import (
@@ -372,91 +367,3 @@ def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "
     ax.grid()
     fig.legend(loc="outside lower center", ncols=2)
     return fig
-
-
-PARTS = TINTS[:4] + TINTS[6:]  # the light ones, on which the box shows
-
-
-@course_look
-def roi_cells(
-    features: Float[torch.Tensor, "h w"],
-    box: Sequence[int | float],
-    size: tuple[int, int] = (2, 2),
-    *,
-    spatial_scale: int | float = 1.0,
-    sampling_ratio: int = 2,
-    aligned: bool = True,
-    title: str = "",
-) -> Figure:
-    """What RoI pooling and RoI align read from one box of a feature map, and the numbers they make of it.
-
-    Left the cells to which pooling rounds the box, a colour a part, each one's maximum framed; a cell of two parts has
-    a mixture of their colours. Right the points where align reads; a number stands for its whole cell, most exactly for
-    the middle, and is printed in the corner only to leave the points free. `box` (x0, y0, x1, y1), framed in orange, is
-    in pixels of the image, `size` (height, width) the numbers to make. Made for maps of up to ten cells a side.
-    """
-    features, region = torch.as_tensor(features, dtype=torch.float32).cpu(), torch.tensor([[0.0, *box]])
-    if features.ndim != 2 or 0 in features.shape:
-        raise ValueError(f"features: got shape {tuple(features.shape)}, expected (height, width)")
-    (height, width), gap, top = features.shape, 2.0, 1.0
-    maps, corners = features[None, None], region[:, 1:] * spatial_scale
-    made = {
-        "RoI pooling": roi_pool(maps, region, size, spatial_scale)[0, 0],
-        "RoI align": roi_align(maps, region, size, spatial_scale, sampling_ratio, aligned)[0, 0],
-    }
-    fig, ax = grid_canvas(2 * width + gap + 1, top + height + size[0] + 1.8, title=title)
-    for (name, values), left in zip(made.items(), (0.5, 0.5 + width + gap), strict=True):
-        if name == "RoI pooling":
-            colours, maxima = pooled_parts(features, corners, size)
-            number_grid(ax, features, at=(left, top), colours=colours, highlight=maxima, title=name)
-        else:
-            number_grid(ax, torch.full_like(features, torch.nan), at=(left, top), title=name)
-            _numbers_in_corners(ax, features, at=(left, top))
-            _points(ax, corners, size, sampling_ratio, aligned, at=(left, top))
-        x0, y0, x1, y1 = corners[0].tolist()
-        outline = Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, ec=VERMILION, lw=2.4, zorder=3.5)
-        outline.set_path_effects([withStroke(linewidth=4.4, foreground="white")])
-        ax.add_patch(outline)
-        middle, below = left + width / 2, top + height
-        cell_arrow(ax, (middle, below + 0.2), (middle, below + 1.2))
-        tints = np.resize(PARTS, values.shape)
-        number_grid(ax, values, at=(middle - size[1] / 2, below + 1.4), colours=tints)
-    return fig
-
-
-def pooled_parts(
-    features: Float[torch.Tensor, "h w"], corners: Float[torch.Tensor, "1 4"], size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell's colour, by the parts of RoI pooling that it is in ("" for none), and whether it is one's maximum."""
-    (height, width), (x0, y0, x1, y1) = features.shape, corners.T
-    rows, columns = pooled_cells(y0, y1, size[0], height)[0], pooled_cells(x0, x1, size[1], width)[0]
-    members, maxima = np.empty(features.shape, object), np.zeros(features.shape, bool)
-    for part in np.ndindex(*size):
-        colour = to_rgb(PARTS[np.ravel_multi_index(part, size) % len(PARTS)])
-        cells = [(int(y), int(x)) for y in rows[part[0]].unique() for x in columns[part[1]].unique() if min(y, x) >= 0]
-        for cell in cells:
-            members[cell] = [*(members[cell] or ()), colour]
-        if cells:
-            maxima[max(cells, key=lambda cell: features[cell])] = True
-    colours = np.array([to_hex(np.mean(cell, axis=0)) if cell else "" for cell in members.flat])
-    return colours.reshape(features.shape), maxima
-
-
-def _numbers_in_corners(ax: Axes, features: torch.Tensor, *, at: tuple[float, float]) -> None:
-    texts = {cell: format_number(float(value)) for cell, value in np.ndenumerate(features.numpy())}
-    size = min(13, points_per_unit(ax) * min(0.3, 1.1 / max(map(len, texts.values()))))
-    for (row, column), text in texts.items():
-        # Before the points, on a white halo, so that none covers a number.
-        number = ax.text(at[0] + column + 0.07, at[1] + row + 0.06, text, size=size, ha="left", va="top", zorder=8)
-        number.set(color=INK, path_effects=[withStroke(linewidth=2.5, foreground="white")])
-
-
-def _points(ax: Axes, corners: torch.Tensor, size: tuple[int, int], ratio: int, aligned: bool, *, at) -> None:
-    """A point at 2 reads the feature of cell 2, which stands in that cell's middle: half a cell further."""
-    x0, y0, x1, y1 = corners.T
-    rows = sample_points(y0, y1, size[0], ratio, aligned)[0] + at[1] + 0.5
-    columns = sample_points(x0, x1, size[1], ratio, aligned)[0] + at[0] + 0.5
-    for row, column in np.ndindex(*size):
-        y, x = (grid.flatten() for grid in torch.meshgrid(rows[row], columns[column], indexing="ij"))
-        colour = PARTS[(row * size[1] + column) % len(PARTS)]
-        ax.scatter(x, y, s=0.03 * points_per_unit(ax) ** 2, c=colour, edgecolors=INK, linewidths=1.2, zorder=7)

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from torchvision import ops
 
-from lecture_course.nb06_rcnn_and_fast_rcnn.figures import PARTS, roi_cells
+from lecture_course.nb06_rcnn_and_fast_rcnn.cells import PARTS, roi_cells
 from lecture_utils.figures.grids import format_number
 
 BOXES = [((0, 0, 4, 4), (2, 2)), ((1.2, 2.4, 6.7, 6.1), (2, 3)), ((5, 1, 6, 7), (3, 1)), ((-3, 4, 3, 12), (2, 2))]
