@@ -9,10 +9,10 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
-from lecture_utils.detection import FastRCNN
+from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
 from lecture_utils.recipes import RECIPES, Recipe
 from lecture_utils.tasks.single_object import fixed_slots_loss
 
@@ -23,13 +23,14 @@ class Study:
 
     A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
     the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
-    scored in the network of each other one.
+    scored in the network of each other one; with `exchanged`, both detectors also with the other's proposals.
     """
 
     models: Sequence[str | Recipe]
     seeds: Sequence[int] = (0, 1, 2)
     fractions: Sequence[float] = (1.0,)
     crossed: bool = False
+    exchanged: bool = False
 
 
 def slots(order: str, name: str) -> Recipe:
@@ -60,6 +61,8 @@ STUDIES = {
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
+    # Slide 20: what do the proposals contribute, and what the network behind them?
+    "proposals": Study(("fast_rcnn", "faster_rcnn"), exchanged=True),
 }
 
 
@@ -70,15 +73,18 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
     here, and go on from what `runs` holds of them, or with `restart` begin again. In the "full" profile all are that
     have a budget of their own there.
     """
-    study, rows, scenes = _study(name), [], 0
+    study, rows, scenes, models = _study(name), [], 0, {}
     for model_name, fraction, seed in product(study.models, study.fractions, study.seeds):
         chosen = recipes.recipe(model_name, profile)
         shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
         about = {"model": chosen.name, **shown, "seed": seed}
         scenes, model, scores = _trained(chosen, fraction, seed, Path(runs), restart)
         rows.append(about | scores)
+        models[model_name, seed] = model
         others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
         rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
+    for seed in study.seeds if study.exchanged else ():
+        rows += _exchanged(models["fast_rcnn", seed], models["faster_rcnn", seed], seed, profile)
     return {"name": name, "scenes": scenes, "rows": rows}
 
 
@@ -113,3 +119,27 @@ def _scored_as(network: Recipe, model: nn.Module) -> dict:
     run, other = runtime.setup(profile=network.profile, quiet=True), network.build()
     other.load_state_dict(model.state_dict())
     return recipes.metrics(recipes.evaluate(network, other, run, size=network.size)[1])
+
+
+class WithProposals(nn.Module):
+    """Fast R-CNN that is given the proposals of another detector's region proposal network."""
+
+    def __init__(self, detector: FastRCNN, proposer: ProposalNetwork):
+        super().__init__()
+        self.detector, self.proposer = detector, proposer
+
+    def forward(self, images: Tensor) -> list[dict]:
+        return self.detector(images, self.proposer(images))
+
+
+def _exchanged(fast: FastRCNN, faster: FasterRCNN, seed: int, profile: str) -> list[dict]:
+    """The metrics of Fast R-CNN on the proposals of Faster R-CNN, and of that one's head on searched proposals."""
+    run, rows = runtime.setup(seed, profile=profile, quiet=True), []
+    learned = WithProposals(fast, ProposalNetwork(faster.backbone, faster.rpn))
+    searched = FastRCNN(faster.backbone, faster.head)
+    # Which data a network is scored on goes with its inputs: the recipe is that of the proposals.
+    for name, of, network in (("fast_rcnn", "faster_rcnn", learned), ("faster_rcnn", "fast_rcnn", searched)):
+        chosen = recipes.recipe(of, profile)
+        scores = recipes.metrics(recipes.evaluate(chosen, network, run, size=chosen.size)[1])
+        rows.append({"model": name, "seed": seed, "proposals_of": of} | scores)
+    return rows

@@ -16,7 +16,6 @@ from lecture_course.nb05_from_one_box_to_many import figures as nb05
 from lecture_course.nb06_rcnn_and_fast_rcnn import cells
 from lecture_course.nb06_rcnn_and_fast_rcnn import figures as nb06
 from lecture_course.nb07_region_proposal_network import figures as nb07
-from lecture_course.nb07_region_proposal_network.scoring import suppression
 from lecture_course.nb08_show_attend_and_tell import figures as nb08
 from lecture_course.nb09_captioning_with_transformers import figures as nb09
 from lecture_course.nb10_vision_transformer import figures as nb10
@@ -165,10 +164,8 @@ FIGURES = {
     "boundaries": lambda x, y: nb04.boundaries_magnified(x, {"truth": y, "found": y}),
     "detections": lambda x, one: figures.draw_detections(x, {"found": one}, names=("background", "a", "b")),
     "corrected": lambda x, a, b: figures.corrected(x, a, b, truth=a),
-    "suppression": lambda a, scores: suppression(toycity.sample_scene(10_000_045), a, scores, 0.5, 1, truth=a),
+    "learned_proposals": lambda found: nb07.learned_proposals([toycity.sample_scene(10_000_045)], [found]),
     "selection": lambda x, a, scores: nb07.selection(x, {"a": (a, scores)}),
-    "one_shape": lambda x, a: nb07.one_shape(x, a, 16, 1, 8),
-    "anchors_on": lambda x, a: nb07.anchors_on(x, a, (3, 1)),
     "warped": lambda x, a, crops: nb06.warped(x, a, crops),
     "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
     "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
@@ -206,10 +203,8 @@ GIVEN = {
     "compare": [PHOTO, torch.randint(19, (32, 32)).byte()],
     "detections": [PHOTO, detections(3)[0]],
     "corrected": [PHOTO, BOXES, BOXES + 1],
-    "suppression": [BOXES, torch.rand(3)],
+    "learned_proposals": [BOXES],
     "selection": [PHOTO, BOXES, torch.rand(3)],
-    "one_shape": [PHOTO, BOXES],
-    "anchors_on": [PHOTO, BOXES],
     "warped": [PHOTO, BOXES, torch.randint(256, (3, 3, 8, 8)).byte()],
     "similarity": [torch.randn(1, 7, 4)],
     "similarity_grid": [torch.rand(2, 3, 2, 3)],

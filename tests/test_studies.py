@@ -6,6 +6,7 @@ from itertools import product
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lecture_utils import checkpoints, recipes, runtime, studies
 
@@ -16,19 +17,23 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
     assert stored["command"] == f"python -m lecture_utils study {name}"
     assert stored["scenes"] >= 480
     names = [recipes.recipe(model).name for model in study.models]
-    rows = [row for row in stored["rows"] if "scored_as" not in row]
+    rows = [row for row in stored["rows"] if not {"scored_as", "proposals_of"} & set(row)]
     assert [(row["model"], row.get("fraction", 1), row["seed"]) for row in rows] == list(
         product(names, study.fractions, study.seeds)
     )
     crossed = {(row["model"], row["scored_as"], row["seed"]) for row in stored["rows"] if "scored_as" in row}
     others = [(a, b, seed) for a in names for b in names for seed in study.seeds if study.crossed and a != b]
-    assert (crossed, len(stored["rows"])) == (set(others), len(rows) + len(others))
+    exchanged = [(row["model"], row["proposals_of"], row["seed"]) for row in stored["rows"] if "proposals_of" in row]
+    assert sorted(exchanged) == sorted(
+        (a, b, seed) for a in names for b in names for seed in study.seeds if study.exchanged and a != b
+    )
+    assert (crossed, len(stored["rows"])) == (set(others), len(rows) + len(others) + len(exchanged))
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_the_shipped_weights_are_one_of_its_seeds(name):
     for row in studies.load(name)["rows"]:
-        if row["model"] not in recipes.RECIPES or "scored_as" in row:
+        if row["model"] not in recipes.RECIPES or {"scored_as", "proposals_of"} & set(row):
             continue
         card = checkpoints.card(row["model"])
         if row.get("fraction", 1) == 1 and row["seed"] == card["seed"]:
@@ -118,6 +123,32 @@ def test_a_study_has_recipes_of_its_own_and_crosses_them(monkeypatch, tmp_path):
         for other in (None, its)
     ]
     assert rows[0]["map"] == checkpoints.card(align)["metrics"]["map"]
+
+
+def test_detectors_exchange_their_proposals(monkeypatch):
+    """Fast R-CNN gets those of the other's RPN, and is scored without a search; the other's head gets searched ones."""
+    scored = []
+
+    def evaluate(recipe, model, run, size=None):
+        scored.append((recipe.name, model))
+        return 500, {"map": 0.5}
+
+    monkeypatch.setattr(recipes, "evaluate", evaluate)
+    monkeypatch.setitem(studies.STUDIES, "proposals", replace(studies.STUDIES["proposals"], seeds=(0,)))
+    rows = studies.make("proposals")["rows"]
+    assert [(row["model"], row.get("proposals_of")) for row in rows] == [
+        ("fast_rcnn", None), ("faster_rcnn", None), ("fast_rcnn", "faster_rcnn"), ("faster_rcnn", "fast_rcnn"),
+    ]  # fmt: skip
+    (with_rpn, learned), (with_search, searched) = scored
+    assert (with_rpn, with_search) == ("faster_rcnn", "fast_rcnn")
+    fast, faster = (recipes.load(name) for name in ("fast_rcnn", "faster_rcnn"))
+    images = torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        given, _ = faster.rpn(faster.backbone(images), (128, 128))
+        pairs = (learned(images), fast(images, given)), (searched(images, given), faster(images))
+    for ours, theirs in pairs:
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 def test_a_damaged_study_is_named(monkeypatch, tmp_path):

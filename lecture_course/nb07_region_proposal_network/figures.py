@@ -1,4 +1,4 @@
-"""The figures of notebook 07: anchors, their objectness, and the way from all boxes to the proposals."""
+"""The figures of notebook 07: the RPN's losses and proposals, recall by kind of object, and seconds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,19 +8,23 @@ from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from lecture_utils.detection.anchors import base_anchors, grid_anchors
+from lecture_course.nb05_from_one_box_to_many.figures import STREET, painted, streets
+from lecture_course.nb07_region_proposal_network.measuring import interval
 from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image
-from lecture_utils.figures.boxes import centres, draw_boxes, one_image
+from lecture_utils.figures.boxes import TRUTH
 from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
+from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
+    DASHES,
+    FAINT,
     GREEN,
     INK,
     ORANGE,
@@ -33,69 +37,6 @@ from lecture_utils.figures.style import (
 from lecture_utils.toycity import Scene, render
 
 Box = tuple[float, float, float, float]
-
-
-@course_look
-def anchors_on(
-    image: torch.Tensor | np.ndarray,
-    anchors: Float[torch.Tensor, "anchors 4"],
-    map_size: tuple[int, int],
-    *,
-    names: Sequence[str] = (),
-    margin: int | float | None = None,
-    title: str = "",
-    width: int | float = 6.0,
-) -> Figure:
-    """Draw the points of a feature map on the image, and the K anchors of one of them (slides 21 and 22).
-
-    `anchors` are those of `grid_anchors` a map of `map_size` (height, width); the point is the middle one. `names`, one
-    for each of the K anchors, stand below with their colours; equal names share one. Anchors may reach beyond the
-    image: the figure shows as much around it, or `margin` pixels (below 0: so much less than the image).
-    """
-    anchors, image = to_array(anchors, float), to_pixels(image)
-    rows, columns = map_size
-    k = len(anchors) // max(1, rows * columns)
-    if anchors.ndim != 2 or anchors.shape[1] != 4 or k < 1 or len(anchors) != rows * columns * k:
-        raise ValueError(f"anchors: got shape {anchors.shape}, expected ({rows} · {columns} · K, 4)")
-    if names and len(names) != k:
-        raise ValueError(f"names: got {len(names)}, expected {k}, one for each anchor of a point")
-    row, column = rows // 2, columns // 2
-    mine = anchors.reshape(rows, columns, k, 4)[row, column]
-    if margin is None:
-        view = np.minimum(0, mine[:, :2].min(0) - 2), np.maximum(image.shape[1::-1], mine[:, 2:].max(0) + 2)
-    else:
-        view = np.full(2, -margin), np.array(image.shape[1::-1]) + margin
-    fig, ax = one_image(image, title=title, width=width, view=view)
-    points = centres(anchors.reshape(-1, k, 4)[:, 0])
-    beneath = {"zorder": 0.5, "clip_on": (margin or 0) < 0}  # the boxes
-    ax.scatter(*points.T, s=11, c="white", edgecolors=INK, linewidths=0.6, **beneath)
-    groups = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(dict.fromkeys(names))}
-    draw_boxes(ax, mine, colours=[groups[name] for name in names] or ORANGE)
-    ax.scatter(*points[row * columns + column], s=60, c=VERMILION, edgecolors="white", linewidths=1.2, zorder=4)
-    if groups:
-        name_colours(fig, groups)
-    return fig
-
-
-@course_look
-def one_shape(
-    image: Tensor | np.ndarray, objects: Float[Tensor, "n 4"], size: int | float, ratio: int | float, stride: int
-) -> Figure:
-    """Draw one shape of anchor over an image, and which objects (n, 4) some anchor overlaps by half: these in green.
-
-    `size` is √area and `stride` the distance of two points, in pixels; `ratio` is height / width.
-    """
-    pixels = to_pixels(image)
-    points = pixels.shape[0] // stride, pixels.shape[1] // stride
-    anchors = grid_anchors(base_anchors([size], [ratio]), points, stride)
-    objects = torch.from_numpy(to_array(objects, np.float32))
-    best = box_iou(objects, anchors).amax(dim=1)
-    near = best >= 0.5
-    title = f"{len(anchors):,} anchors; {near.sum()} of {len(best)} objects"
-    fig = anchors_on(pixels, anchors, points, margin=1, title=title, width=4.5)
-    draw_boxes(fig.axes[0], objects[near], scores=best[near], colours=GREEN)
-    draw_boxes(fig.axes[0], objects[~near], scores=best[~near], colours=BLUE, dashed=True)
-    return fig
 
 
 def large_street(scene: Scene) -> tuple[np.ndarray, list[tuple[str, Box]], tv_tensors.Image]:
@@ -131,17 +72,17 @@ def selection(
         raise ValueError("stages: got none, expected at least one, name → (boxes, objectness)")
     pixels, columns = to_pixels(image), min(columns, len(stages))
     fig, axes = image_axes(-(-len(stages) // columns), columns, aspect=pixels.shape[1] / pixels.shape[0], title=title)
-    colours = ScalarMappable(Normalize(0, 1), "viridis")
+    colours = ScalarMappable(Normalize(minimum, 1), "cool")  # neither end is a colour of the street
     for ax, (name, (boxes, objectness)) in zip(axes.flat, stages.items(), strict=False):
         draw_image(ax, pixels)
         boxes, objectness = to_array(boxes, float) - 0.5, to_array(objectness, float)
         order = objectness.argsort()[(objectness < minimum).sum() :]  # the highest are drawn last
         x0, y0, x1, y1 = boxes[order].T
         corners = np.stack([np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1)], 2)
-        line = 0.6 if len(order) > 500 else 1.1
-        edges = colours.to_rgba(objectness[order])
-        edges[:, 3] = 0.25 + 0.75 * objectness[order]  # so that the many of low objectness do not hide the others
-        ax.add_collection(PolyCollection(corners, facecolors="none", edgecolors=edges, linewidths=line))
+        edges = np.repeat(colours.to_rgba(objectness[order]), 2, axis=0)
+        edges[::2] = to_rgba(INK, 0.8)  # below each line a wider dark one
+        lines = {"edgecolors": edges, "linewidths": np.tile((2.4, 1.2), len(order))}
+        ax.add_collection(PolyCollection(np.repeat(corners, 2, axis=0), facecolors="none", **lines))
         ax.set_title(f"{name}: {len(order)} of {len(boxes)}" if minimum else name)
     for ax in axes.flat[len(stages) :]:
         ax.remove()
@@ -155,28 +96,104 @@ def selection(
 
 @course_look
 def rpn_losses(
-    losses: Mapping[str, Sequence[float]], lines: Mapping[str, Mapping[str, float]], *, title: str = ""
+    losses: Mapping[str, Sequence[float]],
+    lines: Mapping[str, Mapping[str, float]],
+    *,
+    spans: Mapping[str, int] | None = None,
+    title: str = "",
 ) -> Figure:
-    """Draw losses, name → one number for each step, against the step on a logarithmic axis, a panel for each.
+    """Draw losses, name → one number for each step, a panel for each.
 
-    The first step stands alone, each further point is a mean over the steps since the one before it, which become
-    more and more. `lines` are dashed: name of the loss → text → height.
+    The steps are pale dots. The line goes from the first step's loss to means: over `spans` steps where a loss has one,
+    each at the last of them, else, on a logarithmic axis, over the steps since the point before, which become more and
+    more. `lines` are dashed: name of the loss → text → height.
     """
-    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 3.6), squeeze=False)
+    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 4.0), squeeze=False)
     fig.suptitle(title)
     for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
-        steps = len(values)
-        ends = sorted({min(steps, round(1.5**k)) for k in range(40)})
+        steps, span, levels = len(values), (spans or {}).get(name), lines.get(name, {})
+        ends = sorted({1, *range(span, steps + 1, span)} if span else {min(steps, round(1.5**k)) for k in range(40)})
         means = [np.mean(values[low:high]) for low, high in zip([0, *ends], ends, strict=False)]
-        ax.plot(ends, means, "o-", color=BLUE, ms=5)
-        for text, height in lines.get(name, {}).items():
-            ax.axhline(height, color=VERMILION, linestyle="--", linewidth=1.2)
-            x, side = (0.98, "right") if 2 * height > max(means) else (0.02, "left")  # where a falling curve is not
-            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": side}
-            ax.annotate(text, (x, height), (0, 4), color=VERMILION, size=11, **place)
-        ticks = [tick for tick in (1, 3, 10, 30, 100, 300, 1000, 3000) if tick <= steps]
-        ax.set(xscale="log", xlabel="training step", ylabel=name, ylim=(0, 1.12 * max(means)))
-        ax.set_xticks(ticks, ticks)
-        ax.minorticks_off()
+        ax.scatter(range(1, steps + 1), values, s=8, color=FAINT, alpha=0.4, lw=0, label="one step")
+        ax.plot(ends, means, "o-", color=BLUE, ms=5, label="the first step, then means")
+        for style, (text, height) in zip(DASHES[1:], levels.items(), strict=False):
+            ax.axhline(height, color=VERMILION, linestyle=style, linewidth=1.6, label=text)
+        top = max(*means, *levels.values(), np.quantile(values, 0.98))
+        ax.set(title=name, ylabel="loss", ylim=(0, 1.12 * top))
         ax.grid()
+        if span:
+            ax.set(xlabel=f"training step (means of {span})", xlim=(0, steps))
+        else:
+            ticks = [tick for tick in (1, 3, 10, 30, 100, 300, 1000, 3000) if tick <= steps]
+            ax.set(xscale="log", xlabel="training step (means since the point before)")
+            ax.set_xticks(ticks, ticks)
+            ax.minorticks_off()
+    handles = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=4, columnspacing=1.2, fontsize=10.5)
+    return fig
+
+
+@course_look
+def learned_proposals(scenes: Sequence[Scene], found: Sequence[Float[Tensor, "n 4"]], *, title: str = "") -> Figure:
+    """Draw streets with their objects in white and proposals (n, 4): green those that cover an object by half."""
+    truths = [torch.tensor([obj.box for obj in painted(scene, STREET).objects]).reshape(-1, 4) for scene in scenes]
+    pairs = zip(truths, (boxes.cpu() for boxes in found), strict=True)
+    hits = [(box_iou(truth, boxes) >= 0.5).any(0) for truth, boxes in pairs]
+    colours = [[GREEN if one else ORANGE for one in hit] for hit in hits]
+    titles = [f"{hit.sum()} of {len(hit)} cover an object by half" for hit in hits]
+    fig = streets(scenes, found, colours=colours, titles=titles, title=title)
+    name_colours(fig, {"object": TRUTH, "proposal, IoU of 0.5 or more": GREEN, "proposal, less": ORANGE})
+    return fig
+
+
+@course_look
+def recall_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]], *, title: str = "") -> Figure:
+    """Draw recall as dots with 95 % intervals: panel → model → kind of object → (covered, all), in the same order."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.7), squeeze=False, sharey=True)
+    fig.suptitle(title)
+    for ax, (panel, models) in zip(axes[0], panels.items(), strict=True):
+        for k, (name, kinds) in enumerate(models.items()):
+            share = np.array([hits / number for hits, number in kinds.values()])
+            ends = np.array([interval(*counts) for counts in kinds.values()]).T
+            at = np.arange(len(kinds)) + 0.16 * (k - (len(models) - 1) / 2)
+            how = {"fmt": MARKERS[k % len(MARKERS)], "color": CYCLE[k % len(CYCLE)], "ms": 7, "capsize": 3, "lw": 1.6}
+            ax.errorbar(at, share, np.abs(ends - share), label=name, **how)
+        ax.set_xticks(range(len(kinds)), [f"{kind}\n({number})" for kind, (_, number) in kinds.items()])
+        ax.set(title=panel, ylim=(0, 1.06), xlim=(-0.5, len(kinds) - 0.5))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("recall (IoU of 0.5)")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return fig
+
+
+@course_look
+def stopwatch(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
+    """Draw seconds per image on logarithmic axes: panel → system → (proposals, network); a dot each, and their sum."""
+    heights = [len(systems) + 0.6 for systems in panels.values()]
+    size = WIDTH, 0.9 + 0.45 * sum(heights) + 0.5 * len(heights)
+    fig, axes = plt.subplots(len(panels), 1, squeeze=False, figsize=size, height_ratios=heights, sharex=True)
+    every = [seconds for systems in panels.values() for parts in systems.values() for seconds in (*parts, sum(parts))]
+    for ax, (panel, systems) in zip(axes[:, 0], panels.items(), strict=True):
+        rows, parts = range(len(systems)), np.array(list(systems.values()), float)
+        total = parts.sum(1)
+        ax.hlines(rows, parts.min(1), total, color="#CCCCCC", lw=2, zorder=0)
+        for values, marker, colour, name in (
+            (parts[:, 0], "^", ORANGE, "proposals"), (parts[:, 1], "s", BLUE, "network"),
+        ):  # fmt: skip
+            ax.scatter(values, rows, marker=marker, s=60, color=colour, label=name, zorder=2)
+        # A ring hides neither of the two where it is nearly as much as one of them.
+        ax.scatter(
+            total, rows, marker="o", s=190, facecolors="none", edgecolors=INK, lw=1.6, label="together", zorder=3
+        )
+        for row, seconds in zip(rows, total, strict=True):
+            ax.annotate(f"{seconds:.2g} s", (seconds, row), (12, 0), textcoords="offset points", va="center", size=11)
+        ax.set(xscale="log", title=panel, ylim=(len(systems) - 0.4, -0.6), xlim=(min(every) / 1.6, max(every) * 3))
+        ax.tick_params(labelbottom=True)
+        ax.set_yticks(rows, systems)
+        ax.grid(axis="x")
+    axes[-1, 0].set_xlabel("seconds per image")
+    axes[-1, 0].xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
     return fig

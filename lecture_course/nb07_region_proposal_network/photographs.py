@@ -1,16 +1,30 @@
-"""Torchvision's pretrained Faster R-CNN taken apart, so that a photograph goes through the course's decode and NMS.
+"""Photographs before two detectors: torchvision's pretrained Faster R-CNN, taken apart, and one of the toy city.
 
-Its backbone, its anchors and its layers are torchvision's; what stands between them is what notebook 07 taught.
+Of the first the backbone, the anchors and the layers are torchvision's; what stands between them, decode and NMS, is
+what notebook 07 taught.
 """
+
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
+from skimage.data import coffee
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2.functional import resize
 
+from lecture_utils.datasets import read_photo
+from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import clip_boxes_to_image, decode, nms, remove_small_boxes
 from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.pretrained import PretrainedFasterRCNN
 from lecture_utils.detection.scores import apply_nms
+from lecture_utils.tasks import photo_transforms
+
+
+def read(path: str | Path | None) -> UInt8[Tensor, "3 h w"]:
+    """A photograph of yours, or, without a path, the cup of coffee that comes with scikit-image."""
+    return torch.from_numpy(read_photo(path) if path else coffee()).permute(2, 0, 1)
 
 
 @torch.no_grad()
@@ -23,7 +37,7 @@ def detect(detector: PretrainedFasterRCNN, photo: UInt8[Tensor, "3 h w"]) -> dic
     found = classify(network, features, propose(network, images, features), size)
     scale = photo.shape[1] / size[0], photo.shape[2] / size[1]
     found["boxes"] = found["boxes"] * found["boxes"].new_tensor([scale[1], scale[0]] * 2)
-    return detector._renumbered(found)
+    return detector.renumber(found)
 
 
 def propose(network, images, features: dict[str, Tensor]) -> Float[Tensor, "n 4"]:
@@ -57,3 +71,14 @@ def classify(network, features: dict[str, Tensor], proposals: Tensor, size: tupl
     solid = remove_small_boxes(found["boxes"], 1e-2)
     (found,) = apply_nms([{key: values[solid] for key, values in found.items()}], iou_threshold=heads.nms_thresh)
     return {key: values[: heads.detections_per_img] for key, values in found.items()}
+
+
+@torch.no_grad()
+def in_the_city(detector: FasterRCNN, photo: UInt8[Tensor, "3 h w"], *, side: int = 128) -> dict[str, Tensor]:
+    """What a detector of the toy city finds in a photograph, reduced so that its shorter side has `side` pixels."""
+    small = resize(tv_tensors.Image(photo), [side], antialias=True)
+    device = next(detector.parameters()).device
+    (found,) = detector(photo_transforms()(small).as_subclass(Tensor)[None].to(device))
+    scale = [long / short for long, short in zip(photo.shape[:0:-1], small.shape[:0:-1], strict=True)]
+    found["boxes"] = found["boxes"] * found["boxes"].new_tensor(scale * 2)
+    return found

@@ -46,9 +46,10 @@ class PretrainedFasterRCNN(nn.Module):
                 raise ValueError(f"images: got {image.dtype} {tuple(image.shape)}, expected torch.uint8 (3, h, w) each")
         device = self.label_of.device
         found = self.network.eval()([image.as_subclass(Tensor).to(device) / 255 for image in images])
-        return [self._renumbered(one) for one in found]
+        return [self.renumber(one) for one in found]
 
-    def _renumbered(self, found: dict) -> dict:
+    def renumber(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Detections whose `labels` are torchvision's, counted as `.categories` does, without those of none."""
         labels = self.label_of[found["labels"]]
         kept = labels > 0
         return {"boxes": found["boxes"][kept], "labels": labels[kept], "scores": found["scores"][kept]}

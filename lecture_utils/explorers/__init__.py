@@ -5,4 +5,5 @@ from lecture_utils.explorers.boxes import BoxPad
 from lecture_utils.explorers.convolutions import ConvolutionPad
 from lecture_utils.explorers.deltas import DeltaPad
 from lecture_utils.explorers.explorer import Explorer
+from lecture_utils.explorers.overlay import Kind, Mark, Overlay, OverlayExplorer
 from lecture_utils.explorers.values import Menu, Slider

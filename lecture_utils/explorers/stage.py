@@ -171,7 +171,7 @@ def outline(
     """Boxes as an SVG group: lines of `width` CSS pixels with a halo, dark or white, so that they show on any image."""
     rects = "".join(
         f'<rect {geometry(box)} fill="none" stroke="{stroke}" stroke-width="{thick:g}" {THIN}{dashes}/>'
-        for stroke, thick, dashes in _layers(colour, width, dashed)
+        for stroke, thick, dashes in halo_and_line(colour, width, dashed)
         for box in boxes
     )
     return f'<g data-part="{name}">{rects}</g>'
@@ -188,12 +188,12 @@ def swatch(colour: str, *, dashed: bool = False, width: float = 3) -> str:
     style = "vertical-align: -0.2em; margin-right: 0.5em"
     lines = "".join(
         f'<path d="M1 9H29" stroke="{stroke}" stroke-width="{thick:g}"{dashes}/>'
-        for stroke, thick, dashes in _layers(colour, width, dashed)
+        for stroke, thick, dashes in halo_and_line(colour, width, dashed)
     )
     return f'<svg viewBox="0 0 30 18" width="30" height="18" aria-hidden="true" style="{style}">{lines}</svg>'
 
 
-def _layers(colour: str, width: float, dashed: bool) -> tuple[tuple[str, float, str], tuple[str, float, str]]:
+def halo_and_line(colour: str, width: float, dashed: bool) -> tuple[tuple[str, float, str], tuple[str, float, str]]:
     """Stroke, width and dashes of a halo, dark or white, and of the line upon it."""
     return (ink_on(colour), width + min(width, 3), ""), (colour, width, ' stroke-dasharray="9 5"' * dashed)
 

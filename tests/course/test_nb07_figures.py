@@ -8,11 +8,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb07_region_proposal_network import scoring
-from lecture_course.nb07_region_proposal_network.figures import large_street, one_shape, rpn_losses, selection
+from lecture_course.nb07_region_proposal_network import figures as nb07
+from lecture_course.nb07_region_proposal_network import measuring, steps
+from lecture_course.nb07_region_proposal_network.figures import large_street, rpn_losses, selection
 from lecture_utils import toycity
 from lecture_utils.figures import seconds_per_image
-from lecture_utils.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY
+from lecture_utils.figures.style import GREEN, INK, ORANGE
 
 STREET = toycity.sample_scene(10_000_497)
 
@@ -38,12 +39,17 @@ def crowd(number=25, side=60):
 
 
 @pytest.mark.slide("21")
-def test_objects_that_an_anchor_overlaps_by_half_are_green():
+def test_objects_that_an_anchor_overlaps_by_half_are_marked():
     objects = torch.tensor([[0.0, 0, 30, 30], [10, 20, 100, 26]])  # one like an anchor of 32 pixels, one like none
-    fig = one_shape(np.zeros((64, 128, 3), np.uint8), objects, 32, 1, 16)
-    assert fig._suptitle.get_text().startswith("32 anchors; 1 of 2")
-    torch.testing.assert_close(outlines(fig.axes[0], GREEN), objects[:1])
-    torch.testing.assert_close(outlines(fig.axes[0], BLUE), objects[1:])
+    shown = steps.one_shape((64, 128), objects, ["square", "flat"], 32, 1, 16)
+    assert shown.said == "32 anchors overlap 1 of 2 objects by half."
+    assert shown.dots == 16
+    assert [row[:2] for row in shown.rows[1:]] == [("overlapped by half", "square"), ("not overlapped by half", "flat")]
+    boxes = {mark.kind: mark.box for mark in shown.marks}
+    assert boxes["overlapped by half"] == objects[0].tolist()
+    assert boxes["not overlapped by half"] == objects[1].tolist()
+    assert boxes["its best anchor"] == [0, 0, 32, 32]  # around the point (16, 16)
+    assert boxes["the anchor of one point"] == [64 - 16, 32 - 16, 64 + 16, 32 + 16]
 
 
 @pytest.mark.slide("21")
@@ -68,8 +74,9 @@ def test_the_highest_objectness_is_drawn_last():
     for ax, (each, probability) in zip(shown, ((boxes, scores), (few, sure)), strict=True):
         (drawn,) = [artist for artist in ax.collections if isinstance(artist, PolyCollection)]
         corners = torch.tensor(np.array([path.vertices[[0, 2]] for path in drawn.get_paths()]), dtype=torch.float32)
-        torch.testing.assert_close(corners.flatten(1) + 0.5, each[probability.argsort()])
-        assert (np.diff(drawn.get_edgecolors()[:, 3]) >= 0).all()
+        torch.testing.assert_close(corners[1::2].flatten(1) + 0.5, each[probability.argsort()])
+        torch.testing.assert_close(corners[::2], corners[1::2])  # a dark line below each
+        assert (drawn.get_edgecolors()[::2, :3] == to_rgba(INK)[:3]).all()
 
 
 def test_no_stage_is_refused():
@@ -83,11 +90,11 @@ def test_the_steps_are_those_of_suppression(threshold):
     torch.manual_seed(0)
     boxes, scores = crowd()
     kept = torchvision.ops.nms(boxes, scores, threshold)
-    steps = scoring.suppress(boxes, scores, threshold)
-    assert [taken.kept for taken in steps] == kept.tolist()
-    dropped = [i for taken in steps for i in taken.dropped]
+    done = steps.suppress(boxes, scores, threshold)
+    assert [taken.kept for taken in done] == kept.tolist()
+    dropped = [i for taken in done for i in taken.dropped]
     assert sorted([*dropped, *kept.tolist()]) == list(range(len(boxes)))
-    for taken in steps:
+    for taken in done:
         for i, overlap in taken.dropped.items():
             assert overlap == pytest.approx(torchvision.ops.box_iou(boxes[[taken.kept]], boxes[[i]]).item())
             assert overlap > threshold
@@ -97,39 +104,70 @@ def test_the_steps_are_those_of_suppression(threshold):
 def test_a_step_shows_what_is_kept_and_what_is_dropped():
     torch.manual_seed(1)
     boxes, scores = crowd(12)
-    truth = torch.tensor([[0.0, 0, 4, 4]])  # which no box covers
-    steps = scoring.suppress(boxes, scores, 0.3)
-    for step in range(len(steps) + 2):
-        fig = scoring.suppression(STREET, boxes, scores, 0.3, step, truth=truth)
-        street, rows = fig.axes
-        texts = [text.get_text() for text in rows.texts]
-        assert sum(text[0].isdigit() for text in texts) == len(boxes)
-        last = 0 < step <= len(steps)
-        assert sum("kept now" in text for text in texts) == last
-        assert len(outlines(street, SKY)) == min(step, len(steps)) - last
-        assert len(outlines(street, PURPLE)) == (len(steps[step - 1].dropped) if last else 0)
-        torch.testing.assert_close(outlines(street, ORANGE), boxes[[steps[step - 1].kept]] if last else boxes[:0])
-    assert "lost" in [text.get_text() for text in street.texts]
-    assert f"{len(steps)} boxes stay; 0 of 1" in street.get_title(loc="left")
+    truth = torch.tensor([[0.0, 0, 4, 4], boxes[scores.argmax()].tolist()])  # no box covers the first
+    taken = steps.suppress(boxes, scores, 0.3)
+    of = lambda shown, kind: [mark.box for mark in shown.marks if mark.kind == kind]  # noqa: E731
+    for step in range(len(taken) + 2):
+        shown = steps.suppression(boxes, scores, 0.3, step, truth=truth, size=(128, 128))
+        now = taken[step - 1] if 0 < step <= len(taken) else None
+        assert [row[1] for row in shown.rows[1:]] == [str(k) for k in range(1, 13)]
+        assert [float(row[2]) for row in shown.rows[1:]] == pytest.approx(
+            sorted(scores.tolist(), reverse=True), abs=6e-4
+        )
+        assert of(shown, "kept now") == ([boxes[now.kept].tolist()] if now else [])
+        assert len(of(shown, "dropped now")) == (len(now.dropped) if now else 0)
+        assert sum(row[3].startswith("dropped") for row in shown.rows[1:]) == sum(len(t.dropped) for t in taken[:step])
+    assert shown.said == f"{len(taken)} boxes left; 1 of 2 objects found."
+    assert of(shown, "object without a box") == [[0, 0, 4, 4]]
+
+
+@pytest.mark.slide("22")
+def test_a_second_box_of_an_object_is_a_duplicate():
+    truth = torch.tensor([[0.0, 0, 40, 40]])
+    boxes, scores = torch.tensor([[0.0, 0, 40, 40], [0, 0, 40, 26]]), torch.tensor([0.9, 0.8])  # an IoU of 0.65
+    shown = steps.suppression(boxes, scores, 0.7, 3, truth=truth, size=(128, 128))
+    assert [mark.kind for mark in shown.marks] == ["object", "kept before", "duplicate"]
+    assert shown.rows[2] == ("duplicate", "2", "0.800", "kept: a duplicate")
+    assert steps.suppression(boxes, scores, 0.5, 1, truth=truth, size=(128, 128)).said == (
+        "Keep box 1, the best that is left; it drops box 2."
+    )
+
+
+def test_a_number_stays_at_its_box_in_each_step():
+    torch.manual_seed(2)
+    boxes, scores = crowd(12)
+    shown = [steps.suppression(boxes, scores, 0.5, step, truth=boxes[:1], size=(128, 128)) for step in range(4)]
+    places = [{mark.words: mark.at for mark in one.marks if mark.words} for one in shown]
+    assert all(place.items() <= places[0].items() for place in places)
 
 
 def test_suppression_of_nothing_is_refused():
     with pytest.raises(ValueError, match="boxes: got none"):
-        scoring.suppression(STREET, torch.zeros(0, 4), torch.zeros(0), 0.5, 0, truth=torch.zeros(0, 4))
+        steps.suppression(torch.zeros(0, 4), torch.zeros(0), 0.5, 0, truth=torch.zeros(0, 4), size=(128, 128))
+
+
+def test_a_close_up_is_the_part_of_the_street_around_boxes():
+    boxes = torch.tensor([[2.0, 30, 40, 52], [20, 28, 50, 50]])
+    view = steps.close_up(STREET, boxes)
+    (height, width), (x, y, *_) = view.size, view.corner.tolist()
+    assert x <= 2 and x + width >= 50 and y <= 28 and y + height >= 52  # noqa: PT018
+    assert view.image.shape[:2] == (round(4 * (y + height)) - round(4 * y), round(4 * (x + width)) - round(4 * x))
+    whole = toycity.render(STREET, 512).image
+    assert (view.image == whole[round(4 * y) :, round(4 * x) :][: view.image.shape[0], : view.image.shape[1]]).all()
 
 
 def judged(verdicts):
     box = torch.tensor([20.0, 20, 40, 50])
-    return [scoring.Judged(STREET, box, box[None], 0.9 - k / 100, 0.8, one) for k, one in enumerate(verdicts)]
+    return [steps.Judged(STREET, box, box[None], 0.9 - k / 100, 0.8, one) for k, one in enumerate(verdicts)]
 
 
 @pytest.mark.slide("20")
 def test_the_area_under_the_growing_curve_is_the_interpolated_precision():
     listed = judged([True, False, True, True, False])
-    fig = scoring.growing_curve(listed, 4, 5, threshold=0.75)
+    fig = steps.growing_curve(listed, 4, 5, threshold=0.75)
     street, rows, curve = fig.axes
     assert "true positive" in street.get_title()
-    assert [text.get_text()[-2:] for text in rows.texts[1:]] == ["TP", "FP", "TP", "TP"]
+    assert [text.get_text()[-2:] for text in rows.texts] == ["TP", "FP", "TP", "TP"]
     line = curve.get_lines()[0]
     assert np.allclose(line.get_xdata(), [0.2, 0.2, 0.4, 0.6])
     assert np.allclose(line.get_ydata(), [1, 1 / 2, 2 / 3, 3 / 4])
@@ -142,34 +180,34 @@ def test_the_area_under_the_growing_curve_is_the_interpolated_precision():
 @pytest.mark.parametrize(("number", "objects"), [(0, 3), (4, 3), (2, 0)])
 def test_a_curve_of_no_detection_or_object_is_refused(number, objects):
     with pytest.raises(ValueError, match="number, objects: got"):
-        scoring.growing_curve(judged([True, False, True]), number, objects, threshold=0.5)
+        steps.growing_curve(judged([True, False, True]), number, objects, threshold=0.5)
 
 
 def test_a_higher_threshold_keeps_more_boxes():
     truth = {"boxes": torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10]]), "labels": torch.tensor([1, 1])}
     boxes = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
     found = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 2]), "scores": torch.tensor([0.9, 0.8, 0.7, 0.2])}
-    shares = scoring.by_threshold([found], [truth], (0.3, 0.5, 0.95))  # the objects overlap by 3/7
+    shares = measuring.by_threshold([found], [truth], (0.3, 0.5, 0.95))  # the objects overlap by 3/7
     assert shares == {"objects found": [0.5, 1.0, 1.0], "objects found per box": [1.0, 1.0, pytest.approx(2 / 3)]}
 
 
 def test_seconds_are_the_median_and_threads_come_back():
     threads, calls = torch.get_num_threads(), []
-    assert scoring.seconds(lambda x, y=0: calls.append((x, y, torch.is_grad_enabled())), 1, times=5, y=2) >= 0
+    assert measuring.seconds(lambda x, y=0: calls.append((x, y, torch.is_grad_enabled())), 1, times=5, y=2) >= 0
     assert calls == [(1, 2, False)] * 5
     assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("hits", [0, 7, 20])
 def test_an_interval_holds_its_share(hits):
-    low, high = scoring.interval(hits, 20)
+    low, high = measuring.interval(hits, 20)
     assert -1e-9 <= low <= hits / 20 <= high <= 1 + 1e-9
-    assert scoring.interval(hits * 10, 200)[1] - scoring.interval(hits * 10, 200)[0] < high - low
+    assert measuring.interval(hits * 10, 200)[1] - measuring.interval(hits * 10, 200)[0] < high - low
 
 
 def test_recall_by_kind_has_a_dot_for_each_model_and_kind():
     panels = {"shape": {"a": {"wide": (3, 4), "tall": (0, 5)}, "b": {"wide": (4, 4), "tall": (2, 5)}}}
-    fig = scoring.recall_by_kind(panels)
+    fig = nb07.recall_by_kind(panels)
     dots = [container.lines[0].get_ydata().tolist() for container in fig.axes[0].containers]
     assert dots == [[0.75, 0.0], [1.0, 0.4]]
     assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["wide\n(4)", "tall\n(5)"]
@@ -178,7 +216,7 @@ def test_recall_by_kind_has_a_dot_for_each_model_and_kind():
 @pytest.mark.slide("23")
 def test_the_stopwatch_adds_the_parts():
     panels = {"here": {"one": (2.0, 1.5), "two": (0.1, 0.25)}, "there": {"one": (1.0, 9.0)}}
-    fig = scoring.stopwatch(panels)
+    fig = nb07.stopwatch(panels)
     for ax, systems in zip(fig.axes, panels.values(), strict=True):
         assert ax.get_xscale() == "log"
         assert [label.get_text() for label in ax.get_yticklabels()] == list(systems)
@@ -211,12 +249,48 @@ def test_the_first_loss_stands_alone_and_later_ones_are_means():
     assert set(line.get_ydata()) == {0.69}
 
 
+@pytest.mark.slide("21")
+def test_means_over_equal_spans():
+    (ax,) = rpn_losses({"deltas": range(1, 11)}, {}, spans={"deltas": 5}).axes
+    (curve,) = ax.get_lines()
+    assert (curve.get_xdata().tolist(), curve.get_ydata().tolist()) == ([1, 5, 10], [1, 3.5, 8])  # 2 to 5, 6 to 10
+    assert "means of 5" in ax.get_xlabel()
+
+
+@pytest.mark.slide("22")
+def test_proposals_that_cover_an_object_are_green():
+    box = toycity.render(STREET, 128).objects[-1].box
+    found = torch.tensor([box, (0.0, 0, 3, 3)])
+    fig = nb07.learned_proposals([STREET], [found])
+    torch.testing.assert_close(outlines(fig.axes[0], GREEN), found[:1])
+    torch.testing.assert_close(outlines(fig.axes[0], ORANGE), found[1:])
+    assert fig.axes[0].get_title().startswith("1 of 2")
+
+
+def test_objects_have_one_shape_and_one_size():
+    boxes = torch.tensor([[0.0, 0, 20, 10], [0, 0, 6, 6], [0, 0, 10, 20]])
+    kinds = measuring.kinds_of([{"boxes": boxes[:1]}, {"boxes": boxes[1:]}])
+    for masks in kinds.values():
+        assert torch.stack(list(masks.values())).sum(0).tolist() == [1, 1, 1]
+    shape, size = kinds.values()
+    assert (shape["wide"].tolist(), shape["tall"].tolist()) == ([True, False, False], [False, False, True])
+    assert size["below 8"].tolist() == [False, True, False]
+
+
+def test_a_table_of_ranges_has_a_line_for_each_name():
+    rows = [{"model": "a", "map": 0.5}, {"model": "b", "map": 0.25}, {"model": "a", "map": 0.75}]
+    head, first, second = measuring.ranges(rows, {"map": "mAP"}, name=lambda row: row["model"]).splitlines()
+    assert head.split() == ["mean", "(range)", "mAP"]
+    assert first.split() == ["a", "0.625", "(0.500", "to", "0.750)"]
+    assert second.split() == ["b", "0.250", "(0.250", "to", "0.250)"]
+
+
 @pytest.mark.slide("20")
 def test_average_precision_of_a_class_and_size_counts_only_these():
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 60, 60], [0, 50, 12, 64]])
     truth = {"boxes": boxes, "labels": torch.tensor([1, 1, 2])}
     found = {"boxes": boxes[1:], "labels": torch.tensor([1, 2]), "scores": torch.tensor([0.9, 0.8])}
-    table = scoring.ap_by_size([found], [truth], ("background", "person", "car"), scale=1)
+    table = measuring.ap_by_size([found], [truth], ("background", "person", "car"), scale=1)
     assert table["person"]["small"] == (pytest.approx(0), 1)
     assert table["person"]["medium"] == (pytest.approx(1), 1)
     assert np.isnan(table["person"]["large"][0])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lecture_course.nb07_region_proposal_network.photographs import detect
+from lecture_course.nb07_region_proposal_network.photographs import detect, in_the_city, read
 from lecture_utils.detection.pretrained import pretrained_faster_rcnn
 
 FAST = {"min_size": 96, "max_size": 160, "box_score_thresh": 0.02}
@@ -29,3 +29,17 @@ def test_a_photograph_without_detections_has_none():
     detector = pretrained_faster_rcnn(trained=False, min_size=64, max_size=96, box_score_thresh=1.0)
     found = detect(detector, torch.zeros(3, 40, 50, dtype=torch.uint8))
     assert [tuple(found[key].shape) for key in ("boxes", "labels", "scores")] == [(0, 4), (0,), (0,)]
+
+
+def test_a_detector_of_the_city_sees_a_photograph_reduced():
+    seen = []
+
+    class Detector(torch.nn.Linear):
+        def forward(self, images):
+            seen.append(tuple(images.shape))
+            return [{"boxes": torch.tensor([[8.0, 16, 40, 32]]), "labels": torch.ones(1), "scores": torch.ones(1)}]
+
+    found = in_the_city(Detector(1, 1), torch.zeros(3, 128, 256, dtype=torch.uint8), side=32)
+    assert seen == [(1, 3, 32, 64)]
+    assert found["boxes"].tolist() == [[32, 64, 160, 128]]
+    assert read(None).shape == (3, 400, 600)

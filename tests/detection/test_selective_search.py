@@ -13,7 +13,7 @@ from lecture_utils.datasets import CocoInstances, city_instances
 from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import box_area, clip_boxes_to_image
 from lecture_utils.detection.scores import ProposalRecall
-from lecture_utils.detection.selective_search import selective_search, timed_search
+from lecture_utils.detection.selective_search import selective_search, stored_proposals, timed_search
 from lecture_utils.runtime import resource_path
 
 # The first `number` boxes are drawn at random, so only whole results are compared, as sets.
@@ -163,6 +163,14 @@ def test_stored_proposals_are_opencvs(without, streets, options):
         assert as_set(found) == boxes
         assert len(found) == len(boxes)
         assert torch.equal(selective_search(streets[index], number=7, **options), found[:7])
+
+
+def test_stored_proposals_come_without_a_word(streets, capsys):
+    for scale in (1, 2):
+        assert as_set(stored_proposals(streets[5], scale=scale)) == as_set(selective_search(streets[5], scale=scale))
+    with pytest.raises(ValueError, match="image: got one without stored proposals"):
+        stored_proposals(255 - streets[5])
+    assert capsys.readouterr().out == ""
 
 
 def test_stored_proposals_of_the_photograph_are_opencvs(without):

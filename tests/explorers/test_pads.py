@@ -11,7 +11,8 @@ from PIL import Image
 
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import box_iou, decode, encode, generalized_box_iou
-from lecture_utils.explorers import AnchorPad, BoxPad, DeltaPad
+from lecture_utils.explorers import AnchorPad, BoxPad, DeltaPad, Kind, Mark, Overlay, OverlayExplorer, Slider
+from lecture_utils.explorers.overlay import spots
 
 IMAGE = torch.arange(3 * 60 * 80, dtype=torch.uint8).reshape(3, 60, 80)
 BOXES = [[10, 10, 40, 30], [20, 20, 60, 50]]
@@ -31,8 +32,18 @@ def anchor_arguments(**changes):
     return arguments | changes
 
 
+def overlay_arguments(**changes):
+    def draw(shift):
+        return Overlay([Mark("box", [10 + shift, 10, 40, 30], "a & b"), Mark("box", BOXES[1])], f"moved by {shift}")
+
+    arguments = {"image": IMAGE, "draw": draw, "kinds": {"box": Kind("#E69F00")}, "title": "Move", "alt": "An image."}
+    return arguments | {"shift": Slider("shift", (0, 5), start=5)} | changes
+
+
 def pads():
-    return [BoxPad(IMAGE, BOXES), DeltaPad(IMAGE, *BOXES), DeltaPad(IMAGE, BOXES[0]), AnchorPad(**anchor_arguments())]
+    overlay = OverlayExplorer(**overlay_arguments())
+    anchors = AnchorPad(**anchor_arguments())
+    return [BoxPad(IMAGE, BOXES), DeltaPad(IMAGE, *BOXES), DeltaPad(IMAGE, BOXES[0]), anchors, overlay]
 
 
 def html(pad):
@@ -170,3 +181,37 @@ def test_anchors_of_one_shape_at_one_point_and_another_at_the_next_are_refused()
     arguments["anchors"][1, 1, 0, 2] += 1
     with pytest.raises(ValueError, match="anchors: got different shapes at different points"):
         AnchorPad(**arguments)
+
+
+def test_an_overlay_stands_at_the_start_without_a_script():
+    pad = OverlayExplorer(**overlay_arguments())
+    assert repr(pad) == "Move: shift 5: moved by 5"
+    before_script, script = html(pad).split("<script>")
+    assert 'x="15" y="10" width="25" height="20"' in before_script
+    assert "a &amp; b" in before_script
+    assert "moved by 0" in script
+
+
+def test_words_at_boxes_keep_their_distance_and_stay_inside():
+    boxes = [[0, 0, 40, 30]] * 6 + [[60, 40, 80, 60]]
+    points = spots(boxes, (60, 80))
+    for k, (x, y) in enumerate(points):
+        assert 0 < x < 80
+        assert 0 < y < 60
+        assert min([np.hypot(x - a, y - b) for a, b in points[:k]], default=8) >= 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shift": 3}, "sliders: got"),
+        ({"play": "step"}, "play: got 'step', expected the name of a slider: shift"),
+        ({"shift": Slider("shift", range(501))}, "sliders: got 501 places, expected at most 500"),
+        ({"kinds": {"other": Kind("#E69F00")}}, "draw: got a box or row of kind 'box', expected one of other"),
+        ({"draw": lambda shift: Overlay([Mark("box", [5, 5, 5, 9])], "flat")}, "draw: got one without an area"),
+        ({"draw": lambda shift: Overlay([], " ")}, "said: got an empty text"),
+    ],
+)
+def test_bad_overlays_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        OverlayExplorer(**overlay_arguments(**changes))

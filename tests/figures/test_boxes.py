@@ -8,8 +8,6 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from lecture_course.nb07_region_proposal_network.figures import anchors_on
-from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.figures import (
     class_colour,
     corrected,
@@ -246,40 +244,6 @@ def test_corrections_and_the_truth_are_named():
     ]  # fmt: skip
 
 
-@pytest.mark.slide("21")
-def test_anchors_of_one_point_and_the_points_of_all():
-    base = base_anchors((8, 20), (0.5, 2))
-    anchors = grid_anchors(base, (3, 5), 16)
-    fig = anchors_on(scene(48, 80), anchors, (3, 5), names=["wide", "wide", "tall", "tall"])
-    (ax,) = fig.axes
-    row, column = 1, 2
-    np.testing.assert_allclose(corners(ax), base.numpy() + 16 * np.array([column, row, column, row]))
-    grid, chosen = (scattered.get_offsets() + 0.5 for scattered in ax.collections)
-    expected = [(16 * x, 16 * y) for y in range(3) for x in range(5)]
-    np.testing.assert_allclose(grid, expected)
-    np.testing.assert_allclose(chosen, [(16 * column, 16 * row)])
-    assert legend_of(fig) == ["wide", "tall"]
-    colours = [to_hex(line.get_edgecolor()) for line in outlines(ax)]
-    assert colours[0] == colours[1] != colours[2] == colours[3]
-    # All of them are on the axes, also what reaches beyond the image.
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    x0, y0, x1, y1 = (corners(ax) - 0.5).T
-    assert left <= x0.min() < x1.max() <= right
-    assert top <= y0.min() < y1.max() <= bottom
-
-
-def test_a_margin_stays_whatever_the_anchors():
-    limits = []
-    for size in (4, 200):
-        anchors = grid_anchors(base_anchors((size,), (1,)), (3, 5), 16)
-        (ax,) = anchors_on(scene(48, 80), anchors, (3, 5), margin=10).axes
-        limits.append((ax.get_xlim(), ax.get_ylim()))
-    assert limits[0] == limits[1] == ((-10.5, 89.5), (57.5, -10.5))
-
-
-ANCHORS = torch.zeros(6, 4)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -290,8 +254,6 @@ ANCHORS = torch.zeros(6, 4)
         (lambda ax: draw_detections(scene(), {}), "found: got {}"),
         (lambda ax: draw_detections([scene()] * 2, {"a": [found(1)]}), "found: got {'a': 1} for 2 images"),
         (lambda ax: corrected(scene(), random_boxes(2), random_boxes(1)), r"after: got shape \(1, 4\)"),
-        (lambda ax: anchors_on(scene(), ANCHORS, (2, 4)), r"anchors: got shape \(6, 4\), expected \(2 · 4 · K, 4\)"),
-        (lambda ax: anchors_on(scene(), ANCHORS, (2, 3), names=["a", "b"]), "names: got 2, expected 1"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):

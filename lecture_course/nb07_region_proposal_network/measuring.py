@@ -1,0 +1,171 @@
+"""What notebook 07 measures on many streets: recall and precision after NMS, recall by kind, AP by size, seconds."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lecture_utils.detection import FasterRCNN
+from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms
+
+
+def by_threshold(
+    found: Sequence[dict], truths: Sequence[dict], thresholds: Sequence[float], *, score: float = 0.5
+) -> dict[str, list[float]]:
+    """Of detections before NMS (`boxes`, `labels`, `scores` of each street): what is found, and right, after it.
+
+    For each IoU threshold the fraction of objects that a detection of their class covers by half, and how many objects
+    are found for each box that stays; detections below `score` do not count.
+    """
+    objects = sum(len(target["boxes"]) for target in truths)
+    shares = {"objects found": [], "objects found per box": []}
+    for threshold in thresholds:
+        hits = number = 0
+        for one, target in zip(apply_nms(list(found), iou_threshold=threshold), truths, strict=True):
+            sure = one["scores"] >= score
+            same = target["labels"][:, None] == one["labels"][sure]
+            hits += int(((box_iou(target["boxes"], one["boxes"][sure]) >= 0.5) & same).any(1).sum())
+            number += int(sure.sum())
+        shares["objects found"].append(hits / objects)
+        shares["objects found per box"].append(hits / max(1, number))
+    return shares
+
+
+@torch.no_grad()
+def proposals_by_threshold(
+    detector: FasterRCNN,
+    scenes: Dataset,
+    thresholds: Sequence[float],
+    device: str | torch.device,
+    *,
+    number: int = 50,
+    kept: Sequence[int] = (10, 50, 300),
+) -> dict[str, list[float]]:
+    """Recall of the best few proposals on the first scenes, for each threshold of the RPN's own NMS."""
+    usual, recalls = detector.rpn.nms_threshold, [ProposalRecall(kept) for _ in thresholds]
+    try:
+        for image, target in (scenes[i] for i in range(min(number, len(scenes)))):
+            maps = detector.backbone(image.as_subclass(Tensor)[None].to(device))
+            for detector.rpn.nms_threshold, recall in zip(thresholds, recalls, strict=True):
+                (proposals,), _ = detector.rpn(maps, tuple(image.shape[-2:]))
+                recall.update([proposals.cpu()], [{"boxes": target["boxes"].as_subclass(Tensor)}])
+    finally:
+        detector.rpn.nms_threshold = usual
+    values = [recall.compute() for recall in recalls]
+    return {f"the best {n}": [each[n] for each in values] for n in kept}
+
+
+def covered(truths: Sequence[dict], proposals: Sequence[Float[Tensor, "n 4"]]) -> Bool[Tensor, "objects"]:
+    """Which objects of all streets one of the street's proposals covers by an IoU of 0.5."""
+    pairs = zip(truths, proposals, strict=True)
+    return torch.cat([(box_iou(target["boxes"], boxes) >= 0.5).any(1) for target, boxes in pairs])
+
+
+def kinds_of(truths: Sequence[dict]) -> dict[str, dict[str, Bool[Tensor, "objects"]]]:
+    """Which objects of all streets of 128 × 128 pixels are wide or tall, and small or large: panel → kind → mask."""
+    boxes = torch.cat([target["boxes"] for target in truths])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    ratio, side = sides[:, 1] / sides[:, 0], sides.prod(1).sqrt()
+    return {
+        "shape (height / width)": {
+            "wide": ratio < 0.75,
+            "square": (ratio >= 0.75) & (ratio <= 1.5),
+            "tall": ratio > 1.5,
+        },
+        "√area (pixels)": {"below 8": side < 8, "8 to 16": (side >= 8) & (side < 16), "from 16": side >= 16},
+    }
+
+
+def recall_by_number(
+    proposed: Mapping[str, Sequence[Tensor]], truths: Sequence[dict], numbers: Sequence[int]
+) -> dict[str, list[float]]:
+    """Recall of the first few proposals on the first streets, those of `truths`, for each method and each number."""
+    recalls = {name: ProposalRecall(numbers) for name in proposed}
+    for name, recall in recalls.items():
+        recall.update(list(proposed[name][: len(truths)]), list(truths))
+    return {name: list(recall.compute().values()) for name, recall in recalls.items()}
+
+
+@torch.no_grad()
+def map_by_proposals(
+    detector: FasterRCNN, scenes: Dataset, truths: Sequence[dict], numbers: Sequence[int], device: str | torch.device
+) -> list[float]:
+    """mAP on the first scenes, those of `truths`, where the head gets only so many of the RPN's best proposals."""
+    usual, scores = detector.rpn.post_nms_top_n, [CocoScores(scenes.categories) for _ in numbers]
+    try:
+        for i, target in enumerate(truths):
+            image = scenes[i][0].as_subclass(Tensor)[None].to(device)
+            for detector.rpn.post_nms_top_n, score in zip(numbers, scores, strict=True):
+                (found,) = detector(image)
+                score.update([{key: values.cpu() for key, values in found.items()}], [target])
+    finally:
+        detector.rpn.post_nms_top_n = usual
+    return [score.compute()["map"] for score in scores]
+
+
+def ap_by_size(
+    found: Sequence[dict], truths: Sequence[dict], names: Sequence[str], *, scale: float
+) -> dict[str, dict[str, tuple[float, int]]]:
+    """COCO's AP of each class for each size, and how many objects that are: class → size → (AP, objects).
+
+    `names` are those of the labels, the background first; all boxes are multiplied by `scale`. AP is nan of no object.
+    """
+    table = {}
+    for label, name in enumerate(names[1:], start=1):
+        score = CocoScores(names, scale=scale)
+        mine, true = (
+            [{key: values[one["labels"] == label] for key, values in one.items()} for one in given]
+            for given in (found, truths)
+        )
+        score.update(mine, true)
+        of_class = score.compute()
+        boxes = scale * torch.cat([one["boxes"] for one in true])
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        sizes = {"small": areas < 32**2, "medium": (areas >= 32**2) & (areas <= 96**2), "large": areas > 96**2}
+        table[name] = {size: (of_class[f"map_{size}"], int(mask.sum())) for size, mask in sizes.items()}
+    return table
+
+
+def seconds(function: Callable, *inputs: object, times: int = 3, **options: object) -> float:
+    """How long a call takes on one core, the median of some, without gradients."""
+    threads, took = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            for _ in range(times):
+                start = time.perf_counter()
+                function(*inputs, **options)
+                took.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return median(took)
+
+
+def interval(hits: int, number: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share: what other scenes of the same kind might have given."""
+    z, share = 1.96, hits / number
+    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * (share * (1 - share) / number + (z / (2 * number)) ** 2) ** 0.5
+    return middle - half, middle + half
+
+
+def ranges(rows: Sequence[Mapping], keys: Mapping[str, str], name: Callable[[Mapping], str]) -> str:
+    """A table of a study's rows (`studies.load`): one line for each `name`, the mean of its seeds and their range.
+
+    `keys` are metrics, key of a row → heading of its column.
+    """
+    of: dict[str, list[Mapping]] = {}
+    for row in rows:
+        of.setdefault(name(row), []).append(row)
+    wide = max(map(len, of)) + 2
+    lines = [f"{'mean (range)':{wide}}" + "".join(f"{heading:^24}" for heading in keys.values())]
+    for words, its in of.items():
+        columns = [[row[key] for row in its] for key in keys]
+        cells = (f"{sum(v) / len(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in columns)
+        lines.append(f"{words:{wide}}" + "".join(f"{cell:^24}" for cell in cells))
+    return "\n".join(line.rstrip() for line in lines)
