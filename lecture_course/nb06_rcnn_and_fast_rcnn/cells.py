@@ -72,7 +72,7 @@ def _result(ax: Axes, values: Float[torch.Tensor, "h w"], *, at: tuple[float, fl
         x, y, colour = at[0] + column * RESULT, at[1] + row, PARTS[number % len(PARTS)]
         ax.add_patch(Rectangle((x, y), RESULT, 1, fc=colour, ec=FAINT, lw=0.8, zorder=2))
         look = {"size": TEXT, "ha": "center", "va": "center_baseline", "color": INK, "zorder": 4}
-        ax.text(x + RESULT / 2, y + 0.5, f"{value:g}".replace("-", "−"), **look)
+        ax.text(x + RESULT / 2, y + 0.5, f"{value:.4g}".replace("-", "−"), **look)
 
 
 def pooled_parts(
