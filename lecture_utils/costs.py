@@ -1,5 +1,8 @@
-"""What one run of a model costs, counted by PyTorch while it runs and not by hand (slides 5 and 6)."""
+"""What one run of a model costs, counted by PyTorch while it runs and not by hand (slides 5 and 6), and its seconds."""
 
+import time
+from collections.abc import Callable
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -94,3 +97,23 @@ def conv_multiply_adds(in_channels: int, out_channels: int, kernel: int, height:
 def _memory(x: Tensor) -> int:
     """A number for the memory a tensor lies in, the same for all views of it; meta tensors have one, too."""
     return x.untyped_storage()._cdata
+
+
+def timed(function: Callable, *inputs: object, **options: object) -> tuple[float, Any]:
+    """Seconds of a call on one thread, without gradients, and what it gives; PyTorch then has its threads again."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            start = time.perf_counter()
+            result = function(*inputs, **options)
+            return time.perf_counter() - start, result
+    finally:
+        torch.set_num_threads(threads)
+
+
+def seconds(function: Callable, *inputs: object, times: int = 3, warm_up: int = 0, **options: object) -> float:
+    """Seconds of a call on one thread, the median of `times`, after `warm_up` calls that are not counted."""
+    require_positive(times=times)
+    took = [timed(function, *inputs, **options)[0] for _ in range(warm_up + times)]
+    return median(took[warm_up:])

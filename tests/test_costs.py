@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lecture_utils.costs import GPU, Costs, conv_multiply_adds, costs, estimated_step
+from lecture_utils.costs import GPU, Costs, conv_multiply_adds, costs, estimated_step, seconds, timed
 from lecture_utils.segmentation import UNet
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -121,3 +121,32 @@ def test_a_step_on_a_gpu_is_estimated_from_what_is_counted():
     wanted = 3 * counted.flops / 0.25e9 + 4 * counted.activations / 2 / 0.7e9
     assert estimated_step(counted, gpu=slow) == pytest.approx(wanted)
     assert estimated_step(counted) < estimated_step(counted, gpu=slow)
+
+
+def test_seconds_are_a_median_without_those_of_warming_up(monkeypatch):
+    clock, calls = iter([0, 9, 10, 11, 20, 25, 30, 32]), []
+    monkeypatch.setattr("lecture_utils.costs.time.perf_counter", lambda: next(clock))
+    assert seconds(calls.append, "street", warm_up=1) == 2  # of 1, 5 and 2; the first call took 9
+    assert calls == ["street"] * 4
+    with pytest.raises(ValueError, match="times: got 0"):
+        seconds(calls.append, 1, times=0)
+
+
+def test_a_call_is_timed_on_one_thread_and_the_threads_come_back():
+    def state(*inputs, fails=False):
+        if fails:
+            raise OSError("of the call")
+        return torch.get_num_threads(), torch.is_grad_enabled(), inputs
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        took, given = timed(state, 7)
+        assert took >= 0
+        assert given == (1, False, (7,))
+        assert (torch.get_num_threads(), torch.is_grad_enabled()) == (3, True)
+        with pytest.raises(OSError, match="of the call"):
+            timed(state, fails=True)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -195,6 +195,33 @@ def test_roi_align_leads_and_rules_are_not_exchanged_without_loss():
     assert max(*best[align, pool], *best[pool, align]) < 0.5 * min(best[pool, pool])
 
 
+@pytest.mark.slide("14")
+def test_a_weight_of_the_box_reaches_its_loss():
+    """The study's recipes differ in the loss alone, and build the network of the shipped model."""
+    weights = {recipe.name: recipe for recipe in studies.STUDIES["box_weight"].models}
+    images, targets = torch.zeros(2, 3, 128, 128), 2 * [{"boxes": torch.ones(1, 4), "labels": torch.tensor([1])}]
+    model = weights["box_weight_1"].build()
+    losses = [weights[f"box_weight_{w}"].task.make_loss(None)(model, (images, targets)).item() for w in (1, 10, 30)]
+    assert losses[2] - losses[0] == pytest.approx(29 / 9 * (losses[1] - losses[0]), rel=1e-3)
+    assert {recipe.options.steps for recipe in weights.values()} == {1000}
+    built = [str(recipe.build()) for recipe in (*weights.values(), recipes.recipe("single_object"))]
+    assert len(set(built)) == 1
+
+
+@pytest.mark.slide("14")
+def test_too_small_a_weight_costs_the_box_and_too_large_a_one_the_class():
+    rows = studies.load("box_weight")["rows"]
+    accuracy, iou = (
+        {w: [row[key] for row in rows if row["model"] == f"box_weight_{w}"] for w in (1, 10, 30, 100)}
+        for key in ("accuracy", "box_iou")
+    )
+    assert studies.by_model("box_weight", "accuracy") == {f"box_weight_{w}": of for w, of in accuracy.items()}
+    assert max(iou[1]) + 0.05 < min(iou[10])
+    assert max(accuracy[100]) + 0.05 < min(accuracy[10])
+    assert max(accuracy[30]) < min(accuracy[10])
+    assert min(iou[100]) < min(iou[30])
+
+
 @pytest.mark.slide("20")
 def test_learned_proposals_lead_in_every_seed():
     rows = studies.load("detectors")["rows"]

@@ -1,9 +1,10 @@
-"""The figures of notebook 05: streets with boxes, and the levels of a grouping."""
+"""The figures of notebook 05: streets with boxes, the levels of a grouping, and how much proposals cover."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.colors import to_rgb
@@ -15,10 +16,22 @@ from torch import Tensor
 from lecture_utils.detection.boxes import box_iou
 from lecture_utils.figures.boxes import TRUTH, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours
-from lecture_utils.figures.style import GREEN, SKY, VERMILION, course_look, image_axes, to_array
+from lecture_utils.figures.scores import MARKERS
+from lecture_utils.figures.style import (
+    CYCLE,
+    DASHES,
+    GREEN,
+    SKY,
+    VERMILION,
+    WIDTH,
+    course_look,
+    image_axes,
+    to_array,
+)
 from lecture_utils.toycity import Rendering, Scene, render
 
 STREET, LARGE = 128, 512  # pixels a side, for a network and for a reader
+SLOTS = (*CYCLE, "#F0E442", "#BBBBBB")  # the colours of eight slots
 
 
 @lru_cache(maxsize=16)
@@ -62,6 +75,17 @@ def streets(
     for ax in axes.flat[len(scenes) :]:
         ax.remove()
     return fig
+
+
+def in_slots(scenes: Sequence[Scene], given: Sequence[Mapping[str, Tensor]], *, title: str = "") -> Figure:
+    """Draw streets with the boxes that the slots give, each with its slot's number and colour.
+
+    `given` has a dict for each scene: `boxes` (n, 4), for 128 × 128 pixels, and `slots` (n,), whose numbers begin at 0.
+    """
+    used = [one["slots"].tolist() for one in given]
+    look = {"names": [[f"{slot + 1}" for slot in slots] for slots in used]}
+    look["colours"] = [[SLOTS[slot % len(SLOTS)] for slot in slots] for slots in used]
+    return streets(scenes, [one["boxes"] for one in given], title=title, **look)
 
 
 @course_look
@@ -108,4 +132,27 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     draw_boxes(axes[0, 1], truth[~hit], colours=VERMILION)
     colours = {"reached (IoU of 0.5)": GREEN, "missed": VERMILION, "proposal": SKY}
     name_colours(fig, colours)
+    return fig
+
+
+@course_look
+def recall_curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> Figure:
+    """Draw recall over the number of proposals kept, name → numbers and recalls; each line ends with all it has."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    fig.suptitle(title)
+    for i, (name, (numbers, recalls)) in enumerate(lines.items()):
+        look = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)], "marker": MARKERS[i]}
+        ax.plot(numbers, recalls, label=name, **look)
+        ax.plot(numbers[-1:], recalls[-1:], marker=MARKERS[i], ms=11, color=look["color"])
+        place = {"xytext": (9, 0), "textcoords": "offset points", "va": "center", "color": look["color"]}
+        ax.annotate(f"all {numbers[-1]:.0f}: {recalls[-1]:.2f}", (numbers[-1], recalls[-1]), **place)
+    ticks = [
+        number for number in (10, 30, 100, 300, 1000) if number <= max(numbers[-1] for numbers, _ in lines.values())
+    ]
+    ax.set(xscale="log", xlabel="proposals kept", ylabel="recall (IoU of 0.5)", ylim=(0, 1))
+    ax.set_xticks(ticks, ticks)
+    ax.minorticks_off()
+    ax.margins(x=0.14)
+    ax.grid()
+    fig.legend(loc="outside lower center", ncols=len(lines))
     return fig

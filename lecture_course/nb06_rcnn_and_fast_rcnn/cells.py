@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from lecture_course.nb06_rcnn_and_fast_rcnn.figures import WIDE
 from lecture_utils.detection.roi import pooled_cells, roi_align, roi_pool, sample_points
 from lecture_utils.figures.grids import TINTS, cell_arrow, format_number, grid_canvas, number_grid, points_per_unit
-from lecture_utils.figures.style import INK, VERMILION, course_look
+from lecture_utils.figures.style import FAINT, INK, VERMILION, course_look
 
 PARTS = TINTS[:4] + TINTS[6:]  # the light ones, on which the box shows
+TEXT, RESULT = 14, 1.6  # points of a number; cells that a number takes which a rule has made
 
 
 @course_look
@@ -45,7 +47,7 @@ def roi_cells(
         "RoI pooling": roi_pool(maps, region, size, spatial_scale)[0, 0],
         "RoI align": roi_align(maps, region, size, spatial_scale, sampling_ratio, aligned)[0, 0],
     }
-    fig, ax = grid_canvas(2 * width + gap + 1, top + height + size[0] + 1.8, title=title)
+    fig, ax = grid_canvas(2 * width + gap + 1, top + height + size[0] + 1.8, width=WIDE, title=title)
     for (name, values), left in zip(made.items(), (0.5, 0.5 + width + gap), strict=True):
         if name == "RoI pooling":
             colours, maxima = pooled_parts(features, corners, size)
@@ -60,9 +62,17 @@ def roi_cells(
         ax.add_patch(outline)
         middle, below = left + width / 2, top + height
         cell_arrow(ax, (middle, below + 0.2), (middle, below + 1.2))
-        tints = np.resize(PARTS, values.shape)
-        number_grid(ax, values, at=(middle - size[1] / 2, below + 1.4), colours=tints)
+        _result(ax, values, at=(middle - size[1] * RESULT / 2, below + 1.4))
     return fig
+
+
+def _result(ax: Axes, values: Float[torch.Tensor, "h w"], *, at: tuple[float, float]) -> None:
+    """The numbers that a rule makes, in wider cells, so that those with decimals are as large as the others."""
+    for number, ((row, column), value) in enumerate(np.ndenumerate(values.numpy())):
+        x, y, colour = at[0] + column * RESULT, at[1] + row, PARTS[number % len(PARTS)]
+        ax.add_patch(Rectangle((x, y), RESULT, 1, fc=colour, ec=FAINT, lw=0.8, zorder=2))
+        look = {"size": TEXT, "ha": "center", "va": "center_baseline", "color": INK, "zorder": 4}
+        ax.text(x + RESULT / 2, y + 0.5, f"{value:.4g}".replace("-", "−"), **look)
 
 
 def pooled_parts(
@@ -85,10 +95,10 @@ def pooled_parts(
 
 def _numbers_in_corners(ax: Axes, features: torch.Tensor, *, at: tuple[float, float]) -> None:
     texts = {cell: format_number(float(value)) for cell, value in np.ndenumerate(features.numpy())}
-    size = min(13, points_per_unit(ax) * min(0.3, 1.1 / max(map(len, texts.values()))))
+    size = min(TEXT, points_per_unit(ax) * min(0.42, 1.1 / max(map(len, texts.values()))))
     for (row, column), text in texts.items():
         # Before the points, on a white halo, so that none covers a number.
-        number = ax.text(at[0] + column + 0.07, at[1] + row + 0.06, text, size=size, ha="left", va="top", zorder=8)
+        number = ax.text(at[0] + column + 0.08, at[1] + row + 0.09, text, size=size, ha="left", va="top", zorder=8)
         number.set(color=INK, path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 
@@ -100,4 +110,4 @@ def _points(ax: Axes, corners: torch.Tensor, size: tuple[int, int], ratio: int, 
     for row, column in np.ndindex(*size):
         y, x = (grid.flatten() for grid in torch.meshgrid(rows[row], columns[column], indexing="ij"))
         colour = PARTS[(row * size[1] + column) % len(PARTS)]
-        ax.scatter(x, y, s=0.03 * points_per_unit(ax) ** 2, c=colour, edgecolors=INK, linewidths=1.2, zorder=7)
+        ax.scatter(x, y, s=0.022 * points_per_unit(ax) ** 2, c=colour, edgecolors=INK, linewidths=1.2, zorder=7)

@@ -11,12 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from torch import Tensor
 
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, fade
+from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, fade, zoom
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.scores import answer_bars
 from lecture_utils.figures.style import (
@@ -29,12 +31,14 @@ from lecture_utils.figures.style import (
     SKY,
     VERMILION,
     WIDTH,
+    bare,
     course_look,
     image_axes,
     to_array,
 )
 
 STREET = 128  # pixels a side, for a network
+WIDE = 10.8  # inches of a figure with large crops
 SIZE = (STREET, STREET)
 Large = UInt8[np.ndarray, "H W 3"]
 
@@ -66,26 +70,27 @@ def warped(
     title: str = "",
     size: tuple[int, int] | None = None,
 ) -> Figure:
-    """Draw numbered boxes on an image and, beside it in two rows, what was cut out of each, all of one size.
+    """Draw numbered boxes on an image and, around it, large, what was cut out of each, all of one size.
 
-    Images are (3, H, W) or (H, W, 3), uint8. `size` is the height and width of the boxes' coordinates, by default the
-    image's own.
+    The first four stand at the right of the image, the others in rows of four below it. Images are (3, H, W) or
+    (H, W, 3), uint8. `size` is the height and width of the boxes' coordinates, by default the image's own.
     """
     if not len(boxes) == len(crops) >= 1:
         raise ValueError(f"boxes, crops: got {len(boxes)} and {len(crops)}, expected as many of each, at least one")
-    columns = ceil(len(crops) / 2)
-    fig = plt.figure(figsize=(WIDTH, 4.6))
+    rows = max(2, ceil((len(crops) + 4) / 4))
+    fig = plt.figure(figsize=(WIDE, 0.65 + rows * (WIDE / 4 + 0.22)))
     fig.suptitle(title)
-    grid = fig.add_gridspec(2, 1 + columns, width_ratios=[0.95 * columns] + [1] * columns)
-    scene = fig.add_subplot(grid[:, 0])
+    grid = fig.add_gridspec(rows, 4)
+    scene = fig.add_subplot(grid[:2, :2])
     draw_image(scene, image, size=size)
-    colours = [CYCLE[i % len(CYCLE)] for i in range(len(boxes))]
-    numbers = [str(i + 1) for i in range(len(boxes))]
-    draw_boxes(scene, boxes, names=numbers, colours=colours)
-    for i, (crop, number) in enumerate(zip(crops, numbers, strict=True)):
-        ax = fig.add_subplot(grid[i // columns, 1 + i % columns])
+    colours = [(*CYCLE, "#F0E442", TRUTH)[i % 8] for i in range(len(boxes))]
+    sides = (boxes[:, 2:] - boxes[:, :2]).round().int().tolist()
+    draw_boxes(scene, boxes, names=[str(i + 1) for i in range(len(boxes))], colours=colours)
+    cells = [(i, j) for i in range(rows) for j in range(4) if i > 1 or j > 1]
+    for number, (crop, (width, height), cell) in enumerate(zip(crops, sides, cells, strict=False), start=1):
+        ax = fig.add_subplot(grid[cell])
         draw_image(ax, crop)
-        ax.set_title(number)
+        ax.set_title(f"{number}: {width} × {height} pixels")
     return fig
 
 
@@ -123,12 +128,8 @@ def zoomed_deltas(
     fig, axes = image_axes(ceil(len(truth) / 3), 3, title=title, aspect=0.94)
     overlaps = [box_iou(truth, boxes.to(truth)).diag().tolist() for boxes in (before, after)]
     for k, (ax, old, new) in enumerate(zip(axes.flat, *overlaps, strict=False)):
-        corners = to_array(torch.stack([before[k].to(truth), after[k].to(truth), truth[k]]), float)
-        (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, 2:].max(0)
-        half = max(x1 - x0, y1 - y0) * 0.62
-        x, y = (np.clip((low + high) / 2, half, max(half, STREET - half)) for low, high in ((x0, x1), (y0, y1)))
         draw_image(ax, large, size=SIZE)
-        ax.set(xlim=(x - half - 0.5, x + half - 0.5), ylim=(y + half - 0.5, y - half - 0.5))
+        close_up(ax, torch.stack([before[k].to(truth), after[k].to(truth), truth[k]]))
         draw_boxes(ax, truth[k : k + 1], colours=TRUTH)
         draw_boxes(ax, before[k : k + 1], colours=SKY, dashed=True)
         draw_boxes(ax, after[k : k + 1], colours=ORANGE)
@@ -141,44 +142,77 @@ def zoomed_deltas(
 
 @course_look
 def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "n"], *, title: str = "") -> Figure:
-    """Draw the IoU of proposals before and after their deltas, a point each; above the diagonal it has grown."""
+    """Draw the IoU of proposals before and after their deltas, and how it changes, parted by the IoU before.
+
+    Left a point for each proposal, above the diagonal where its IoU has grown. Right the change: the median, the middle
+    half as a box, nine of ten between the whiskers, and how many proposals that are.
+    """
     before, after = to_array(before, float), to_array(after, float)
-    fig, ax = plt.subplots(figsize=(5.6, 4.6))
+    fig, (points, changes) = plt.subplots(1, 2, figsize=(WIDTH, 4.6), width_ratios=[1.15, 1])
     fig.suptitle(title)
     better = after > before
     for kind, colour, name in ((better, GREEN, "grew"), (~better, VERMILION, "did not grow")):
-        ax.scatter(before[kind], after[kind], s=14, color=colour, alpha=0.55, linewidths=0, label=f"IoU {name}")
-    ax.plot((0.5, 1), (0.5, 1), color=INK, lw=1.2, ls="--", label="no change")
-    ax.set(xlim=(0.49, 1), ylim=(min(0.49, after.min() - 0.02), 1), xlabel="IoU of the proposal")
-    ax.set_ylabel("IoU after its deltas")
-    ax.grid()
+        points.scatter(before[kind], after[kind], s=14, color=colour, alpha=0.55, linewidths=0, label=f"IoU {name}")
+    points.plot((0.5, 1), (0.5, 1), color=INK, lw=1.2, ls="--", label="no change")
+    points.set(xlim=(0.49, 1), ylim=(min(0.49, after.min() - 0.02), 1), xlabel="IoU of the proposal")
+    points.set_ylabel("IoU after its deltas")
+    tenth = np.clip((10 * before + 1e-5).astype(int), 5, 9)  # 0.7 is no less for being stored as 0.6999999
+    parts = [(after - before)[tenth == k] for k in range(5, 10)]
+    box = {"facecolor": SKY, "edgecolor": INK}
+    look = {"whis": (5, 95), "showfliers": False, "widths": 0.6, "patch_artist": True, "boxprops": box}
+    changes.boxplot(parts, medianprops={"color": INK, "lw": 2}, **look)
+    changes.axhline(0, color=INK, lw=1.2, ls="--")
+    names = [f"{k / 10}–{(k + 1) / 10}\n({len(part)})" for k, part in enumerate(parts, start=5)]
+    changes.set_xticks(range(1, 6), names)
+    changes.set(xlabel="IoU of the proposal (and how many)", ylabel="change of the IoU")
+    for ax in (points, changes):
+        ax.grid()
     fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
 @course_look
 def regions_over_pixels(
-    large: Large, proposals: Float[Tensor, "n 4"], *, side: int, title: str = ""
+    large: Large, proposals: Float[Tensor, "n 4"], truth: Float[Tensor, "m 4"], *, side: int, title: str = ""
 ) -> tuple[Figure, float]:
-    """Draw in how many proposals each pixel of a street lies, and how large the proposals are; give the pixels' mean.
+    """Draw a street and in how many proposals each pixel lies, and how large the proposals are; give the pixels' mean.
 
-    `side` is that of the square to which each proposal is warped, in pixels.
+    The objects, `truth`, are framed on both. `side` is that of the square to which each proposal is warped, in pixels.
     """
     counts = np.zeros(SIZE)
     for x0, y0, x1, y1 in to_array(proposals).round().astype(int).tolist():
         counts[max(0, y0) : y1, max(0, x0) : x1] += 1
-    fig, (street, sizes) = plt.subplots(1, 2, figsize=(WIDTH, 4.3), width_ratios=[1.25, 1])
+    fig = plt.figure(figsize=(WIDTH, 7.9))
     fig.suptitle(title)
+    grid = fig.add_gridspec(2, 2, height_ratios=[1, 0.36])
+    street, over = (fig.add_subplot(grid[0, k]) for k in (0, 1))
     draw_image(street, large, size=SIZE)
-    look = {"alpha": 0.72, "extent": (-0.5, STREET - 0.5, STREET - 0.5, -0.5)}
-    shade = street.imshow(counts, cmap="viridis", vmin=0, **look)
-    fig.colorbar(shade, ax=street, label="regions that contain the pixel", shrink=0.9).solids.set_alpha(1)
+    shade = draw_map(over, counts, top=counts.max())
+    for ax, name in ((street, "the street"), (over, "regions over each pixel")):
+        draw_boxes(ax, truth, colours=TRUTH)
+        ax.set_title(name)
+    where = {"location": "bottom", "shrink": 0.6, "aspect": 35, "pad": 0.02}
+    fig.colorbar(shade, ax=[street, over], label="regions that contain the pixel", **where)
+    sizes = fig.add_subplot(grid[1, :])
     lengths = to_array((proposals[:, 2:] - proposals[:, :2]).prod(1).sqrt())
-    sizes.hist(lengths, bins=range(0, STREET + 1, 8), color=SKY, edgecolor="white")
+    sizes.hist(lengths, bins=range(0, STREET + 1, 4), color=SKY, edgecolor="white")
     sizes.axvline(side, color=INK, ls="--", label=f"warped to {side} × {side}")
     sizes.set(xlabel="square root of a region's area (pixels)", ylabel="regions", xlim=(0, STREET))
     sizes.legend()
     return fig, float(counts.mean())
+
+
+def draw_map(ax: Axes, values: Float[np.ndarray, "h w"], *, top: float) -> AxesImage:
+    """Draw a map of numbers from 0 to `top` over the area of a street, a colour for each number and nothing below."""
+    bare([ax])
+    area = (-0.5, STREET - 0.5, STREET - 0.5, -0.5)
+    return ax.imshow(values, cmap="viridis", vmin=0, vmax=top, interpolation="nearest", extent=area)
+
+
+def close_up(ax: Axes, boxes: Float[Tensor, "n 4"]) -> None:
+    """Show the part of a street around boxes, with an eighth of their width or height as margin."""
+    sides = boxes[:, 2:].amax(0) - boxes[:, :2].amin(0)
+    zoom(ax, boxes, size=SIZE, margin=0.12 * sides.max().item())
 
 
 @course_look
@@ -186,35 +220,33 @@ def feature_maps(
     large: Large,
     features: Float[Tensor, "c h w"],
     boxes: Float[Tensor, "n 4"],
-    channels: Sequence[int],
+    channels: Mapping[int, int],
+    names: Sequence[str],
     *,
-    near: int,
     title: str = "",
 ) -> Figure:
-    """Draw box number `near` of a street close up in the grid of a feature map's cells, and channels over the street.
+    """Draw an object of a street close up in the grid of a feature map's cells, and channels of the map.
 
-    The channels, with all boxes on them, share one scale.
+    `channels` are number of a box → channel that is shown with it; the first box is the object close up. `names` are
+    those of the boxes. The channels, with all boxes on them and their own in orange, share one scale.
     """
     fig, axes = image_axes(ceil((1 + len(channels)) / 2), 2, title=title)
-    fig.set_figheight(0.9 * fig.get_figheight())  # the colour bar makes the panels smaller
     close, *others = axes.flat
-    x0, y0, x1, y1 = boxes[near].tolist()
-    half, x, y, cell = 0.62 * max(x1 - x0, y1 - y0), (x0 + x1) / 2, (y0 + y1) / 2, STREET / features.shape[-1]
+    near, cell = next(iter(channels)), STREET / features.shape[-1]
     draw_image(close, large, size=SIZE)
     for line in np.arange(0, STREET + 1, cell) - 0.5:  # a cell's edge lies between two pixels
         close.axvline(line, color="white", lw=1, alpha=0.7)
         close.axhline(line, color="white", lw=1, alpha=0.7)
-    close.set(xlim=(x - half - 0.5, x + half - 0.5), ylim=(y + half - 0.5, y - half - 0.5))
+    close_up(close, boxes[near : near + 1])
     draw_boxes(close, boxes[near : near + 1], colours=ORANGE)
-    close.set_title(f"one object, in cells of {cell:g} × {cell:g} pixels")
-    top = max(float(features[list(channels)].max()), 1e-9)
-    for ax, channel in zip(others, channels, strict=False):
-        draw_image(ax, large, size=SIZE)
-        ax.set_title(f"channel {channel}")
-        look = {"alpha": 0.6, "interpolation": "nearest", "extent": (-0.5, STREET - 0.5, STREET - 0.5, -0.5)}
-        shade = ax.imshow(to_array(features[channel], float), cmap="viridis", vmin=0, vmax=top, **look)
-        draw_boxes(ax, boxes, colours=TRUTH)
-    fig.colorbar(shade, ax=axes, label="activation", shrink=0.6).solids.set_alpha(1)
+    close.set_title(f"the {names[near]}, in cells of {cell:g} × {cell:g} pixels")
+    top = max(float(features[list(channels.values())].max()), 1e-9)
+    for ax, (own, channel) in zip(others, channels.items(), strict=False):
+        ax.set_title(f"channel {channel}, for the {names[own]}")
+        shade = draw_map(ax, to_array(features[channel], float), top=top)
+        draw_boxes(ax, boxes, colours=[ORANGE if i == own else TRUTH for i in range(len(boxes))])
+    fig.set_figheight(fig.get_figheight() + 0.6)
+    fig.colorbar(shade, ax=axes, label="activation", location="bottom", shrink=0.6, aspect=35, pad=0.02)
     return fig
 
 
@@ -311,7 +343,7 @@ def detected(
         if alone
         else {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2}
     )
-    fig, axes = image_axes(1, len(found), width=7.4 if alone else WIDTH, aspect=1.3 if alone else 1, title=title)
+    fig, axes = image_axes(1, len(found), aspect=1.33 if alone else 1, title=title)
     fig.set_figheight(fig.get_figheight() + (0 if alone else 0.1 + 0.22 * ceil(most / 2)))
     for ax, (name, one) in zip(axes.flat, found.items(), strict=True):
         labels = one["labels"][kept[name]].tolist()

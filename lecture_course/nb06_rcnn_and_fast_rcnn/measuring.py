@@ -1,14 +1,15 @@
 """What notebook 06 measures on many streets: overlaps before and after the deltas, what is found, and seconds."""
 
-import time
 from collections.abc import Mapping, Sequence
-from statistics import median
+from math import log
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.nn.functional import smooth_l1_loss
 
+from lecture_utils.costs import seconds, timed
 from lecture_utils.detection import RCNN
 from lecture_utils.detection.boxes import box_iou, decode
 from lecture_utils.detection.heads import WEIGHTS
@@ -98,22 +99,45 @@ def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], threshold: float) ->
     return (box_iou(a["boxes"], b["boxes"]) >= threshold) & (a["labels"][:, None] == b["labels"])
 
 
-@torch.no_grad()
 def seconds_of(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Tensor]) -> list[float]:
     """Seconds of a forward pass for each image, on one thread, after one that is not counted."""
-    threads, spent = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    for photo, boxes in zip([photos[0], *photos], [searched[0], *searched], strict=True):
-        start = time.perf_counter()
-        model(photo, [boxes])
-        spent.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return spent[1:]
+    timed(model, photos[0], [searched[0]])
+    return [seconds(model, photo, [boxes], times=1) for photo, boxes in zip(photos, searched, strict=True)]
 
 
-def median_seconds(model: nn.Module, photo: Tensor, boxes: Tensor, *, times: int = 3) -> float:
-    """Seconds of a forward pass on one thread, the median of `times`, after one that is not counted."""
-    return median(seconds_of(model, [photo] * times, [boxes] * times))
+def contrast(features: Float[Tensor, "c h w"], box: Float[Tensor, "4"]) -> Float[Tensor, "c"]:
+    """How much higher each channel is in the cells that a box touches than elsewhere, in its standard deviations.
+
+    The box (x0, y0, x1, y1) is in cells; it leaves some of the map free.
+    """
+    (x0, y0), (x1, y1) = box[:2].floor().int().tolist(), box[2:].ceil().int().tolist()
+    inside = torch.zeros(features.shape[1:], dtype=torch.bool, device=features.device)
+    inside[y0:y1, x0:x1] = True
+    apart = features[:, inside].mean(dim=1) - features[:, ~inside].mean(dim=1)
+    return apart / features.std(dim=(1, 2)).clamp(min=1e-6)
+
+
+def constant_losses(
+    labels: Int64[Tensor, "n"], wanted: Float[Tensor, "m 4"], *, classes: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Both losses, per region, of a head that gives all regions the same: untrained, and the best that it can give.
+
+    `labels` are the true classes of all regions, 0 the background, and `wanted` the deltas that lead to the ground
+    truth, of the regions with an object alone, in the same order. The best scores give each class its frequency; the
+    best deltas, four for each class, are searched in steps of a hundredth.
+    """
+    often, steps, least = labels.bincount(minlength=classes) / len(labels), torch.arange(-2, 2, 0.01), 0.0
+    for label in labels[labels > 0].unique():
+        away = steps[:, None, None] - wanted[labels[labels > 0] == label]  # (steps, regions, 4)
+        least += smooth_l1_loss(away, torch.zeros_like(away), reduction="none").sum(dim=1).amin(dim=0).sum().item()
+    still = smooth_l1_loss(wanted, torch.zeros_like(wanted), reduction="sum").item() / len(labels)
+    return (
+        {
+            f"all scores equal: log {classes}": log(classes),
+            "each class as often as it is": torch.special.entr(often).sum().item(),
+        },
+        {"deltas of 0": still, "the best constant deltas": least / len(labels)},
+    )
 
 
 def end_of_line(x: Sequence[float], y: Sequence[float]) -> float:

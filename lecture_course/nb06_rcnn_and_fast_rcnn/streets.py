@@ -55,7 +55,7 @@ def proposals_of(image: Tensor) -> tv_tensors.BoundingBoxes:
     return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=tuple(image.shape[1:]))
 
 
-def large_street(index: int) -> UInt8[np.ndarray, "512 512 3"]:
+def val_street(index: int) -> UInt8[np.ndarray, "512 512 3"]:
     """A validation scene as a reader sees it."""
     return toycity.render(_scene(index), LARGE).image
 

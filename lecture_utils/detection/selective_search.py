@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lecture_utils import runtime
 from lecture_utils.arguments import require_positive
+from lecture_utils.costs import timed
 
 STRATEGIES = ("fast", "quality")
 STORE = "selective_search.npz"  # in data/, made by handouts/proposals.py
@@ -69,11 +70,9 @@ def timed_search(
     takes here, and how many times as long the whole search took where the proposals were stored.
     """
     require_positive(times=times)
-    missing, seconds = _missing(), []
-    for _ in range(times):
-        start = time.perf_counter()
-        boxes = selective_search(image, strategy=strategy, scale=scale)
-        seconds.append(time.perf_counter() - start)
+    missing = _missing()
+    searches = [timed(selective_search, image, strategy=strategy, scale=scale) for _ in range(times)]
+    seconds, boxes = [took for took, _ in searches], searches[-1][1]
     if missing:
         factor, _ = _stored(image, strategy, scale, missing)
         seconds = [segmentation_seconds(image, scale) * factor for _ in range(times)]

@@ -223,6 +223,21 @@ def corrected(
     return fig
 
 
+def zoom(
+    ax: Axes, boxes: Float[Tensor, "n 4"], *, size: tuple[int, int], margin: float = 6.0, aspect: float = 1.0
+) -> None:
+    """Show the part of an image of `size` (height, width) that holds the boxes, with a margin in pixels around them.
+
+    It is square or, where the boxes are wide, up to `aspect` times as wide as high, and never reaches beyond the image.
+    """
+    corners = to_array(boxes, float)
+    low, high = corners[:, :2].min(0) - margin, corners[:, 2:].max(0) + margin
+    width, height = high - low
+    sides = np.minimum(size[::-1], (max(width, height), max(height, width / aspect)))
+    x, y = np.clip((low + high - sides) / 2, 0, size[::-1] - sides)
+    ax.set(xlim=(x - 0.5, x + sides[0] - 0.5), ylim=(y + sides[1] - 0.5, y - 0.5))
+
+
 def centres(boxes: np.ndarray) -> np.ndarray:
     """The middle of each box, (n, 2), where an image shows it."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5

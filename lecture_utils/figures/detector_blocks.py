@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lecture_utils.figures.network_blocks import Arrow, Band, Block, Mark
-from lecture_utils.figures.style import BLUE, CSS_PIXELS_PER_INCH, FAINT, GREEN, INK, ORANGE, PURPLE, SKY
+from lecture_utils.figures.style import BLUE, CSS_PIXELS_PER_INCH, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, WIDTH
 
 KINDS = {  # the same colour for a layer in all drawings
     "backbone": BLUE,
@@ -23,7 +23,7 @@ KINDS = {  # the same colour for a layer in all drawings
     "decode, NMS": INK,
     "loss": FAINT,
 }
-IMAGE = 1.3  # inches of an image's longer side
+IMAGE = 1.9  # inches of an image's longer side
 ACROSS, DOWN = ("right", "left"), ("bottom", "top")  # where arrows leave and enter
 
 
@@ -33,6 +33,7 @@ class Drawing(NamedTuple):
     blocks: list[Block]
     arrows: list[Arrow]
     bands: list[Band]
+    width: float = WIDTH  # inches
 
 
 def image_block(

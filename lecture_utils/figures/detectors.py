@@ -44,9 +44,9 @@ def detector_steps(
     **given: object,
 ) -> Explorer:
     """An explorer of `detector_drawing` with what is `given`: the whole detector, then a step for each of its parts."""
-    blocks, arrows, bands = detector_drawing(model, image, large, **given)
+    blocks, arrows, bands, width = detector_drawing(model, image, large, **given)
     title, about = ABOUT[type(model)]
-    look = {"kilobytes": kilobytes, "gap": GAP, "bands": bands, "kinds": KINDS}
+    look = {"kilobytes": kilobytes, "gap": GAP, "bands": bands, "kinds": KINDS, "width": width}
     return network_steps(blocks, arrows, title=f"{title}, step by step", about=about, **look)
 
 

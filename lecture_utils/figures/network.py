@@ -44,8 +44,9 @@ def draw_network(
     enlarge: bool = False,
     bands: Sequence[Band] = (),
     kinds: Mapping[str, str] | None = None,
+    width: float = WIDTH,
 ) -> Figure:
-    """Draw blocks and arrows, as wide as the page, and below them a sentence.
+    """Draw blocks and arrows, `width` inches wide, by default as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
     are pale and without shapes and numbers, and below stand its layers, shapes and sentence. Without it all is in
@@ -66,13 +67,13 @@ def draw_network(
             raise ValueError(f"arrows: got {arrow.start.name!r} → {arrow.end.name!r}, expected two of the blocks")
     shown = blocks if highlight is None else steps[highlight]
     swung = {b for arrow in arrows if arrow.sides == ("top", "top") for b in (arrow.start, arrow.end)}
-    centres, height = _places(blocks, gap, swung)
+    centres, height = _places(blocks, gap, swung, width)
     named = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
     large = [_enlarged(step) for step in (*steps, blocks[-1:])] if enlarge else []
     below = _height(large) if enlarge else 0.98 + (0.38 if named else 0)
     key = 0.3 if bands else 0
     fig = Figure(
-        figsize=(WIDTH, height + key + below), layout=PlaceHolderLayoutEngine(True, True)
+        figsize=(width, height + key + below), layout=PlaceHolderLayoutEngine(True, True)
     )  # outside pyplot: fast
     ax = fig.add_axes((0, 0, 1, 1))
     colours = {kind: CYCLE[i % len(CYCLE)] for i, kind in enumerate(named)} | (kinds or {}) | {"": FAINT}
@@ -86,7 +87,7 @@ def draw_network(
     for block in blocks:
         full = block in shown
         draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
-    ax.set(xlim=(0, WIDTH), ylim=(height + below, 0), aspect="equal")
+    ax.set(xlim=(0, width), ylim=(height + below, 0), aspect="equal")
     ax.axis("off")
     head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
     if enlarge:
@@ -116,6 +117,7 @@ def network_steps(
     enlarge: bool = False,
     bands: Sequence[Band] = (),
     kinds: Mapping[str, str] | None = None,
+    width: float = WIDTH,
 ) -> Explorer:
     """An explorer of the drawing: the whole network, then a step for each part, with play and step buttons.
 
@@ -128,7 +130,7 @@ def network_steps(
 
     def draw(part: str) -> Figure:
         step = names.index(part) - 1 if part != "all" else None
-        look = {"gap": gap, "enlarge": enlarge, "bands": bands, "kinds": kinds}
+        look = {"gap": gap, "enlarge": enlarge, "bands": bands, "kinds": kinds, "width": width}
         return draw_network(blocks, arrows, highlight=step, about=about, **look)
 
     def alt(part: str) -> str:
@@ -139,7 +141,7 @@ def network_steps(
 
 
 def _places(
-    blocks: Sequence[Block], gap: float, swung: AbstractSet[Block] = frozenset()
+    blocks: Sequence[Block], gap: float, swung: AbstractSet[Block] = frozenset(), width: float = WIDTH
 ) -> tuple[dict[Block, tuple[float, float]], float]:
     """The centre of each block in inches, from the top left corner, and the height of the drawing.
 
@@ -148,7 +150,7 @@ def _places(
     columns = [block.at[0] for block in blocks]
     first, last = min(columns), max(columns)
     left, right = (MARGIN + max(b.room for b in blocks if b.at[0] == column) / 2 for column in (first, last))
-    pitch = (WIDTH - left - right) / (last - first or 1)
+    pitch = (width - left - right) / (last - first or 1)
     rows, middles, y = sorted({b.at[1] for b in blocks if b.at[1] == int(b.at[1])}), [], 0.05
     for row in rows:
         inside = [b for b in blocks if b.at[1] == row]
@@ -183,7 +185,7 @@ def _draw_enlarged(
         before = max(width, block.room - 2 * block.behind) / 2
         draw_block(ax, block, (left + before, top + block.behind + height / 2), strength=1, framed=False)
         left += 2 * before + block.behind + 0.25
-    y, room = top, WIDTH - left - MARGIN
+    y, room = top, ax.get_xlim()[1] - left - MARGIN
     for text, letter, line, weight in zip(words, (BOLD, PLAIN), (0.23, 0.22), ("bold", "normal"), strict=True):
         lines = textwrap.wrap(text.replace(" × ", "\xa0×\xa0"), int(room / letter))  # a shape stays on one line
         ax.text(left, y, "\n".join(lines), va="top", size=12, weight=weight, linespacing=1.25)
@@ -199,7 +201,7 @@ def _classes(ax: Axes, values: Sequence, left: float, y: float) -> float:
     maps = [to_array(value) for value in values if value.ndim == 2 and not isinstance(value, Tensor)]
     present = [i for i in np.unique(np.concatenate([m.ravel() for m in maps])) if i != IGNORE_INDEX] if maps else []
     pitch = 0.4 + LETTER * max((len(CLASSES[i]) for i in present), default=0)
-    columns = max(1, int((WIDTH - left) / pitch))
+    columns = max(1, int((ax.get_xlim()[1] - left) / pitch))
     for n, i in enumerate(present):
         x, middle = left + pitch * (n % columns), y + (LINE + 0.06) * (n // columns + 0.5)
         swatch = Rectangle((x, middle - 0.08), 0.22, 0.16, fc=PALETTE[i] / 255, ec=INK, lw=0.5, gid="class")
@@ -212,7 +214,7 @@ def _key(ax: Axes, arrows: Sequence[Arrow], colours: Mapping[str, str], y: float
     """Name the kinds of arrows on a line, or on as many as it takes; the height below them."""
     x = left
     for kind, dashed in {arrow.kind: arrow.dashed for arrow in arrows if arrow.kind}.items():
-        if x > left and x + 0.48 + LETTER * len(kind) > WIDTH:
+        if x > left and x + 0.48 + LETTER * len(kind) > ax.get_xlim()[1]:
             x, y = left, y + LINE + 0.05
         ax.add_patch(path_of([(x, y), (x + 0.4, y)], ("right", "left"), colour=colours[kind], dashed=dashed))
         ax.text(x + 0.48, y, kind, va="center", size=TEXT)

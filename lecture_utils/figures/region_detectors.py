@@ -24,11 +24,13 @@ from lecture_utils.figures.style import ORANGE, PURPLE, SKY, to_array
 Losses = dict[str, float]
 REGIONS = (SKY, PURPLE, "#F0E442")  # the colours of the regions that are followed; the last is yellow
 PER_IMAGE, PER_REGION = "#DDECF6", "#FBEBCB"  # light blue and light orange
-MAP = 0.82  # inches: a region's crop, maps or vector
+WIDE = 10.8  # inches of a drawing
+MAP = 0.96  # inches: a region's crop, maps or vector
+MOST_CLASSES = 5  # whose scores are drawn
 SURE = 0.5  # the score from which a detection is drawn
 # Columns, in inches. The maps of regions stand in one column whether they come from crops or out of the feature map.
-LEFT, CROPS, FEATURES, POOLED, VECTORS, SCORES, DELTAS, RIGHT = 0.78, 2.1, 2.35, 3.12, 3.98, 5.1, 6.42, 7.95
-RPN_MAPS = (4.3, 6.2, RIGHT)  # and of the maps of the region proposal network
+LEFT, CROPS, FEATURES, POOLED, VECTORS, SCORES, DELTAS, RIGHT = 1.07, 2.86, 3.4, 4.06, 5.02, 6.26, 7.83, 9.73
+RPN_MAPS = (5.6, 7.6, RIGHT)  # and of the maps of the region proposal network
 LOSSES = 0.72  # inches from the middle of a row down to the arrow of a loss
 STEPS = ("image", "region proposals", "warped regions", "CNN features", "class scores", "box deltas")  # of slide 18
 OVER, UNDER = ("top", "top"), ("bottom", "bottom")  # where arrows leave and enter
@@ -38,8 +40,8 @@ LAYERS = (  # from, to, and the arrow between them, in those drawings that have 
     ("feature map", "RPN convolution", "RPN"),
     ("RPN convolution", "objectness", "RPN"),
     ("RPN convolution", "anchor deltas", "RPN", OVER),
-    ("objectness", "region proposals", "decode, NMS", DOWN, False, 0.45),
-    ("anchor deltas", "region proposals", "decode, NMS", DOWN, False, 0.45),
+    ("objectness", "region proposals", "decode, NMS", DOWN, False, 0.56),
+    ("anchor deltas", "region proposals", "decode, NMS", DOWN, False, 0.56),
     ("anchors", "region proposals", "decode, NMS", DOWN[::-1]),
     ("feature map", "RoI features", "RoI align", ("bottom", "left")),
     ("region proposals", "RoI features", "RoI align", ACROSS),
@@ -75,7 +77,8 @@ def region_drawing(
         for name, sign in zip(STEPS, "①②③④⑤⑤", strict=True):
             first = parts[name][0]
             first.name, first.label = f"{sign} {first.name}", f"{sign} {first.label}"
-    return Drawing([*whole, *each, *total, detections], arrows, [*bands, Band("once per region", each, PER_REGION)])
+    bands.append(Band("once per region", each, PER_REGION))
+    return Drawing([*whole, *each, *total, detections], arrows, bands, WIDE)
 
 
 def layer_arrows(parts: Mapping[str, Sequence[Block]]) -> list[Arrow]:
@@ -92,7 +95,7 @@ def layer_arrows(parts: Mapping[str, Sequence[Block]]) -> list[Arrow]:
 def image_parts(model: nn.Module, image: Tensor, large: np.ndarray, found: Traced, rows: range) -> list[Block]:
     """The image, in its row the feature map and the RPN's maps; below the image the anchors and the proposals."""
     count, middle = len(found.proposals), sum(rows) / len(rows)
-    above, below, parts = 0, rows[0] + 0.25, []
+    above, below, parts = 0, rows[0] + 0.45, []
     says = f"Selective Search proposes {count:,} regions that may hold an object."
     if isinstance(model, RCNN):
         above, below = middle - 0.75, middle + 0.75
@@ -100,7 +103,7 @@ def image_parts(model: nn.Module, image: Tensor, large: np.ndarray, found: Trace
         parts.append(feature_map(found.maps["feature map"], found.followed, model.backbone.stride))
     if isinstance(model, FasterRCNN):
         says = f"Anchors moved by their deltas, sorted by objectness, after NMS: {count:,} proposals."
-        parts += [*rpn_maps(found.maps), anchors_block(model.rpn, image, large, found.maps, rows[-1] - 0.25)]
+        parts += [*rpn_maps(found.maps), anchors_block(model.rpn, image, large, found.maps, rows[-1])]
     says += " Three of them are followed."
     look = {"lines": (found.proposals, "#FFFFFF96", 1), "marks": marks_of(found.followed.boxes, REGIONS)}
     proposals = image_block("region proposals", large, image, (LEFT, below), says, caption=f"{count} × 4", **look)
@@ -135,7 +138,7 @@ def rpn_maps(maps: Mapping[str, Tensor]) -> list[Block]:
         f"K = {k} anchors.",
     }
     return [
-        Block(name, maps[name], (x, 0), says, scaled(maps[name].shape, largest, size=1.1), scale=clipped(maps[name]))
+        Block(name, maps[name], (x, 0), says, scaled(maps[name].shape, largest, size=1.5), scale=clipped(maps[name]))
         for (name, says), x in zip(parts.items(), RPN_MAPS, strict=True)
     ]
 
@@ -184,7 +187,7 @@ def crops_of(large: np.ndarray, boxes: Tensor, size: tuple[int, int], side: int)
 def heads(regions: Regions, names: Sequence[str], rows: range) -> list[list[Block]]:
     """The vectors, the class scores, and the deltas, those of the class with the highest score."""
     classes = regions.probabilities.shape[1]
-    shown = regions.probabilities.amax(0).topk(min(3, classes)).indices.sort().values.tolist()
+    shown = regions.probabilities.amax(0).topk(min(MOST_CLASSES, classes)).indices.sort().values.tolist()
     scores = [{names[label]: each[label].item() for label in shown} for each in regions.probabilities]
     tables = []
     for label, deltas in zip(regions.probabilities.argmax(1).tolist(), regions.deltas, strict=True):
@@ -193,14 +196,15 @@ def heads(regions: Regions, names: Sequence[str], rows: range) -> list[list[Bloc
         tables.append(Table(words if label else {"": "no box"}))
     says = (
         "Fully connected layers: each region is a single object from here on: one vector, two heads.",
-        "Classification of each region: the classes and background. The most probable ones are drawn.",
+        "Classification of each region: a probability for each class and for background"
+        + ("." if len(shown) == classes else "; the highest are drawn."),
         "Four numbers for each class move and stretch the region to fit the object. Background has no box.",
     )
-    look = {"size": 1.65, "shape": (classes,), "caption": str(classes)}
+    look = {"size": 1.8, "shape": (classes,), "caption": str(classes)}
     return [
         column("vectors", regions.vectors, VECTORS, rows, says[0], label="vector"),
         column("class scores", scores, SCORES, rows, says[1], **look),
-        column("box deltas", tables, DELTAS, rows, says[2], size=0.85, caption=f"{classes} × 4"),
+        column("box deltas", tables, DELTAS, rows, says[2], size=0.9, caption=f"{classes} × 4"),
     ]
 
 
@@ -233,7 +237,7 @@ def loss_arrows(parts: Mapping[str, Sequence[Block]], total: Block) -> list[Arro
     """From the first region's heads, below their row, and from the RPN's maps, from above."""
     low = LOSSES - total.sides[1] / 2 - 0.04
     ways = {"box deltas": (UNDER, low), "class scores": (UNDER, low + 0.08)}
-    ways |= {name: (DOWN, 0.17) for name in ("objectness", "anchor deltas") if name in parts}
+    ways |= {name: (DOWN, 0.12) for name in ("objectness", "anchor deltas") if name in parts}
     return [Arrow(parts[name][0], total, "loss", sides, True, bend) for name, (sides, bend) in ways.items()]
 
 

@@ -76,7 +76,9 @@ def loss_curves(losses: Mapping[str, Mapping[str, Sequence[float]]], *, points: 
         return to_array(values)[: steps // span * span].reshape(-1, span).mean(1).tolist()
 
     panels = {label: {name: means(values) for name, values in lines.items()} for label, lines in losses.items()}
-    return curves(range(span, steps + 1, span), panels, xlabel=f"training step (means of {span})", title=title)
+    ends = range(span, steps + 1, span)
+    ticks = [end if len(ends) < 9 or number % 2 else "" for number, end in enumerate(ends)]  # those that have room
+    return curves(ends, panels, xlabel=f"training step (means of {span})", title=title, ticks=ticks)
 
 
 @course_look

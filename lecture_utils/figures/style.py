@@ -26,6 +26,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))  # nor lin
 WIDTH = 9.0  # inches of a figure as wide as the column of text
 CSS_PIXELS_PER_INCH = 80  # so that WIDTH is 720 pixels on the page, and 11 points are 12
 KILOBYTES = 180  # of an image: 250 as text in a notebook
+HOPELESS = 5  # times the room, from which even the best encoding of quickly packed pixels does not fit
 LABEL_MAP = "label map"  # the gid of an image whose colours are read, so that none may change
 
 # Used as a decorator, `@course_look` draws one function's figure in this look and leaves the reader's settings alone.
@@ -103,24 +104,19 @@ def encode(
     of lines and words may do with a palette of so many `colours`, up to 256, which takes up less room.
     """
     exact = any(image.get_gid() == LABEL_MAP for fig in figs for ax in fig.axes for image in ax.get_images())
+    qualities = () if exact or colours else (92, 85, 78)
     for scale in (2.0, 1.5, 1.0):
         size = tuple(int(max(sides) * scale * CSS_PIXELS_PER_INCH) for sides in zip(*map(_inches, figs), strict=True))
-        images: list[Image.Image] = []  # drawn one by one: often the first few are too large already
-        qualities = (None,) if exact or colours else (None, 92, 85, 78)
-        for quality in qualities:
-            encoded, left = [], kilobytes * 1000
-            for number, fig in enumerate(figs):
-                if number == len(images):
-                    images.append(_on_white(_drawn(fig, scale, colours), size))
-                encoded.append(_encoded(images[number], quality, web))
-                left -= len(encoded[-1].data)
-                if left < 0:
-                    break
-            if left >= 0:
-                return encoded
-    images += [_on_white(_drawn(fig, scale, colours), size) for fig in figs[len(images) :]]
+        images = _Lazily(lambda fig, scale=scale, size=size: _on_white(_drawn(fig, scale, colours), size), figs)
+        if encoded := _fitting(images, None, kilobytes, web=web, hopeless=bool(qualities)):
+            return encoded
+        if qualities and (smallest := _fitting(images, qualities[-1], kilobytes, web=web)):
+            better = (_fitting(images, quality, kilobytes, web=web) for quality in qualities[:-1])
+            return next(filter(None, better), smallest)
     # A drawing of few colours is smaller without loss.
-    return [min((_encoded(image, q, web) for q in qualities), key=lambda one: len(one.data)) for image in images]
+    return [
+        min((_encoded(image, q, web) for q in (None, *qualities)), key=lambda one: len(one.data)) for image in images
+    ]
 
 
 def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
@@ -161,6 +157,38 @@ def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
     image = Image.new("RGB", size, "white")
     image.paste(drawn, ((size[0] - drawn.width) // 2, 0))
     return image
+
+
+class _Lazily(Sequence):
+    """What a function makes of each, one by one as it is asked for: often the first few are too large already."""
+
+    def __init__(self, function, values: Sequence):
+        self.function, self.values, self.made = function, values, []
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Any:
+        self.made += [self.function(value) for value in self.values[len(self.made) : index + 1]]
+        return self.made[index]
+
+
+def _fitting(
+    images: Sequence[Image.Image], quality: int | None, kilobytes: int, *, web: bool, hopeless: bool = False
+) -> list[Encoded] | None:
+    """All images of one quality, if they keep to `kilobytes`.
+
+    With `hopeless` images that are far too large are known by pixels packed in a hurry; to pack them well takes long.
+    """
+    encoded, left = [], kilobytes * 1000
+    for image in images:
+        if hopeless and len(_file(image, "png", compress_level=1)) > HOPELESS * left:
+            return None
+        encoded.append(_encoded(image, quality, web))
+        left -= len(encoded[-1].data)
+        if left < 0:
+            return None
+    return encoded
 
 
 def _encoded(image: Image.Image, quality: int | None, web: bool) -> Encoded:

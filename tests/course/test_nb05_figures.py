@@ -6,7 +6,13 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from lecture_course.nb05_from_one_box_to_many.figures import grouping, reached, streets
+from lecture_course.nb05_from_one_box_to_many.figures import (
+    grouping,
+    in_slots,
+    reached,
+    recall_curves,
+    streets,
+)
 from lecture_utils import toycity
 from lecture_utils.datasets.single_objects import keep
 from lecture_utils.figures.style import GREEN, SKY, VERMILION
@@ -73,3 +79,25 @@ def test_objects_are_reached_or_missed():
     assert sorted(outlines(right).values()) == sorted(map(to_hex, [GREEN, SKY, *[VERMILION] * (len(TRUTH) - 1)]))
     assert fig.get_suptitle() == f"2 proposals: 1 of {len(TRUTH)} objects reached"
     plt.close("all")
+
+
+@pytest.mark.slide("17")
+def test_a_curve_of_recall_ends_with_all_its_proposals():
+    lines = {"few": ([10, 30, 45.5], [0.1, 0.2, 0.3]), "many": ([10, 100, 310], [0.05, 0.6, 0.8])}
+    (ax,) = recall_curves(lines).axes
+    ends = [line.get_xydata().tolist() for line in ax.get_lines()[1::2]]
+    assert ends == [[[45.5, 0.3]], [[310, 0.8]]]
+    assert [text.get_text() for text in ax.texts] == ["all 46: 0.30", "all 310: 0.80"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["10", "30", "100", "300"]
+
+
+@pytest.mark.slide("15")
+def test_a_slot_has_one_number_and_one_colour_on_all_streets():
+    scenes = [toycity.sample_scene(seed) for seed in (0, 1)]
+    given = [
+        {"boxes": torch.tensor([[8.0, 8, 40, 40], [60, 60, 90, 90]]), "slots": torch.tensor([0, 7])},
+        {"boxes": torch.tensor([[30.0, 30, 60, 60]]), "slots": torch.tensor([7])},
+    ]
+    first, second = in_slots(scenes, given).axes
+    assert [[text.get_text() for text in ax.texts] for ax in (first, second)] == [["1", "8"], ["8"]]
+    assert to_hex(first.patches[-1].get_facecolor()) == to_hex(second.patches[-1].get_facecolor())

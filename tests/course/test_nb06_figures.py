@@ -7,8 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from torchvision import ops
 
-from lecture_course.nb06_rcnn_and_fast_rcnn.cells import PARTS, roi_cells
-from lecture_utils.figures.grids import format_number
+from lecture_course.nb06_rcnn_and_fast_rcnn.cells import PARTS, RESULT, roi_cells
 
 BOXES = [((0, 0, 4, 4), (2, 2)), ((1.2, 2.4, 6.7, 6.1), (2, 3)), ((5, 1, 6, 7), (3, 1)), ((-3, 4, 3, 12), (2, 2))]
 
@@ -83,8 +82,9 @@ def test_the_numbers_below_are_torchvisions_in_the_colours_of_their_parts(box, s
     averaged = ops.roi_align(x[None, None], scaled, size, 1 / 4, 2, True).flatten().tolist()
     below = grid(ax, *x.shape)[0][1] + len(x)
     made = [text.get_text() for text in ax.texts if text.get_position()[1] > below]
-    assert made == [format_number(value) for value in pooled + averaged]
-    fills = [fill for (_, y), fill in cells(ax).items() if y > below]
+    assert made == [f"{value:.4g}".replace("-", "−") for value in pooled + averaged]
+    results = [patch for patch in ax.patches if isinstance(patch, Rectangle) and patch.get_width() == RESULT]
+    fills = [to_hex(patch.get_facecolor()) for patch in results if patch.get_y() > below]
     assert fills == [to_hex(colour) for colour in PARTS[: len(pooled)]] * 2
 
 

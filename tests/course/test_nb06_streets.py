@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lecture_course.nb06_rcnn_and_fast_rcnn import measuring
-from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, large_street
+from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, val_street
 from lecture_utils import city_models, tasks, toycity
 from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import box_iou
@@ -47,7 +47,7 @@ def test_without_opencv_all_training_streets_have_stored_proposals(streets, monk
 
 
 def test_a_large_street_is_the_small_one():
-    large, seeds = large_street(5), toycity.seeds("val", 7)
+    large, seeds = val_street(5), toycity.seeds("val", 7)
     assert large.shape == (512, 512, 3)
     reduced = large.reshape(128, 4, 128, 4, 3).mean((1, 3))
     same, other = (toycity.render(toycity.sample_scene(seeds[i]), 128).image for i in (5, 6))
@@ -101,12 +101,44 @@ def test_overlaps_before_and_after_are_of_the_same_proposals():
     torch.testing.assert_close(after, before)
 
 
-def test_seconds_are_a_median_and_the_threads_come_back(monkeypatch):
-    clock = iter([0, 9, 10, 11, 20, 25, 30, 32])  # the first pass, of 9 seconds, does not count
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
-    threads = torch.get_num_threads()
-    assert measuring.median_seconds(lambda photo, boxes: None, torch.zeros(1), torch.zeros(1)) == 2
-    assert torch.get_num_threads() == threads
+def test_seconds_are_those_of_each_image(monkeypatch):
+    clock, seen = iter([0, 9, 10, 11, 20, 25]), []  # the first pass, of 9 seconds, does not count
+    monkeypatch.setattr("lecture_utils.costs.time.perf_counter", lambda: next(clock))
+    model = lambda photo, boxes: seen.append((photo, boxes))  # noqa: E731
+    assert measuring.seconds_of(model, ["a", "b"], ["1", "2"]) == [1, 5]
+    assert seen == [("a", ["1"]), ("a", ["1"]), ("b", ["2"])]
+
+
+def test_a_channel_stands_out_where_it_is_high_in_the_box_alone():
+    features = torch.zeros(3, 8, 8)
+    features[0, 2:4, 1:3] = 1.0  # in the box
+    features[1] = 1.0  # everywhere
+    features[2, 6:] = 1.0  # elsewhere
+    apart = measuring.contrast(features, torch.tensor([1.25, 2, 2.75, 3.5]))
+    assert apart.argmax() == 0
+    assert apart[0] == pytest.approx(1 / features[0].std().item())
+    assert apart[1] == 0
+    assert apart[2] < 0
+
+
+def test_the_best_constant_answers_are_those_that_training_finds():
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * 60 + [1] * 15 + [2] * 5)
+    wanted = torch.randn(20, 4) + 0.5 * labels[labels > 0][:, None]
+    of_class, of_box = measuring.constant_losses(labels, wanted, classes=4)
+    scores, deltas = torch.zeros(4, requires_grad=True), torch.zeros(4, 4, requires_grad=True)
+    optimizer, untrained = torch.optim.Adam([scores, deltas], lr=0.03), None
+    for _ in range(600):
+        parts = (
+            torch.nn.functional.cross_entropy(scores.expand(80, 4), labels),
+            torch.nn.functional.smooth_l1_loss(deltas[labels[labels > 0]], wanted, reduction="sum") / 80,
+        )
+        untrained = untrained or [part.item() for part in parts]
+        optimizer.zero_grad()
+        sum(parts).backward()
+        optimizer.step()
+    for levels, start, end in zip((of_class, of_box), untrained, parts, strict=True):
+        assert list(levels.values()) == pytest.approx([start, end.item()], rel=5e-3)
 
 
 def test_a_line_ends_where_its_points_lead():

@@ -22,15 +22,17 @@ def drawn(ax):
 
 
 @pytest.mark.slide("18")
-@pytest.mark.parametrize("number", [1, 3, 8])
-def test_each_crop_stands_under_its_number(number):
+@pytest.mark.parametrize("number", [1, 3, 8, 9])
+def test_each_crop_stands_under_its_number_and_size(number):
     boxes = torch.tensor([[3.0, 4, 12, 20]]).repeat(number, 1) + torch.arange(number)[:, None]
     crops = [image(7, 7, seed) for seed in range(number)]
     fig = nb06.warped(image(40, 60), boxes, crops)
     scene, *others = fig.axes
     assert corners(scene) == [tuple(box) for box in boxes.tolist()]
     assert [text.get_text() for text in scene.texts] == [str(i + 1) for i in range(number)]
-    assert [ax.get_title() for ax in others] == [str(i + 1) for i in range(number)]
+    assert [ax.get_title() for ax in others] == [f"{i + 1}: 9 × 16 pixels" for i in range(number)]
+    fig.canvas.draw()
+    assert all(ax.get_window_extent().width >= 200 / 80 * fig.dpi for ax in others)
     for ax, crop in zip(others, crops, strict=True):
         assert np.array_equal(drawn(ax), crop.permute(1, 2, 0))
 
@@ -81,28 +83,36 @@ def test_points_above_the_diagonal_are_those_that_grew():
     grew, shrank = (scattered.get_offsets().tolist() for scattered in fig.axes[0].collections)
     np.testing.assert_allclose(grew, [[0.5, 0.6], [0.7, 0.9]])
     np.testing.assert_allclose(shrank, [[0.9, 0.8]])
+    changes = fig.axes[1]
+    assert [label.get_text() for label in changes.get_xticklabels()] == [
+        "0.5–0.6\n(1)", "0.6–0.7\n(0)", "0.7–0.8\n(1)", "0.8–0.9\n(0)", "0.9–1.0\n(1)",
+    ]  # fmt: skip
 
 
 def test_a_pixel_is_counted_once_for_each_region():
-    fig, mean = nb06.regions_over_pixels(LARGE, torch.tensor([[0.0, 0, 64, 128], [0, 0, 128, 64]]), side=28)
-    counts = np.asarray(fig.axes[0].images[1].get_array())
+    fig, mean = nb06.regions_over_pixels(LARGE, torch.tensor([[0.0, 0, 64, 128], [0, 0, 128, 64]]), TRUTH, side=28)
+    street, over, _, sizes = fig.axes
+    counts = np.asarray(over.images[0].get_array())
+    assert corners(street) == corners(over) == list(map(tuple, TRUTH.tolist()))
     assert counts[:64, :64].tolist() == np.full((64, 64), 2).tolist()
     assert counts[64:, 64:].max() == 0
     assert mean == 1
-    heights = [bar.get_height() for bar in fig.axes[1].patches]
-    assert heights[int(8192**0.5) // 8] == sum(heights) == 2
+    heights = [bar.get_height() for bar in sizes.patches]
+    assert heights[int(8192**0.5) // 4] == sum(heights) == 2
 
 
 def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
     features = torch.rand(5, 32, 32) * torch.tensor([1.0, 2, 3, 4, 5])[:, None, None]
-    fig = nb06.feature_maps(LARGE, features, TRUTH, (4, 1), near=1)
+    fig = nb06.feature_maps(LARGE, features, TRUTH, {1: 4, 0: 1}, ["car", "person"])
     close, first, second, *_ = fig.axes
-    assert [ax.get_title() for ax in (first, second)] == ["channel 4", "channel 1"]
+    assert [ax.get_title() for ax in (first, second)] == ["channel 4, for the person", "channel 1, for the car"]
     assert corners(close) == [tuple(TRUTH[1].tolist())]
     assert sorted({line.get_xdata()[0] + 0.5 for line in close.get_lines()} - {0.5}) == list(range(0, 129, 4))
     for ax, channel in ((first, 4), (second, 1)):
-        np.testing.assert_allclose(ax.images[1].get_array(), features[channel])
-        assert ax.images[1].get_clim() == (0, pytest.approx(features[[4, 1]].max().item()))
+        (shown,) = ax.images  # opaque, with nothing below
+        np.testing.assert_allclose(shown.get_array(), features[channel])
+        assert shown.get_alpha() is None
+        assert shown.get_clim() == (0, pytest.approx(features[[4, 1]].max().item()))
 
 
 def test_proposals_are_counted_and_those_sampled_drawn():

@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from lecture_utils.figures import (
     image_axes,
     to_pixels,
 )
-from lecture_utils.figures.boxes import CLASS_COLOURS, FEW
+from lecture_utils.figures.boxes import CLASS_COLOURS, FEW, zoom
 from lecture_utils.figures.style import ORANGE, SKY
 
 from .test_grids import contrast
@@ -278,3 +279,20 @@ def test_pale_is_light_and_keeps_the_order_of_brightness():
     assert picture.min() >= 85
     assert picture[:, 30:].min() > picture[:, :10].max()
     assert (fade(image.permute(1, 2, 0).numpy()) == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "aspect", "expected"),
+    [
+        ((40, 50, 60, 80), 1.0, (29, 44, 71, 86)),  # square around a tall box, six pixels away
+        ((20, 50, 80, 60), 1.5, (14, 31, 86, 79)),  # 72 wide, and as high as the aspect asks
+        ((0, 100, 10, 128), 1.0, (0, 88, 40, 128)),  # in a corner: as large, but not beyond the image
+        ((0, 0, 128, 128), 1.0, (0, 0, 128, 128)),
+    ],
+)
+def test_a_zoom_holds_the_boxes_and_stays_on_the_image(box, aspect, expected):
+    _, ax = plt.subplots()
+    zoom(ax, torch.tensor([box], dtype=torch.float32), size=(128, 128), margin=6, aspect=aspect)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert np.add((left, top, right, bottom), 0.5) == pytest.approx(expected)
+    plt.close()
