@@ -1,8 +1,6 @@
 """What notebook 07 measures on many streets: recall and precision after NMS, recall by kind, AP by size, seconds."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 
 import torch
 from jaxtyping import Bool, Float
@@ -129,21 +127,6 @@ def ap_by_size(
         sizes = {"small": areas < 32**2, "medium": (areas >= 32**2) & (areas <= 96**2), "large": areas > 96**2}
         table[name] = {size: (of_class[f"map_{size}"], int(mask.sum())) for size, mask in sizes.items()}
     return table
-
-
-def seconds(function: Callable, *inputs: object, times: int = 3, **options: object) -> float:
-    """How long a call takes on one core, the median of some, without gradients."""
-    threads, took = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            for _ in range(times):
-                start = time.perf_counter()
-                function(*inputs, **options)
-                took.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
-    return median(took)
 
 
 def interval(hits: int, number: int) -> tuple[float, float]:

@@ -191,13 +191,6 @@ def test_a_higher_threshold_keeps_more_boxes():
     assert shares == {"objects found": [0.5, 1.0, 1.0], "objects found per box": [1.0, 1.0, pytest.approx(2 / 3)]}
 
 
-def test_seconds_are_the_median_and_threads_come_back():
-    threads, calls = torch.get_num_threads(), []
-    assert measuring.seconds(lambda x, y=0: calls.append((x, y, torch.is_grad_enabled())), 1, times=5, y=2) >= 0
-    assert calls == [(1, 2, False)] * 5
-    assert torch.get_num_threads() == threads
-
-
 @pytest.mark.parametrize("hits", [0, 7, 20])
 def test_an_interval_holds_its_share(hits):
     low, high = measuring.interval(hits, 20)
