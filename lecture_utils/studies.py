@@ -3,7 +3,7 @@
 `python -m lecture_utils study NAME` trains what is needed and writes data/studies/NAME.json.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -132,12 +132,29 @@ def _scored_as(network: Recipe, model: nn.Module) -> dict:
 
 
 def by_model(name: str, key: str) -> dict[str, list[float]]:
-    """A score of each training of a study, in its order: model → one value for each seed."""
+    """A score of each training on the test scenes, in the study's order: model → one value for each seed."""
     scores: dict[str, list[float]] = {}
     for row in load(name)["rows"]:
-        if "scored_as" not in row:
+        if not {"scored_as", "proposals_of", "split"} & set(row):
             scores.setdefault(row["model"], []).append(row[key])
     return scores
+
+
+def ranges(rows: Sequence[Mapping], keys: Mapping[str, str], name: Callable[[Mapping], str]) -> str:
+    """A table of a study's rows: one line for each `name`, the mean of its seeds and their range.
+
+    `keys` are metrics, key of a row → heading of its column.
+    """
+    of: dict[str, list[Mapping]] = {}
+    for row in rows:
+        of.setdefault(name(row), []).append(row)
+    wide = max(map(len, of)) + 2
+    lines = [f"{'mean (range)':{wide}}" + "".join(f"{heading:^24}" for heading in keys.values())]
+    for words, its in of.items():
+        columns = [[row[key] for row in its] for key in keys]
+        cells = (f"{sum(v) / len(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in columns)
+        lines.append(f"{words:{wide}}" + "".join(f"{cell:^24}" for cell in cells))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class WithProposals(nn.Module):

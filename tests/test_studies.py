@@ -247,3 +247,11 @@ def test_resnet_leads_at_equal_compute_and_less_so_with_more_data():
     assert len(leads) >= 5
     assert leads == sorted(leads, reverse=True)
     assert leads[-1] < leads[0] / 2
+
+
+def test_a_table_of_ranges_has_a_line_for_each_name():
+    rows = [{"model": "a", "map": 0.5}, {"model": "b", "map": 0.25}, {"model": "a", "map": 0.75}]
+    head, first, second = studies.ranges(rows, {"map": "mAP"}, name=lambda row: row["model"]).splitlines()
+    assert head.split() == ["mean", "(range)", "mAP"]
+    assert first.split() == ["a", "0.625", "(0.500", "to", "0.750)"]
+    assert second.split() == ["b", "0.250", "(0.250", "to", "0.250)"]

@@ -1,6 +1,6 @@
 """What notebook 07 measures on many streets: recall and precision after NMS, recall by kind, AP by size, seconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -135,20 +135,3 @@ def interval(hits: int, number: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number) * (share * (1 - share) / number + (z / (2 * number)) ** 2) ** 0.5
     return middle - half, middle + half
-
-
-def ranges(rows: Sequence[Mapping], keys: Mapping[str, str], name: Callable[[Mapping], str]) -> str:
-    """A table of a study's rows (`studies.load`): one line for each `name`, the mean of its seeds and their range.
-
-    `keys` are metrics, key of a row → heading of its column.
-    """
-    of: dict[str, list[Mapping]] = {}
-    for row in rows:
-        of.setdefault(name(row), []).append(row)
-    wide = max(map(len, of)) + 2
-    lines = [f"{'mean (range)':{wide}}" + "".join(f"{heading:^24}" for heading in keys.values())]
-    for words, its in of.items():
-        columns = [[row[key] for row in its] for key in keys]
-        cells = (f"{sum(v) / len(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in columns)
-        lines.append(f"{words:{wide}}" + "".join(f"{cell:^24}" for cell in cells))
-    return "\n".join(line.rstrip() for line in lines)

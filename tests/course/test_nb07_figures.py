@@ -270,14 +270,6 @@ def test_objects_have_one_shape_and_one_size():
     assert size["below 8"].tolist() == [False, True, False]
 
 
-def test_a_table_of_ranges_has_a_line_for_each_name():
-    rows = [{"model": "a", "map": 0.5}, {"model": "b", "map": 0.25}, {"model": "a", "map": 0.75}]
-    head, first, second = measuring.ranges(rows, {"map": "mAP"}, name=lambda row: row["model"]).splitlines()
-    assert head.split() == ["mean", "(range)", "mAP"]
-    assert first.split() == ["a", "0.625", "(0.500", "to", "0.750)"]
-    assert second.split() == ["b", "0.250", "(0.250", "to", "0.250)"]
-
-
 @pytest.mark.slide("20")
 def test_average_precision_of_a_class_and_size_counts_only_these():
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 60, 60], [0, 50, 12, 64]])
