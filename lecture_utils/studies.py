@@ -12,9 +12,12 @@ from pathlib import Path
 from torch import nn
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
+from lecture_utils.captioning import BottleneckRNN
 from lecture_utils.detection import FastRCNN
 from lecture_utils.recipes import RECIPES, Recipe
 from lecture_utils.tasks.single_object import fixed_slots_loss
+
+SCENES = 500  # of a split that count: all of the test scenes, and as many of those that a model learned from
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,15 @@ class Study:
 
     A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
     the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
-    scored in the network of each other one.
+    scored in the network of each other one. Scores are of the test scenes, or of each of `splits`, of which at most
+    the first 500 scenes count.
     """
 
     models: Sequence[str | Recipe]
     seeds: Sequence[int] = (0, 1, 2)
     fractions: Sequence[float] = (1.0,)
     crossed: bool = False
+    splits: Sequence[str] = ("test",)
 
 
 def slots(order: str, name: str) -> Recipe:
@@ -37,6 +42,28 @@ def slots(order: str, name: str) -> Recipe:
     shipped = RECIPES["eight_slots"]
     task = replace(shipped.task, make_loss=partial(fixed_slots_loss, order=order))
     return replace(shipped, name=name, task=task, model=shipped.build)
+
+
+def context(name: str, width: int | None, lr: float) -> Recipe:
+    """`bottleneck_rnn`, but with another vector c: the mean of the grid (None), or an MLP's of this width."""
+    shipped = RECIPES["bottleneck_rnn"]
+    model = partial(BottleneckRNN, **city_models.GRID, width=width)
+    return replace(shipped, name=name, options=replace(shipped.options, lr=lr), model=model)
+
+
+CAPTIONERS = (
+    context("bottleneck_mean", None, 3e-3),
+    RECIPES["bottleneck_rnn"],
+    context("bottleneck_1024", 1024, 1e-3),
+    RECIPES["show_attend_tell"],
+)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+
+
+def at_rate(recipe: Recipe, lr: float) -> Recipe:
+    """A quarter of a training, with another learning rate."""
+    options = replace(recipe.options, steps=recipe.options.steps // 4, lr=lr)
+    return replace(recipe, name=f"{recipe.name}_{lr:g}", options=options, model=recipe.build)
 
 
 def pooled_fast_rcnn() -> nn.Module:
@@ -54,8 +81,13 @@ STUDIES = {
     "roi": Study(
         ("fast_rcnn", replace(RECIPES["fast_rcnn"], name="fast_rcnn_roi_pool", model=pooled_fast_rcnn)), crossed=True
     ),
-    # Slide 26: one vector for the whole image against a new look for every word, by the number of objects.
-    "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
+    # Slide 26: one vector for the whole image against a new look for every word, by the number of objects; as many
+    # steps each. Scored on streets that they learned from, too: too little room in c, or too little to learn from?
+    "bottleneck": Study(CAPTIONERS, splits=("test", "train")),
+    # Which learning rate is best for each of these, on validation scenes?
+    "bottleneck_rates": Study(
+        [at_rate(recipe, lr) for recipe in CAPTIONERS for lr in RATES], seeds=(0,), splits=("val",)
+    ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
@@ -75,8 +107,11 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
         chosen = recipes.recipe(model_name, profile)
         shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
         about = {"model": chosen.name, **shown, "seed": seed}
-        scenes, model, scores = _trained(chosen, fraction, seed, Path(runs), restart)
-        rows.append(about | scores)
+        model, seconds = _trained(chosen, fraction, seed, Path(runs), restart)
+        for split in study.splits:
+            named = {"seconds": seconds} | ({} if split == "test" else {"split": split})
+            scenes, scores = _scored(chosen, model, fraction, seed, split)
+            rows.append(about | named | scores)
         others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
         rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
     return {"name": name, "scenes": scenes, "rows": rows}
@@ -95,17 +130,29 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(chosen: Recipe, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[int, nn.Module, dict]:
-    """One model with one share of the data and one seed: the number of scenes, the model, its seconds and metrics."""
-    if chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]:
-        card = checkpoints.card(chosen.name)
-        return card["scenes"], recipes.load(chosen.name), {"seconds": card["seconds"], **card["metrics"]}
+def _trained(chosen: Recipe, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[nn.Module, int]:
+    """One model with one share of the data and one seed, as it would be shipped, and the seconds of its training."""
+    if _is_shipped(chosen, fraction, seed):
+        return recipes.load(chosen.name), checkpoints.card(chosen.name)["seconds"]
     run = runtime.setup(seed, profile=chosen.profile, quiet=True)
     part = ("" if fraction == 1 else f"-{fraction:g}") + "-full" * (chosen.profile == "full")
     checkpoint = runs / f"{chosen.name}{part}-seed{seed}.safetensors"
     model, history = recipes.train(chosen, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
-    scenes, scores = recipes.evaluate(chosen, checkpoints.round_to_fp16(model), run, size=chosen.size)
-    return scenes, model, {"seconds": round(history.seconds), **recipes.metrics(scores)}
+    return checkpoints.round_to_fp16(model), round(history.seconds)
+
+
+def _scored(chosen: Recipe, model: nn.Module, fraction: float, seed: int, split: str) -> tuple[int, dict]:
+    """The number of scenes of a split that count, and the metrics; those of shipped weights are on their card."""
+    if split == "test" and _is_shipped(chosen, fraction, seed):
+        card = checkpoints.card(chosen.name)
+        return card["scenes"], card["metrics"]
+    run, more = runtime.setup(profile=chosen.profile, quiet=True), {} if split == "test" else {"first": SCENES}
+    scenes, scores = recipes.evaluate(chosen, model, run, size=chosen.size, split=split, **more)
+    return scenes, recipes.metrics(scores)
+
+
+def _is_shipped(chosen: Recipe, fraction: float, seed: int) -> bool:
+    return chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]
 
 
 def _scored_as(network: Recipe, model: nn.Module) -> dict:
