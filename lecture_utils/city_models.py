@@ -66,8 +66,8 @@ def rpn(sizes: Sequence[float] = ANCHOR_SIZES, ratios: Sequence[float] = ANCHOR_
     return RPN(64, stride=Backbone.stride, conv_stride=2, sizes=sizes, ratios=ratios, **numbers)
 
 
-def head(batch_size_per_image: int = 64) -> RegionHead:
-    return RegionHead(64, CLASSES_AND_BACKGROUND, hidden=192, batch_size_per_image=batch_size_per_image)
+def head() -> RegionHead:
+    return RegionHead(64, CLASSES_AND_BACKGROUND, hidden=192, batch_size_per_image=64)
 
 
 def wide_backbone() -> Backbone:
@@ -133,7 +133,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "eight_slots": lambda: FixedSlots(city_backbone(), 4096, CLASSES_AND_BACKGROUND, slots=8),
     "faster_rcnn": lambda: FasterRCNN(backbone(), rpn(), head()),
     "fast_rcnn": lambda: FastRCNN(backbone(), head()),
-    "rcnn": lambda: RCNN(backbone(), head(32)),  # each region is an image, so it samples half as many
+    "rcnn": lambda: RCNN(backbone(), head()),
     "rpn1": lambda: proposals([16], [1]),  # one, three and nine anchors at every point
     "rpn3": lambda: proposals(ANCHOR_SIZES, [1]),
     "rpn9": lambda: proposals(ANCHOR_SIZES, ANCHOR_RATIOS),

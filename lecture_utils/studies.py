@@ -15,7 +15,7 @@ from lecture_utils import checkpoints, city_models, recipes, runtime
 from lecture_utils.captioning import BottleneckRNN
 from lecture_utils.detection import FastRCNN
 from lecture_utils.recipes import RECIPES, Recipe
-from lecture_utils.tasks.single_object import fixed_slots_loss
+from lecture_utils.tasks.single_object import fixed_slots_loss, single_object_loss
 
 SCENES = 500  # of a split that count: all of the test scenes, and as many of those that a model learned from
 
@@ -70,13 +70,23 @@ def pooled_fast_rcnn() -> nn.Module:
     return FastRCNN(city_models.backbone(), city_models.head(), pooled=True)
 
 
+def box_weight(weight: float) -> Recipe:
+    """`single_object`, trained for a third of its steps, with another weight of the box's loss."""
+    shipped = RECIPES["single_object"]
+    task = replace(shipped.task, make_loss=partial(single_object_loss, weight=weight))
+    options = replace(shipped.options, steps=shipped.options.steps // 3)
+    return replace(shipped, name=f"box_weight_{weight:g}", task=task, options=options, model=shipped.build)
+
+
 STUDIES = {
     # Slide 12: what do the skip connections of a U-Net contribute?
     "skips": Study(("unet", "unet_without_skips")),
+    # Slide 14: two tasks, one loss; how much should the box weigh in it?
+    "box_weight": Study([box_weight(weight) for weight in (1, 10, 30, 100)]),
     # Slide 15: does it matter in which order objects fill the slots?
     "slots": Study(("eight_slots", slots("left to right", "slots_left_to_right"), slots("matched", "slots_matched"))),
-    # Slides 20 to 22: the same backbone and head; proposals learned or searched.
-    "detectors": Study(("faster_rcnn", "fast_rcnn")),
+    # Slides 18 to 22: the same backbone and head; run once a proposal or once an image, proposals searched or learned.
+    "detectors": Study(("faster_rcnn", "fast_rcnn", "rcnn")),
     # Slide 19: RoI align, and RoI pooling.
     "roi": Study(
         ("fast_rcnn", replace(RECIPES["fast_rcnn"], name="fast_rcnn_roi_pool", model=pooled_fast_rcnn)), crossed=True
