@@ -60,10 +60,20 @@ CAPTIONERS = (
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
-def at_rate(recipe: Recipe, lr: float) -> Recipe:
-    """A quarter of a training, with another learning rate."""
-    options = replace(recipe.options, steps=recipe.options.steps // 4, lr=lr)
-    return replace(recipe, name=f"{recipe.name}_{lr:g}", options=options, model=recipe.build)
+def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, **changes) -> Recipe:
+    """A training of so many times fewer steps, with another learning rate, task or model if given."""
+    options = replace(recipe.options, steps=recipe.options.steps // share, lr=lr or recipe.options.lr)
+    return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
+
+
+def without_positions() -> nn.Module:
+    """`caption_transformer`, in which no point of the image is told where it stands."""
+    model = city_models.build("caption_transformer")
+    model.encode_grid.places = nn.Identity()
+    return model
+
+
+TRANSFORMER = RECIPES["caption_transformer"]
 
 
 def pooled_fast_rcnn() -> nn.Module:
@@ -74,8 +84,7 @@ def box_weight(weight: float) -> Recipe:
     """`single_object`, trained for a third of its steps, with another weight of the box's loss."""
     shipped = RECIPES["single_object"]
     task = replace(shipped.task, make_loss=partial(single_object_loss, weight=weight))
-    options = replace(shipped.options, steps=shipped.options.steps // 3)
-    return replace(shipped, name=f"box_weight_{weight:g}", task=task, options=options, model=shipped.build)
+    return shorter(shipped, f"box_weight_{weight:g}", 3, task=task)
 
 
 STUDIES = {
@@ -96,7 +105,16 @@ STUDIES = {
     "bottleneck": Study(CAPTIONERS, splits=("test", "train")),
     # Which learning rate is best for each of these, on validation scenes?
     "bottleneck_rates": Study(
-        [at_rate(recipe, lr) for recipe in CAPTIONERS for lr in RATES], seeds=(0,), splits=("val",)
+        [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],
+        seeds=(0,),
+        splits=("val",),
+    ),
+    # Slide 29: what does a transformer lose that is not told where in the image each point stands?
+    "positions": Study(
+        (
+            shorter(TRANSFORMER, "positions", 4),
+            shorter(TRANSFORMER, "no_positions", 4, model=without_positions),
+        )
     ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),

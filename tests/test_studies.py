@@ -6,6 +6,7 @@ from itertools import product
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lecture_utils import checkpoints, recipes, runtime, studies
 
@@ -17,8 +18,8 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
     assert stored["scenes"] >= 480
     names = [recipes.recipe(model).name for model in study.models]
     rows = [row for row in stored["rows"] if "scored_as" not in row]
-    assert [(row["model"], row.get("fraction", 1), row["seed"]) for row in rows] == list(
-        product(names, study.fractions, study.seeds)
+    assert [(row["model"], row.get("fraction", 1), row["seed"], row.get("split", "test")) for row in rows] == list(
+        product(names, study.fractions, study.seeds, study.splits)
     )
     crossed = {(row["model"], row["scored_as"], row["seed"]) for row in stored["rows"] if "scored_as" in row}
     others = [(a, b, seed) for a in names for b in names for seed in study.seeds if study.crossed and a != b]
@@ -28,7 +29,7 @@ def test_a_study_holds_a_row_for_each_model_and_seed(name):
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_the_shipped_weights_are_one_of_its_seeds(name):
     for row in studies.load(name)["rows"]:
-        if row["model"] not in recipes.RECIPES or "scored_as" in row:
+        if row["model"] not in recipes.RECIPES or {"scored_as", "split"} & set(row):
             continue
         card = checkpoints.card(row["model"])
         if row.get("fraction", 1) == 1 and row["seed"] == card["seed"]:
@@ -36,6 +37,7 @@ def test_the_shipped_weights_are_one_of_its_seeds(name):
 
 
 def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch, tmp_path):
+    """On unseen scenes, and here on as many of those that they learned from; the card has the shipped seed's."""
     trained, scored = [], []
 
     def train(recipe, run, *, fraction, checkpoint, restart):
@@ -43,16 +45,20 @@ def test_other_seeds_are_trained_and_scored_as_they_would_be_shipped(monkeypatch
         trained.append((recipe.name, run.seed, checkpoint.parent))
         return recipe.build(), SimpleNamespace(seconds=12.3)
 
-    def evaluate(recipe, model, run, size=None):
-        scored.append(all((p.half().float() == p).all() for p in model.parameters()))
+    def evaluate(recipe, model, run, size=None, split="test", first=None):
+        scored.append((split, first, all((p.half().float() == p).all() for p in model.parameters())))
         return 500, {"facts": 0.51234, "by class": {"car": 1.0}}
 
     monkeypatch.setattr(recipes, "train", train)
     monkeypatch.setattr(recipes, "evaluate", evaluate)
-    made = studies.make("bottleneck", runs=tmp_path)
-    assert trained == [(model, seed, tmp_path) for model in studies.STUDIES["bottleneck"].models for seed in (1, 2)]
-    assert scored == [True] * 4
-    assert made["rows"][1] == {"model": "bottleneck_rnn", "seed": 1, "seconds": 12, "facts": 0.5123}
+    name = "show_attend_tell"
+    monkeypatch.setitem(studies.STUDIES, "both", studies.Study((name,), seeds=(0, 1), splits=("test", "train")))
+    made = studies.make("both", runs=tmp_path)
+    assert trained == [(name, 1, tmp_path)]
+    assert scored == [("train", 500, True), ("test", None, True), ("train", 500, True)]
+    assert made["rows"][0]["facts"] == checkpoints.card(name)["metrics"]["facts"]
+    assert made["rows"][2] == {"model": name, "seed": 1, "seconds": 12, "facts": 0.5123}
+    assert made["rows"][3] == {"model": name, "seed": 1, "seconds": 12, "split": "train", "facts": 0.5123}
     json.dumps(made)
 
 
@@ -99,7 +105,7 @@ def test_a_study_has_recipes_of_its_own_and_crosses_them(monkeypatch, tmp_path):
         trained.append((recipe.name, run.seed, checkpoint.name))
         return recipe.build(), SimpleNamespace(seconds=1)
 
-    def evaluate(recipe, model, run, size=None):
+    def evaluate(recipe, model, run, size=None, split="test"):
         scored.append((recipe.name, model.pooled))
         return 500, {"map": 0.5}
 
@@ -189,3 +195,15 @@ def test_resnet_leads_at_equal_compute_and_less_so_with_more_data():
     assert len(leads) >= 5
     assert leads == sorted(leads, reverse=True)
     assert leads[-1] < leads[0] / 2
+
+
+def test_a_weight_of_the_box_reaches_its_loss():
+    """The study's recipes differ in the loss alone, and build the network of the shipped model."""
+    weights = {recipe.name: recipe for recipe in studies.STUDIES["box_weight"].models}
+    images, targets = torch.zeros(2, 3, 128, 128), 2 * [{"boxes": torch.ones(1, 4), "labels": torch.tensor([1])}]
+    model = weights["box_weight_1"].build()
+    losses = [weights[f"box_weight_{w}"].task.make_loss(None)(model, (images, targets)).item() for w in (1, 10, 30)]
+    assert losses[2] - losses[0] == pytest.approx(29 / 9 * (losses[1] - losses[0]), rel=1e-3)
+    assert {recipe.options.steps for recipe in weights.values()} == {1000}
+    built = [str(recipe.build()) for recipe in (*weights.values(), recipes.recipe("single_object"))]
+    assert len(set(built)) == 1

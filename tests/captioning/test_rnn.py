@@ -34,8 +34,8 @@ def test_every_step_is_the_slides_equation():
     with torch.no_grad():
         logits, _ = model(z, captions)
         points = model.encode_grid(z)[0]
-        squeezed = torch.stack([model.squeeze.weight @ point + model.squeeze.bias for point in points]).flatten()
-        first, second = model.encode[0], model.encode[2]
+        squeeze, _, first, _, second, _ = model.encode
+        squeezed = torch.stack([squeeze.weight @ point + squeeze.bias for point in points]).flatten()
         c = torch.tanh(second.weight @ (first.weight @ squeezed + first.bias).clamp(min=0) + second.bias).tolist()
         h, cell = c, [0.0] * len(c)
         for place in range(5):
@@ -55,8 +55,22 @@ def test_nothing_but_one_vector_passes():
     assert torch.equal(c, h)
     assert not cell.any()
     assert c.abs().max() <= 1
-    large = BottleneckRNN(20, 6, (9, 30), hidden=12).eval()
+    large = BottleneckRNN(20, 6, (9, 30), hidden=12, width=12).eval()
     assert [tuple(part.shape) for part in large.start(torch.randn(4, 6, 9, 30))] == [(4, 12)] * 3
+
+
+@pytest.mark.slide("26")
+@pytest.mark.parametrize(("width", "length"), [(None, 8), (5, 5), (30, 30)])
+def test_c_is_a_mean_or_as_wide_as_asked(width, length):
+    """Of another length than the LSTM's memory, a linear layer makes h₀ of it; each step sees c itself."""
+    model = BottleneckRNN(**SIZES, dim=8, hidden=12, width=width).eval()
+    z = torch.randn(2, 6, *GRID)
+    c, h, cell = model.start(z)
+    assert (c.shape, h.shape, cell.shape) == ((2, length), (2, 12), (2, 12))
+    torch.testing.assert_close(h, c @ model.first_h.weight.T + model.first_h.bias)
+    if width is None:
+        torch.testing.assert_close(c, model.encode_grid(z).mean(1))
+    assert model(z, sentences(2, 4))[0].shape == (2, 4, SIZES["vocab_size"])
 
 
 @pytest.mark.slide("25")
@@ -71,7 +85,9 @@ def test_it_has_no_attention_to_give():
     assert model(picture("bottleneck", 3), sentences(3, 4), need_weights=True)[1].shape == (3, 0, 0, 4, *GRID)
 
 
-@pytest.mark.parametrize("change", [{"hidden": 0}, {"squeeze": 0}, {"vocab_size": 0}, {"dim": 0}, {"features": -1}])
+@pytest.mark.parametrize(
+    "change", [{"hidden": 0}, {"squeeze": 0}, {"width": 0}, {"vocab_size": 0}, {"dim": 0}, {"features": -1}]
+)
 def test_refuses_sizes_that_cannot_be(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}: got"):
         BottleneckRNN(**{**SIZES, **change})
