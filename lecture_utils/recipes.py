@@ -129,11 +129,17 @@ RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def _full(name: str) -> Recipe:
-    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile, of detectors as many images."""
-    options = replace(RECIPES[name].options, batch_size=16, workers=2)
-    if RECIPES[name].task.layout == layouts.INSTANCES:
-        options = replace(options, steps=options.steps * RECIPES[name].options.batch_size // options.batch_size)
-    return replace(RECIPES[name], options=options, profile="full", size=FULL_SIZE)
+    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile, of detectors as many images.
+
+    Captioners learn from features that are kept in memory; both take as many steps.
+    """
+    full = replace(RECIPES[name], profile="full", size=FULL_SIZE)
+    if full.task.layout == layouts.CAPTIONS:
+        return replace(full, pixels=FULL_SIZE, options=replace(full.options, steps=2500))
+    options = replace(full.options, batch_size=16, workers=2)
+    if full.task.layout == layouts.INSTANCES:
+        options = replace(options, steps=options.steps * full.options.batch_size // options.batch_size)
+    return replace(full, options=options)
 
 
 FULL = {name: _full(name) for name in city_models.FULL_BUILDERS}
@@ -150,6 +156,11 @@ def recipe(name: str | Recipe, profile: str = "quick") -> Recipe:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
     require_one_of("profile", profile, PROFILES)
     return FULL.get(name, RECIPES[name]) if profile == "full" else RECIPES[name]
+
+
+def of_checkpoint(name: str, checkpoint: Path | str | None) -> Recipe:
+    """The recipe, of either profile, by which a checkpoint was made; None for the shipped one."""
+    return recipe(name, checkpoints.settings(checkpoint).get("profile", "quick") if checkpoint else "quick")
 
 
 def batch_costs(chosen: Recipe) -> Costs:
@@ -169,7 +180,7 @@ def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu"
     recipe(name)  # which refuses an unknown one before the file is read
     tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     own_data.require_recipe(name, checkpoint, metadata)
-    model = recipe(name, checkpoints.settings(checkpoint).get("profile", "quick")).build()
+    model = of_checkpoint(name, checkpoint).build()
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
     return model.eval().to(device)

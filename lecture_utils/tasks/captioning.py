@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
@@ -86,12 +87,18 @@ def hard_attention_loss(dataset: Dataset) -> Callable:
     return loss
 
 
+def example(size: int) -> tuple:
+    """The city's features of one image and a caption of eighteen words, about as long as they are, to count costs."""
+    return torch.empty(1, 256, size // 8, size // 8, device="meta"), torch.ones(1, 18, dtype=torch.int64, device="meta")
+
+
 CAPTIONS = Task(
     caption_data,
     captioning_loss,
     score_captions,
     description=f"toy city: {COCO}, five captions each",
     collate=collate_captions,
+    example=example,
     layout=CAPTION_FILES,
 )
 ATTENDING = replace(CAPTIONS, make_loss=attending_loss)
