@@ -105,7 +105,7 @@ _ALL = (
     detector("rpn3", PROPOSALS, steps=1500),
     detector("rpn9", PROPOSALS, steps=1500),
     # Slides 25, 27, 29 and 30: four captioners.
-    captioner("bottleneck_rnn", CAPTIONS, steps=4000, lr=1e-3),
+    captioner("bottleneck_rnn", CAPTIONS, steps=4000, lr=3e-3),
     captioner("show_attend_tell", ATTENDING, steps=4000, lr=3e-3),
     captioner("caption_transformer", CAPTIONS, steps=5000, lr=1e-3),
     captioner("only_transformers", PIXEL_CAPTIONS, steps=3000, lr=1e-3),
