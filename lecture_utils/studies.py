@@ -57,7 +57,7 @@ CAPTIONERS = (
     context("bottleneck_1024", 1024, 1e-3),
     RECIPES["show_attend_tell"],
 )
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2)
 
 
 def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, **changes) -> Recipe:
