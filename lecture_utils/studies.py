@@ -54,7 +54,6 @@ def context(name: str, width: int | None, lr: float) -> Recipe:
 CAPTIONERS = (
     context("bottleneck_mean", None, 1e-2),
     RECIPES["bottleneck_rnn"],
-    context("bottleneck_1024", 1024, 1e-3),
     RECIPES["show_attend_tell"],
 )
 RATES = (1e-3, 3e-3, 1e-2)
