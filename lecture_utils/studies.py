@@ -100,8 +100,10 @@ STUDIES = {
         ("fast_rcnn", replace(RECIPES["fast_rcnn"], name="fast_rcnn_roi_pool", model=pooled_fast_rcnn)), crossed=True
     ),
     # Slide 26: one vector for the whole image against a new look for every word, by the number of objects; as many
-    # steps each. Scored on streets that they learned from, too: too little room in c, or too little to learn from?
-    "bottleneck": Study(CAPTIONERS, splits=("test", "train")),
+    # steps each.
+    "bottleneck": Study(CAPTIONERS),
+    # The same on streets that they learned from: has c too little room, or had they too little to learn from?
+    "bottleneck_seen": Study(CAPTIONERS, seeds=(0,), splits=("train",)),
     # Which learning rate is best for each of these, on validation scenes?
     "bottleneck_rates": Study(
         [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],
