@@ -71,13 +71,19 @@ class Mean(nn.Module):
 
 
 def grid_mlp(dim: int, grid: tuple[int, int], squeeze: int, width: int) -> nn.Sequential:
-    """f_w as an MLP: points (b, n, dim) of a grid → c (b, width), numbers between -1 and 1."""
+    """f_w as an MLP: points (b, n, dim) of a grid → c (b, width), numbers between -1 and 1.
+
+    Normalised before each activation: thousands of inputs, all moved by a step of Adam, would saturate the tanh for
+    good within the first steps, and c would be the same for every image.
+    """
     all_points = squeeze * grid[0] * grid[1]
     return nn.Sequential(
         nn.Linear(dim, squeeze),
         nn.Flatten(),
         nn.Linear(all_points, width),
+        nn.LayerNorm(width),
         nn.ReLU(),
         nn.Linear(width, width),
+        nn.LayerNorm(width),
         nn.Tanh(),
     )

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lecture_utils.captioning import BottleneckRNN
+from lecture_utils.captioning import BottleneckRNN, caption_loss
 
 from .captioners import GRID, SIZES, captioner, picture, sentences
 
@@ -34,9 +34,10 @@ def test_every_step_is_the_slides_equation():
     with torch.no_grad():
         logits, _ = model(z, captions)
         points = model.encode_grid(z)[0]
-        squeeze, _, first, _, second, _ = model.encode
+        squeeze, _, first, norm, _, second, last_norm, _ = model.encode
         squeezed = torch.stack([squeeze.weight @ point + squeeze.bias for point in points]).flatten()
-        c = torch.tanh(second.weight @ (first.weight @ squeezed + first.bias).clamp(min=0) + second.bias).tolist()
+        inner = norm(first.weight @ squeezed + first.bias).clamp(min=0)
+        c = torch.tanh(last_norm(second.weight @ inner + second.bias)).tolist()
         h, cell = c, [0.0] * len(c)
         for place in range(5):
             y = model.embed.weight[captions[0, place]].tolist()
@@ -78,6 +79,23 @@ def test_c_depends_on_every_point():
     model, z = captioner("bottleneck"), picture("bottleneck", 1).requires_grad_()
     (gradient,) = torch.autograd.grad(model.start(z)[0].square().sum(), z)
     assert (gradient[0].abs().sum(0) > 0).all()
+
+
+@pytest.mark.slide("25")
+@pytest.mark.parametrize("width", [192, 1024])
+def test_large_steps_leave_c_different_for_different_images(width):
+    """On a grid as large as the city's: without normalisation the tanh saturates, and stays so."""
+    torch.manual_seed(0)
+    model, z = BottleneckRNN(20, 32, (16, 16), width=width), torch.randn(8, 32, 16, 16)
+    optimizer, captions = torch.optim.Adam(model.parameters(), lr=1e-2), torch.randint(4, 20, (8, 6))
+    for _ in range(12):
+        optimizer.zero_grad()
+        caption_loss(model(z, captions[:, :-1])[0], captions).backward()
+        optimizer.step()
+    with torch.no_grad():
+        c = model.start(z)[0]
+    assert c.std(0).mean() > 0.05
+    assert (c.abs() > 0.999).float().mean() < 0.5
 
 
 def test_it_has_no_attention_to_give():
