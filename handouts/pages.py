@@ -270,7 +270,7 @@ def full_profile() -> str:
         minutes = costs.estimated_step(counted) * chosen.options.steps / 60
         sizes = (f"{chosen.options.batch_size} × {chosen.size}²", f"{counted.parameters / 1e6:.1f}")
         effort = (f"{3 * counted.flops / 1e12:.2f}", f"{counted.activations / 2e9:.1f}", f"{chosen.options.steps:,}")
-        rows.append((f"`{name}`", *sizes, *effort, f"{minutes:.0f}"))
+        rows.append((f"`{name}`", *sizes, *effort, f"{minutes:.1f}"))
     columns = ("Model", "Batch", "Parameters (M)", "TFLOP a step", "Kept (GB)", "Steps", "Minutes (estimated)")
     said = (
         "Where there is a GPU, the notebooks choose the *full* profile, and these models have a second, larger budget: "

@@ -185,9 +185,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     model = recipes.load(options.name, options.checkpoint)
     for line in recipes.compatibility_warnings(options.name, options.checkpoint, root=options.root, size=options.size):
         print(f"{options.command}: {line}", file=sys.stderr)
-    scenes, scores = recipes.evaluate(
-        options.name, model, run, root=options.root, size=options.size, split=options.split
-    )
+    chosen = recipes.of_checkpoint(options.name, options.checkpoint)
+    size = recipes.city_size(chosen, options.root, options.size)
+    scenes, scores = recipes.evaluate(chosen, model, run, root=options.root, size=size, split=options.split)
     print_scores(options.name, scenes, scores)
     if options.json:
         print(json.dumps({"name": options.name, "scenes": scenes, "metrics": recipes.metrics(scores)}))

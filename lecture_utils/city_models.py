@@ -30,6 +30,7 @@ ANCHOR_SIZES, ANCHOR_RATIOS = (8, 16, 32), (0.5, 1, 2)
 
 # Captioners attend to 16 × 16 points: the features of the city's own backbone, or patches of 8 × 8 pixels.
 GRID = {"vocab_size": len(CITY_WORDS), "features": 256, "grid": (16, 16)}
+FINE_GRID = GRID | {"grid": (32, 32)}  # of images twice as large
 
 
 def build(name: str, profile: str = "quick") -> nn.Module:
@@ -159,4 +160,8 @@ FULL_BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "deconvnet": lambda: DeconvNet(3, LABELS, base_channels=WIDE, bottleneck=1),
     "faster_rcnn": lambda: FasterRCNN(wide_backbone(), wide_rpn(), wide_head()),
     "fast_rcnn": lambda: FastRCNN(wide_backbone(), wide_head()),
+    "show_attend_tell": lambda: ShowAttendTell(**FINE_GRID, dim=256, hidden=1024, attention_dim=256),
+    "caption_transformer": lambda: CaptionTransformer(
+        **FINE_GRID, dim=256, heads=8, encoder_layers=2, decoder_layers=4
+    ),
 }

@@ -29,15 +29,15 @@ def train_or_load(name: str, run: Runtime, *, metric: str, max_seconds: float = 
     shipped, chosen = recipes.load(name, device=run.device), recipes.recipe(name, run.profile)
     if chosen.profile == "quick":
         return Shown(shipped)
-    before = _score(name, shipped, run, None, metric)
+    before = _score(recipes.recipe(name), shipped, run, metric)
     trained, history = recipes.train(name, run, max_seconds=max_seconds)
-    scores = {"shipped": before, "trained here": _score(name, trained, run, chosen.size, metric)}
+    scores = {"shipped": before, "trained here": _score(chosen, trained, run, metric)}
     if scores["trained here"] > scores["shipped"]:
         return Shown(trained.eval(), chosen.size, history, scores)
     return Shown(shipped.eval(), None, history, scores)
 
 
-def _score(name: str, model: nn.Module, run: Runtime, size: int | None, metric: str) -> float:
-    _, scores = recipes.evaluate(name, model, run, size=size, split="val")
+def _score(chosen: recipes.Recipe, model: nn.Module, run: Runtime, metric: str) -> float:
+    _, scores = recipes.evaluate(chosen, model, run, size=chosen.size, split="val")
     require_one_of("metric", metric, tuple(key for key, value in scores.items() if isinstance(value, float)))
     return scores[metric]

@@ -104,9 +104,8 @@ _ALL = (
     detector("rpn1", PROPOSALS, steps=1500),
     detector("rpn3", PROPOSALS, steps=1500),
     detector("rpn9", PROPOSALS, steps=1500),
-    # Slides 25, 27, 29 and 30: four captioners. A step of the bottleneck takes less than half of the time
-    # that one of attention takes, so it is given more of them.
-    captioner("bottleneck_rnn", CAPTIONS, steps=10000, lr=1e-3),
+    # Slides 25, 27, 29 and 30: four captioners.
+    captioner("bottleneck_rnn", CAPTIONS, steps=4000, lr=3e-3),
     captioner("show_attend_tell", ATTENDING, steps=4000, lr=3e-3),
     captioner("caption_transformer", CAPTIONS, steps=5000, lr=1e-3),
     captioner("only_transformers", PIXEL_CAPTIONS, steps=3000, lr=1e-3),
@@ -130,11 +129,17 @@ RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def _full(name: str) -> Recipe:
-    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile, of detectors as many images."""
-    options = replace(RECIPES[name].options, batch_size=16, workers=2)
-    if RECIPES[name].task.layout == layouts.INSTANCES:
-        options = replace(options, steps=options.steps * RECIPES[name].options.batch_size // options.batch_size)
-    return replace(RECIPES[name], options=options, profile="full", size=FULL_SIZE)
+    """Batches that fill a GPU, loaded beside it; as many steps as in the quick profile, of detectors as many images.
+
+    Captioners learn from features that are kept in memory; both take as many steps.
+    """
+    full = replace(RECIPES[name], profile="full", size=FULL_SIZE)
+    if full.task.layout == layouts.CAPTIONS:
+        return replace(full, pixels=FULL_SIZE, options=replace(full.options, steps=2500))
+    options = replace(full.options, batch_size=16, workers=2)
+    if full.task.layout == layouts.INSTANCES:
+        options = replace(options, steps=options.steps * full.options.batch_size // options.batch_size)
+    return replace(full, options=options)
 
 
 FULL = {name: _full(name) for name in city_models.FULL_BUILDERS}
@@ -151,6 +156,11 @@ def recipe(name: str | Recipe, profile: str = "quick") -> Recipe:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(RECIPES)}")
     require_one_of("profile", profile, PROFILES)
     return FULL.get(name, RECIPES[name]) if profile == "full" else RECIPES[name]
+
+
+def of_checkpoint(name: str, checkpoint: Path | str | None) -> Recipe:
+    """The recipe, of either profile, by which a checkpoint was made; None for the shipped one."""
+    return recipe(name, checkpoints.settings(checkpoint).get("profile", "quick") if checkpoint else "quick")
 
 
 def batch_costs(chosen: Recipe) -> Costs:
@@ -170,7 +180,7 @@ def load(name: str, checkpoint: Path | str | None = None, *, device: str = "cpu"
     recipe(name)  # which refuses an unknown one before the file is read
     tensors, metadata = checkpoints.read(checkpoint, mend="name a file that `train` wrote")
     own_data.require_recipe(name, checkpoint, metadata)
-    model = recipe(name, checkpoints.settings(checkpoint).get("profile", "quick")).build()
+    model = of_checkpoint(name, checkpoint).build()
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     checkpoints.load_state(model, weights, checkpoint)
     return model.eval().to(device)
@@ -233,10 +243,16 @@ def evaluate(
     root: Path | str | None = None,
     size: int | None = None,
     split: str = "test",
+    first: int | None = None,
 ) -> tuple[int, dict]:
-    """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores)."""
+    """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores).
+
+    With `first`, on no more than so many of them; of captions alone.
+    """
     chosen = recipe(name)
     data = _dataset(chosen, split, root, size, run)
+    if first is not None and len(data) > first:
+        data = data.first(first)
     return len(data), chosen.task.score(model, data, run)
 
 

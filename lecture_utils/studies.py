@@ -12,9 +12,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
+from lecture_utils.captioning import BottleneckRNN
 from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
 from lecture_utils.recipes import RECIPES, Recipe
 from lecture_utils.tasks.single_object import fixed_slots_loss, single_object_loss
+
+SCENES = 500  # of a split that count: all of the test scenes, and as many of those that a model learned from
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Study:
 
     A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
     the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
-    scored in the network of each other one; with `exchanged`, both detectors also with the other's proposals.
+    scored in the network of each other one; with `exchanged`, both detectors also with the other's proposals. Scores
+    are of the test scenes, or of each of `splits`, of which at most the first 500 scenes count.
     """
 
     models: Sequence[str | Recipe]
@@ -31,6 +35,7 @@ class Study:
     fractions: Sequence[float] = (1.0,)
     crossed: bool = False
     exchanged: bool = False
+    splits: Sequence[str] = ("test",)
 
 
 def slots(order: str, name: str) -> Recipe:
@@ -38,6 +43,37 @@ def slots(order: str, name: str) -> Recipe:
     shipped = RECIPES["eight_slots"]
     task = replace(shipped.task, make_loss=partial(fixed_slots_loss, order=order))
     return replace(shipped, name=name, task=task, model=shipped.build)
+
+
+def context(name: str, width: int | None, lr: float) -> Recipe:
+    """`bottleneck_rnn`, but with another vector c: the mean of the grid (None), or an MLP's of this width."""
+    shipped = RECIPES["bottleneck_rnn"]
+    model = partial(BottleneckRNN, **city_models.GRID, width=width)
+    return replace(shipped, name=name, options=replace(shipped.options, lr=lr), model=model)
+
+
+CAPTIONERS = (
+    context("bottleneck_mean", None, 1e-2),
+    RECIPES["bottleneck_rnn"],
+    RECIPES["show_attend_tell"],
+)
+RATES = (1e-3, 3e-3, 1e-2)
+
+
+def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, **changes) -> Recipe:
+    """A training of so many times fewer steps, with another learning rate, task or model if given."""
+    options = replace(recipe.options, steps=recipe.options.steps // share, lr=lr or recipe.options.lr)
+    return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
+
+
+def without_positions() -> nn.Module:
+    """`caption_transformer`, in which no point of the image is told where it stands."""
+    model = city_models.build("caption_transformer")
+    model.encode_grid.places = nn.Identity()
+    return model
+
+
+TRANSFORMER = RECIPES["caption_transformer"]
 
 
 def pooled_fast_rcnn() -> nn.Module:
@@ -48,8 +84,7 @@ def box_weight(weight: float) -> Recipe:
     """`single_object`, trained for a third of its steps, with another weight of the box's loss."""
     shipped = RECIPES["single_object"]
     task = replace(shipped.task, make_loss=partial(single_object_loss, weight=weight))
-    options = replace(shipped.options, steps=shipped.options.steps // 3)
-    return replace(shipped, name=f"box_weight_{weight:g}", task=task, options=options, model=shipped.build)
+    return shorter(shipped, f"box_weight_{weight:g}", 3, task=task)
 
 
 STUDIES = {
@@ -65,8 +100,24 @@ STUDIES = {
     "roi": Study(
         ("fast_rcnn", replace(RECIPES["fast_rcnn"], name="fast_rcnn_roi_pool", model=pooled_fast_rcnn)), crossed=True
     ),
-    # Slide 26: one vector for the whole image against a new look for every word, by the number of objects.
-    "bottleneck": Study(("bottleneck_rnn", "show_attend_tell")),
+    # Slide 26: one vector for the whole image against a new look for every word, by the number of objects; as many
+    # steps each.
+    "bottleneck": Study(CAPTIONERS),
+    # The same on streets that they learned from: has c too little room, or had they too little to learn from?
+    "bottleneck_seen": Study(CAPTIONERS, seeds=(0,), splits=("train",)),
+    # Which learning rate is best for each of these, on validation scenes?
+    "bottleneck_rates": Study(
+        [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],
+        seeds=(0,),
+        splits=("val",),
+    ),
+    # Slide 29: what does a transformer lose that is not told where in the image each point stands?
+    "positions": Study(
+        (
+            shorter(TRANSFORMER, "positions", 4),
+            shorter(TRANSFORMER, "no_positions", 4, model=without_positions),
+        )
+    ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
@@ -88,9 +139,12 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
         chosen = recipes.recipe(model_name, profile)
         shown = {"fraction": fraction} if len(study.fractions) > 1 else {}
         about = {"model": chosen.name, **shown, "seed": seed}
-        scenes, model, scores = _trained(chosen, fraction, seed, Path(runs), restart)
-        rows.append(about | scores)
-        models[model_name, seed] = model
+        model, seconds = _trained(chosen, fraction, seed, Path(runs), restart)
+        for split in study.splits:
+            named = {"seconds": seconds} | ({} if split == "test" else {"split": split})
+            scenes, scores = _scored(chosen, model, fraction, seed, split)
+            rows.append(about | named | scores)
+        models[chosen.name, seed] = model
         others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
         rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
     for seed in study.seeds if study.exchanged else ():
@@ -111,17 +165,29 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _trained(chosen: Recipe, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[int, nn.Module, dict]:
-    """One model with one share of the data and one seed: the number of scenes, the model, its seconds and metrics."""
-    if chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]:
-        card = checkpoints.card(chosen.name)
-        return card["scenes"], recipes.load(chosen.name), {"seconds": card["seconds"], **card["metrics"]}
+def _trained(chosen: Recipe, fraction: float, seed: int, runs: Path, restart: bool) -> tuple[nn.Module, int]:
+    """One model with one share of the data and one seed, as it would be shipped, and the seconds of its training."""
+    if _is_shipped(chosen, fraction, seed):
+        return recipes.load(chosen.name), checkpoints.card(chosen.name)["seconds"]
     run = runtime.setup(seed, profile=chosen.profile, quiet=True)
     part = ("" if fraction == 1 else f"-{fraction:g}") + "-full" * (chosen.profile == "full")
     checkpoint = runs / f"{chosen.name}{part}-seed{seed}.safetensors"
     model, history = recipes.train(chosen, run, fraction=fraction, checkpoint=checkpoint, restart=restart)
-    scenes, scores = recipes.evaluate(chosen, checkpoints.round_to_fp16(model), run, size=chosen.size)
-    return scenes, model, {"seconds": round(history.seconds), **recipes.metrics(scores)}
+    return checkpoints.round_to_fp16(model), round(history.seconds)
+
+
+def _scored(chosen: Recipe, model: nn.Module, fraction: float, seed: int, split: str) -> tuple[int, dict]:
+    """The number of scenes of a split that count, and the metrics; those of shipped weights are on their card."""
+    if split == "test" and _is_shipped(chosen, fraction, seed):
+        card = checkpoints.card(chosen.name)
+        return card["scenes"], card["metrics"]
+    run, more = runtime.setup(profile=chosen.profile, quiet=True), {} if split == "test" else {"first": SCENES}
+    scenes, scores = recipes.evaluate(chosen, model, run, size=chosen.size, split=split, **more)
+    return scenes, recipes.metrics(scores)
+
+
+def _is_shipped(chosen: Recipe, fraction: float, seed: int) -> bool:
+    return chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]
 
 
 def _scored_as(network: Recipe, model: nn.Module) -> dict:

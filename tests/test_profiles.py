@@ -134,7 +134,7 @@ def test_a_study_in_the_full_profile_trains_the_shipped_seed_as_well(monkeypatch
         seen.append((run.profile, run.seed, checkpoint.name))
         return recipes.recipe(name).build(), runtime.Machine()
 
-    def evaluate(name, model, run, *, size):
+    def evaluate(name, model, run, *, size, split):
         seen.append(size)
         return 500, {"miou": 0.5}
 

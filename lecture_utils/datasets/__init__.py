@@ -23,6 +23,7 @@ from lecture_utils.datasets.source import (
     city_captions,
     city_instances,
     cityscapes_root,
+    kaggle_flickr8k,
     kaggle_pairs,
     toy_city,
 )

@@ -46,6 +46,12 @@ def kaggle_pairs(kaggle_input: Path | str | None = None) -> Path | None:
     return root
 
 
+def kaggle_flickr8k(kaggle_input: Path | str | None = None) -> Path | None:
+    """Kaggle's folder of Flickr8k, or None where it is not attached or not whole."""
+    root = runtime.kaggle_folder("flickr8k", kaggle_input)
+    return root if root and (root / "Images").is_dir() and (root / "captions.txt").is_file() else None
+
+
 def scenes_at(size: int) -> dict[str, int]:
     """How many scenes of size × size pixels each split has, unless other numbers are asked for."""
     if size == FULL_SIZE and runtime.is_smoke():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lecture_utils import training
 from lecture_utils.captioning import decoding
 from lecture_utils.captioning.scores import bleu, points_in
-from lecture_utils.captioning.vocabulary import PAD
+from lecture_utils.captioning.vocabulary import PAD, pad
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.caption_dataset import CaptionDataset, collate_captions
 from lecture_utils.toycity.describe import LIST, middle, phrase
@@ -66,21 +66,45 @@ def _widen(columns: Tensor) -> Tensor:
 
 
 def score_captions(model: nn.Module, data: CaptionDataset, run: Runtime) -> dict[str, float]:
-    """BLEU-1 … 4 of what the model says freely; for the city also the facts of its lists, and pointing.
+    """The loss of the next words; BLEU-1 … 4 of what the model says freely; for the city also facts, and pointing.
 
+    `loss`: in nats, the right words before each being given;
     `facts`: the mean share of true statements in the list of everything, all scenes or by number of objects;
     `facts_free`: the same of the free sentence; `bleu_4_1_2` …: the lists against the list there should be;
     `pointing` and what it is held against: see `pointing`.
     """
     generated = generate_all(model, data, run)
+    data = data.first(len(generated.free))  # a smoke run stops early
     references = [data.dataset.captions(index) for index in range(len(data))]
     free = [
         sentence for sentence, wanted in zip(generated.free, references, strict=True) if wanted
     ]  # COCO has some without
-    scores = {f"bleu_{n}": bleu(free, list(filter(None, references)), n=n) for n in (1, 2, 3, 4)}
+    scores = {"loss": next_word_loss(model, data, run)}
+    scores |= {f"bleu_{n}": bleu(free, list(filter(None, references)), n=n) for n in (1, 2, 3, 4)}
     if data.split is None:
         return scores
     return scores | score_lists(generated, data) | pointing(generated, data)
+
+
+def next_word_loss(model: nn.Module, data: CaptionDataset, run: Runtime) -> float:
+    """The mean cross-entropy of the next word in all sentences about all images, as far as the model reads."""
+    from torchmetrics.aggregation import MeanMetric  # seconds, which only scoring needs
+
+    most = getattr(model, "max_length", None)
+
+    def losses(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        z, captions = batch
+        following = captions[:, 1 : most and most + 1]
+        logits, _ = model(z, captions[:, : following.shape[1]])
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(), following.flatten(), reduction="none"
+        ), following.flatten() != PAD
+
+    def every_caption(items: list[tuple[int, Tensor, list[list[int]]]]) -> tuple[Tensor, Tensor]:
+        pairs = [(z, caption) for _, z, captions in items for caption in captions]
+        return torch.stack([z for z, _ in pairs]), pad([caption for _, caption in pairs])
+
+    return training.evaluate_batches(model, data, MeanMetric(), run=run, predict=losses, collate=every_caption).item()
 
 
 def score_lists(generated: Generated, data: CaptionDataset) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """Image captioning in the city: next words as the loss; BLEU and facts as scores."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
@@ -20,41 +22,42 @@ LOOK_EVERYWHERE = 0.001  # λ of the doubly stochastic term
 
 
 def captioning_loss(dataset: Dataset) -> Callable:
-    """Cross-entropy of the next words; for `training.fit`."""
-    require_targets(dataset, "a caption")
+    """Cross-entropy of the next words; for `training.fit`.
 
-    check = _length_check(dataset)
+    A sentence that is longer than the model's `max_length` is learned up to there; one warning counts such sentences.
+    """
+    require_targets(dataset, "a caption")
+    warned = False
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        check(model)
+        nonlocal warned
         _, z, captions = batch
+        if (most := getattr(getattr(model, "module", model), "max_length", None)) is not None:
+            if not warned:
+                _warn_of_long_captions(dataset, most)
+                warned = True
+            captions = captions[:, : most + 1]  # the model reads all but the last
         logits, _ = model(z, captions[:, :-1])
         return caption_loss(logits, captions)
 
     return loss
 
 
-def _length_check(dataset: Dataset) -> Callable[[nn.Module], None]:
-    """What refuses, before a model's first step, sentences longer than the model has positions for."""
-    data, checked = dataset.dataset if isinstance(dataset, Subset) else dataset, []
-
-    def check(model: nn.Module) -> None:
-        most = getattr(model, "max_length", None)
-        if most is None or checked or not isinstance(data, CaptionDataset):
-            return
-        checked.append(True)
-        sentences = [sentence for index in range(len(data)) for sentence in data.dataset.captions(index)]
-        words = [len(data.vocabulary.encode(sentence)) - 2 for sentence in sentences]  # without start and end
-        long = sum(number >= most for number in words)  # what the model reads has the start, and no end
-        if long:
-            worst = sentences[words.index(max(words))]
-            raise ValueError(
-                f"captions: {data.dataset.sources[0][0]}: {long} of {len(words)} sentences are longer than "
-                f"{most - 1} words, the most that max_length={most} of this model allows; the longest has {max(words)} "
-                f"({worst[:40]!r} …): shorten them, or leave them out"
-            )
-
-    return check
+def _warn_of_long_captions(dataset: Dataset, most: int) -> None:
+    """Say how many sentences have more words than a model has positions for: all that it reads begin with <start>."""
+    data = dataset.dataset if isinstance(dataset, Subset) else dataset
+    if not isinstance(data, CaptionDataset):
+        return
+    sentences = [sentence for index in range(len(data)) for sentence in data.dataset.captions(index)]
+    words = [len(data.vocabulary.encode(sentence)) - 2 for sentence in sentences]  # without start and end
+    if long := sum(number >= most for number in words):
+        worst = sentences[words.index(max(words))]
+        warnings.warn(
+            f"captions: {data.dataset.sources[0][0]}: {long} of {len(words)} sentences are longer than "
+            f"{most - 1} words, the most that max_length={most} of this model allows, and are learned up to there; "
+            f"the longest has {max(words)} ({worst[:40]!r} …)",
+            stacklevel=4,
+        )
 
 
 def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Callable:
@@ -84,12 +87,18 @@ def hard_attention_loss(dataset: Dataset) -> Callable:
     return loss
 
 
+def example(size: int) -> tuple:
+    """The city's features of one image and a caption of eighteen words, about as long as they are, to count costs."""
+    return torch.empty(1, 256, size // 8, size // 8, device="meta"), torch.ones(1, 18, dtype=torch.int64, device="meta")
+
+
 CAPTIONS = Task(
     caption_data,
     captioning_loss,
     score_captions,
     description=f"toy city: {COCO}, five captions each",
     collate=collate_captions,
+    example=example,
     layout=CAPTION_FILES,
 )
 ATTENDING = replace(CAPTIONS, make_loss=attending_loss)

@@ -1,5 +1,6 @@
 """Feature maps in place of images: what captioners and DETR learn from, encoded once by a frozen network."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
+from lecture_utils.arguments import require_whole
 from lecture_utils.datasets.memory import MemoryCache
 
 BLOCK = 16  # images that are encoded together
@@ -25,6 +27,7 @@ class FeatureDataset(Dataset):
 
     def __init__(self, dataset: Dataset, encoder: nn.Module | None, *, mirror: bool = False):
         self.dataset, self.encoder, self.mirror = dataset, encoder, mirror
+        self._length = len(dataset)
         self._kept = MemoryCache()  # [(map, target), …] by index: as it is, and mirrored
 
     @property
@@ -37,7 +40,13 @@ class FeatureDataset(Dataset):
         return tuple(self.dataset[0][0].shape[-2:])
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return self._length
+
+    def first(self, number: int) -> "FeatureDataset":
+        """The first `number` items alone, with the maps that are kept already."""
+        part = copy.copy(self)
+        part._length = len(range(len(self))[: require_whole("number", number, least=1)])
+        return part
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "features h w"], Any]:
         index = range(len(self))[index]

@@ -264,8 +264,10 @@ class GridSelfAttention(nn.Module):
     """Self-attention between the points of a convolutional feature map (slide 28).
 
     Zhang et al., "Self-attention generative adversarial networks", ICML 2019, section 3: queries, keys and values are
-    1×1 convolutions, the scores are not divided by √d, and the result is added times γ, which starts at 0, so a new
-    block changes nothing yet.
+    1×1 convolutions to C / `reduction` channels, the scores are not divided by √d, a fourth 1×1 convolution brings the
+    mixed values back to C channels, and the result is added times γ, which starts at 0, so a new block changes nothing
+    yet. None has a bias. The authors' own code gives the values C / 2 channels and takes the largest of each 2×2 keys
+    and values; here it is as the paper says.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8):
@@ -273,8 +275,8 @@ class GridSelfAttention(nn.Module):
         require_positive(channels=channels, reduction=reduction)
         inner = max(1, channels // reduction)
         self.channels = channels
-        self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
+        self.query, self.key, self.value = (nn.Conv2d(channels, inner, 1, bias=False) for _ in range(3))
+        self.out = nn.Conv2d(inner, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b hw hw"]]:
@@ -282,4 +284,4 @@ class GridSelfAttention(nn.Module):
         require_channels(x, self.channels)
         flat = lambda y: rearrange(y, "b c h w -> b (h w) c")  # noqa: E731
         mixed, weights = attention(flat(self.query(x)), flat(self.key(x)), flat(self.value(x)), scale=1.0)
-        return x + self.gamma * rearrange(mixed, "b (h w) c -> b c h w", h=x.shape[2]), weights
+        return x + self.gamma * self.out(rearrange(mixed, "b (h w) c -> b c h w", h=x.shape[2])), weights

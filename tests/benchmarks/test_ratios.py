@@ -49,7 +49,7 @@ def compare(benchmark, works, limit, **how):
     ratio = statistics.median(ours) / statistics.median(theirs)
     low, _, high = statistics.quantiles([a / b for a, b in zip(ours, theirs, strict=True)])
     benchmark.extra_info |= {"ratio": ratio, "quartiles": (low, high)}
-    print(f"{benchmark.name}: {ratio:.3f} times torchvision's, half of the rounds from {low:.3f} to {high:.3f}")
+    print(f"{benchmark.name}: {ratio:.3f} times the other, half of the rounds from {low:.3f} to {high:.3f}")
     assert ratio <= limit
 
 

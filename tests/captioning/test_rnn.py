@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lecture_utils.captioning import BottleneckRNN
+from lecture_utils.captioning import BottleneckRNN, caption_loss
 
 from .captioners import GRID, SIZES, captioner, picture, sentences
 
@@ -34,9 +34,10 @@ def test_every_step_is_the_slides_equation():
     with torch.no_grad():
         logits, _ = model(z, captions)
         points = model.encode_grid(z)[0]
-        squeezed = torch.stack([model.squeeze.weight @ point + model.squeeze.bias for point in points]).flatten()
-        first, second = model.encode[0], model.encode[2]
-        c = torch.tanh(second.weight @ (first.weight @ squeezed + first.bias).clamp(min=0) + second.bias).tolist()
+        squeeze, _, first, norm, _, second, last_norm, _ = model.encode
+        squeezed = torch.stack([squeeze.weight @ point + squeeze.bias for point in points]).flatten()
+        inner = norm(first.weight @ squeezed + first.bias).clamp(min=0)
+        c = torch.tanh(last_norm(second.weight @ inner + second.bias)).tolist()
         h, cell = c, [0.0] * len(c)
         for place in range(5):
             y = model.embed.weight[captions[0, place]].tolist()
@@ -55,8 +56,22 @@ def test_nothing_but_one_vector_passes():
     assert torch.equal(c, h)
     assert not cell.any()
     assert c.abs().max() <= 1
-    large = BottleneckRNN(20, 6, (9, 30), hidden=12).eval()
+    large = BottleneckRNN(20, 6, (9, 30), hidden=12, width=12).eval()
     assert [tuple(part.shape) for part in large.start(torch.randn(4, 6, 9, 30))] == [(4, 12)] * 3
+
+
+@pytest.mark.slide("26")
+@pytest.mark.parametrize(("width", "length"), [(None, 8), (5, 5), (30, 30)])
+def test_c_is_a_mean_or_as_wide_as_asked(width, length):
+    """Of another length than the LSTM's memory, a linear layer makes h₀ of it; each step sees c itself."""
+    model = BottleneckRNN(**SIZES, dim=8, hidden=12, width=width).eval()
+    z = torch.randn(2, 6, *GRID)
+    c, h, cell = model.start(z)
+    assert (c.shape, h.shape, cell.shape) == ((2, length), (2, 12), (2, 12))
+    torch.testing.assert_close(h, c @ model.first_h.weight.T + model.first_h.bias)
+    if width is None:
+        torch.testing.assert_close(c, model.encode_grid(z).mean(1))
+    assert model(z, sentences(2, 4))[0].shape == (2, 4, SIZES["vocab_size"])
 
 
 @pytest.mark.slide("25")
@@ -66,12 +81,31 @@ def test_c_depends_on_every_point():
     assert (gradient[0].abs().sum(0) > 0).all()
 
 
+@pytest.mark.slide("25")
+@pytest.mark.parametrize("width", [192, 1024])
+def test_large_steps_leave_c_different_for_different_images(width):
+    """On a grid as large as the city's: without normalisation the tanh saturates, and stays so."""
+    torch.manual_seed(0)
+    model, z = BottleneckRNN(20, 32, (16, 16), width=width), torch.randn(8, 32, 16, 16)
+    optimizer, captions = torch.optim.Adam(model.parameters(), lr=1e-2), torch.randint(4, 20, (8, 6))
+    for _ in range(12):
+        optimizer.zero_grad()
+        caption_loss(model(z, captions[:, :-1])[0], captions).backward()
+        optimizer.step()
+    with torch.no_grad():
+        c = model.start(z)[0]
+    assert c.std(0).mean() > 0.05
+    assert (c.abs() > 0.999).float().mean() < 0.5
+
+
 def test_it_has_no_attention_to_give():
     model = captioner("bottleneck")
     assert model(picture("bottleneck", 3), sentences(3, 4), need_weights=True)[1].shape == (3, 0, 0, 4, *GRID)
 
 
-@pytest.mark.parametrize("change", [{"hidden": 0}, {"squeeze": 0}, {"vocab_size": 0}, {"dim": 0}, {"features": -1}])
+@pytest.mark.parametrize(
+    "change", [{"hidden": 0}, {"squeeze": 0}, {"width": 0}, {"vocab_size": 0}, {"dim": 0}, {"features": -1}]
+)
 def test_refuses_sizes_that_cannot_be(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))}: got"):
         BottleneckRNN(**{**SIZES, **change})

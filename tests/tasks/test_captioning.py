@@ -248,6 +248,7 @@ def oracle(data, *, look=lambda thing: thing.box):
 def test_a_perfect_captioner_scores_one(city, run, monkeypatch):
     data = tasks.caption_data("test")
     monkeypatch.setattr(caption_scores, "generate_all", lambda model, data, run: oracle(data))
+    monkeypatch.setattr(caption_scores, "next_word_loss", lambda model, data, run: 0.0)
     scores = score_captions(None, data, run)
     numbers = [len(data.truth(index)[1].objects) for index in range(len(data))]
     for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "facts", "facts_free", "pointing", "pointing_colour"):
@@ -393,13 +394,13 @@ def write_untrained(name, file):
     save_file({f"model.{key}": value for key, value in state.items()}, file)
 
 
-def test_evaluate_on_photographs_gives_bleu_alone(flickr, coco, capsys):
+def test_evaluate_on_photographs_needs_no_scenes(flickr, coco, capsys):
     given = ["evaluate", "show_attend_tell", "--json", "--root"]
     expected = len(caption_images("test", flickr))
     assert main([*given, str(flickr)]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["scenes"] == expected
-    assert set(result["metrics"]) == {"bleu_1", "bleu_2", "bleu_3", "bleu_4"}
+    assert set(result["metrics"]) == {"loss", "bleu_1", "bleu_2", "bleu_3", "bleu_4"}
     assert main([*given, str(coco), "--split", "val"]) == 0  # one image has no caption: it is not counted
     assert set(json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]) == set(result["metrics"])
 
@@ -449,3 +450,20 @@ def test_other_bad_input_is_one_line(coco, tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error, error
         assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["show_attend_tell", "caption_transformer"])
+def test_the_loss_is_the_mean_over_all_words_of_all_sentences(city, run, kind):
+    """Sentence by sentence without padding; a transformer of few positions is asked for the words that it reads."""
+    words = len(CITY_WORDS)
+    long = {"max_length": 6, "heads": 2} if kind == "caption_transformer" else {}
+    model = untrained(ShowAttendTell if kind == "show_attend_tell" else CaptionTransformer, words, **long)
+    data = tasks.caption_data("test")
+    expected = []
+    for index in range(len(data)):
+        z = data.grids([index])
+        for caption in data.dataset.captions(index):
+            numbers = torch.tensor([data.vocabulary.encode(caption)])[:, : 7 if long else None]
+            logits = model(z, numbers[:, :-1])[0]
+            expected += F.cross_entropy(logits[0], numbers[0, 1:], reduction="none").tolist()
+    assert caption_scores.next_word_loss(model, data, run) == pytest.approx(np.mean(expected), rel=2e-3)  # halved maps

@@ -141,3 +141,16 @@ def test_an_untrained_detr_is_trained_and_scored_by_its_commands(city, tmp_path,
     assert main(["train", "detr", "--steps", "2", "--batch-size", "2", *kind]) == 0
     assert main(["evaluate", "detr", "--json", *kind]) == 0
     assert '"map_50"' in capsys.readouterr().out
+
+
+def test_the_first_items_alone(city):
+    """Those of the whole, from the same memory; as many as there are, at most."""
+    data = FeatureDataset(tasks.gridded_data("val", city).dataset, Counting())
+    part = data.first(2)
+    assert (len(part), len(data.first(10**6))) == (2, len(data))
+    assert torch.equal(part[1][0], data[1][0])
+    assert part[-1][1] is data[1][1]
+    with pytest.raises(IndexError):
+        part[2]
+    with pytest.raises(ValueError, match="number: got 0"):
+        data.first(0)

@@ -1,5 +1,6 @@
 """Attention against torch's own: the function, the heads, the blocks, and SAGAN's attention between points."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -343,9 +344,9 @@ def test_places_refuse_another_grid(shape):
 
 @pytest.mark.slide("28")
 def test_the_block_between_points_has_the_papers_parameters():
-    """C = 64, C/8 = 8: two of 64 · 8 + 8, one of 64 · 64 + 64, and γ."""
-    assert sum(weights.numel() for weights in GridSelfAttention(64).parameters()) == 5201
-    assert sum(w.numel() for w in GridSelfAttention(12, reduction=3).parameters()) == 2 * (12 * 4 + 4) + 12 * 13 + 1
+    """C = 64, C/8 = 8: four of 64 · 8, and γ."""
+    assert sum(weights.numel() for weights in GridSelfAttention(64).parameters()) == 2049
+    assert sum(w.numel() for w in GridSelfAttention(12, reduction=3).parameters()) == 4 * 12 * 4 + 1
     assert GridSelfAttention(4).query.out_channels == 1  # fewer channels than the reduction
 
 
@@ -371,7 +372,7 @@ def test_the_block_between_points_is_torchs_attention(size, batch):
     out, weights = block(x)
     q, k, v = (layer(x).flatten(2).transpose(1, 2) for layer in (block.query, block.key, block.value))
     mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)
-    torch.testing.assert_close(out, x + 0.7 * mixed.transpose(1, 2).unflatten(2, size))
+    torch.testing.assert_close(out, x + 0.7 * block.out(mixed.transpose(1, 2).unflatten(2, size)))
     torch.testing.assert_close(weights.sum(2), torch.ones(batch, size[0] * size[1], dtype=torch.float64))
     torch.testing.assert_close(weights @ v, mixed)
 
@@ -388,6 +389,25 @@ def test_a_row_of_the_weights_is_where_a_point_looks():
         for column in range(3):
             scores = torch.stack([(q[:, row, column] * k[:, i, j]).sum() for i in range(2) for j in range(3)])
             torch.testing.assert_close(weights[0, row * 3 + column], scores.exp() / scores.exp().sum())
+
+
+@pytest.mark.slide("28")
+def test_the_block_between_points_is_the_papers_equations():
+    """Section 3 in NumPy's loops: β_ji over i, o_j = W_v Σ_i β_ji W_h x_i, y_j = γ o_j + x_j."""
+    torch.manual_seed(3)
+    block = GridSelfAttention(6, reduction=2).double()
+    block.gamma.data.fill_(-0.4)
+    x = random(1, 6, 2, 3)
+    points = x[0].flatten(1).numpy()
+    layers = block.key, block.query, block.value, block.out
+    w_f, w_g, w_h, w_v = (layer.weight.detach().numpy()[:, :, 0, 0] for layer in layers)
+    expected = np.empty_like(points)
+    for j in range(points.shape[1]):
+        scores = np.array([(w_f @ points[:, i]) @ (w_g @ points[:, j]) for i in range(points.shape[1])])
+        beta = np.exp(scores) / np.exp(scores).sum()
+        mixed = sum(beta[i] * (w_h @ points[:, i]) for i in range(points.shape[1]))
+        expected[:, j] = -0.4 * (w_v @ mixed) + points[:, j]
+    np.testing.assert_allclose(block(x)[0][0].flatten(1).detach().numpy(), expected)
 
 
 @pytest.mark.slide("28")
