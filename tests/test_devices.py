@@ -170,7 +170,8 @@ FIGURES = {
     "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
     "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
     "draw_attention_from": lambda x, maps: figures.draw_attention_from(x, maps, (1, 2)),
-    "layers_by_heads": lambda x, maps: nb09.layers_by_heads(x, maps[None], marks=maps[:1, 0]),
+    "similarity_maps": lambda m: nb09.similarity_maps({"a": ("row", m[0])}),
+    "head_bars": lambda m: nb09.head_bars(m[0], 0.5, 0.1),
     "reached": lambda maps: figures.receptive_field({"a": maps[0]}, (1, 1)),
     "word_by_word": lambda maps: nb09.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
     "similarity": lambda p: nb10.one_similarity(position_similarity(p, (2, 3)), (0, 1)),
@@ -224,7 +225,6 @@ GIVEN = {
     "word_strip": [PHOTO, MAPS],
     "gallery": [PHOTO, MAPS],
     "draw_attention_from": [PHOTO, MAPS],
-    "layers_by_heads": [PHOTO, MAPS],
 }
 GIVEN |= dict.fromkeys(("overlay", "boundaries"), GIVEN["compare"])
 

@@ -26,13 +26,13 @@ def random(rng: Generator, *shape: int) -> Tensor:
     return torch.randn(shape, generator=rng)
 
 
-def looks(rng: Generator) -> list[Case]:
+def attending(rng: Generator) -> list[Case]:
     def case(b: int, queries: int, keys: int, d: int, v: int, note: str) -> Case:
         return Case((random(rng, b, queries, d), random(rng, b, keys, d), random(rng, b, keys, v)), note=note)
 
     return [
         case(1, 1, 2, 4, 2, "one query, two keys"),
-        case(1, 3, 3, 4, 4, "three points that look at one another"),
+        case(1, 3, 3, 4, 4, "three points that attend to one another"),
         case(2, 2, 5, 3, 3, "more keys than queries, batch of 2"),
         case(2, 5, 3, 16, 7, "values of another size than the keys"),
         case(3, 4, 4, 9, 9, "batch of 3"),
@@ -75,8 +75,8 @@ def lengths(rng: Generator) -> list[Case]:
 def scores_and_masks(rng: Generator) -> list[Case]:
     def case(b: int, queries: int, keys: int, note: str) -> Case:
         mask = torch.rand(b, queries, keys, generator=rng) < 0.5
-        mask[..., 0] |= ~mask.any(-1)  # everyone may look somewhere
-        mask[..., -1] &= ~mask.all(-1)  # and nobody everywhere
+        mask[..., 0] |= ~mask.any(-1)  # each may attend to something
+        mask[..., -1] &= ~mask.all(-1)  # and none to everything
         return Case((2 * random(rng, b, queries, keys), mask), note=note)
 
     causal = causal_mask(4).expand(1, 4, 4)
@@ -115,7 +115,7 @@ EXERCISES = (
         difficulty=2,
         reference=scaled_dot_product,
         shown=attention,
-        cases=looks,
+        cases=attending,
         mistakes=ATTENTION_MISTAKES,
         hints=(
             "Three lines: scores, weights, the mixed values. Which two of the three inputs make the scores?",
@@ -132,24 +132,26 @@ EXERCISES = (
         difficulty=1,
         answer=sagan_parameters,
         mistakes={
-            20_640: "That leaves out γ, which is learned, too.",
-            20_480: "Those are the weights; each output channel has a bias, and there is γ.",
-            20_481: "Those are the weights and γ; each output channel has a bias.",
-            49_537: "Queries and keys have D / 8 channels only.",
-            6193: "The values keep all D channels; queries and keys are the small ones.",
-            4128: "That is queries and keys; the values come on top, and γ.",
-            16_512: "That is the values alone.",
-            5201: "That is right for 64 channels.",
+            8192: "That leaves out γ, which is learned, too.",
+            8369: "Those are the weights, the biases and γ; none of the four convolutions has a bias here.",
+            8368: "Those are weights and biases; the convolutions have no bias here, but γ is learned.",
+            6145: "Those are three convolutions and γ; a fourth one leads the mixed values back to C channels.",
+            6144: "Those are three convolutions; a fourth one leads back to C channels, and γ is learned, too.",
+            20_481: "That is the count of common code: values of C / 2 channels, or of C and no fourth convolution; "
+            "in the paper queries, keys and values all have C / 8.",
+            36_865: "The values and the fourth convolution do not keep all C channels: values have C / 8, too.",
+            65_537: "Queries, keys and values have C / 8 channels only.",
+            2049: "That is right for 64 channels.",
         },
         hints=(
-            "A 1×1 convolution from D to K channels has D · K weights and K biases.",
-            "Queries: 128 · 16 + 16. The same for the keys. Values: 128 · 128 + 128. And γ.",
+            "A 1×1 convolution from C to K channels has C · K weights; without a bias, nothing else.",
+            "Queries: 128 · 16. The same for keys and for values. The fourth leads from 16 back to 128. And γ.",
         ),
         because="The number of points does not occur in it: the same block serves a grid of any size.",
     ),
     Exercise(
         "09.map_of_point",
-        title="Where does this point look?",
+        title="Where does this point attend?",
         minutes=15,
         difficulty=2,
         reference=map_of_point,
@@ -160,7 +162,7 @@ EXERCISES = (
             'Its score with each key is a sum over the channels: torch.einsum("bc,bchw->bhw", query, keys).',
             "The softmax runs over all h · w points at once: flatten(1), softmax(1), and back by view.",
         ),
-        because="A row of the weights, set back into the grid, is a map. A column would tell who looks at this point.",
+        because="A row of the weights, set back into the grid, is a map. A column tells who attends to this point.",
     ),
     Exercise(
         "09.split_heads",
@@ -187,7 +189,7 @@ EXERCISES = (
         cases=lengths,
         mistakes=CAUSAL_MASK_MISTAKES,
         hints=(
-            "The first word may look at one word, itself; the last one at all of them. Which triangle is that?",
+            "The first word may attend to one word, itself; the last one to all of them. Which triangle is that?",
             "torch.ones(length, length, dtype=torch.bool) has True everywhere; .tril() and .triu() keep a triangle.",
         ),
         because="The output at a word predicts the next one, so a word may see itself: the diagonal is True.",

@@ -1,18 +1,18 @@
-"""The figures of notebook 09: attention of each layer and head, word by word."""
+"""The figures of notebook 09: words against words, similarities of positions, and heads that point at objects."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
-from lecture_utils.figures.overlays import to_pixels
-from lecture_utils.figures.style import WIDTH, course_look, image_axes, to_array
-from lecture_utils.figures.transformers import cells, frame
+from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, to_array
+from lecture_utils.figures.transformers import cells
 
 
 @course_look
@@ -40,7 +40,7 @@ def word_by_word(
     width = width or min(WIDTH, (0.42 * t + 0.3) * len(panels) + 1.8)
     cell = (width - 1.6) / len(panels) / t
     fig, axes = plt.subplots(
-        1, len(panels), figsize=(width, cell * t + 1.25 + (0.35 if title else 0)), sharey=True, squeeze=False
+        1, len(panels), figsize=(width, cell * t + 1.45 + (0.35 if title else 0)), sharey=True, squeeze=False
     )
     fig.suptitle(title)
     for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
@@ -56,38 +56,38 @@ def word_by_word(
 
 
 @course_look
-def layers_by_heads(
-    image: Tensor | np.ndarray,
-    maps: Float[Tensor, "layers heads h w"],
-    *,
-    box: Sequence[float] | None = None,
-    marks: ArrayLike | None = None,
-    title: str = "",
-    width: float | None = None,
-) -> Figure:
-    """Draw where each head of each layer looks: a row of panels a layer, a column a head.
+def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
+    """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d))."""
+    rows = ceil(len(panels) / 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 4.25 * rows + 0.2), squeeze=False)
+    fig.suptitle(title)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax, (name, (axis, vectors)) in zip(axes.flat, panels.items(), strict=False):
+        vectors = to_array(vectors, float)
+        if vectors.ndim != 2 or not vectors.any(1).all():
+            raise ValueError(f"panels: got shape {vectors.shape} of {name!r}, expected (n, d), none of them 0")
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        shown = ax.imshow(unit @ unit.T, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        ax.set(title=name, xlabel=axis, ylabel=axis)
+        for side in (ax.xaxis, ax.yaxis):
+            side.set_major_locator(MultipleLocator(4 if len(vectors) <= 24 else 10))
+        ax.spines[:].set_visible(False)
+    bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=30, label="cosine")
+    bar.outline.set_visible(False)
+    return fig
 
-    `box` (x0, y0, x1, y1), in pixels, is outlined in every panel. `marks` (layers, heads) are numbers written below the
-    panels, with two decimals.
-    """
-    layers, heads = maps.shape[:2]
-    if marks is not None and np.shape(marks) != (layers, heads):
-        raise ValueError(f"marks: got shape {np.shape(marks)}, expected {(layers, heads)}")
-    pixels = to_pixels(image)
-    width = width or min(WIDTH, 2.1 * heads + 0.4)
-    aspect = pixels.shape[1] / pixels.shape[0]
-    fig, axes = image_axes(layers, heads, width=width, aspect=aspect, title=title)
-    if marks is not None:
-        fig.set_figheight(fig.get_figheight() + 0.25 * layers)
-    for (layer, head), ax in np.ndenumerate(axes):
-        shown = overlay_attention(ax, pixels, maps[layer, head], most=float(maps.max()))
-        if box is not None:
-            frame(ax, box)
-        if layer == 0:
-            ax.set_title(f"head {head + 1}")
-        if head == 0:
-            ax.set_ylabel(f"layer {layer + 1}")
-        if marks is not None:
-            ax.set_xlabel(f"{to_array(marks)[layer, head]:.2f}")
-    attention_bar(shown, axes)
+
+@course_look
+def head_bars(hits: Float[Tensor, "layers heads"], together: float, chance: float, *, title: str = "") -> Figure:
+    """Draw, a bar for each head of each layer, what share of objects it points at; a last bar for all of them."""
+    layers, heads = hits.shape
+    names = [f"layer {layer + 1}\nhead {head + 1}" for layer in range(layers) for head in range(heads)]
+    colours = [CYCLE[layer] for layer in range(layers) for _ in range(heads)]
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    bars = ax.bar([*names, "all\ntogether"], [*to_array(hits).ravel(), together], color=[*colours, INK])
+    ax.bar_label(bars, fmt="%.2f", padding=2)
+    ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5)
+    ax.text(layers * heads + 0.55, chance, "a random\npoint", color=FAINT, va="center", backgroundcolor="white")
+    ax.set(title=title, ylabel="fraction of objects", xlim=(-0.6, layers * heads + 1.4), ylim=(0, 1.05))
     return fig

@@ -37,7 +37,7 @@ ATTENTION_MISTAKES = mistakes(
 
 
 def map_of_point(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Tensor:
-    """Where the point `at` of a grid looks in `GridSelfAttention`: queries and keys (b, c, h, w) → (b, h, w)."""
+    """Where the point `at` of a grid attends in `GridSelfAttention`: queries and keys (b, c, h, w) → (b, h, w)."""
     query = queries[:, :, at[0], at[1]]
     scores = torch.einsum("bc,bchw->bhw", query, keys)
     return scores.flatten(1).softmax(1).view_as(scores)
@@ -51,21 +51,21 @@ def column_of_weights(queries: Tensor, keys: Tensor, at: tuple[int, int]) -> Ten
 MAP_OF_POINT_MISTAKES = mistakes(
     map_of_point,
     {
-        lambda queries, keys, at: map_of_point(keys, queries, at): "That tells who looks at this point: its key, "
+        lambda queries, keys, at: map_of_point(keys, queries, at): "That tells who attends to this point: its key, "
         "compared with all queries. Compare its query with all keys.",
         "flatten(1).softmax(1) → softmax(2)": "The softmax runs along each row of the grid by itself; the weights of "
         "all h · w points must sum to 1.",
         "at[0], at[1] → at[1], at[0]": "Row and column are exchanged: the axes of a map are (b, c, row, column).",
         "query, keys → query, queries": "That is its query compared with itself and the others' queries; the others "
         "hold out their keys.",
-        "queries[ → keys[": "That is its key compared with all keys; the point that looks has a query.",
+        "queries[ → keys[": "That is its key compared with all keys; the point that attends has a query.",
         "query, keys) → query, keys) / queries.shape[1] ** 0.5": "The scores are divided by √c; this block does not do "
         "that.",
         ".flatten(1).softmax(1) → ": "These are the scores; their softmax over all points is missing.",
         "flatten(1).softmax(1) → softmax(0)": "The softmax runs over the batch, the first axis; each image has points "
         "of its own.",
-        column_of_weights: "That is a column of the weights: how much each point looks at this one. Where it looks "
-        "itself is a row.",
+        column_of_weights: "That is a column of the weights: how much each point attends to this one. Where it "
+        "attends itself is a row.",
         "torch.einsum('bc,bchw->bhw', query, keys) → (queries * keys).sum(1)": "Each point is compared with itself: "
         "the query of the one point goes to all keys.",
     },
@@ -96,11 +96,11 @@ CAUSAL_MASK_MISTAKES = mistakes(
     causal_mask,
     {
         "tril → triu": "The other triangle: each word sees itself and what comes after it. Row t is the word that "
-        "looks.",
+        "attends.",
         "tril() → tril(-1)": "A word does not see itself, and the first one sees nothing at all: the diagonal belongs "
         "to it.",
-        "tril() → triu(1)": "The other way round: True is where a word may look.",
-        ".tril() → ": "Every word may look everywhere; later ones must be hidden.",
+        "tril() → triu(1)": "The other way round: True is where a word may attend.",
+        ".tril() → ": "Every word may attend to all; later ones must be hidden.",
         "tril() → tril(1)": "Every word sees the next one, too.",
         "tril() → tril().triu()": "Every word sees itself alone.",
         "dtype=torch.bool, → ": "Right, but as numbers; a mask holds truth values.",
@@ -121,10 +121,10 @@ MASKED_WEIGHTS_MISTAKES = mistakes(
         "masked_fill(~mask, -torch.inf).softmax(-1) → softmax(-1) * mask": "The mask comes after the softmax: the "
         "weights that are left do not sum to 1.",
         "-torch.inf → 0": "A score of 0 is a score like any other, and e⁰ = 1. What must not be seen needs −∞.",
-        "~mask → mask": "The wrong ones are hidden: the mask is True where a query may look.",
+        "~mask → mask": "The wrong ones are hidden: the mask is True where a query may attend.",
         ".masked_fill(~mask, -torch.inf) → ": "Nothing is hidden: this is the softmax alone.",
-        "masked_fill(~mask, -torch.inf) → add(mask)": "Adding the mask adds 1 where a query may look; that makes those "
-        "a little likelier, and hides nothing.",
+        "masked_fill(~mask, -torch.inf) → add(mask)": "Adding the mask adds 1 where a query may attend; that makes "
+        "those a little likelier, and hides nothing.",
         "softmax(-1) → softmax(-2)": "The softmax runs over the queries; it belongs to the keys, the last axis.",
         "-torch.inf → -10": "A small score is not small enough: where the others lie far below 0, it wins. Take −∞.",
         ".softmax(-1) → ": "These are the scores with −∞; their softmax is missing.",

@@ -100,9 +100,8 @@ def patches_apart(
     row = rows // 2 if row is None else row
     if not 0 <= row < rows:
         raise ValueError(f"row: got {row}, expected 0 to {rows - 1}")
-    cut = pixels.reshape(rows, patch, columns, patch, 3).swapaxes(1, 2)
     gap = max(1, patch // 8)
-    whole, line = _spread(cut, gap), _spread(cut[row : row + 1], gap)
+    whole, line = apart(pixels, patch, gap), apart(pixels[row * patch : (row + 1) * patch], patch, gap)
     fig, (top, below) = plt.subplots(
         2, 1, figsize=(width, width * (rows / columns + 1 / columns) + 1.0), height_ratios=[rows, 1.3]
     )
@@ -118,9 +117,9 @@ def patches_apart(
     return fig
 
 
-def _spread(cut: np.ndarray, gap: int) -> np.ndarray:
-    """Patches (rows, columns, p, q, 3) as one image with `gap` white pixels between them."""
-    rows, columns, p, q, _ = cut.shape
-    canvas = np.full((rows, p + gap, columns, q + gap, 3), 255, np.uint8)
-    canvas[:, :p, :, :q] = cut.swapaxes(1, 2)
-    return canvas.reshape(rows * (p + gap), columns * (q + gap), 3)[:-gap, :-gap]
+def apart(pixels: np.ndarray, patch: int, gap: int) -> np.ndarray:
+    """An image (H, W, 3) cut into patches of `patch` pixels a side, with `gap` white pixels between them."""
+    rows, columns = pixels.shape[0] // patch, pixels.shape[1] // patch
+    canvas = np.full((rows, patch + gap, columns, patch + gap, 3), 255, np.uint8)
+    canvas[:, :patch, :, :patch] = pixels.reshape(rows, patch, columns, patch, 3)
+    return canvas.reshape(rows * (patch + gap), columns * (patch + gap), 3)[:-gap, :-gap]

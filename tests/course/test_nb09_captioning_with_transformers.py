@@ -420,7 +420,7 @@ def cut_the_first(image, patch):
 
 RIGHT = {
     "09.attention": [attend_by_einsum, attend_by_exp, attend_by_torch],
-    "09.parameters": [20_641, 20_641.0],
+    "09.parameters": [8193, 8193.0],
     "09.map_of_point": [map_by_einsum, map_by_table, map_by_exp],
     "09.split_heads": [split_by_transpose, split_by_chunks],
     "09.causal_mask": [mask_by_comparison, mask_by_loops],
@@ -444,15 +444,15 @@ WRONG = {
         (attend_with_scores, "come the scores"),
     ],
     "09.parameters": [
-        (20_640, "γ"),
-        (20_480, "bias"),
-        (49_537, "D / 8"),
-        (6193, "all D channels"),
-        (16_512, "the values alone"),
+        (8192, "γ"),
+        (8369, "bias"),
+        (6145, "fourth"),
+        (20_481, "C / 8"),
+        (65_537, "C / 8"),
         (64, ""),
     ],
     "09.map_of_point": [
-        (map_of_lookers, "who looks at this point"),
+        (map_of_lookers, "who attends to this point"),
         (map_along_rows, "each row of the grid"),
         (map_turned, "exchanged"),
         (map_of_queries, "hold out their keys"),
@@ -479,7 +479,7 @@ WRONG = {
     "09.causal_mask": [
         (mask_upper, "other triangle"),
         (mask_strict, "does not see itself"),
-        (mask_of_the_hidden, "where a word may look"),
+        (mask_of_the_hidden, "where a word may attend"),
         (mask_of_nothing, "later ones must be hidden"),
         (mask_one_ahead, "sees the next one"),
         (mask_of_numbers, "truth values"),

@@ -11,12 +11,25 @@ from PIL import Image
 
 from lecture_utils.detection.anchors import base_anchors, grid_anchors
 from lecture_utils.detection.boxes import box_iou, decode, encode, generalized_box_iou
-from lecture_utils.explorers import AnchorPad, BoxPad, DeltaPad, Kind, Mark, Overlay, OverlayExplorer, Slider
+from lecture_utils.explorers import (
+    AnchorPad,
+    AttentionPad,
+    BoxPad,
+    DeltaPad,
+    Kind,
+    Mark,
+    Overlay,
+    OverlayExplorer,
+    Slider,
+)
 from lecture_utils.explorers.overlay import spots
 
 IMAGE = torch.arange(3 * 60 * 80, dtype=torch.uint8).reshape(3, 60, 80)
 BOXES = [[10, 10, 40, 30], [20, 20, 60, 50]]
 SHAPE = (3, 4, 2)
+WORDS = ["red", "<car>"]
+MAPS = torch.rand(2, 3, 2, 3, 4, generator=torch.Generator().manual_seed(0)).flatten(3).softmax(-1).unflatten(3, (3, 4))
+GRID = torch.eye(12).view(1, 1, 12, 3, 4)
 
 
 def anchor_arguments(**changes):
@@ -41,9 +54,9 @@ def overlay_arguments(**changes):
 
 
 def pads():
+    boxes = [BoxPad(IMAGE, BOXES), DeltaPad(IMAGE, *BOXES), DeltaPad(IMAGE, BOXES[0]), AnchorPad(**anchor_arguments())]
     overlay = OverlayExplorer(**overlay_arguments())
-    anchors = AnchorPad(**anchor_arguments())
-    return [BoxPad(IMAGE, BOXES), DeltaPad(IMAGE, *BOXES), DeltaPad(IMAGE, BOXES[0]), anchors, overlay]
+    return [*boxes, overlay, AttentionPad(IMAGE, MAPS, words=WORDS, boxes=[BOXES[0], None]), AttentionPad(IMAGE, GRID)]
 
 
 def html(pad):
@@ -92,9 +105,9 @@ def test_without_a_script_a_state_stands_and_nothing_is_loaded(pad):
     assert f'<div class="explorer-state">{repr(pad).removeprefix(pad.title + ": ")}</div>' in page
     assert '<div class="explorer-controls" style="display: none;' in page
     assert 'data-lm-suppress-shortcuts="true"' in page
-    assert not re.search(r'https?:|src="(?!data:)|href=|\bid=', page)
+    assert not re.search(r'https?:|(?:src|href)="(?!data:)|\bid=', page)
     assert not re.search(r"https?:|\b(KEY|DATA|LEAST|LARGEST|STEP|IGNORED|BLUE)\b", script)
-    assert page.count("<rect ") >= 4
+    assert page.count("<rect ") >= 2
 
 
 def test_an_image_keeps_its_shape_and_is_made_smaller_where_it_is_large():
@@ -104,6 +117,54 @@ def test_an_image_keeps_its_shape_and_is_made_smaller_where_it_is_large():
         assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == size
         assert int(found[2]) == width
     assert 'viewBox="0 0 40 30"' in html(DeltaPad(IMAGE, [1, 2, 3, 4], size=(30, 40)))
+
+
+def test_the_map_shown_first_is_told_and_painted():
+    """The mean of the heads, where the last head is passed; the colours of viridis let the image through."""
+    pad = AttentionPad(IMAGE, MAPS, words=WORDS, start=(1, 3, 1))
+    assert np.allclose(pad.shown, MAPS[1, :, 1].mean(0))
+    at = int(MAPS[1, :, 1].mean(0).argmax())
+    highest = MAPS[1, :, 1].mean(0).max()
+    assert repr(pad).endswith(
+        f"“<car>”, layer 2, mean of the heads: highest weight {highest:.3f} at row {at // 4}, column {at % 4}"
+    )
+    assert "&lt;car&gt;" in html(pad)
+    pad = AttentionPad(IMAGE, GRID, start=(0, 0, 7))
+    assert repr(pad).endswith("row 1, column 3, layer 1, head 1: highest weight 1.000 at row 1, column 3")
+    found = re.search(r'<image data-part="map"[^>]* href="data:image/png;base64,([^"]+)"', html(pad))
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))
+    assert pixels.shape == (18, 24, 4)
+    assert (pixels[..., 3].min(), pixels[0, 0, 3]) == (45, 45)
+    assert pixels[..., 3].argmax() == pixels[..., 1].argmax()
+    assert tuple(pixels[0, 0, :3]) == (68, 1, 84)
+    assert pixels[..., 1].argmax() // 24 in range(6, 12)
+    assert pixels[..., 1].argmax() % 24 in range(18, 24)
+
+
+def test_maps_are_kept_in_steps_of_their_own_highest_weight():
+    held = re.search(r'"maps":"([^"]+)","most":\[([^]]+)\]', html(AttentionPad(IMAGE, MAPS, words=WORDS)))
+    kept = np.frombuffer(base64.b64decode(held[1]), np.uint8).reshape(MAPS.shape) / 255
+    most = np.array([float(one) for one in held[2].split(",")]).reshape(2, 3, 2, 1, 1)
+    assert np.abs(kept * most - MAPS.numpy()).max() < 0.0025 * MAPS.max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"maps": MAPS[0]}, r"maps: got shape \(3, 2, 3, 4\), expected \(layers, heads, queries, h, w\)"),
+        ({"maps": -MAPS}, "maps: got 144 numbers, expected 1 to 400,000, no weight below 0"),
+        ({"maps": MAPS.repeat(1, 3000, 1, 1, 1)}, "maps: got 432,000 numbers"),
+        ({"words": None}, "maps: got 2 queries without words, expected 12, one for each point"),
+        ({"words": ["red"]}, "words: got .* expected 2, one for each query"),
+        ({"words": ["red", " "]}, "words: got an empty text"),
+        ({"boxes": [None]}, "boxes: got 1, expected 2"),
+        ({"boxes": [None, [3, 3, 3, 3]]}, "boxes: got one without an area"),
+        ({"start": (0, 4, 0)}, r"start: got \(0, 4, 0\), expected \(layer, head, query\) from 0, below \(2, 4, 2\)"),
+    ],
+)
+def test_bad_maps_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionPad(**({"image": IMAGE, "maps": MAPS, "words": WORDS} | changes))
 
 
 def test_anchors_take_little_room():

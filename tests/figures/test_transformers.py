@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb09_captioning_with_transformers.figures import layers_by_heads, word_by_word
+from lecture_course.nb09_captioning_with_transformers.figures import word_by_word
 from lecture_utils.figures.style import INK, ORANGE
 from lecture_utils.figures.transformers import draw_attention_from, patches_apart, receptive_field
 from lecture_utils.transformers import GridSelfAttention, causal_mask
@@ -65,25 +65,6 @@ def test_several_tables_share_their_words():
     assert np.allclose(right.images[0].get_array(), 0.5)
 
 
-@pytest.mark.slide("29")
-def test_each_head_has_its_panel():
-    maps = torch.zeros(2, 3, 3, 5)
-    for layer in range(2):
-        for head in range(3):
-            maps[layer, head, head, layer] = 1
-    fig = layers_by_heads(IMAGE, maps, box=(8, 2, 20, 10), marks=np.arange(6).reshape(2, 3) / 10)
-    *panels, bar = fig.axes
-    panels = np.array(panels).reshape(2, 3)
-    assert bar.get_ylabel() == "attention weight"
-    assert [ax.get_title() for ax in panels[0]] == ["head 1", "head 2", "head 3"]
-    assert [ax.get_ylabel() for ax in panels[:, 0]] == ["layer 1", "layer 2"]
-    for (layer, head), ax in np.ndenumerate(panels):
-        y, x = np.unravel_index(ax.images[1].get_array().argmax(), (24, 40))
-        assert (y // 8, x // 8) == (head, layer)
-        assert outlines(ax, INK) == [(8, 2, 12, 8)]
-        assert ax.get_xlabel() == f"{(3 * layer + head) / 10:.2f}"
-
-
 @pytest.mark.slide("28")
 def test_the_point_is_framed_in_every_panel():
     fig = draw_attention_from(IMAGE, torch.rand(2, 3, 5), (1, 4))
@@ -116,7 +97,6 @@ def test_patches_keep_their_pixels_and_places(patch):
         (lambda: attention_from(torch.rand(1, 1, 6, 6), (2, 0), (2, 3)), r"at: got \(2, 0\)"),
         (lambda: word_by_word("ab", {"x": np.ones((2, 3))}, rows="", columns=""), r"panels: got shape \(2, 3\)"),
         (lambda: word_by_word("ab", {"x": 2 * np.ones((2, 2))}, rows="", columns=""), "panels: got 2 to 2"),
-        (lambda: layers_by_heads(IMAGE, torch.rand(1, 2, 3, 5), marks=[[1.0]]), r"marks: got shape \(1, 1\)"),
         (lambda: patches_apart(IMAGE, 7), "patch: got 7"),
         (lambda: patches_apart(IMAGE, 8, row=3), "row: got 3"),
     ],

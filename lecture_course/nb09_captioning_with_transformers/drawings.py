@@ -1,0 +1,267 @@
+"""Self-attention on a grid and two captioners made of transformers, drawn from their own forward passes, step by step.
+
+Every tensor is one that the model gave for this street and this sentence, with its own shape (slides 28 to 30).
+"""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
+from lecture_utils.explorers import Explorer
+from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block
+from lecture_utils.figures.network import network_steps
+from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
+from lecture_utils.figures.overlays import to_pixels
+from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
+from lecture_utils.figures.transformers import apart
+from lecture_utils.transformers import GridSelfAttention
+
+KINDS = {  # the same colour for an operation in all three drawings
+    "CNN": BLUE,
+    "cut": BLUE,
+    "1 × 1 convolution": GREEN,
+    "linear": GREEN,
+    "pick the point": FAINT,
+    "dot product": ORANGE,
+    "softmax": PURPLE,
+    "weighted mean": SKY,
+    "add": INK,
+    "self-attention": VERMILION,
+    "MLP": INK,
+    "masked self-attention": ORANGE,
+    "cross-attention": PURPLE,
+}
+ENCODER, DECODER = "#DDECF6", "#FBEBCB"
+GAP = 0.2  # inches between rows
+Tokens = Float[Tensor, "n d"]
+
+
+def block_steps(
+    block: GridSelfAttention,
+    x: Float[Tensor, "1 c h w"],
+    large: UInt8[np.ndarray, "H W 3"],
+    at: tuple[int, int],
+    **how: object,
+) -> Explorer:
+    """An explorer of `block_drawing`, a step for each part."""
+    blocks, arrows, bands = block_drawing(block, x, large, at)
+    about = "One point asks, all points answer: queries, keys and values are 1 × 1 convolutions of the same map."
+    look = {"title": "Self-attention on a feature map, step by step", "about": about, "kinds": KINDS, "gap": GAP}
+    return network_steps(blocks, arrows, bands=bands, **look | how)
+
+
+@torch.no_grad()
+def block_drawing(
+    block: GridSelfAttention, x: Float[Tensor, "1 c h w"], large: UInt8[np.ndarray, "H W 3"], at: tuple[int, int]
+) -> Drawing:
+    """SAGAN's block at work on the map `x` of an image, shown as `large`, followed for the point `at` (row, column)."""
+    (row, column), (h, w) = at, x.shape[2:]
+    if len(x) != 1 or not (0 <= row < h and 0 <= column < w):
+        raise ValueError(f"at: got {at} in x of shape {tuple(x.shape)}, expected a point of one map (1, c, h, w)")
+    queries, keys, values = (layer(x)[0].cpu() for layer in (block.query, block.key, block.value))
+    out, weights = block(x)
+    map_ = weights[0, row * w + column].view(h, w).cpu()
+    query = queries[:, row, column]
+    scores = torch.einsum("c,chw->hw", query, keys)
+    mixed = torch.einsum("hw,chw->c", map_, values)
+    back = block.out(mixed.to(x)[None, :, None, None])[0, :, 0, 0].cpu()
+    number, n, gamma = len(x[0]), h * w, block.gamma.item()
+    parts = {
+        "image": picture("image", large, (0, 2), "The street; one point of the feature map is framed.", ""),
+        "x": maps("x", x[0], (0, 1), f"The feature map of a CNN: {number} numbers for each of {n} points."),
+        "Q": maps("Q", queries, (1.3, 0), f"Queries, what each point looks for: {len(query)} numbers, C/8 of x's."),
+        "K": maps("K", keys, (1.3, 1), "Keys, what each point offers to be found by; as long as a query."),
+        "V": maps("V", values, (1.3, 2), "Values, what each point hands over; in the paper C/8 numbers, too."),
+        "q": Block("q", query, (2.2, 0), "The query of the framed point alone.", 0.8),
+        "scores": maps("scores", scores, (2.95, 1), f"The dot products of q with all {n} keys; not divided by √d."),
+        "weights": maps("weights", map_, (4.1, 1), f"A softmax over all {n} points: none below 0, their sum is 1."),
+        "mixed": Block("mixed", mixed, (4.1, 2), "The mean of all values with these weights.", 0.8),
+        "back": Block("W v", back, (4.85, 2), f"A fourth 1 × 1 convolution leads back to C = {number} numbers.", 0.8),
+        "y": maps("y", out[0], (5.5, 1), f"y = x + γ · W v at every point; γ began at 0 and is {gamma:.2f} now."),
+    }  # fmt: skip
+    for name in ("image", "x", "Q", "scores", "weights", "y"):
+        framed(parts[name], at, (h, w))
+    fork, over = ("right", "left"), ("top", "top")
+    ways = [
+        ("image", "x", "CNN", ("top", "bottom")),
+        *((("x", name, "1 × 1 convolution", fork)) for name in "QKV"),
+        ("Q", "q", "pick the point"),
+        ("q", "scores", "dot product", ("right", "top")),
+        ("K", "scores", "dot product"),
+        ("scores", "weights", "softmax"),
+        ("weights", "mixed", "weighted mean"),
+        ("V", "mixed", "weighted mean"),
+        ("mixed", "back", "1 × 1 convolution"),
+        ("back", "y", "add", ("right", "bottom")),
+        ("x", "y", "add", over),
+    ]
+    return Drawing(list(parts.values()), [Arrow(parts[start], parts[end], *look) for start, end, *look in ways], [])
+
+
+def maps(name: str, value: Tensor, at: tuple[float, float], says: str) -> Block:
+    """Feature maps (c, h, w), or one map (h, w) that keeps the colours of its extremes."""
+    value = value.cpu()
+    return Block(name, value, at, says, 1.15, scale=clipped(value) if value.ndim == 3 else None)
+
+
+def framed(block: Block, at: tuple[int, int], grid: tuple[int, int]) -> Block:
+    """The block with a frame around a point of the grid that covers it."""
+    down, right = block.shape[-2] / grid[0], block.shape[-1] / grid[1]
+    block.marks = [(at[1] * right, at[0] * down, (at[1] + 1) * right, (at[0] + 1) * down, ORANGE)]
+    return block
+
+
+def captioner_steps(
+    model: CaptionTransformer,
+    z: Float[Tensor, "1 features ..."],
+    large: UInt8[np.ndarray, "H W 3"],
+    sentence: str,
+    vocabulary: Vocabulary,
+    **how: object,
+) -> Explorer:
+    """An explorer of `captioner_drawing`, a step for each part."""
+    drawing = captioner_drawing(model, z, large, sentence, vocabulary)
+    if isinstance(model, ViTCaptioner):
+        title, about = "Only transformers", "Patches of the image take the place of the CNN's features; all else stays."
+    else:
+        title = "Encoder and decoder"
+        about = "A CNN gives features, the encoder makes c of them; the decoder reads the words so far and c, and "
+        about += "predicts the next word."
+    look = {"title": f"{title}, step by step", "about": about, "kinds": KINDS, "gap": GAP, "bands": drawing.bands}
+    return network_steps(drawing.blocks, drawing.arrows, **look | how)
+
+
+@torch.no_grad()
+def captioner_drawing(
+    model: CaptionTransformer,
+    z: Float[Tensor, "1 features ..."],
+    large: UInt8[np.ndarray, "H W 3"],
+    sentence: str,
+    vocabulary: Vocabulary,
+) -> Drawing:
+    """A captioner at work: above the encoder on one image, shown as `large`, below the decoder on the words so far.
+
+    `z` (1, …) is what the model takes: a CNN's features, or for a `ViTCaptioner` the image itself. The drawing ends
+    with the words that are most likely to come after `sentence`.
+    """
+    if len(z) != 1:
+        raise ValueError(f"z: got {len(z)} images, expected one")
+    numbers = torch.tensor([vocabulary.encode(sentence)[:-1]], device=z.device)
+    words = [vocabulary.words[number] for number in numbers[0].tolist()]
+    c = model.encode(z)
+    above, below = encoder_parts(model, z, c, large), decoder_parts(model, c, numbers, words, large)
+    below[-1] = Block(
+        "next word",
+        likeliest(below[-1], vocabulary),
+        (5.35, 1),
+        f"The prediction behind “{words[-1]}”: the likeliest of {len(vocabulary)} words.",
+        1.9,
+        (len(vocabulary),),
+        caption=f"{len(words)} × {len(vocabulary)}",
+    )
+    read, embedded, mask, looks, last = below
+    image, source, tokens, table, memory = above
+    arrows = [
+        Arrow(image, source, "cut" if isinstance(model, ViTCaptioner) else "CNN"),
+        Arrow(source, tokens, "linear"),
+        Arrow(tokens, table, "self-attention"),
+        Arrow(table, memory, "MLP"),
+        Arrow(read, embedded, "linear"),
+        Arrow(embedded, mask, "masked self-attention"),
+        Arrow(mask, looks, "cross-attention"),
+        Arrow(memory, looks, "cross-attention"),
+        Arrow(looks, last, "linear"),
+    ]
+    bands = [Band("encoder, once per image", above, ENCODER), Band("decoder, again for every word", below, DECODER)]
+    return Drawing([*above, *below], arrows, bands)
+
+
+def encoder_parts(
+    model: CaptionTransformer, z: Tensor, c: Float[Tensor, "1 n d"], large: UInt8[np.ndarray, "H W 3"]
+) -> list[Block]:
+    """The image, what is made of it, the tokens, the table of who attends to whom, and c."""
+    (h, w), d, layers = model.grid, c.shape[2], len(model.encoder)
+    if isinstance(model, ViTCaptioner):
+        pixels, size = model.cut(z), " × ".join(map(str, model.image_shape))
+        pieces = apart(large, large.shape[0] // h, max(2, large.shape[0] // h // 5))
+        says = f"{h} × {w} patches, each a row of {pixels.shape[1]} numbers: red, green and blue of its pixels."
+        source = picture("patches", pieces, (1.25, 0), says, f"{h * w} × {pixels.shape[1]}")
+    else:
+        pixels, size = z, ""
+        says = f"Spatial features of a CNN that has learned to find boxes: {z.shape[1]} for each of {h * w} points."
+        source = Block("z", z[0].cpu(), (1.25, 0), says, scale=clipped(z[0].cpu()))
+    tokens = f"Each {'patch' if isinstance(model, ViTCaptioner) else 'point'} becomes {d} numbers by one linear layer, "
+    tokens += "and its position is added: a sequence of tokens."
+    memory = f"c = T_w(z), after {layers} layers of self-attention and MLP: a vector for each token, no bottleneck."
+    x = model.encode_grid(pixels)
+    weights = model.encoder[0](x, need_weights=True)[1][0].mean(0).cpu()
+    says = "Self-attention, first layer: each token (row) attends to all (columns); the mean of the heads."
+    return [
+        picture("image", large, (0, 0), "The street.", size),
+        source,
+        rows("tokens", x[0], (2.12, 0), tokens),
+        Block("who attends", weights, (3.03, 0), says, 1.15, scale=clipped(weights[None])),
+        rows("c", c[0], (3.95, 0), memory),
+    ]
+
+
+def decoder_parts(
+    model: CaptionTransformer,
+    c: Float[Tensor, "1 n d"],
+    numbers: Int64[Tensor, "1 t"],
+    words: Sequence[str],
+    large: UInt8[np.ndarray, "H W 3"],
+) -> list:
+    """The words, their vectors, who attends to whom, the last word's map over the image; and its logits."""
+    logits, cross = model.decode(c, numbers, need_weights=True)
+    x = model.embed(numbers) + model.pos_embed[: len(words)]
+    first, t = model.decoder[0], len(words)
+    causal = first.attend(first.norm_self(x), is_causal=True, need_weights=True)[1][0].mean(0).cpu()
+    over = under(large, cross[0, -1, :, -1].mean(0).cpu())
+    says = "Masked self-attention, first layer: a word (row) attends to itself and those before it (columns)."
+    looks = f"Cross-attention: each word asks the vectors of c. Here “{words[-1]}”, last layer, mean of the heads."
+    return [
+        Block(
+            "words",
+            Table({f"y{chr(0x2080 + k)}": word for k, word in enumerate(words)}),
+            (0, 1),
+            "The words so far; y₀ is <start>. In training the whole sentence is known.",
+            1.25,
+            (t,),
+        ),
+        rows("embedded", x[0], (1.25, 1), f"Each word as {c.shape[2]} learned numbers, its position added."),
+        Block("self-attention", causal, (2.6, 1), says),
+        picture("attention to c", over, (3.95, 1), looks, f"{t} × {c.shape[1]}"),
+        logits[0, -1].cpu(),
+    ]
+
+
+def picture(name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str) -> Block:
+    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape)
+
+
+def rows(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Block:
+    """A sequence of tokens as a table: a row for each, as wide as it has numbers."""
+    return Block(name, tokens.cpu(), at, says, 1.25, scale=clipped(tokens.cpu()[None]))
+
+
+def under(image: UInt8[np.ndarray, "H W 3"], map_: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The image under a map in viridis, the brighter and denser the higher the weight."""
+    large = F.interpolate(map_[None, None].float(), image.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+    share = (large / large.max().clamp(min=1e-12)).numpy()
+    alpha = (0.25 + 0.6 * share)[..., None]
+    return np.rint((1 - alpha) * to_pixels(image) + alpha * 255 * mpl.colormaps["viridis"](share)[..., :3]).astype(
+        np.uint8
+    )
+
+
+def likeliest(logits: Float[Tensor, "words"], vocabulary: Vocabulary, number: int = 4) -> dict[str, float]:
+    """The most probable words and their probabilities."""
+    probabilities, numbers = logits.float().softmax(-1).topk(number)
+    return {vocabulary.words[k]: p for k, p in zip(numbers.tolist(), probabilities.tolist(), strict=True)}

@@ -1,0 +1,73 @@
+"""Which points lie on objects, what a captioner lists, and which heads point at what it names (slides 28 and 29)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from lecture_utils.captioning import greedy, points_in
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.caption_scores import named_objects
+from lecture_utils.toycity.describe import LIST
+
+SIZE = (128, 128)  # pixels of the streets, height and width
+Box = tuple[float, float, float, float]
+
+
+def near(grid: tuple[int, int]) -> Bool[Tensor, "hw hw"]:
+    """Which points lie in the 3 × 3 around each."""
+    places = torch.cartesian_prod(*map(torch.arange, grid))
+    return ((places[:, None] - places).abs() <= 1).all(-1)
+
+
+def on_objects(data: CaptionDataset, index: int, grid: tuple[int, int]) -> Bool[Tensor, "hw"]:
+    """Which points of the grid lie on an object of a scene; none where there is no object."""
+    inside = [points_in(obj.box, SIZE, grid, tolerance=0).flatten() for obj in data.truth(index)[1].objects]
+    return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
+
+
+def list_objects(
+    model: nn.Module, z: Float[Tensor, "1 features ..."], data: CaptionDataset, index: int
+) -> tuple[list[str], Float[Tensor, "layers heads t h w"], list[Box | None]]:
+    """What a captioner lists "from left to right", a word each; its maps, and the box of the object that it names.
+
+    The map of a word is that of the step which chose it. Words that name no object of the scene have no box.
+    """
+    prefix = data.vocabulary.encode(LIST)[1:-1]
+    said = greedy(model, z, prefix=prefix, need_weights=True)
+    words, skip = data.vocabulary.to_tokens(said.words[0]), len(prefix)
+    boxes: list[Box | None] = [None] * len(words)
+    for mention, obj in named_objects(words, data.truth(index)[1].objects):
+        phrase = range(mention.start + 1, mention.stop)  # without its article
+        boxes[phrase.start : phrase.stop] = [obj.box] * len(phrase)
+    return words[skip:], said.attention[0, :, :, skip : len(words)].cpu(), boxes[skip:]
+
+
+def pointing_heads(
+    model: nn.Module, z: Float[Tensor, "b features ..."], data: CaptionDataset, scenes: Sequence[int]
+) -> Float[Tensor, "objects heads"]:
+    """For each object that a list names rightly, which heads point at it: layer by layer, at last all of them together.
+
+    The maps of the object's words are added, head by head; 1 where the highest point lies in its box or next to it.
+    """
+    prefix = data.vocabulary.encode(LIST)[1:-1]
+    said, hits = greedy(model, z, prefix=prefix, need_weights=True), []
+    for index, numbers, maps in zip(scenes, said.words, said.attention.cpu(), strict=True):
+        hits += _hits(data, index, numbers, maps, model.grid)
+    return torch.stack(hits)
+
+
+def _hits(
+    data: CaptionDataset,
+    index: int,
+    numbers: Int64[Tensor, "t"],
+    maps: Float[Tensor, "layers heads t h w"],
+    grid: tuple,
+) -> list[Float[Tensor, "heads"]]:
+    found = []
+    for mention, obj in named_objects(data.vocabulary.to_tokens(numbers), data.truth(index)[1].objects):
+        each = maps[:, :, mention.start + 1 : mention.stop].sum(2).flatten(0, 1).flatten(1)
+        highest = torch.cat([each, each.sum(0, keepdim=True)]).argmax(1)
+        found.append(points_in(obj.box, SIZE, grid).flatten()[highest].float())
+    return found

@@ -1,0 +1,85 @@
+"""A question that no point of a map can answer alone: which classes are anywhere in the street? (slide 28)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.transformers.self_attention import GridSelfAttention
+
+CLASSES = ("car", "person", "traffic sign", "traffic light")
+CHANNELS = 64
+
+
+class Local(nn.Module):
+    """A 3 × 3 convolution whose output is added to its input."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.conv(x)
+
+
+class PointClassifier(nn.Module):
+    """Features (b, 256, h, w) → at each point the logits of the four classes, (b, 4, h, w); between them a `block`.
+
+    `block` takes and gives 64 channels; what it gives beside them (`GridSelfAttention` its weights) is left out.
+    """
+
+    def __init__(self, block: nn.Module, features: int = 256):
+        super().__init__()
+        self.standardize = nn.BatchNorm2d(features, affine=False)
+        self.project, self.block = nn.Conv2d(features, CHANNELS, 1), block
+        self.predict = nn.Conv2d(CHANNELS, len(CLASSES), 1)
+
+    def reduce(self, z: Float[Tensor, "b features h w"]) -> Float[Tensor, "b c h w"]:
+        """What goes into the block."""
+        return self.project(self.standardize(z)).relu()
+
+    def forward(self, z: Float[Tensor, "b features h w"]) -> Float[Tensor, "b classes h w"]:
+        mixed = self.block(self.reduce(z))
+        return self.predict(mixed[0] if isinstance(mixed, tuple) else mixed)
+
+
+BLOCKS = {
+    "each point alone": nn.Identity,
+    "one more 3 × 3 convolution": lambda: Local(CHANNELS),
+    "self-attention": lambda: GridSelfAttention(CHANNELS),
+}
+
+
+def present(data: CaptionDataset, scenes: Sequence[int]) -> Float[Tensor, "b classes"]:
+    """1 for each class of which a street shows an object, else 0."""
+    seen = [{obj.category for obj in data.truth(index)[1].objects} for index in scenes]
+    return torch.tensor([[float(name in categories) for name in CLASSES] for categories in seen])
+
+
+def train(
+    block: str, z: Float[Tensor, "n features h w"], there: Float[Tensor, "n classes"], *, seed: int, steps: int = 150
+) -> tuple[PointClassifier, list[float]]:
+    """A `PointClassifier` with one of `BLOCKS`, trained in batches of 16 streets; γ after each step if it has one."""
+    torch.manual_seed(seed)
+    order, model = torch.Generator().manual_seed(seed), PointClassifier(BLOCKS[block](), z.shape[1]).to(z.device)
+    optimizer, gammas = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1), []
+    for _ in range(steps):
+        chosen = torch.randint(len(z), (16,), generator=order)
+        logits = model(z[chosen])
+        wanted = there[chosen].to(logits)[..., None, None].expand_as(logits)
+        loss = F.binary_cross_entropy_with_logits(logits, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        gammas.append(getattr(model.block, "gamma", torch.zeros(1)).item())
+    return model.eval(), gammas
+
+
+@torch.no_grad()
+def accuracy(model: PointClassifier, z: Float[Tensor, "n features h w"], there: Float[Tensor, "n classes"]) -> float:
+    """The fraction of right answers, of all points and classes."""
+    wanted = there.to(z.device)[..., None, None] > 0
+    return ((model(z) > 0) == wanted).float().mean().item()

@@ -1,0 +1,117 @@
+"""The drawings and figures of notebook 09 show what the models gave, and the words below a drawing fit."""
+
+import numpy as np
+import pytest
+import torch
+
+from lecture_course.nb09_captioning_with_transformers.drawings import (
+    block_drawing,
+    block_steps,
+    captioner_drawing,
+    captioner_steps,
+    under,
+)
+from lecture_course.nb09_captioning_with_transformers.figures import head_bars, similarity_maps
+from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
+from lecture_utils.transformers import GridSelfAttention
+
+STREET = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+WORDS = Vocabulary(["a", "red", "car"])
+SIZES = {"dim": 8, "heads": 2, "encoder_layers": 2, "decoder_layers": 2}
+
+
+@pytest.fixture
+def block():
+    torch.manual_seed(0)
+    block = GridSelfAttention(16)
+    torch.nn.init.constant_(block.gamma, 0.5)
+    return block.eval()
+
+
+def captioner(kind):
+    torch.manual_seed(0)
+    if kind == "ViT":
+        return ViTCaptioner(len(WORDS), (24, 24), patch_size=4, **SIZES).eval(), torch.rand(1, 3, 24, 24)
+    return CaptionTransformer(len(WORDS), 16, (6, 6), **SIZES).eval(), torch.rand(1, 16, 6, 6)
+
+
+def by_name(drawing):
+    return {part.name: part for part in drawing.blocks}
+
+
+@pytest.mark.slide("28")
+def test_the_block_is_followed_for_one_point(block):
+    """The framed point's query, scores, weights, mean and result are those that the block gives."""
+    x = torch.rand(1, 16, 4, 6)
+    parts = by_name(block_drawing(block, x, STREET, (1, 2)))
+    y, weights = block(x)
+    torch.testing.assert_close(parts["weights"].value, weights[0, 8].view(4, 6))
+    torch.testing.assert_close(parts["scores"].value.flatten().softmax(0), weights[0, 8])
+    torch.testing.assert_close(parts["q"].value, block.query(x)[0, :, 1, 2])
+    change = block.gamma * parts["W v"].value
+    torch.testing.assert_close(x[0, :, 1, 2] + change, y[0, :, 1, 2])
+    torch.testing.assert_close(parts["y"].value, y[0])
+    assert parts["weights"].marks[0][:4] == (2, 1, 3, 2)
+    assert parts["image"].marks[0][:4] == (32, 24, 48, 48)
+    assert parts["Q"].words == "2 × 4 × 6"
+    with pytest.raises(ValueError, match=r"at: got \(4, 0\)"):
+        block_drawing(block, x, STREET, (4, 0))
+
+
+@pytest.mark.slide("29")
+@pytest.mark.slide("30")
+@pytest.mark.parametrize("kind", ["CNN", "ViT"])
+def test_a_captioner_is_drawn_from_its_own_tensors(kind):
+    model, z = captioner(kind)
+    drawing = captioner_drawing(model, z, STREET, "a red", WORDS)
+    parts = by_name(drawing)
+    numbers = torch.tensor([WORDS.encode("a red")[:-1]])
+    torch.testing.assert_close(parts["c"].value, model.encode(z)[0])
+    assert list(parts["words"].value.values()) == ["<start>", "a", "red"]
+    expected = model(z, numbers)[0][0, -1].softmax(-1)
+    shown = parts["next word"].value
+    assert max(shown, key=shown.get) == WORDS.words[expected.argmax()]
+    assert sum(shown.values()) == pytest.approx(expected.topk(4).values.sum().item())
+    mask = parts["self-attention"].value
+    assert (mask.triu(1) == 0).all()
+    torch.testing.assert_close(mask.sum(1), torch.ones(3))
+    torch.testing.assert_close(parts["who attends"].value.sum(1), torch.ones(36))
+    assert ("patches" in parts) == (kind == "ViT")
+    assert {arrow.kind for arrow in drawing.arrows} >= {"self-attention", "masked self-attention", "cross-attention"}
+    with pytest.raises(ValueError, match="z: got 2 images"):
+        captioner_drawing(model, z.repeat(2, 1, 1, 1), STREET, "a", WORDS)
+
+
+def test_the_words_of_every_step_fit(block):
+    """`draw_network` refuses sentences that are too long."""
+    pages = [block_steps(block, torch.rand(1, 16, 4, 6), STREET, (1, 2))]
+    pages += [captioner_steps(*captioner(kind), STREET, "a red car", WORDS) for kind in ("CNN", "ViT")]
+    assert [len(page.places) for page in pages] == [12, 11, 11]
+
+
+def test_a_map_glows_where_it_is_high():
+    map_ = torch.zeros(4, 4)
+    map_[1, 2] = 1
+    change = np.abs(under(np.full((32, 32, 3), 128, np.uint8), map_).astype(int) - 128)[..., 1]
+    row, column = np.unravel_index(change.argmax(), change.shape)
+    assert (row // 8, column // 8) == (1, 2)
+
+
+@pytest.mark.slide("29")
+def test_similarities_are_cosines():
+    vectors = torch.tensor([[1.0, 0], [0, 2], [-3, 0]])
+    fig = similarity_maps({"a": ("row", vectors), "b": ("word", torch.ones(2, 5))}, title="t")
+    first, second, bar = fig.axes
+    assert np.allclose(first.images[0].get_array(), [[1, 0, -1], [0, 1, 0], [-1, 0, 1]])
+    assert np.allclose(second.images[0].get_array(), 1)
+    assert (first.get_title(), first.get_xlabel(), bar.get_ylabel()) == ("a", "row", "cosine")
+    with pytest.raises(ValueError, match=r"panels: got shape \(2, 2\) of 'a', expected \(n, d\), none of them 0"):
+        similarity_maps({"a": ("row", torch.tensor([[0.0, 0], [1, 1]]))})
+
+
+@pytest.mark.slide("29")
+def test_each_head_has_its_bar():
+    (ax,) = head_bars(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), 0.9, 0.05, title="t").axes
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.9])
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["layer 1\nhead 1", "layer 1\nhead 2", "layer 2\nhead 1", "layer 2\nhead 2", "all\ntogether"]
