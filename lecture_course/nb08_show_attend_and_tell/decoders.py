@@ -16,7 +16,19 @@ from lecture_utils.captioning.decoding import NEVER_GENERATED
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
 from lecture_utils.figures.attention_maps import overlay_attention
 from lecture_utils.figures.overlays import to_pixels
-from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, SKY, VERMILION, WIDTH, bare, course_look
+from lecture_utils.figures.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    bare,
+    course_look,
+    to_array,
+)
 
 LAYER = "#E8E8E8"
 TEXT = 10.5  # points of the smaller labels
@@ -107,7 +119,7 @@ def picture(ax: Axes, image: np.ndarray, x: float, y: float, side: float, label:
 
 def strip(ax: Axes, values: Tensor, x: float, y: float, width: float, height: float, most: float | None = None) -> None:
     """A vector (n,) as coloured cells, from top to bottom, or from left to right where `width` is more."""
-    cells = values[None] if width > height else values[:, None]
+    cells = to_array(values[None] if width > height else values[:, None])
     most = most or float(values.abs().max())
     ax.imshow(
         cells, cmap="viridis", vmin=-most, vmax=most, extent=(x, x + width, y + height, y), aspect="auto", zorder=2
@@ -244,7 +256,7 @@ def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: s
     values, (x, y), side = values.detach().cpu().float(), corner, 1.35
     for k, channel in reversed(list(enumerate(values.flatten(1).var(1).topk(3).indices))):
         area = (x + 0.09 * k, x + 0.09 * k + side, y + side - 0.09 * k, y - 0.09 * k)
-        ax.imshow(values[channel], cmap="viridis", extent=area, interpolation="nearest", zorder=2 - 0.1 * k)
+        ax.imshow(to_array(values[channel]), cmap="viridis", extent=area, interpolation="nearest", zorder=2 - 0.1 * k)
         ax.add_patch(Rectangle((area[0], area[3]), side, side, fill=False, ec=INK, lw=0.8, zorder=2.05 - 0.1 * k))
     ax.text(x + side / 2 + 0.1, y - 0.22, label, ha="center", va="bottom", size=TEXT)
     ax.text(x + side / 2, y + side + 0.06, below, ha="center", va="top", size=TEXT, weight="bold")
@@ -259,7 +271,9 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     left, right, top, side = 0.15, 4.75, 0.75, 3.6
     scores = ax.inset_axes((left, top, side, side), transform=ax.transData)
     e = told.scores
-    shown = scores.imshow(e[t], cmap="viridis", vmin=float(e.min()), vmax=float(e.max()), interpolation="nearest")
+    shown = scores.imshow(
+        to_array(e[t]), cmap="viridis", vmin=float(e.min()), vmax=float(e.max()), interpolation="nearest"
+    )
     bare([scores])
     weights = ax.inset_axes((right, top, side, side), transform=ax.transData)
     veil = overlay_attention(weights, to_pixels(image), told.weights[t], glow=True)

@@ -23,6 +23,7 @@ from lecture_utils.figures.style import (
     bare,
     course_look,
     image_axes,
+    to_array,
 )
 
 TEXT = 10.5  # points of the smaller labels
@@ -207,7 +208,7 @@ def channels(
     draw_image(axes.flat[0], pixels)
     axes.flat[0].set_title("the street", size=TEXT + 1.5)
     for ax, (name, map_) in zip(axes.flat[1:], maps.items(), strict=False):
-        ax.imshow(map_.cpu(), cmap="viridis", vmin=0, interpolation="nearest")
+        ax.imshow(to_array(map_), cmap="viridis", vmin=0, interpolation="nearest")
         ax.set_title(name, size=TEXT + 1.5)
     for ax in axes.flat[1 + len(maps) :]:
         ax.remove()
