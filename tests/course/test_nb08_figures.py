@@ -289,8 +289,6 @@ def test_budgets_name_steps_rates_parameters_and_seconds():
     assert found["MLP, 1024 numbers"]["parameters"] > 2 * found["MLP, 192 numbers"]["parameters"]
     named = {getattr(model, "name", model) for model in studies.STUDIES["bottleneck"].models}
     assert named == set(measuring.NAMES)
-        measuring.NAMES
-    )
 
 
 def test_the_best_rate_of_each_model_is_found():
