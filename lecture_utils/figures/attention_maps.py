@@ -18,7 +18,7 @@ from lecture_utils.figures.style import WIDTH, course_look, image_axes
 
 SIZE = 11  # points of a caption
 # A veil over the image: dark where nobody looks, none where most attention goes.
-GLOW = LinearSegmentedColormap.from_list("glow", [(0, 0, 0, 0.7 * (1 - x**0.6)) for x in np.linspace(0, 1, 65)])
+GLOW = LinearSegmentedColormap.from_list("glow", [(0, 0, 0, 0.72 * (1 - x**0.65)) for x in np.linspace(0, 1, 65)])
 
 
 def overlay_attention(

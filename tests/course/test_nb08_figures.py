@@ -214,6 +214,9 @@ def test_the_channel_that_tells_a_class_is_found():
     assert measuring.auc(values, positive).tolist() == pytest.approx(expected)
     with pytest.raises(ValueError, match="positive: got 0 of 50"):
         measuring.auc(values, torch.zeros(50, dtype=torch.bool))
+    scores, area = measuring.linear_readout(z, labels, 5, z[0])
+    assert area > 0.95
+    assert scores[:2, 1:3].min() > scores[2:].max()
     fig = channels(IMAGE, {"channel 2": z[0, 2], "channel 3": z[0, 3]}, title="Two")
     assert [ax.get_title() for ax in fig.axes] == ["the street", "channel 2", "channel 3"]
 
@@ -238,6 +241,9 @@ def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
     (named,) = measuring.examples(Captions(numbers, maps, torch.zeros(1)), streets)
     assert (named.name, named.there, named.true) == (wrong.removeprefix("a "), False, False)
     torch.testing.assert_close(named.map_, maps[0, 0, 0, 1] + maps[0, 0, 0, 2])
+    places = ((1, 2), (4, 5)) * 3
+    pair = [measuring.Example(n // 2, ["a"] * 9, at, maps[0, 0, 0, 0], True, n != 2) for n, at in enumerate(places)]
+    assert measuring.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
     right = streets.dataset.captions(0)
     assert measuring.true_statements(right[:1], streets) == 1
     assert measuring.truth_by_kind([right[4]], streets)["weather"] == 1
