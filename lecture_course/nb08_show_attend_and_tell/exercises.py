@@ -181,9 +181,9 @@ EXERCISES = (
         cases=counted,
         mistakes=CLIPPED_MATCHES_MISTAKES,
         hints=(
-            "Count the runs of n words of the caption: Counter(tuple(words[i : i + n]) for i in range(...)).",
-            "For each run: how often does each reference hold it? The largest of these numbers is its limit.",
-            "Each run gives the smaller of its count and its limit. Counters know both: a & b is the smaller of each "
+            "Count the n-grams of the caption: Counter(tuple(words[i : i + n]) for i in range(...)).",
+            "For each n-gram: how often does each reference hold it? The largest of these numbers is its limit.",
+            "Each gives the smaller of its count and its limit. Counters know both: a & b is the smaller of each "
             "count, a | b the larger.",
         ),
         because="Clipping is what stops “a a a a” from being a perfect caption.",

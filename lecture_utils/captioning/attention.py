@@ -4,26 +4,18 @@ Xu et al., "Show, attend and tell: neural image caption generation with visual a
 brackets are the paper's equations.
 """
 
-from typing import Literal
-
 import torch
-import torch.nn.functional as F
 from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_one_of, require_positive
+from lecture_utils.arguments import require_positive
 from lecture_utils.captioning.grid import GridInput
-from lecture_utils.captioning.steps import State, require_captions, teacher_forced
-from lecture_utils.captioning.vocabulary import PAD
+from lecture_utils.captioning.steps import State, teacher_forced
 
 
 class ShowAttendTell(nn.Module):
-    """An LSTM that attends to the grid before each word: softly to all of it, or hard to one point, sampled.
-
-    The points of the grid are the paper's annotation vectors a_i. Hard attention draws a point in training mode, which
-    no gradient passes through: train it with `reinforce_loss`. In evaluation mode it takes the likeliest point.
-    """
+    """An LSTM with soft attention over the grid before each word; its points are the paper's annotation vectors a_i."""
 
     def __init__(
         self,
@@ -34,12 +26,10 @@ class ShowAttendTell(nn.Module):
         dim: int = 128,
         hidden: int = 192,
         attention_dim: int = 64,
-        kind: Literal["soft", "hard"] = "soft",
     ):
         super().__init__()
         require_positive(vocab_size=vocab_size, hidden=hidden, attention_dim=attention_dim)
-        require_one_of("kind", kind, ("soft", "hard"))
-        self.grid, self.kind = tuple(grid), kind
+        self.grid = tuple(grid)
         self.encode_grid = GridInput(features, dim, grid)
         self.score = AdditiveScore(dim, hidden, attention_dim)
         self.gate = nn.Linear(hidden, 1)
@@ -63,8 +53,6 @@ class ShowAttendTell(nn.Module):
         self, state: State, words: Int64[Tensor, "b"], *, need_weights: bool = False
     ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b 1 1 h w"] | None, State]:
         weights = self.attention_weights(state)
-        if self.kind == "hard":
-            weights = hard_attention(weights, draw=self.training)
         logits, state = self.decode_step(state, words, weights)
         return logits, weights.view(-1, 1, 1, *self.grid) if need_weights else None, state
 
@@ -84,12 +72,6 @@ class ShowAttendTell(nn.Module):
         h, cell = self.lstm(torch.cat([y, context], dim=1), (h, cell))  # (1) to (3)
         logits = self.predict(y + self.from_h(h) + self.from_context(context))  # (7)
         return logits, (a, prepared, h, cell)
-
-
-def hard_attention(weights: Float[Tensor, "b n"], *, draw: bool) -> Float[Tensor, "b n"]:
-    """Weights that are 1 at one point: drawn with the given probabilities, or the likeliest."""
-    point = torch.multinomial(weights.float(), 1).squeeze(1) if draw else weights.argmax(1)
-    return F.one_hot(point, weights.shape[1]).to(weights)
 
 
 class AdditiveScore(nn.Module):
@@ -115,42 +97,3 @@ def doubly_stochastic(attention: Float[Tensor, "b 1 1 t h w"], mask: Bool[Tensor
     """
     total = reduce(attention * rearrange(mask, "b t -> b 1 1 t 1 1"), "b l k t h w -> b (l k h w)", "sum")
     return ((1 - total) ** 2).sum(1).mean()
-
-
-def reinforce_loss(
-    model: ShowAttendTell,
-    z: Float[Tensor, "b features h w"],
-    captions: Int64[Tensor, "b t"],
-    *,
-    baseline: float = 0.0,
-    reward: float = 1.0,
-    entropy: float = 0.01,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The loss whose gradient is equation (12), for hard attention: draw where to look, and reinforce what went well.
-
-    Sampling a point has no gradient. But log p(y|s), how well the caption y was predicted at the sampled points s,
-    is a reward: samples that did better than `baseline` are made likelier, the others less likely. `reward` and
-    `entropy` are the paper's λ_r and λ_e; the entropy keeps the model from looking at one point for ever.
-
-    Returns the loss and the batch's mean log p(y|s), for the caller's `update_baseline` (equation 11).
-    """
-    require_captions(z, captions)
-    state = model.start(z)
-    log_prob, drawn, spread = (z.new_zeros(len(z)) for _ in range(3))
-    for words, following in zip(captions.T[:-1], captions.T[1:], strict=True):
-        counts = (following != PAD).to(z)
-        alpha = model.attention_weights(state)
-        look = hard_attention(alpha, draw=True)
-        logits, state = model.decode_step(state, words, look)
-        log_alpha = alpha.float().clamp(min=1e-12).log()
-        log_prob = log_prob - F.cross_entropy(logits.float(), following, reduction="none") * counts
-        drawn = drawn + (log_alpha * look).sum(1) * counts
-        spread = spread - (alpha * log_alpha).sum(1) * counts
-    gain = reward * (log_prob.detach() - baseline) * drawn
-    words_said = (captions[:, 1:] != PAD).sum().clamp(min=1)
-    return -(log_prob + gain + entropy * spread).sum() / words_said, log_prob.detach().mean()
-
-
-def update_baseline(baseline: float, log_prob: float) -> float:
-    """The moving average that tells a good look from a bad one (equation 11)."""
-    return 0.9 * baseline + 0.1 * log_prob

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic, reinforce_loss, update_baseline
+from lecture_utils.captioning.attention import doubly_stochastic
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.vocabulary import PAD
 from lecture_utils.datasets.layouts import CAPTIONS as CAPTION_FILES
@@ -68,21 +68,6 @@ def attending_loss(dataset: Dataset, *, weight: float = LOOK_EVERYWHERE) -> Call
         _, z, captions = batch
         logits, attention = model(z, captions[:, :-1], need_weights=True)
         return caption_loss(logits, captions) + weight * doubly_stochastic(attention, captions[:, 1:] != PAD)
-
-    return loss
-
-
-def hard_attention_loss(dataset: Dataset) -> Callable:
-    """The loss for hard attention, with a baseline that follows the rewards, equations (11) and (12)."""
-    require_targets(dataset, "a caption")
-    baseline = 0.0
-
-    def loss(model: ShowAttendTell, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        nonlocal baseline
-        _, z, captions = batch
-        value, log_prob = reinforce_loss(model, z, captions, baseline=baseline)
-        baseline = update_baseline(baseline, log_prob.item())
-        return value
 
     return loss
 

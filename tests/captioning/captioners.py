@@ -11,7 +11,6 @@ SIZES = {"vocab_size": WORDS, "features": FEATURES, "grid": GRID}
 BUILDERS = {
     "bottleneck": lambda: BottleneckRNN(**SIZES, dim=8, hidden=12, width=12, squeeze=3),
     "soft": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, attention_dim=5),
-    "hard": lambda: ShowAttendTell(**SIZES, dim=8, hidden=12, attention_dim=5, kind="hard"),
     "transformer": lambda: CaptionTransformer(**SIZES, dim=8, heads=2, max_length=20),
     "only transformers": lambda: ViTCaptioner(WORDS, (6, 10), patch_size=2, dim=8, heads=2, max_length=20),
 }

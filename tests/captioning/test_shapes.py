@@ -30,7 +30,7 @@ def checked():
         setattr(sys.modules["lecture_utils"], name.rpartition(".")[2], kept[name])
 
 
-@pytest.mark.parametrize("kind", ["bottleneck", "soft", "hard", "transformer", "only transformers"])
+@pytest.mark.parametrize("kind", ["bottleneck", "soft", "transformer", "only transformers"])
 def test_captioners_losses_and_decoding(checked, kind):
     captioning, _ = checked
     sizes, z = {"vocab_size": 9, "features": 6, "grid": (3, 5)}, torch.randn(2, 6, 3, 5)
@@ -39,16 +39,14 @@ def test_captioners_losses_and_decoding(checked, kind):
     model = {
         "bottleneck": lambda: captioning.BottleneckRNN(**sizes),
         "soft": lambda: captioning.ShowAttendTell(**sizes),
-        "hard": lambda: captioning.ShowAttendTell(**sizes, kind="hard"),
         "transformer": lambda: captioning.CaptionTransformer(**sizes),
         "only transformers": lambda: captioning.ViTCaptioner(9, (6, 10), patch_size=2),
     }[kind]()
     logits, _ = model(z, CAPTIONS[:, :-1])
     _, attention = model(z, CAPTIONS[:, :-1], need_weights=True)
     captioning.caption_loss(logits, CAPTIONS)
-    if kind in ("soft", "hard"):
+    if kind == "soft":
         captioning.doubly_stochastic(attention, CAPTIONS[:, 1:] != 0)
-        captioning.reinforce_loss(model, z, CAPTIONS)
     model.eval()
     captioning.greedy(model, z, max_length=4)
     captioning.beam_search(model, z, beam_size=2, max_length=4, prefix=[5], need_weights=True)

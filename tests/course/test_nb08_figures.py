@@ -1,53 +1,310 @@
-"""What the images of captions show, read off their artists."""
+"""What the images of captions show, read off their artists, and what is measured for them."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from sklearn.metrics import roc_auc_score
 
-from lecture_course.nb08_show_attend_and_tell.figures import fact_check, teacher_forcing
+from lecture_course.nb08_show_attend_and_tell import decoders, measuring, sentences
+from lecture_course.nb08_show_attend_and_tell.figures import alignment, channels, crop, fact_check
+from lecture_utils import studies, tasks
+from lecture_utils.captioning import BottleneckRNN, ShowAttendTell, Vocabulary, beam_search, greedy
+from lecture_utils.captioning.decoding import Captions
+from lecture_utils.captioning.scores import clipped_matches
 from lecture_utils.figures import over_seeds
 from lecture_utils.figures.style import GREEN, VERMILION
 from lecture_utils.toycity.facts import Fact
 
-IMAGE = torch.randint(0, 256, (3, 30, 44), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+IMAGE = torch.randint(0, 256, (3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 WORDS = ["<start>", "a", "red", "car", "is", "behind", "a", "person", "in", "a", "blue", "coat", "<end>"]
+VOCABULARY = Vocabulary.build([" ".join(WORDS[1:-1])])
+SIZES = {"vocab_size": len(VOCABULARY), "features": 6, "grid": (4, 4)}
+
+
+def written(fig):
+    return [text.get_text() for ax in fig.axes for text in ax.texts]
 
 
 @pytest.mark.slide("24")
 @pytest.mark.parametrize("words", [WORDS, WORDS[:2]])
-def test_each_target_stands_over_the_word_before_it(words):
-    (ax,) = teacher_forcing(words, title="One caption").axes
+def test_each_target_stands_over_the_word_before_it_and_the_image_goes_into_every_step(words):
+    (ax,) = decoders.teacher_forcing(words, IMAGE, title="One caption").axes
     texts = [text for text in ax.texts if text.get_text() in words]
-    heights = sorted({text.get_position()[1] for text in texts})
-    rows = [
-        sorted((text.get_position()[0], text.get_text()) for text in texts if text.get_position()[1] == y)
-        for y in heights
-    ]
-    assert [[word for _, word in row] for row in rows] == [words[:-1], words[1:]]
-    assert [x for x, _ in rows[0]] == [x for x, _ in rows[1]]
+    rows = {}
+    for text in texts:
+        x, y = text.get_position()
+        rows.setdefault(y, []).append((x, text.get_text()))
+    above, below = (sorted(rows[y]) for y in sorted(rows))
+    assert [word for _, word in above] == words[1:]
+    assert [word for _, word in below] == words[:-1]
+    assert [x for x, _ in above] == [x for x, _ in below]
+    assert len(ax.images) == 1
+    green = [patch for patch in ax.patches if to_hex(patch.get_edgecolor()) == GREEN.lower()]
+    assert len(green) == len(words) - 1  # an arrow of the image into each step
 
 
 def test_no_word_touches_the_next():
-    fig = teacher_forcing(WORDS)
+    fig = decoders.teacher_forcing(WORDS, IMAGE)
     fig.draw_without_rendering()
     (ax,) = fig.axes
-    for y in (0.4, 2.6):
-        boxes = [
-            text.get_window_extent() for text in ax.texts if text.get_position()[1] == y and text.get_text() in WORDS
-        ]
+    rows = {}
+    for text in ax.texts:
+        if text.get_text() in WORDS:
+            rows.setdefault(text.get_position()[1], []).append(text.get_window_extent())
+    assert len(rows) == 2
+    for boxes in rows.values():
         assert len(boxes) == len(WORDS) - 1
         assert all(a.x1 < b.x0 for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)))
 
 
 def test_a_caption_has_a_beginning_and_an_end():
     with pytest.raises(ValueError, match=r"words: got \['a'\], expected at least"):
-        teacher_forcing(["a"])
+        decoders.teacher_forcing(["a"], IMAGE)
+
+
+def model(kind, **more):
+    torch.manual_seed(3)
+    built = kind(**SIZES, dim=8, hidden=12, **more).eval()
+    for weights in built.parameters():
+        weights.data *= 2
+    return built, torch.randn(1, 6, 4, 4)
+
+
+@pytest.mark.slide("25")
+@pytest.mark.parametrize("kind", [BottleneckRNN, ShowAttendTell])
+def test_a_trace_is_what_greedy_says_with_all_that_was_computed(kind):
+    captioner, z = model(kind, **({"width": 12, "squeeze": 3} if kind is BottleneckRNN else {"attention_dim": 5}))
+    told = decoders.trace(captioner, z, VOCABULARY, steps=7)
+    said = greedy(captioner, z, max_length=7, need_weights=True)
+    assert told.words == [VOCABULARY.words[i] for i in said.words[0] if i]
+    assert told.hidden.shape == (len(told.words), 12)
+    for word, chances in zip(told.words, told.likeliest, strict=True):
+        assert len(chances) == 5
+        assert chances[word] == max(chances.values()) <= 1
+    if kind is BottleneckRNN:
+        torch.testing.assert_close(told.c, captioner.start(z)[0][0])
+        assert told.weights is None
+        return
+    torch.testing.assert_close(told.weights, said.attention[0, 0, 0])
+    torch.testing.assert_close(told.scores.flatten(1).softmax(1), told.weights.flatten(1))
+    a = captioner.start(z)[0][0]
+    torch.testing.assert_close(told.context, told.gate[:, None] * (told.weights.flatten(1) @ a))
+    assert told.c is None
+
+
+@pytest.mark.slide("25")
+@pytest.mark.slide("26")
+def test_decoders_are_drawn_with_the_shapes_and_words_of_the_model():
+    captioner, z = model(BottleneckRNN, width=12, squeeze=3)
+    told = decoders.trace(captioner, z, VOCABULARY, steps=7)
+    shown = written(decoders.encoder_decoder(IMAGE, z, captioner, told, title="One vector"))
+    assert {"4 × 4 × 6", "4 × 4 × 3", "c: 12 numbers", "h₀ = c"} <= set(shown)
+    assert [text for text in shown if text in told.words] == told.words[:6]
+    attending, z = model(ShowAttendTell, attention_dim=5)
+    told = decoders.trace(attending, z, VOCABULARY, steps=7)
+    fig = decoders.attending_decoder(IMAGE, told)
+    assert [text for text in written(fig) if text in told.words] == told.words[:6]
+    inner = fig.axes[0].child_axes
+    assert len(inner) == 6  # a map for each word
+    for ax, map_ in zip(inner, told.weights, strict=False):
+        veil = ax.images[1]
+        assert veil.get_clim() == (0, pytest.approx(map_.max().item()))
+
+
+@pytest.mark.slide("27")
+def test_a_step_shows_scores_weights_context_and_the_next_word():
+    attending, z = model(ShowAttendTell, attention_dim=5)
+    told = decoders.trace(attending, z, VOCABULARY, steps=7)
+    fig = decoders.attention_step(IMAGE, told, 2)
+    (ax,) = fig.axes[:1]
+    shown = written(fig)
+    assert f"so far:  <start> {told.words[0]} {told.words[1]}" in shown
+    assert set(told.likeliest[2]) <= set(shown)
+    assert any(f"β = {told.gate[2]:.2f}" in text for text in shown)
+    scores = ax.child_axes[0].images[0]
+    np.testing.assert_allclose(scores.get_array(), told.scores[2])
+    assert scores.get_clim() == (told.scores.min().item(), told.scores.max().item())  # one scale for all words
+
+
+def test_the_likeliest_next_word_is_in_colour():
+    fig = decoders.next_word({"red": 0.6, "blue": 0.3}, title="“a …”")
+    assert {"red", "blue", "0.60", "0.30", "“a …”"} == set(written(fig))
+    lengths = [patch.get_width() for patch in fig.axes[0].patches]
+    assert lengths[0] == pytest.approx(2 * lengths[1])
+
+
+@pytest.mark.slide("25")
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_tree_is_that_of_beam_search(k):
+    attending, z = model(ShowAttendTell, attention_dim=5)
+    tree = sentences.beam_steps(attending, z, VOCABULARY, k=k, steps=5)
+    assert tree
+    found = beam_search(attending, z, beam_size=k, length_penalty=0.0, max_length=len(tree))
+    best, place = [], 0
+    for step in reversed(tree):
+        best, place = [step[place].word, *best], step[place].parent
+    assert best == [VOCABULARY.words[i] for i in found.words[0]]
+    assert tree[-1][0].total == pytest.approx(found.log_probability.item(), abs=1e-4)
+    for step in tree:
+        totals = [one.total for one in step if one.kept]
+        assert len(totals) == k
+        assert totals == sorted(totals, reverse=True)
+        assert all(one.total <= totals[-1] + 1e-6 for one in step if not one.kept)
+    for upto in (1, len(tree)):
+        shown = [text.split("\n")[0] for text in written(sentences.beam_tree(tree, upto))]
+        assert [word for word in shown if word in VOCABULARY.words[4:]] == [
+            one.word for step in tree[:upto] for one in step if one.word in VOCABULARY.words[4:]
+        ]
+    with pytest.raises(ValueError, match="upto: got 0"):
+        sentences.beam_tree(tree, 0)
+
+
+@pytest.mark.slide("25")
+def test_as_many_ngrams_are_green_as_count():
+    rng = np.random.default_rng(0)
+    draw = lambda n: list(rng.choice(["a", "red", "blue", "car"], n))  # noqa: E731
+    for _ in range(20):
+        said, references = draw(9), [draw(8), draw(10)]
+        for n in (1, 2, 3, 4):
+            counted = sentences.matched(said, references, n)
+            assert (sum(counted), len(counted)) == clipped_matches(said, references, n)
+    assert sentences.matched(["a"] * 4, [["a", "red"], ["a", "a"]], 1) == [True, True, False, False]
+    fig = sentences.ngrams(said, references, title="N-grams")
+    (ax,) = fig.axes
+    green = [line for line in ax.lines if to_hex(line.get_color()) == GREEN.lower()]
+    assert len(green) == sum(clipped_matches(said, references, n)[0] for n in (1, 2, 3, 4))
+    assert len(ax.lines) == 9 + 8 + 7 + 6
+    assert "{} of {}".format(*clipped_matches(said, references, 2)) in written(fig)
+
+
+@pytest.mark.slide("27")
+def test_the_table_holds_the_shares_under_their_objects():
+    shares = np.array([[0.75, 0.2, 0.05], [0.1, 0.6, 0.3]])
+    fig = alignment(IMAGE, ["red", "blue"], shares, [(0, 0, 8, 8), (10, 10, 30, 28)], title="Table")
+    table = fig.axes[0]
+    assert [text.get_text() for text in table.texts] == ["0.75", "0.20", "0.05", "0.10", "0.60", "0.30"]
+    assert [label.get_text() for label in table.get_yticklabels()] == ["red", "blue"]
+    assert sum(bool(ax.images) for ax in fig.axes[1:]) >= 2
+
+
+@pytest.mark.parametrize("box", [(0, 0, 4, 9), (20, 3, 32, 8), (1, 1, 31, 30)])
+def test_a_crop_is_a_square_that_holds_its_box(box):
+    pixels = np.arange(32 * 32).reshape(32, 32)[..., None].repeat(3, 2)
+    cut = crop(pixels, box)
+    assert cut.shape[0] == cut.shape[1]
+    rows, columns = np.unique(cut[..., 0] // 32), np.unique(cut[..., 0] % 32)
+    for inside, (low, high) in ((columns, box[::2]), (rows, box[1::2])):
+        assert inside[0] <= low
+        assert inside[-1] >= high - 1
+
+
+@pytest.mark.slide("25")
+def test_the_channel_that_tells_a_class_is_found():
+    torch.manual_seed(0)
+    z, labels = torch.randn(3, 7, 4, 4), torch.zeros(3, 16, 16, dtype=torch.int64)
+    labels[:, :8, 4:12] = 5
+    z[:, 2, :2, 1:3] += 9
+    found = measuring.best_channels(z, labels, {"car": 5})
+    assert found == {"car": (2, pytest.approx(1.0))}
+    values, positive = torch.randint(0, 4, (6, 50)).float(), torch.rand(50) < 0.4
+    expected = [roc_auc_score(positive, row) for row in values]
+    assert measuring.auc(values, positive).tolist() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="positive: got 0 of 50"):
+        measuring.auc(values, torch.zeros(50, dtype=torch.bool))
+    scores, area = measuring.linear_readout(z, labels, 5, z[0])
+    assert area > 0.95
+    assert scores[:2, 1:3].min() > scores[2:].max()
+    fig = channels(IMAGE, {"channel 2": z[0, 2], "channel 3": z[0, 3]}, title="Two")
+    assert [ax.get_title() for ax in fig.axes] == ["the street", "channel 2", "channel 3"]
+
+
+@pytest.mark.slide("27")
+def test_each_share_goes_to_the_nearest_object_and_all_sum_to_1():
+    maps = torch.zeros(3, 8, 8)
+    maps[0, 1, 1] = maps[1, 6, 6] = maps[2, 0, 7] = 1
+    boxes = [(0, 0, 24, 24), (80, 80, 128, 128)]
+    shares = measuring.shares_of_objects(maps, boxes, (128, 128))
+    assert shares.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    mixed = torch.rand(4, 8, 8).flatten(1).softmax(1).view(4, 8, 8)
+    torch.testing.assert_close(measuring.shares_of_objects(mixed, boxes, (128, 128)).sum(1), torch.ones(4))
+
+
+def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
+    streets = tasks.caption_data("val")
+    caption = next(one for one in streets.dataset.captions(0) if one.startswith("from left"))
+    wrong = "a black car" if "a black car" not in caption else "a green car"
+    numbers = torch.tensor(streets.vocabulary.encode(f"{wrong} on a clear street")[1:])[None]
+    maps = torch.rand(1, 1, 1, numbers.shape[1], 16, 16)
+    (named,) = measuring.examples(Captions(numbers, maps, torch.zeros(1)), streets)
+    assert (named.name, named.there, named.true) == (wrong.removeprefix("a "), False, False)
+    torch.testing.assert_close(named.map_, maps[0, 0, 0, 1] + maps[0, 0, 0, 2])
+    places = ((1, 2), (4, 5)) * 3
+    pair = [measuring.Example(n // 2, ["a"] * 9, at, maps[0, 0, 0, 0], True, n != 2) for n, at in enumerate(places)]
+    assert measuring.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
+    right = streets.dataset.captions(0)
+    assert measuring.true_statements(right[:1], streets) == 1
+    assert measuring.truth_by_kind([right[4]], streets)["weather"] == 1
+
+
+@pytest.mark.slide("25")
+def test_a_colour_is_changed_at_the_same_place():
+    sentence = "from left to right a blue car, a red sign and a grey car"
+    assert measuring.with_synonym(sentence) == sentence.replace("blue", "azure")
+    changed = {measuring.with_wrong_colour(sentence, n) for n in range(6)}
+    assert len(changed) == 6
+    assert sentence not in changed
+    with pytest.raises(ValueError, match="expected one that names a colour"):
+        measuring.with_synonym("four cars")
+
+
+def study(seeds=3):
+    """Rows as the study `bottleneck` has them."""
+    rng = np.random.default_rng(0)
+    columns = [f"{metric}_{group}" for metric in ("facts", "bleu_4") for group in measuring.GROUPS.values()]
+    return [
+        {"model": name, "seed": seed, "seconds": 100 + seed, **split, **dict(zip(columns, rng.random(6), strict=True))}
+        for name, seed, split in product(measuring.NAMES, range(seeds), ({}, {"split": "train"}))
+    ]
 
 
 @pytest.mark.slide("26")
+def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
+    rows = study()
+    panels = measuring.panels_by_objects(rows)
+    assert list(panels) == ["500 test streets", "500 training streets"]
+    assert all(list(lines) == list(measuring.NAMES.values()) for lines in panels.values())
+    assert panels["500 training streets"]["attention"][2][1] == rows[-1]["facts_3_4"]
+    assert measuring.by_objects(rows, "bottleneck_mean", "test", "bleu_4")[0][0] == rows[0]["bleu_4_1_2"]
+    fig = over_seeds(list(measuring.GROUPS), panels, xlabel="objects in the street", title="Facts")
+    left, right = fig.axes
+    for ax, lines in ((left, panels["500 test streets"]), (right, panels["500 training streets"])):
+        offsets = [np.asarray(scatter.get_offsets()) for scatter in ax.collections]
+        dots = np.concatenate([places[:, 1] for places in offsets if len(places) == 9])
+        assert sorted(dots) == pytest.approx(sorted(np.array(list(lines.values())).ravel()))
+
+
+@pytest.mark.slide("26")
+def test_budgets_name_steps_rates_parameters_and_seconds():
+    found = {budget["model"]: budget for budget in measuring.budgets(study())}
+    models = [getattr(model, "name", model) for model in studies.STUDIES["bottleneck"].models]
+    assert list(found) == [measuring.NAMES[model] for model in models]
+    assert {budget["steps"] for budget in found.values()} == {4000}
+    assert {budget["seconds"] for budget in found.values()} == {101}
+    assert found["MLP, 192 numbers"]["parameters"] > 2 * found["mean of the points"]["parameters"]
+
+
+def test_the_best_rate_of_each_model_is_found():
+    rows = [
+        {"model": f"bottleneck_{kind}_{rate:g}", "facts": score}
+        for kind, rate, score in (("mean", 1e-3, 0.2), ("mean", 3e-3, 0.5), ("1024", 1e-3, 0.4), ("1024", 3e-4, 0.3))
+    ]
+    assert measuring.best_rates(rows) == {"bottleneck_mean": 3e-3, "bottleneck_1024": 1e-3}
+
+
+@pytest.mark.slide("25")
 def test_statements_are_ticked_or_crossed_under_their_caption():
     captions = {"a red car": [Fact("a red car", True)], "two cars, one long sentence " * 4: [Fact("two cars", False)]}
     (left, right) = fact_check(IMAGE, captions, title="Is it true?").axes

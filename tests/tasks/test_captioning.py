@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from lecture_utils import recipes, runtime, tasks, toycity
 from lecture_utils.__main__ import main
-from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, greedy, reinforce_loss
+from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, greedy
 from lecture_utils.captioning.vocabulary import END, PAD, START, UNKNOWN
 from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.datasets import source
@@ -150,21 +150,6 @@ def test_the_losses_are_cross_entropy_and_a_little_of_the_doubly_stochastic_term
     twice = ((1 - looks) ** 2).sum(1).mean()
     torch.testing.assert_close(tasks.captioning_loss(None)(model, batch), plain)
     torch.testing.assert_close(tasks.captioning.attending_loss(None)(model, batch), plain + LOOK_EVERYWHERE * twice)
-
-
-@pytest.mark.slide("27")
-def test_the_loss_of_hard_attention_follows_the_rewards_with_its_baseline():
-    model = untrained(ShowAttendTell, 20, kind="hard")
-    batch = (torch.arange(2), torch.randn(2, 256, 16, 16), torch.tensor([[START, 5, 6, END], [START, 7, END, PAD]]))
-    loss, baseline = tasks.captioning.hard_attention_loss(None), 0.0
-    for seed in range(3):
-        torch.manual_seed(seed)
-        value = loss(model, batch)
-        torch.manual_seed(seed)
-        expected, foretold = reinforce_loss(model, *batch[1:], baseline=baseline)
-        torch.testing.assert_close(value, expected)
-        baseline = 0.9 * baseline + 0.1 * foretold.item()
-    assert baseline < -0.5
 
 
 @pytest.mark.parametrize("kind", [BottleneckRNN, ShowAttendTell, CaptionTransformer])

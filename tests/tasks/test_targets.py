@@ -67,7 +67,6 @@ def test_what_is_wrapped_is_looked_into_and_a_part_may_be_empty(tmp_path):
         (tasks.set_prediction_loss, grids),
         (tasks.captioning_loss, captions),
         (tasks.captioning.attending_loss, captions),
-        (tasks.captioning.hard_attention_loss, captions),
     ):
         assert callable(loss(whole))
         assert callable(loss(Subset(whole, [2])))

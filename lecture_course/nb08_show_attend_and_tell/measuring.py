@@ -1,0 +1,233 @@
+"""What notebook 08 measures: channels that fire at a class, attention by object, models by the number of objects."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lecture_utils import recipes, studies
+from lecture_utils.captioning.decoding import Captions
+from lecture_utils.captioning.scores import points_in
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.caption_scores import true_share
+from lecture_utils.toycity.describe import HOURS, phrase
+from lecture_utils.toycity.facts import facts, find_mentions
+
+GROUPS = {"1 or 2": "1_2", "3 or 4": "3_4", "5 to 8": "5_more"}  # objects in the street, and their columns in a study
+SPLITS = {"500 test streets": "test", "500 training streets": "train"}
+NAMES = {  # of the study's models
+    "bottleneck_mean": "mean of the points",
+    "bottleneck_rnn": "MLP, 192 numbers",
+    "bottleneck_1024": "MLP, 1024 numbers",
+    "show_attend_tell": "attention",
+}
+
+
+def auc(values: Float[Tensor, "channels n"], positive: Tensor) -> Float[Tensor, "channels"]:
+    """How well each channel tells the positive points, (n,) bool, from the others: the area under the ROC curve.
+
+    The probability that a positive point has a larger value than another one; of equal values half the time.
+    """
+    if not positive.any() or positive.all():
+        raise ValueError(f"positive: got {int(positive.sum())} of {len(positive)} points, expected some and not all")
+    order = values.contiguous().sort(1).values
+    inside = values[:, positive].contiguous()
+    low, high = (torch.searchsorted(order, inside, right=right) for right in (False, True))
+    ranks = (low + high).double().sum(1) / 2 + inside.shape[1] / 2
+    n, m = inside.shape[1], values.shape[1] - inside.shape[1]
+    return ((ranks - n * (n + 1) / 2) / (n * m)).float()
+
+
+def best_channels(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], classes: Mapping[str, int]
+) -> dict[str, tuple[int, float]]:
+    """For each class the channel that tells its points best from all others: its number, and the area under the ROC."""
+    values, of_points, found = z.transpose(0, 1).flatten(1), _classes_of_points(z, labels), {}
+    for name, train_id in classes.items():
+        areas = auc(values, of_points == train_id)
+        found[name] = int(areas.argmax()), float(areas.max())
+    return found
+
+
+def linear_readout(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], train_id: int, of: Float[Tensor, "channels h w"]
+) -> tuple[Float[Tensor, "h w"], float]:
+    """A class read from all channels together: its scores in the grid `of`, and the area under the ROC where unseen.
+
+    Least squares, with a little weight decay, on the first half of the images; the area is that of the second half.
+    """
+    means, spreads = z.mean((0, 2, 3)), z.std((0, 2, 3)) + 1e-6
+    points = (z.transpose(0, 1).flatten(1).T - means) / spreads
+    positive, half = _classes_of_points(z, labels) == train_id, len(points) // 2
+    seen, wanted = points[:half], positive[:half].float()
+    weights = torch.linalg.solve(seen.T @ seen + 0.01 * half * torch.eye(len(means)), seen.T @ (wanted - wanted.mean()))
+    area = auc((points[half:] @ weights)[None], positive[half:]).item()
+    return ((of.flatten(1).T - means) / spreads @ weights).view(of.shape[1:]), area
+
+
+def _classes_of_points(z: Tensor, labels: Tensor) -> Tensor:
+    """The class, for each point of the grids in a row, that fills most of its cell of the label maps."""
+    _, _, h, w = z.shape
+    high, wide = labels.shape[1] // h, labels.shape[2] // w
+    return labels.unfold(1, high, high).unfold(2, wide, wide).flatten(3).mode(-1).values.flatten()
+
+
+def shares_of_objects(
+    maps: Float[Tensor, "t h w"], boxes: Sequence[Sequence[float]], size: tuple[int, int]
+) -> Float[Tensor, "t n_and_1"]:
+    """Which share of each map lies on which object, those of the last column on none.
+
+    `boxes` (x0, y0, x1, y1) are pixels of an image of `size`. A point counts for an object if it lies in its box or
+    next to it (`points_in`); if for several, for the one whose centre is nearest, in widths and heights of its box.
+    """
+    grid = tuple(maps.shape[1:])
+    ys, xs = ((torch.arange(n) + 0.5) * side / n for n, side in zip(grid, size, strict=True))
+    far = torch.full((len(boxes), *grid), torch.inf)
+    for k, box in enumerate(boxes):
+        x0, y0, x1, y1 = box
+        off = ((ys - (y0 + y1) / 2) / (y1 - y0)).abs()[:, None] + ((xs - (x0 + x1) / 2) / (x1 - x0)).abs()
+        far[k] = torch.where(points_in(box, size, grid), off, torch.inf)
+    nearest = torch.where(far.isinf().all(0), len(boxes), far.argmin(0))
+    return torch.stack([(maps * (nearest == k)).sum((1, 2)) for k in range(len(boxes) + 1)], dim=1)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An object that a caption names: the image's number, the caption, and the places of the object's colour and noun.
+
+    `map_`: the maps of these two words, added; `there`: whether the image has such an object; `true`: whether all
+    statements of the caption hold.
+    """
+
+    image: int
+    words: list[str]
+    places: tuple[int, int]
+    map_: Float[Tensor, "h w"]
+    there: bool
+    true: bool
+
+    @property
+    def name(self) -> str:
+        """Its colour and its noun."""
+        return " ".join(self.words[place] for place in self.places)
+
+
+def examples(said: Captions, data: CaptionDataset) -> list[Example]:
+    """Each object that the captions of the first images of a data set name; `said` with their attention."""
+    found = []
+    for image, (numbers, maps) in enumerate(zip(said.words, said.attention[:, 0, 0].cpu(), strict=True)):
+        words, truth = data.vocabulary.to_tokens(numbers), data.truth(image)
+        true = all(fact.holds for fact in facts(" ".join(words), *truth))
+        for named in find_mentions(words):
+            there = any(phrase(obj) == named.text for obj in truth[1].objects)
+            places = (named.colour, named.noun)
+            found.append(Example(image, words, places, maps[list(places)].sum(0), there, true))
+    return found
+
+
+SETTING = {f"{sky} weather": "weather" for sky in ("clear", "cloudy", "foggy")}
+SETTING |= {words: "time of day" for words in HOURS.values()}
+SETTING |= {trees: "trees" for trees in ("with trees", "without trees")}
+
+
+def truth_by_kind(captions: Sequence[str], data: CaptionDataset) -> dict[str, float]:
+    """The share of true statements in captions of the first images of a data set: weather, time, trees, and objects."""
+    held: dict[str, list[bool]] = {kind: [] for kind in (*SETTING.values(), "objects")}
+    for image, caption in enumerate(captions):
+        for fact in facts(caption, *data.truth(image)):
+            held[SETTING.get(fact.text, "objects")].append(fact.holds)
+    return {kind: sum(some) / len(some) for kind, some in held.items() if some}
+
+
+SYNONYMS = {
+    "red": "scarlet",
+    "blue": "azure",
+    "green": "emerald",
+    "yellow": "golden",
+    "white": "snowy",
+    "black": "ebony",
+    "grey": "gray",
+}
+
+
+def with_synonym(sentence: str) -> str:
+    """The sentence with another word for its first colour, as true as before."""
+    return _with_colour(sentence, SYNONYMS.get)
+
+
+def with_wrong_colour(sentence: str, n: int) -> str:
+    """The sentence with another colour for its first one; `n` chooses which of the six."""
+    colours = list(SYNONYMS)
+    return _with_colour(sentence, lambda colour: colours[(colours.index(colour) + 1 + n % 6) % 7])
+
+
+def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
+    words = sentence.split()
+    place = next((place for place, word in enumerate(words) if word in SYNONYMS), None)
+    if place is None:
+        raise ValueError(f"sentence: got {sentence!r}, expected one that names a colour")
+    words[place] = new(words[place])
+    return " ".join(words)
+
+
+def true_statements(captions: Sequence[str], data: CaptionDataset, images: Sequence[int] | None = None) -> float:
+    """The mean share of true statements in captions of `images`, by default the first ones; synonyms are understood."""
+    plain = {synonym: colour for colour, synonym in SYNONYMS.items()}
+    read = [" ".join(plain.get(word, word) for word in caption.split()) for caption in captions]
+    images = range(len(read)) if images is None else images
+    return sum(true_share(one, data, image) for one, image in zip(read, images, strict=True)) / len(read)
+
+
+def first_pairs(named: Sequence[Example], number: int) -> list[Example]:
+    """The first true captions that name two objects, each for another first one, as examples of that."""
+    chosen: dict[str, Example] = {}
+    for first, second in pairwise(named):
+        if first.image == second.image and first.true and first.places < second.places and first.name not in chosen:
+            chosen[first.name] = first
+    return list(chosen.values())[:number]
+
+
+def by_objects(rows: Sequence[Mapping], model: str, split: str, metric: str = "facts") -> list[list[float]]:
+    """A metric of the study `bottleneck` for each seed of a model, by the number of objects (`GROUPS`)."""
+    chosen = [row for row in rows if row["model"] == model and row.get("split", "test") == split]
+    return [[row[f"{metric}_{group}"] for group in GROUPS.values()] for row in chosen]
+
+
+def panels_by_objects(rows: Sequence[Mapping], metric: str = "facts") -> dict[str, dict[str, list[list[float]]]]:
+    """What `figures.over_seeds` draws of the study: a panel for each split with a line for each model that has rows."""
+    panels = {
+        name: {shown: by_objects(rows, model, split, metric) for model, shown in NAMES.items()}
+        for name, split in SPLITS.items()
+    }
+    return {
+        name: kept for name, lines in panels.items() if (kept := {key: runs for key, runs in lines.items() if runs})
+    }
+
+
+def budgets(rows: Sequence[Mapping]) -> list[dict]:
+    """Of each model of the study its steps, learning rate, parameters, and the mean seconds of its trainings."""
+    found = []
+    for recipe in studies.STUDIES["bottleneck"].models:
+        chosen = recipes.recipe(recipe)
+        seconds = [row["seconds"] for row in rows if row["model"] == chosen.name and row.get("split", "test") == "test"]
+        parameters = sum(weights.numel() for weights in chosen.build().parameters())
+        about = {"model": NAMES[chosen.name], "steps": chosen.options.steps, "rate": chosen.options.lr}
+        found.append(
+            about | {"parameters": parameters, "seconds": sum(seconds) / max(1, len(seconds)), "runs": len(seconds)}
+        )
+    return found
+
+
+def best_rates(rows: Sequence[Mapping], metric: str = "facts") -> dict[str, float]:
+    """Of each model of the study `bottleneck_rates` the learning rate with the best metric on validation scenes.
+
+    Its rows name the models as "bottleneck_rnn_0.001".
+    """
+    best: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        model, rate = row["model"].rsplit("_", 1)
+        best[model] = max(best.get(model, (-1.0, 0.0)), (row[metric], float(rate)))
+    return {model: rate for model, (_, rate) in best.items()}
