@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lecture_utils import training
 from lecture_utils.captioning import ShowAttendTell, Vocabulary
-from lecture_utils.captioning.decoding import Captions, beam_search
+from lecture_utils.captioning.decoding import beam_search
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.caption_dataset import CaptionDataset, caption_images, collate_captions, grid_encoder
 from lecture_utils.tasks.captioning import attending_loss
@@ -28,16 +28,16 @@ class Photographs:
     unseen: CaptionDataset
     history: History
 
-    def look(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], str, Captions]:
-        """A photograph, what the captioner says about it, and where it looked for each word."""
+    def look(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], list[str], Float[Tensor, "t h w"]]:
+        """A photograph, the words that the captioner says about it, and where it looked for each (and for `<end>`)."""
         image, _ = self.unseen.dataset[index]
         z = self.unseen.grids([index]).to(next(self.captioner.parameters()).device)
         said = beam_search(self.captioner, z, beam_size=3, max_length=20, need_weights=True)
-        return to_photo(image), self.unseen.vocabulary.decode(said.words[0]), said
+        return to_photo(image), self.unseen.vocabulary.to_tokens(said.words[0]), said.attention[0, 0, 0]
 
 
 def learn(folder: Path | str, run: Runtime, *, encoder: nn.Module | None = None, **options) -> Photographs:
-    """Train Show, Attend and Tell on eight tenths of a folder in the layout of Flickr8k, and keep a tenth unseen.
+    """Train Show, Attend and Tell on the training photographs of a folder in the layout of Flickr8k or COCO.
 
     `encoder` makes the features, by default a ResNet-50 with ImageNet's weights, which torch downloads once
     (FileNotFoundError where it cannot). Words that occur fewer than five times are read as `<unknown>`. `options` go to
@@ -53,5 +53,5 @@ def learn(folder: Path | str, run: Runtime, *, encoder: nn.Module | None = None,
     how = {"steps": 6000, "batch_size": 64, "lr": 4e-4, "collate": collate_captions} | options
     history = training.fit(captioner, data, loss=attending_loss(data), run=run, **how)
     return Photographs(
-        captioner.eval(), CaptionDataset(caption_images("test", folder, size=SIZE), encoder, words), history
+        captioner.eval(), CaptionDataset(caption_images("val", folder, size=SIZE), encoder, words), history
     )
