@@ -29,11 +29,12 @@ class Photographs:
     history: History
 
     def look(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], list[str], Float[Tensor, "t h w"]]:
-        """A photograph, the words that the captioner says about it, and where it looked for each (and for `<end>`)."""
+        """A photograph, the words that the captioner says about it, and where it looked for each."""
         image, _ = self.unseen.dataset[index]
         z = self.unseen.grids([index]).to(next(self.captioner.parameters()).device)
         said = beam_search(self.captioner, z, beam_size=3, max_length=20, need_weights=True)
-        return to_photo(image), self.unseen.vocabulary.to_tokens(said.words[0]), said.attention[0, 0, 0]
+        words = self.unseen.vocabulary.to_tokens(said.words[0])
+        return to_photo(image), words, said.attention[0, 0, 0, : len(words)]
 
 
 def learn(folder: Path | str, run: Runtime, *, encoder: nn.Module | None = None, **options) -> Photographs:
