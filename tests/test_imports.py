@@ -58,7 +58,8 @@ def test_the_package_knows_nothing_of_the_course():
 
 @pytest.mark.parametrize("part", sorted(MODELS))
 def test_models_import_each_other_and_little_else(part):
-    searches = {"runtime"} if part == "detection" else set()  # where Selective Search's stored proposals lie
+    # Where Selective Search's stored proposals lie, and how long it takes.
+    searches = {"runtime", "costs"} if part == "detection" else set()
     assert breaches(part, (MODELS | searches | {"arguments", "downloads", "cityscapes"}).__contains__) == []
 
 
