@@ -21,7 +21,6 @@ SPLITS = {"500 test streets": "test", "500 training streets": "train"}
 NAMES = {  # of the study's models
     "bottleneck_mean": "mean of the points",
     "bottleneck_rnn": "MLP, 192 numbers",
-    "bottleneck_1024": "MLP, 1024 numbers",
     "show_attend_tell": "attention",
 }
 
@@ -221,13 +220,13 @@ def budgets(rows: Sequence[Mapping]) -> list[dict]:
     return found
 
 
-def best_rates(rows: Sequence[Mapping], metric: str = "facts") -> dict[str, float]:
-    """Of each model of the study `bottleneck_rates` the learning rate with the best metric on validation scenes.
+def best_rates(rows: Sequence[Mapping]) -> dict[str, float]:
+    """Of each model of the study `bottleneck_rates` the learning rate with the least loss on validation scenes.
 
     Its rows name the models as "bottleneck_rnn_0.001".
     """
     best: dict[str, tuple[float, float]] = {}
     for row in rows:
         model, rate = row["model"].rsplit("_", 1)
-        best[model] = max(best.get(model, (-1.0, 0.0)), (row[metric], float(rate)))
+        best[model] = min(best.get(model, (float("inf"), 0.0)), (row["loss"], float(rate)))
     return {model: rate for model, (_, rate) in best.items()}

@@ -50,7 +50,7 @@ def block_steps(
     **how: object,
 ) -> Explorer:
     """An explorer of `block_drawing`, a step for each part."""
-    blocks, arrows, bands = block_drawing(block, x, large, at)
+    blocks, arrows, bands, _ = block_drawing(block, x, large, at)
     about = "One point asks, all points answer: queries, keys and values are 1 × 1 convolutions of the same map."
     look = {"title": "Self-attention on a feature map, step by step", "about": about, "kinds": KINDS, "gap": GAP}
     return network_steps(blocks, arrows, bands=bands, **look | how)

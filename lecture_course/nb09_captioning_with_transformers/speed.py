@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lecture_course.nb07_region_proposal_network.scoring import seconds
 from lecture_utils.captioning import caption_loss, greedy
+from lecture_utils.costs import seconds
 
 WORD = 5  # any word of the vocabulary
 

@@ -298,8 +298,8 @@ def test_budgets_name_steps_rates_parameters_and_seconds():
 
 def test_the_best_rate_of_each_model_is_found():
     rows = [
-        {"model": f"bottleneck_{kind}_{rate:g}", "facts": score}
-        for kind, rate, score in (("mean", 1e-3, 0.2), ("mean", 3e-3, 0.5), ("1024", 1e-3, 0.4), ("1024", 3e-4, 0.3))
+        {"model": f"bottleneck_{kind}_{rate:g}", "loss": loss}
+        for kind, rate, loss in (("mean", 1e-3, 0.9), ("mean", 3e-3, 0.5), ("1024", 1e-3, 0.4), ("1024", 3e-4, 0.6))
     ]
     assert measuring.best_rates(rows) == {"bottleneck_mean": 3e-3, "bottleneck_1024": 1e-3}
 
