@@ -38,7 +38,7 @@ KINDS = {  # the same colour for an operation in all three drawings
     "cross-attention": PURPLE,
 }
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
-GAP = 0.2  # inches between rows
+GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
 Tokens = Float[Tensor, "n d"]
 
 
@@ -50,10 +50,10 @@ def block_steps(
     **how: object,
 ) -> Explorer:
     """An explorer of `block_drawing`, a step for each part."""
-    blocks, arrows, bands, _ = block_drawing(block, x, large, at)
+    blocks, arrows, bands, width = block_drawing(block, x, large, at)
     about = "One point asks, all points answer: queries, keys and values are 1 × 1 convolutions of the same map."
     look = {"title": "Self-attention on a feature map, step by step", "about": about, "kinds": KINDS, "gap": GAP}
-    return network_steps(blocks, arrows, bands=bands, **look | how)
+    return network_steps(blocks, arrows, bands=bands, width=width, **look | how)
 
 
 @torch.no_grad()
@@ -101,7 +101,9 @@ def block_drawing(
         ("back", "y", "add", ("right", "bottom")),
         ("x", "y", "add", over),
     ]
-    return Drawing(list(parts.values()), [Arrow(parts[start], parts[end], *look) for start, end, *look in ways], [])
+    return Drawing(
+        list(parts.values()), [Arrow(parts[start], parts[end], *look) for start, end, *look in ways], [], WIDE
+    )
 
 
 def maps(name: str, value: Tensor, at: tuple[float, float], says: str) -> Block:
@@ -134,7 +136,7 @@ def captioner_steps(
         about = "A CNN gives features, the encoder makes c of them; the decoder reads the words so far and c, and "
         about += "predicts the next word."
     look = {"title": f"{title}, step by step", "about": about, "kinds": KINDS, "gap": GAP, "bands": drawing.bands}
-    return network_steps(drawing.blocks, drawing.arrows, **look | how)
+    return network_steps(drawing.blocks, drawing.arrows, width=drawing.width, **look | how)
 
 
 @torch.no_grad()
@@ -179,7 +181,7 @@ def captioner_drawing(
         Arrow(looks, last, "linear"),
     ]
     bands = [Band("encoder, once per image", above, ENCODER), Band("decoder, again for every word", below, DECODER)]
-    return Drawing([*above, *below], arrows, bands)
+    return Drawing([*above, *below], arrows, bands, WIDE)
 
 
 def encoder_parts(
