@@ -21,7 +21,15 @@ from lecture_utils.figures import style
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 # Cells, counted from 0, whose models are fed on the CPU on purpose: timed on one core, or compared number by number.
-ON_THE_CPU = {"01": {37}, "05": {51}, "06": {62, 64, 65}, "07": {4, 51, 64}, "09": {54, 63}, "10": {28, 37}}
+ON_THE_CPU = {
+    "01": {37},
+    "05": {51},
+    "06": {62, 64, 65},
+    "07": {4, 51, 64},
+    "08": {69},
+    "09": {54, 63, 69},
+    "10": {28, 37},
+}
 
 
 @pytest.fixture
