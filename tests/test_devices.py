@@ -168,7 +168,7 @@ FIGURES = {
     "selection": lambda x, a, scores: nb07.selection(x, {"a": (a, scores)}),
     "warped": lambda x, a, crops: nb06.warped(x, a, crops),
     "word_strip": lambda x, maps: figures.word_strip(x, ["a", "b"], maps),
-    "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [1]),
+    "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [[1]]),
     "draw_attention_from": lambda x, maps: figures.draw_attention_from(x, maps, (1, 2)),
     "similarity_maps": lambda m: nb09.similarity_maps({"a": ("row", m[0])}),
     "head_bars": lambda m: nb09.head_bars(m[0], 0.5, 0.1),
