@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lecture_course.nb06_rcnn_and_fast_rcnn import charts
 from lecture_course.nb06_rcnn_and_fast_rcnn import figures as nb06
 
 
@@ -79,7 +80,7 @@ def test_each_object_is_seen_close_up_with_both_overlaps():
 
 
 def test_points_above_the_diagonal_are_those_that_grew():
-    fig = nb06.overlaps_before_and_after(torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0.6, 0.8, 0.9]))
+    fig = charts.overlaps_before_and_after(torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0.6, 0.8, 0.9]))
     grew, shrank = (scattered.get_offsets().tolist() for scattered in fig.axes[0].collections)
     np.testing.assert_allclose(grew, [[0.5, 0.6], [0.7, 0.9]])
     np.testing.assert_allclose(shrank, [[0.9, 0.8]])
@@ -117,7 +118,7 @@ def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
 
 def test_proposals_are_counted_and_those_sampled_drawn():
     sampled = torch.tensor([True, False, True, False])
-    bars, street = nb06.sampled_proposals(LARGE, TRUTH, PROPOSALS, sampled).axes
+    bars, street = charts.sampled_proposals(LARGE, TRUTH, PROPOSALS, sampled).axes
     assert [text.get_text().strip() for text in bars.texts] == [
         "1 all", "1 all", "2 all", "0 sampled", "1 sampled", "1 sampled",
     ]  # fmt: skip
@@ -134,13 +135,13 @@ def test_detections_above_the_threshold_have_class_and_score():
 
 def test_curves_and_seconds_are_those_given():
     shifts = torch.arange(5.0)
-    (ax,) = nb06.follow(shifts, {"left": {"a": shifts, "b": 2 * shifts}}).axes
+    (ax,) = charts.follow(shifts, {"left": {"a": shifts, "b": 2 * shifts}}).axes
     assert [line.get_ydata().tolist() for line in ax.get_lines()] == [[0, 1, 2, 3, 4], [0, 2, 4, 6, 8]]
-    left, right = nb06.multi_task_losses(range(20, 0, -1), range(20), ({"a": 3}, {"b": 4}), points=2).axes
+    left, right = charts.multi_task_losses(range(20, 0, -1), range(20), ({"a": 3}, {"b": 4}), points=2).axes
     assert left.get_lines()[0].get_xydata().tolist() == [[1, 20], [5.5, 15.5], [15.5, 5.5]]
     assert right.get_lines()[1].get_ydata() == [4, 4]
     assert left.get_ylim()[0] == right.get_ylim()[0] == 0
-    (ax,) = nb06.seconds_of_parts({"search": {"here": 0.1}, "network": {"here": 2.0, "reported": 47.0}}).axes
+    (ax,) = charts.seconds_of_parts({"search": {"here": 0.1}, "network": {"here": 2.0, "reported": 47.0}}).axes
     assert ax.get_xscale() == "log"
     here, reported = (scattered.get_offsets().tolist() for scattered in ax.collections)
     assert here == [[0.1, 0], [2.0, 1]]
