@@ -139,7 +139,7 @@ def claims_page(notebooks: Notebooks) -> str:
     tables = []
     for name, found in groupby(claims, key=lambda found: found[1]):
         rows = [_claim_row(*one) for one in sorted(found, key=lambda one: _slide_order(one[0]["slide"]))]
-        columns = table(("Source", "Claim", "The lecture", "Measured here", "Outcome"), rows, "lllll")
+        columns = table(("Source", "Claim", "Lecture or paper", "Measured here", "Outcome"), rows, "lllll")
         tables.append(f"## {title(notebooks[name])}\n\n:::{{container}} claims\n{columns}:::\n")
     return head + said + broken + "\n".join(tables)
 
@@ -172,7 +172,8 @@ def _source(claim: Mapping) -> str:
 def _claim_row(claim: Mapping, name: str, index: int) -> tuple[str, ...]:
     said = _claimed(claim, name, index) + (f"<br>*{literal(claim['note'])}*" if claim["note"] else "")
     outcome = "✓ held" if claim["holds"] else "**✗ did not hold**"
-    return (_source(claim), said, literal(claim["lecture"]), literal(claim["measured"]), outcome)
+    figure = f"*the paper:* {literal(claim['paper'])}" if claim.get("paper") else literal(claim["lecture"])
+    return (_source(claim), said, figure, literal(claim["measured"]), outcome)
 
 
 def slides_page(notebooks: Notebooks) -> str:

@@ -37,11 +37,27 @@ def test_three_ways_to_read_it_agree():
         "measured": "0.812",
         "holds": True,
         "note": "a & b",
+        "paper": "",
     }
     assert "Skips keep &lt;thin&gt; objects" in data["text/html"]
     assert "a &amp; b" in data["text/html"]
     for value in fields.values():
         assert str(value) in data["text/plain"] or value is True
+
+
+def test_what_a_paper_says_is_not_laid_to_the_lecture():
+    outcome = claim(lecture="", paper="a < b")
+    data, metadata = outcome._repr_mimebundle_()
+    assert (metadata[METADATA]["lecture"], metadata[METADATA]["paper"]) == ("", "a < b")
+    assert "<br>The paper: a &lt; b<br>" in data["text/html"]
+    assert "\n  the paper: a < b\n" in data["text/plain"]
+    assert "lecture" not in data["text/html"] + data["text/plain"]
+
+
+@pytest.mark.parametrize(("figures", "given"), [({"lecture": ""}, "none"), ({"paper": "0.7"}, "both")])
+def test_either_the_lecture_or_a_paper_gives_the_figure(figures, given):
+    with pytest.raises(ValueError, match=f"lecture, paper: got {given}, expected what the lecture says"):
+        claim(**figures)
 
 
 def test_the_card_sets_no_colour_of_text_or_ground():

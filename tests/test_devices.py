@@ -143,7 +143,7 @@ SCORES = {
     "assignment": (lambda cost: [part.tolist() for part in hungarian(cost)], torch.rand(5, 3)),
     "nearest visible patch": (lambda hidden: nearest_visible(hidden, (2, 3)).tolist(), torch.rand(2, 6) > 0.5),
     "a claim": (
-        lambda x: str(claims.check("c", slide=1, lecture="", measured={"x": x.mean()}, holds=lambda m: m["x"] > 0)),
+        lambda x: str(claims.check("c", slide=1, lecture="l", measured={"x": x.mean()}, holds=lambda m: m["x"] > 0)),
         torch.rand(3),
     ),
 }

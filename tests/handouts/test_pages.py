@@ -14,9 +14,10 @@ from lecture_course.nb04_unet import exercises as unet
 from lecture_utils import claims, recipes
 
 
-def claim_cell(claim="It is big", *, slide=4, lecture="1", measured=2.0, holds=True, note="", tags=()):
+def claim_cell(claim="It is big", *, slide=4, measured=2.0, holds=True, note="", tags=(), **figure):
     """A cell that checks a claim, with the output that Jupyter stores for it."""
-    checked = claims.check(claim, slide=slide, lecture=lecture, measured=measured, holds=lambda _: holds, note=note)
+    figure = figure or {"lecture": "1"}
+    checked = claims.check(claim, slide=slide, measured=measured, holds=lambda _: holds, note=note, **figure)
     data, metadata = checked._repr_mimebundle_()
     output = nbformat.from_dict(
         {"output_type": "execute_result", "data": data, "metadata": metadata, "execution_count": 1}
@@ -87,6 +88,12 @@ def test_the_figures_of_a_claim_stand_beside_each_other():
     cell = claim_cell("a", lecture="72.2 mIoU", measured={"FCN-8s": 0.514, "FCN-32s": 0.5})
     ((_, _, lecture, measured, _),) = rows(pages.claims_page({"01_a": notebook("01", cell)}))
     assert (lecture.strip(), measured.strip()) == ("72.2 mIoU", "FCN-8s: 0.51, FCN-32s: 0.50")
+
+
+def test_a_figure_of_a_paper_is_called_so():
+    of_paper, older = claim_cell("a", paper="28.2 → 34.0"), claim_cell("b", lecture="1")
+    del older.outputs[0].metadata["lecture_claim"]["paper"]  # as notebooks hold it that ran before there was one
+    assert columns(pages.claims_page({"01_a": notebook("01", of_paper, older)}), 2) == ["*the paper:* 28.2 → 34.0", "1"]
 
 
 def test_without_claims_the_page_says_so():
