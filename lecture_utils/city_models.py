@@ -118,6 +118,10 @@ def beit_segmenter() -> BEiTSegmenter:
     return BEiTSegmenter(beit(), LABELS, width=24)
 
 
+def eight_slots() -> FixedSlots:
+    return FixedSlots(city_backbone(), 4096, CLASSES_AND_BACKGROUND, slots=8)
+
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "unet": unet,
     "unet_without_skips": lambda: unet(skips=False),
@@ -131,7 +135,8 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "patch13": lambda: patch(13, depth=2),
     "patch5": lambda: patch(5, depth=1),
     "single_object": lambda: SingleObject(city_backbone(), 4096, CLASSES_AND_BACKGROUND),
-    "eight_slots": lambda: FixedSlots(city_backbone(), 4096, CLASSES_AND_BACKGROUND, slots=8),
+    "eight_slots": eight_slots,
+    "slots_matched": eight_slots,
     "faster_rcnn": lambda: FasterRCNN(backbone(), rpn(), head()),
     "fast_rcnn": lambda: FastRCNN(backbone(), head()),
     "rcnn": lambda: RCNN(backbone(), head()),

@@ -27,7 +27,7 @@ from lecture_utils.tasks.generation import ADVERSARIAL, DENOISING, RECONSTRUCTIO
 from lecture_utils.tasks.masked_images import MASKED_IMAGES
 from lecture_utils.tasks.segmentation import SEGMENTATION
 from lecture_utils.tasks.set_prediction import SETS
-from lecture_utils.tasks.single_object import SINGLE_OBJECT, SLOTS
+from lecture_utils.tasks.single_object import MATCHED_SLOTS, SINGLE_OBJECT, SLOTS
 from lecture_utils.tasks.task import Task
 from lecture_utils.transformers.beit import start_from_pretrained
 
@@ -96,6 +96,7 @@ _ALL = (
     # Slide 14, and slide 15: one class and one box an image, or eight of them, from a vector of 4096 numbers.
     single("single_object", SINGLE_OBJECT),
     single("eight_slots", SLOTS),
+    single("slots_matched", MATCHED_SLOTS),
     detector("faster_rcnn", DETECTION),
     # The same backbone and head; the proposals come from Selective Search.
     detector("fast_rcnn", SELECTIVE_SEARCH),

@@ -83,7 +83,7 @@ STUDIES = {
     # Slide 14: two tasks, one loss; how much should the box weigh in it?
     "box_weight": Study([box_weight(weight) for weight in (1, 10, 30, 100)]),
     # Slide 15: does it matter in which order objects fill the slots?
-    "slots": Study(("eight_slots", slots("left to right", "slots_left_to_right"), slots("matched", "slots_matched"))),
+    "slots": Study(("eight_slots", slots("left to right", "slots_left_to_right"), "slots_matched")),
     # Slides 18 to 22: the same backbone and head; run once a proposal or once an image, proposals searched or learned.
     "detectors": Study(("faster_rcnn", "fast_rcnn", "rcnn")),
     # Slide 19: RoI align, and RoI pooling.

@@ -90,12 +90,12 @@ NORMALIZE_BOXES_MISTAKES = mistakes(
     middle_and_size,
     {
         "/ width → ; / height → ": "These are still pixels: divide x and w by the width, y and h by the height.",
-        "height: int, width: int → width: int, height: int": "x and w are shares of the width, y and h of the height; "
+        "height: int, width: int → width: int, height: int": "x and w are fractions of the width, y, h of the height; "
         "you have them the other way round.",
         "(x0 + x1) / 2 → x0; (y0 + y1) / 2 → y0": "x and y are the box's middle, not its upper left corner.",
         "x1 - x0 → x1; y1 - y0 → y1": "The last two numbers are the lower right corner; w and h are the box's width "
         "and height.",
-        "(x0 + x1) / 2 → x0; (y0 + y1) / 2 → y0; x1 - x0 → x1; y1 - y0 → y1": "These are the corners as shares; the "
+        "(x0 + x1) / 2 → x0; (y0 + y1) / 2 → y0; x1 - x0 → x1; y1 - y0 → y1": "These are the corners as fractions; the "
         "slide's box is its middle and its size.",
         "x1 - x0 → (x1 - x0) / 2; y1 - y0 → (y1 - y0) / 2": "w and h are half of what they should be: the whole width, "
         "not the way from the middle to the edge.",
@@ -178,7 +178,7 @@ EXERCISES = (
         cases=boxes_in_pictures,
         mistakes=NORMALIZE_BOXES_MISTAKES,
         hints=(
-            "Take x alone: where is the middle between x0 and x1, and which share of the width is that?",
+            "Take x alone: where is the middle between x0 and x1, and which fraction of the width is that?",
             "boxes[:, 0] is x0 of all boxes, boxes[:, 2] is x1. Four such columns, and torch.stack(…, dim=1).",
             "x = (boxes[:, 0] + boxes[:, 2]) / 2 / width, w = (boxes[:, 2] - boxes[:, 0]) / width; y and h alike.",
         ),
@@ -226,7 +226,7 @@ EXERCISES = (
             LEFT: "That is right three times of four, and the fourth time the square of 0.6 is a high price.",
             RIGHT: "That is wrong three times of four.",
             (LEFT + RIGHT) / 2: "Almost: in the middle it would be if both came equally often.",
-            round(1 - LEFT_FIRST, 3): "That is the share of one order, not a place in the image.",
+            round(1 - LEFT_FIRST, 3): "That is the fraction of one order, not a place in the image.",
             round(LEFT + LEFT_FIRST * (RIGHT - LEFT), 3): "You have the two orders the wrong way round.",
         },
         hints=(

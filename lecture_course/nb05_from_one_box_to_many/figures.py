@@ -77,13 +77,18 @@ def streets(
     return fig
 
 
-def in_slots(scenes: Sequence[Scene], given: Sequence[Mapping[str, Tensor]], *, title: str = "") -> Figure:
+def in_slots(
+    scenes: Sequence[Scene], given: Sequence[Mapping[str, Tensor]], *, names: Sequence[str] = (), title: str = ""
+) -> Figure:
     """Draw streets with the boxes that the slots give, each with its slot's number and colour.
 
     `given` has a dict for each scene: `boxes` (n, 4), for 128 × 128 pixels, and `slots` (n,), whose numbers begin at 0.
+    With `names`, those of its `labels` (n,), the class stands beside the number.
     """
     used = [one["slots"].tolist() for one in given]
-    look = {"names": [[f"{slot + 1}" for slot in slots] for slots in used]}
+    classes = [[f" {names[label]}" for label in one["labels"]] if names else [""] * len(one["slots"]) for one in given]
+    pairs = [zip(slots, words, strict=True) for slots, words in zip(used, classes, strict=True)]
+    look = {"names": [[f"{slot + 1}{word}" for slot, word in pair] for pair in pairs]}
     look["colours"] = [[SLOTS[slot % len(SLOTS)] for slot in slots] for slots in used]
     return streets(scenes, [one["boxes"] for one in given], title=title, **look)
 
@@ -110,10 +115,10 @@ def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: s
 
 
 @course_look
-def reached(scene: Scene, proposals: Tensor) -> Figure:
-    """Draw the proposals (n, 4), for 128 × 128 pixels, and the objects: green where one reaches an IoU of 0.5.
+def covered(scene: Scene, proposals: Tensor) -> Figure:
+    """Draw the proposals (n, 4), for 128 × 128 pixels, and the objects: green where one covers them by an IoU of 0.5.
 
-    The best proposal of each such object is dashed; the objects that none reaches are red. At least one proposal.
+    The best proposal of each such object is dashed; the objects that none covers are red. At least one proposal.
     """
     if not len(proposals):
         raise ValueError("proposals: got none, expected at least one")
@@ -121,7 +126,7 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     proposals = torch.from_numpy(to_array(proposals, np.float32))
     best = box_iou(truth, proposals).max(1)
     hit = best.values >= 0.5
-    title = f"{len(proposals)} proposals: {hit.sum()} of {len(hit)} objects reached"
+    title = f"{len(proposals)} proposals: {hit.sum()} of {len(hit)} objects covered"
     fig, axes = image_axes(1, 2, title=title)
     for ax, name in zip(axes.flat, ("the proposals", "the objects, and the best proposal of each"), strict=True):
         draw_image(ax, painted(scene, LARGE).image, size=(STREET, STREET))
@@ -130,7 +135,7 @@ def reached(scene: Scene, proposals: Tensor) -> Figure:
     draw_boxes(axes[0, 1], truth[hit], colours=GREEN)
     draw_boxes(axes[0, 1], proposals[best.indices[hit]], colours=SKY, dashed=True)
     draw_boxes(axes[0, 1], truth[~hit], colours=VERMILION)
-    colours = {"reached (IoU of 0.5)": GREEN, "missed": VERMILION, "proposal": SKY}
+    colours = {"covered (IoU of 0.5)": GREEN, "missed": VERMILION, "proposal": SKY}
     name_colours(fig, colours)
     return fig
 
@@ -156,3 +161,11 @@ def recall_curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
     ax.grid()
     fig.legend(loc="outside lower center", ncols=len(lines))
     return fig
+
+
+def interval(hits: int, number: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a fraction: what other scenes of the same kind might have given."""
+    z, fraction = 1.96, hits / number
+    middle = (fraction + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * (fraction * (1 - fraction) / number + (z / (2 * number)) ** 2) ** 0.5
+    return middle - half, middle + half

@@ -147,6 +147,19 @@ def follow(
 
 
 @course_look
+def bars(values: Mapping[str, float], *, xlabel: str, title: str = "") -> Figure:
+    """Draw numbers as horizontal bars, the first at the top, with the number at each."""
+    fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.42 * len(values)))
+    fig.suptitle(title)
+    drawn = ax.barh(range(len(values)), list(values.values()), height=0.62, color=SKY, edgecolor=INK, lw=0.6)
+    ax.bar_label(drawn, fmt=" {:.2f}")
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5), xlim=(0, 1.12 * max(values.values())))
+    ax.grid(axis="x")
+    return fig
+
+
+@course_look
 def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
     """Draw seconds per image as points on a logarithmic axis, a row for each of `parts`: name → where → seconds."""
     fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.62 * len(parts)))

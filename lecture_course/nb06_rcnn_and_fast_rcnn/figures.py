@@ -5,6 +5,7 @@ in pixels of the `STREET` × `STREET` image that a network gets.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from math import ceil
 
 import matplotlib.pyplot as plt
@@ -17,8 +18,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from lecture_course.nb06_rcnn_and_fast_rcnn.measuring import verdicts
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, zoom
+from lecture_utils.figures.boxes import TRUTH, draw_boxes, zoom
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.scores import answer_bars
 from lecture_utils.figures.style import (
@@ -26,7 +28,9 @@ from lecture_utils.figures.style import (
     GREEN,
     INK,
     ORANGE,
+    PURPLE,
     SKY,
+    VERMILION,
     WIDTH,
     bare,
     course_look,
@@ -34,6 +38,7 @@ from lecture_utils.figures.style import (
     to_array,
 )
 
+VERDICTS = {"right": GREEN, "duplicate": PURPLE, "false": VERMILION}
 STREET = 128  # pixels a side, for a network
 WIDE = 10.8  # inches of a figure with large crops
 SIZE = (STREET, STREET)
@@ -219,40 +224,56 @@ def feature_maps(
 @course_look
 def detected(
     large: Large,
-    truth: Float[Tensor, "m 4"],
+    target: Mapping[str, Tensor],
     found: Mapping[str, Mapping[str, Tensor]],
     names: Sequence[str],
     *,
     threshold: float = 0.5,
+    most: int | None = None,
+    view: Float[Tensor, "k 4"] | None = None,
     title: str = "",
 ) -> Figure:
     """Draw the detections that score `threshold` or more on a street, a panel for each of `found`; white the truth.
 
-    They are numbered by descending score, and named below their panel, or beside it where there is only one. `found` is
-    title → dict of `boxes`, `labels` and `scores`; `names` are the classes by label.
+    Their colour tells whether they are right, duplicates or false (`measuring.verdicts`). They are numbered by
+    descending score, the first `most` of them alone, and named below their panel, or beside it where there is only one.
+    `target` has the `boxes` and `labels` of the objects, `found` is title → dict of `boxes`, `labels` and `scores`;
+    `names` are the classes by label. With `view`, only the part of the street around these boxes is shown, and what
+    reaches into it.
     """
-    kept = {
-        name: one["scores"].argsort(descending=True)[: (one["scores"] >= threshold).sum()]
-        for name, one in found.items()
-    }
-    alone, most = len(found) == 1, max(map(len, kept.values()))
+    said = {name: verdicts(one, target, threshold=threshold)[0][:most] for name, one in found.items()}
+    alone, longest = len(found) == 1, max(map(len, said.values()))
     place = (
         {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         if alone
         else {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2}
     )
     fig, axes = image_axes(1, len(found), aspect=1.33 if alone else 1, title=title)
-    fig.set_figheight(fig.get_figheight() + (0 if alone else 0.1 + 0.22 * ceil(most / 2)))
+    fig.set_figheight(fig.get_figheight() + (0.3 if alone else 0.2 + 0.22 * ceil(longest / 2)))
     for ax, (name, one) in zip(axes.flat, found.items(), strict=True):
-        labels = one["labels"][kept[name]].tolist()
-        colours, numbers = [class_colour(label) for label in labels], [str(i + 1) for i in range(len(labels))]
+        order = one["scores"].argsort(descending=True, stable=True)[: len(said[name])]
         draw_image(ax, large, size=SIZE)
-        draw_boxes(ax, truth, colours=TRUTH)
-        draw_boxes(ax, one["boxes"][kept[name]], names=numbers, colours=colours)
+        if view is not None:
+            close_up(ax, view)
+        told = [
+            each
+            for each in zip(order.tolist(), said[name], count(1), strict=False)
+            if within(ax, one["boxes"][each[0]])
+        ]
+        draw_boxes(ax, target["boxes"][[within(ax, box) for box in target["boxes"]]], colours=TRUTH)
+        colours, numbers = [VERDICTS[word] for _, word, _ in told], [str(number) for _, _, number in told]
+        draw_boxes(ax, one["boxes"][[i for i, *_ in told]], names=numbers, colours=colours)
         ax.set_title(name)
-        told = zip(numbers, labels, one["scores"][kept[name]].tolist(), colours, strict=True)
         swatches = [
-            Patch(fc=colour, ec=INK, lw=0.5, label=f"{n} {names[k]} {score:.2f}") for n, k, score, colour in told
+            Patch(fc=VERDICTS[word], ec=INK, lw=0.5, label=f"{n} {names[one['labels'][i]]} {one['scores'][i]:.2f}")
+            for i, word, n in told
         ]
         ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+    name_colours(fig, {"ground truth": TRUTH} | VERDICTS)
     return fig
+
+
+def within(ax: Axes, box: Float[Tensor, "4"]) -> bool:
+    """Whether a box reaches into the part of an image that axes show."""
+    (left, right), (top, bottom) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
+    return bool(box[0] < right and box[2] > left and box[1] < bottom and box[3] > top)

@@ -1,30 +1,39 @@
 """What notebook 06 measures on many streets: overlaps before and after the deltas, what is found, and seconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import max_pool2d, smooth_l1_loss
+from torchvision.ops import roi_align, roi_pool
 
-from lecture_utils.costs import seconds, timed
-from lecture_utils.detection import RCNN
+from lecture_utils.costs import costs, seconds, timed
+from lecture_utils.datasets import CocoInstances
+from lecture_utils.detection import RCNN, FastRCNN
 from lecture_utils.detection.boxes import box_iou, decode
+from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.rcnn import warp
+from lecture_utils.detection.scores import CocoScores
+from lecture_utils.detection.selective_search import stored_proposals
+from lecture_utils.figures.overlays import to_pixels
+from lecture_utils.tasks import photo_transforms
+from lecture_utils.tasks.detection import WIDTH
 
 
 @torch.no_grad()
 def overlaps_of(
     model: RCNN, photos: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], searched: Sequence[Tensor]
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    """The IoU of proposals with their objects before and after R-CNN's deltas for the true class; which are best.
+    """The IoU of proposals with their objects before and after R-CNN's deltas; which are best.
 
-    `photos` are (1, 3, h, w), where the model is; `targets` have `boxes` and `labels`, and `searched` the proposals
-    (m, 4) of each. Those that overlap an object by one half or more count, each with the object it overlaps most.
-    The best are those that overlap some object most of all.
+    The deltas are those of the class that it predicts, the most probable one that is no background. `photos` are
+    (1, 3, h, w), where the model is; `targets` have `boxes` and `labels`, and `searched` the proposals (m, 4) of each.
+    Those that overlap an object by one half or more count, each with the object it overlaps most. The best are those
+    that overlap some object most of all.
     """
     before, after, best = [], [], []
     for photo, target, boxes in zip(photos, targets, searched, strict=True):
@@ -34,8 +43,8 @@ def overlaps_of(
         best.append(first[values >= 0.5])
         boxes, nearest = boxes[values >= 0.5], nearest[values >= 0.5]
         crops = warp(photo, [boxes.to(photo)], model.head.output_size * model.backbone.stride)
-        deltas = model.head.predict(model.backbone(crops))[1].to(boxes)
-        moved = decode(deltas[torch.arange(len(boxes)), target["labels"][nearest]], boxes, WEIGHTS)
+        scores, deltas = (answer.to(boxes) for answer in model.head.predict(model.backbone(crops)))
+        moved = decode(deltas[torch.arange(len(boxes)), 1 + scores[:, 1:].argmax(dim=1)], boxes, WEIGHTS)
         before.append(values[values >= 0.5])
         after.append(box_iou(target["boxes"][nearest], moved).diag())
     return torch.cat(before), torch.cat(after), torch.cat(best)
@@ -48,22 +57,84 @@ def detect(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Tensor
     return [{key: values.cpu() for key, values in one.items()} for one in found]
 
 
+def crops_apart(side: int, stride: int) -> dict[str, Callable[[Tensor, Tensor], Float[Tensor, "n c side side"]]]:
+    """From RoI align to RoI pooling, one difference at a time: name → function of a map (1, c, h, w) and boxes (n, 4).
+
+    Boxes are in pixels of the image, of which a cell of the map has `stride` a side.
+    """
+
+    def rounded(boxes: Tensor) -> Tensor:  # a half up, as RoI pooling rounds
+        return (boxes / stride + 0.5).floor() * stride
+
+    def grown(boxes: Tensor, cells: int = 1) -> Tensor:
+        return boxes + cells * stride * boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
+
+    def align(maps: Tensor, boxes: Tensor) -> Tensor:
+        return roi_align(maps, [boxes], side, 1 / stride, sampling_ratio=2, aligned=True)
+
+    def largest(maps: Tensor, boxes: Tensor) -> Tensor:  # of the same four points in each part
+        return max_pool2d(roi_align(maps, [boxes], 2 * side, 1 / stride, sampling_ratio=1, aligned=True), 2)
+
+    def pool(maps: Tensor, boxes: Tensor) -> Tensor:
+        return roi_pool(maps, [boxes], side, 1 / stride)
+
+    return {
+        "RoI align": align,
+        "… the maximum, not the mean": largest,
+        "… corners rounded to cells": lambda maps, boxes: align(maps, rounded(boxes)),
+        "… one cell more": lambda maps, boxes: align(maps, grown(boxes)),
+        "… rounded, and one cell more": lambda maps, boxes: align(maps, grown(rounded(boxes))),
+        "RoI pooling without the extra cell": lambda maps, boxes: pool(maps, grown(rounded(boxes), cells=-1)),
+        "RoI pooling": pool,
+    }
+
+
+@torch.no_grad()
+def map_by_crop(model: FastRCNN, streets: CocoInstances, number: int, device: str | torch.device) -> dict[str, float]:
+    """The mAP of one detector's weights with each of `crops_apart`, on the first streets and their stored proposals."""
+    crops = crops_apart(model.head.output_size, model.backbone.stride)
+    scores = {name: CocoScores(streets.categories, scale=WIDTH / streets[0][0].shape[-1]) for name in crops}
+    for image, target in (streets[i] for i in range(number)):
+        photo = photo_transforms()(image).as_subclass(Tensor)[None].to(device)
+        maps, boxes = model.backbone(photo), stored_proposals(to_pixels(image), scale=2).to(photo)
+        for name, crop in crops.items():
+            scores_of, deltas = model.head.predict(crop(maps, boxes))
+            (found,) = model.head.postprocess_detections(scores_of, deltas, [boxes], photo.shape[-2:])
+            scores[name].update([{key: values.cpu() for key, values in found.items()}], [target])
+    return {name: score.compute()["map"] for name, score in scores.items()}
+
+
 def best_overlaps(targets: Sequence[Mapping[str, Tensor]], searched: Sequence[Tensor]) -> Float[Tensor, "n"]:
     """For each object of all images, the IoU with the proposal that overlaps it most."""
     pairs = zip(targets, searched, strict=True)
     return torch.cat([box_iou(target["boxes"], boxes).amax(dim=1) for target, boxes in pairs])
 
 
+def verdicts(
+    found: Mapping[str, Tensor], target: Mapping[str, Tensor], *, threshold: float = 0.5
+) -> tuple[list[str], Bool[Tensor, "n"]]:
+    """Whether each detection is "right", a "duplicate" or "false", by descending score, and which objects are found.
+
+    Detections with a score of `threshold` or more count. One is right if it overlaps an object of its class by that IoU
+    or more that no better one has taken; where all such objects are taken it is a duplicate.
+    """
+    sure, taken, said = _sure(found, threshold), torch.zeros(len(target["boxes"]), dtype=torch.bool), []
+    overlap = box_iou(target["boxes"], sure["boxes"]) * _same(target, sure, threshold)
+    for k in sure["scores"].argsort(descending=True, stable=True).tolist():
+        free = overlap[:, k].masked_fill(taken, 0)
+        if free.any():
+            taken[free.argmax()] = True
+        said.append("right" if free.any() else "duplicate" if overlap[:, k].any() else "false")
+    return said, taken
+
+
 def all_found(
     found: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]], *, threshold: float = 0.5
-) -> tuple[Bool[Tensor, "n"], int]:
-    """Which objects of all images are found, and how many detections are false positives.
-
-    Detections with a score of `threshold` or more count; one is right with an object of its class at that IoU.
-    """
-    pairs = zip(found, targets, strict=True)
-    right = [_same(target, _sure(one, threshold), threshold) for one, target in pairs]
-    return torch.cat([one.any(dim=1) for one in right]), sum(int((~one.any(dim=0)).sum()) for one in right)
+) -> tuple[Bool[Tensor, "n"], dict[str, int]]:
+    """Which objects of all images are found, and how many detections are duplicates or otherwise false: `verdicts`."""
+    each = [verdicts(one, target, threshold=threshold) for one, target in zip(found, targets, strict=True)]
+    said = [word for words, _ in each for word in words]
+    return torch.cat([taken for _, taken in each]), {word: said.count(word) for word in ("duplicate", "false")}
 
 
 def by_size(
@@ -83,10 +154,11 @@ def by_size(
     }
 
 
-def differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor], *, threshold: float = 0.5) -> int:
-    """How many detections that score `threshold` or more the one has and the other has not, or the other way round."""
-    same = _same(_sure(one, threshold), _sure(other, threshold), threshold)
-    return int((~same.any(dim=1)).sum() + (~same.any(dim=0)).sum())
+def differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor], *, threshold: float = 0.5) -> Float[Tensor, "n 4"]:
+    """The detections that score `threshold` or more that one of the two has and the other has not."""
+    one, other = _sure(one, threshold), _sure(other, threshold)
+    same = _same(one, other, threshold)
+    return torch.cat([one["boxes"][~same.any(dim=1)], other["boxes"][~same.any(dim=0)]])
 
 
 def _sure(found: Mapping[str, Tensor], threshold: float) -> dict[str, Tensor]:
@@ -97,6 +169,37 @@ def _sure(found: Mapping[str, Tensor], threshold: float) -> dict[str, Tensor]:
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], threshold: float) -> Bool[Tensor, "n m"]:
     """Which boxes of a and of b are of one class and overlap by `threshold` or more."""
     return (box_iou(a["boxes"], b["boxes"]) >= threshold) & (a["labels"][:, None] == b["labels"])
+
+
+def costs_by_number(
+    nets: Mapping[str, nn.Module], street: Float[Tensor, "1 3 h w"], proposals: Float[Tensor, "n 4"], counts: Sequence
+) -> dict[str, dict[str, list[float]]]:
+    """What a pass with the first few proposals costs, one number for each count: unit → name of the net → costs."""
+    spent = {"billion multiply–adds": {}, "seconds": {}}
+    for name, net in nets.items():
+        given = [(net, street, [proposals[:n]]) for n in counts]
+        spent["billion multiply–adds"][name] = [costs(*one).multiply_adds / 1e9 for one in given]
+        spent["seconds"][name] = [seconds(*one, warm_up=1) for one in given]
+    return spent
+
+
+@torch.no_grad()
+def parts_of(
+    model: FastRCNN, street: Float[Tensor, "1 3 h w"], proposals: Float[Tensor, "n 4"]
+) -> dict[str, tuple[float, float]]:
+    """Seconds and billion multiply–adds of Fast R-CNN's parts, and of its backbone on R-CNN's crops."""
+    crop = crop_features(model.backbone(street), output_size=7, stride=model.backbone.stride)
+    features, crops = crop([proposals]), warp(street, [proposals], 7 * model.backbone.stride)
+    parts = {
+        "backbone": (model.backbone, street, len(street)),
+        "RoI align": (crop, [proposals], 0),
+        "head": (nn.Sequential(model.head.hidden, model.head.classes), features, len(features)),
+        "backbone on R-CNN's crops": (model.backbone, crops, len(crops)),
+    }
+    return {
+        name: (seconds(part, given, warm_up=1), costs(part, given).multiply_adds / 1e9 if number else 0.0)
+        for name, (part, given, number) in parts.items()
+    }
 
 
 def seconds_of(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Tensor]) -> list[float]:

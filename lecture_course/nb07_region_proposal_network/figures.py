@@ -6,18 +6,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib import pyplot as plt
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from lecture_course.nb05_from_one_box_to_many.figures import STREET, painted, streets
-from lecture_course.nb07_region_proposal_network.measuring import interval
+from lecture_course.nb05_from_one_box_to_many.figures import SLOTS, STREET, interval, painted, streets
+from lecture_course.nb07_region_proposal_network.steps import suppress
 from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image
-from lecture_utils.figures.boxes import TRUTH
+from lecture_utils.figures.boxes import TRUTH, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
@@ -32,7 +29,6 @@ from lecture_utils.figures.style import (
     WIDTH,
     course_look,
     image_axes,
-    to_array,
 )
 from lecture_utils.toycity import Scene, render
 
@@ -55,42 +51,33 @@ def large_street(scene: Scene) -> tuple[np.ndarray, list[tuple[str, Box]], tv_te
 
 
 @course_look
-def selection(
-    image: Tensor | np.ndarray,
-    stages: Mapping[str, tuple[Float[Tensor, "n 4"], Float[Tensor, "n"]]],
-    *,
-    minimum: float = 0.0,
-    columns: int = 2,
-    title: str = "",
+def suppressed(
+    image: Tensor | np.ndarray, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float, title: str
 ) -> Figure:
-    """Draw the boxes (n, 4) of each stage on the image, coloured by their objectness (n,), 0 to 1, the highest on top.
+    """Draw boxes, in pixels of the image, before and after NMS: each group, what one box drops and itself, in a colour.
 
-    The boxes are in pixels of the image; those with an objectness below `minimum` are counted, not drawn. No stage is a
+    Only the part of the image around the boxes is shown. The boxes that stay are numbered by their score. No box is a
     ValueError.
     """
-    if not stages:
-        raise ValueError("stages: got none, expected at least one, name → (boxes, objectness)")
-    pixels, columns = to_pixels(image), min(columns, len(stages))
-    fig, axes = image_axes(-(-len(stages) // columns), columns, aspect=pixels.shape[1] / pixels.shape[0], title=title)
-    colours = ScalarMappable(Normalize(minimum, 1), "cool")  # neither end is a colour of the street
-    for ax, (name, (boxes, objectness)) in zip(axes.flat, stages.items(), strict=False):
+    if not len(boxes):
+        raise ValueError("boxes: got none, expected at least one")
+    groups = suppress(boxes.cpu(), scores.cpu(), threshold)
+    palette = (*SLOTS, INK)
+    colour = {i: palette[k % len(palette)] for k, taken in enumerate(groups) for i in (taken.kept, *taken.dropped)}
+    worst_first = scores.argsort().tolist()
+    low, high = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
+    pixels, margin = to_pixels(image), 24
+    (left, top), (right, bottom) = ([edge + margin * sign for edge in edges] for edges, sign in ((low, -1), (high, 1)))
+    fig, axes = image_axes(2, 1, width=8.2, aspect=(right - left) / (bottom - top), title=title)
+    shown = {
+        f"the best {len(boxes)} by objectness": worst_first,
+        f"after NMS at {threshold:g}: {len(groups)} are left": [taken.kept for taken in groups],
+    }
+    for ax, (name, those) in zip(axes.flat, shown.items(), strict=True):
         draw_image(ax, pixels)
-        boxes, objectness = to_array(boxes, float) - 0.5, to_array(objectness, float)
-        order = objectness.argsort()[(objectness < minimum).sum() :]  # the highest are drawn last
-        x0, y0, x1, y1 = boxes[order].T
-        corners = np.stack([np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1)], 2)
-        edges = np.repeat(colours.to_rgba(objectness[order]), 2, axis=0)
-        edges[::2] = to_rgba(INK, 0.8)  # below each line a wider dark one
-        lines = {"edgecolors": edges, "linewidths": np.tile((2.4, 1.2), len(order))}
-        ax.add_collection(PolyCollection(np.repeat(corners, 2, axis=0), facecolors="none", **lines))
-        ax.set_title(f"{name}: {len(order)} of {len(boxes)}" if minimum else name)
-    for ax in axes.flat[len(stages) :]:
-        ax.remove()
-    fig.set_figheight(fig.get_figheight() + 0.7)
-    below = {"location": "bottom", "shrink": 0.5, "aspect": 30, "pad": 0.02}
-    label = f"objectness (boxes from {minimum:g} on)" if minimum else "objectness"
-    bar = fig.colorbar(colours, ax=list(axes.flat[: len(stages)]), label=label, **below)
-    bar.outline.set_visible(False)
+        ax.set(xlim=(max(-0.5, left), right), ylim=(min(pixels.shape[0] - 0.5, bottom), top), title=name)
+        numbers = {taken.kept: str(k + 1) for k, taken in enumerate(groups)} if those is not worst_first else {}
+        draw_boxes(ax, boxes[those], names=[numbers.get(i, "") for i in those], colours=[colour[i] for i in those])
     return fig
 
 
@@ -102,15 +89,16 @@ def rpn_losses(
     spans: Mapping[str, int] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw losses, name → one number for each step, a panel for each.
+    """Draw losses, name → one number for each step, a panel for each, two in a row.
 
     The steps are pale dots. The line goes from the first step's loss to means: over `spans` steps where a loss has one,
     each at the last of them, else, on a logarithmic axis, over the steps since the point before, which become more and
     more. `lines` are dashed: name of the loss → text → height.
     """
-    fig, axes = plt.subplots(1, len(losses), figsize=(WIDTH, 4.0), squeeze=False)
+    rows = -(-len(losses) // 2)
+    fig, axes = plt.subplots(rows, min(2, len(losses)), figsize=(WIDTH, 1.0 + 3.0 * rows), squeeze=False)
     fig.suptitle(title)
-    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
+    for ax, (name, values) in zip(axes.flat, losses.items(), strict=True):
         steps, span, levels = len(values), (spans or {}).get(name), lines.get(name, {})
         ends = sorted({1, *range(span, steps + 1, span)} if span else {min(steps, round(1.5**k)) for k in range(40)})
         means = [np.mean(values[low:high]) for low, high in zip([0, *ends], ends, strict=False)]
@@ -128,7 +116,7 @@ def rpn_losses(
             ax.set(xscale="log", xlabel="training step (means since the point before)")
             ax.set_xticks(ticks, ticks)
             ax.minorticks_off()
-    handles = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    handles = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(handles.values(), handles, loc="outside lower center", ncols=4, columnspacing=1.2, fontsize=10.5)
     return fig
 
@@ -169,7 +157,7 @@ def recall_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, tuple[int, int
 
 @course_look
 def stopwatch(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
-    """Draw seconds per image on logarithmic axes: panel → system → (proposals, network); a dot each, and their sum."""
+    """Draw seconds per image on logarithmic axes: panel → system → (proposals, network); and their sum, a stroke."""
     heights = [len(systems) + 0.6 for systems in panels.values()]
     size = WIDTH, 0.9 + 0.45 * sum(heights) + 0.5 * len(heights)
     fig, axes = plt.subplots(len(panels), 1, squeeze=False, figsize=size, height_ratios=heights, sharex=True)
@@ -181,11 +169,11 @@ def stopwatch(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure
         for values, marker, colour, name in (
             (parts[:, 0], "^", ORANGE, "proposals"), (parts[:, 1], "s", BLUE, "network"),
         ):  # fmt: skip
-            ax.scatter(values, rows, marker=marker, s=60, color=colour, label=name, zorder=2)
-        # A ring hides neither of the two where it is nearly as much as one of them.
-        ax.scatter(
-            total, rows, marker="o", s=190, facecolors="none", edgecolors=INK, lw=1.6, label="together", zorder=3
-        )
+            ax.scatter(
+                values, rows, marker=marker, s=75, edgecolors="white", lw=0.6, color=colour, label=name, zorder=2
+            )
+        # A stroke hides neither of the two where it is nearly as much as one of them.
+        ax.scatter(total, rows, marker="|", s=420, color=INK, lw=2.4, label="together", zorder=1)
         for row, seconds in zip(rows, total, strict=True):
             ax.annotate(f"{seconds:.2g} s", (seconds, row), (12, 0), textcoords="offset points", va="center", size=11)
         ax.set(xscale="log", title=panel, ylim=(len(systems) - 0.4, -0.6), xlim=(min(every) / 1.6, max(every) * 3))

@@ -7,9 +7,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lecture_utils import training
 from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.rpn import ProposalNetwork
 from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms
+from lecture_utils.runtime import Runtime
 
 
 def by_threshold(
@@ -34,9 +37,26 @@ def by_threshold(
     return shares
 
 
+def four_losses(model: FasterRCNN, examples: Dataset, run: Runtime, **settings) -> dict[str, list[float]]:
+    """Train a detector on the sum of its four losses: name of a loss → one number for each step.
+
+    `settings` goes to `training.fit`.
+    """
+    course: dict[str, list[float]] = {}
+
+    def loss(model: FasterRCNN, batch: tuple[Tensor, list[dict]]) -> Tensor:
+        losses = model(*batch)
+        for name, value in losses.items():
+            course.setdefault(name, []).append(value.item())
+        return sum(losses.values())
+
+    training.fit(model, examples, loss=loss, run=run, **settings)
+    return course
+
+
 @torch.no_grad()
 def proposals_by_threshold(
-    detector: FasterRCNN,
+    detector: FasterRCNN | ProposalNetwork,
     scenes: Dataset,
     thresholds: Sequence[float],
     device: str | torch.device,
@@ -90,20 +110,27 @@ def recall_by_number(
 
 
 @torch.no_grad()
-def map_by_proposals(
+def recall_and_map(
     detector: FasterRCNN, scenes: Dataset, truths: Sequence[dict], numbers: Sequence[int], device: str | torch.device
-) -> list[float]:
-    """mAP on the first scenes, those of `truths`, where the head gets only so many of the RPN's best proposals."""
-    usual, scores = detector.rpn.post_nms_top_n, [CocoScores(scenes.categories) for _ in numbers]
+) -> dict[str, float]:
+    """How good the first few of the RPN's proposals are, and the detections of the head that gets no others.
+
+    On the first scenes, those of `truths`: "recall with 10" proposals, …, then "mAP with 10", ….
+    """
+    usual, maps = detector.rpn.post_nms_top_n, [CocoScores(scenes.categories) for _ in numbers]
+    network, recall = ProposalNetwork(detector.backbone, detector.rpn), ProposalRecall(numbers)
     try:
         for i, target in enumerate(truths):
             image = scenes[i][0].as_subclass(Tensor)[None].to(device)
-            for detector.rpn.post_nms_top_n, score in zip(numbers, scores, strict=True):
+            recall.update([boxes.cpu() for boxes in network(image)], [target])
+            for detector.rpn.post_nms_top_n, score in zip(numbers, maps, strict=True):
                 (found,) = detector(image)
                 score.update([{key: values.cpu() for key, values in found.items()}], [target])
+            detector.rpn.post_nms_top_n = usual
     finally:
         detector.rpn.post_nms_top_n = usual
-    return [score.compute()["map"] for score in scores]
+    values = {f"recall with {n}": value for n, value in recall.compute().items()}
+    return values | {f"mAP with {n}": score.compute()["map"] for n, score in zip(numbers, maps, strict=True)}
 
 
 def ap_by_size(
@@ -127,11 +154,3 @@ def ap_by_size(
         sizes = {"small": areas < 32**2, "medium": (areas >= 32**2) & (areas <= 96**2), "large": areas > 96**2}
         table[name] = {size: (of_class[f"map_{size}"], int(mask.sum())) for size, mask in sizes.items()}
     return table
-
-
-def interval(hits: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share: what other scenes of the same kind might have given."""
-    z, share = 1.96, hits / number
-    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
-    half = z / (1 + z * z / number) * (share * (1 - share) / number + (z / (2 * number)) ** 2) ** 0.5
-    return middle - half, middle + half

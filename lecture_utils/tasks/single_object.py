@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -124,14 +125,28 @@ def match_slots(
 
 
 def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, float]:
-    """The share of objects that the box of a filled slot reaches (IoU 0.5), whatever its class."""
-    from lecture_utils.detection.scores import ProposalRecall  # with torchmetrics: seconds, which only scoring needs
+    """How well the boxes of filled slots cover the objects, by an IoU of 0.5.
 
-    predict = lambda model, batch: ([found["boxes"] for found in in_slots(model, batch[0])], batch[1])  # noqa: E731
-    shares = training.evaluate_batches(
-        model, dataset, ProposalRecall([model.slots]), run=run, predict=predict, collate=collate
-    )
-    return {"recall": shares[model.slots]}
+    `recall` is the fraction of objects that some box covers, whatever its class; `named_recall` that of objects that a
+    box of their class covers, and `precision` how many objects that are for each filled slot: a duplicate is wrong.
+    """
+    from torchmetrics.aggregation import CatMetric  # seconds, which only scoring needs
+
+    def predict(model: FixedSlots, batch: tuple[Tensor, list[dict]]) -> tuple[Tensor]:
+        images, targets = batch
+        return (torch.stack([count_found(*one) for one in zip(in_slots(model, images), targets, strict=True)]),)
+
+    each = training.evaluate_batches(model, dataset, CatMetric(), run=run, predict=predict, collate=collate)
+    covered, named, boxes, objects = each.sum(0).tolist()
+    return {"recall": covered / objects, "named_recall": named / objects, "precision": named / max(1, boxes)}
+
+
+def count_found(found: dict, target: dict) -> Float[Tensor, "4"]:
+    """Of an image: objects that a box covers by half, those that one of their class covers, boxes, and objects."""
+    covers = box_iou(target["boxes"], found["boxes"]) >= 0.5
+    named = covers & (target["labels"][:, None] == found["labels"])
+    counts = covers.any(1).sum(), named.any(1).sum(), covers.shape[1], len(covers)
+    return torch.tensor([float(count) for count in counts], device=covers.device)
 
 
 def in_slots(model: FixedSlots, images: Tensor) -> list[dict]:
@@ -157,3 +172,4 @@ SINGLE_OBJECT = Task(
     collate=collate,
 )
 SLOTS = replace(DETECTION, make_loss=fixed_slots_loss, score=score_slots)
+MATCHED_SLOTS = replace(SLOTS, make_loss=partial(fixed_slots_loss, order="matched"))

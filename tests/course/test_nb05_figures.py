@@ -7,9 +7,9 @@ import torch
 from matplotlib.colors import to_hex
 
 from lecture_course.nb05_from_one_box_to_many.figures import (
+    covered,
     grouping,
     in_slots,
-    reached,
     recall_curves,
     streets,
 )
@@ -70,14 +70,14 @@ def test_a_grouping_tints_and_frames_what_was_joined_last():
     plt.close("all")
 
 
-def test_objects_are_reached_or_missed():
+def test_objects_are_covered_or_missed():
     near, far = TRUTH[:1] + torch.tensor([0.0, 1, 0, 1]), torch.tensor([[0.0, 0, 2, 2]])
     proposals = torch.cat([far, near])
-    fig = reached(SCENE, proposals)
+    fig = covered(SCENE, proposals)
     left, right = fig.axes
     assert set(outlines(left).values()) == {to_hex(SKY)}
     assert sorted(outlines(right).values()) == sorted(map(to_hex, [GREEN, SKY, *[VERMILION] * (len(TRUTH) - 1)]))
-    assert fig.get_suptitle() == f"2 proposals: 1 of {len(TRUTH)} objects reached"
+    assert fig.get_suptitle() == f"2 proposals: 1 of {len(TRUTH)} objects covered"
     plt.close("all")
 
 

@@ -66,8 +66,36 @@ NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int6
 def test_found_objects_and_false_positives_are_counted():
     right, false = measuring.all_found([FOUND, NOTHING, FOUND], [TARGET, TARGET, NOTHING])
     assert right.tolist() == [True, False, False, False]
-    assert false == 2 + 0 + 3
+    assert false == {"duplicate": 0, "false": 2 + 0 + 3}
     assert measuring.all_found([FOUND], [TARGET], threshold=0.4)[0].tolist() == [True, True]
+
+
+def test_a_second_box_of_an_object_is_a_duplicate():
+    boxes = torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 10], [20, 20, 40, 40], [60, 60, 70, 70]])
+    found = {"boxes": boxes, "labels": torch.tensor([1, 1, 2, 2]), "scores": torch.tensor([0.6, 0.9, 0.8, 0.7])}
+    said, taken = measuring.verdicts(found, TARGET)
+    assert said == ["right", "right", "false", "duplicate"]  # by score, not as they come
+    assert taken.tolist() == [True, True]
+
+
+def test_two_objects_under_two_boxes_are_both_found():
+    near = {"boxes": torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10]]), "labels": torch.tensor([1, 1])}
+    found = {"boxes": near["boxes"][[0, 0]], "labels": torch.tensor([1, 1]), "scores": torch.tensor([0.9, 0.8])}
+    said, taken = measuring.verdicts(found, near)
+    assert said == ["right", "right"]  # the second covers the other by 0.67
+    assert taken.all()
+
+
+def test_crops_lead_from_align_to_pooling_one_difference_at_a_time():
+    crops, maps = measuring.crops_apart(2, 4), torch.arange(64.0).reshape(1, 1, 8, 8)
+    box = torch.tensor([[5.0, 4, 13, 12]])  # 1.25 to 3.25 cells across, 1 to 3 down
+    made = {name: crop(maps, box)[0, 0] for name, crop in crops.items()}
+    assert len(made) == 7
+    assert torch.equal(made["RoI align"], made["… corners rounded to cells"] + 0.25)
+    assert (made["… the maximum, not the mean"] > made["RoI align"]).all()
+    torch.testing.assert_close(made["RoI pooling without the extra cell"], torch.tensor([[9.0, 10], [17, 18]]))
+    torch.testing.assert_close(made["RoI pooling"], torch.tensor([[18.0, 19], [26, 27]]))
+    assert (made["… one cell more"] > made["RoI align"]).any()
 
 
 def test_objects_are_counted_by_their_size():
@@ -79,10 +107,10 @@ def test_objects_are_counted_by_their_size():
 
 
 def test_detectors_differ_by_what_only_one_has():
-    assert measuring.differ(FOUND, FOUND) == 0
-    assert measuring.differ(FOUND, NOTHING) == measuring.differ(NOTHING, FOUND) == 3
+    assert len(measuring.differ(FOUND, FOUND)) == 0
+    assert len(measuring.differ(FOUND, NOTHING)) == len(measuring.differ(NOTHING, FOUND)) == 3
     moved = {**FOUND, "boxes": FOUND["boxes"] + torch.tensor([[0.0], [0], [0], [100]])}
-    assert measuring.differ(FOUND, moved) == 2
+    assert len(measuring.differ(FOUND, moved)) == 2
 
 
 def test_each_object_has_the_overlap_of_its_best_proposal():

@@ -8,12 +8,13 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
+from lecture_course.nb05_from_one_box_to_many import figures as nb05
 from lecture_course.nb07_region_proposal_network import figures as nb07
 from lecture_course.nb07_region_proposal_network import measuring, steps
-from lecture_course.nb07_region_proposal_network.figures import large_street, rpn_losses, selection
-from lecture_utils import toycity
+from lecture_course.nb07_region_proposal_network.figures import large_street, rpn_losses
+from lecture_utils import city_models, runtime, toycity
 from lecture_utils.figures import seconds_per_image
-from lecture_utils.figures.style import GREEN, INK, ORANGE
+from lecture_utils.figures.style import GREEN, ORANGE
 
 STREET = toycity.sample_scene(10_000_497)
 
@@ -65,23 +66,32 @@ def test_the_large_street_has_the_size_of_the_slide():
 
 
 @pytest.mark.slide("22")
-def test_the_highest_objectness_is_drawn_last():
-    (boxes, scores), (few, sure) = crowd(20), crowd(3)
-    fig = selection(np.zeros((40, 48, 3), np.uint8), {"all": (boxes, scores), "few": (few, sure)})
-    *shown, bar = [ax for ax in fig.axes if ax.get_visible()]
-    assert bar.get_xlabel() == "objectness"
-    assert [ax.get_title() for ax in shown] == ["all", "few"]
-    for ax, (each, probability) in zip(shown, ((boxes, scores), (few, sure)), strict=True):
-        (drawn,) = [artist for artist in ax.collections if isinstance(artist, PolyCollection)]
-        corners = torch.tensor(np.array([path.vertices[[0, 2]] for path in drawn.get_paths()]), dtype=torch.float32)
-        torch.testing.assert_close(corners[1::2].flatten(1) + 0.5, each[probability.argsort()])
-        torch.testing.assert_close(corners[::2], corners[1::2])  # a dark line below each
-        assert (drawn.get_edgecolors()[::2, :3] == to_rgba(INK)[:3]).all()
+def test_what_a_box_drops_has_its_colour():
+    boxes, scores = crowd(20)
+    fig = nb07.suppressed(np.zeros((40, 48, 3), np.uint8), boxes, scores, 0.5, "NMS")
+    before, after = fig.axes
+    groups = steps.suppress(boxes, scores, 0.5)
+    outlines = [[patch for patch in ax.patches if not patch.get_fill()] for ax in (before, after)]
+    assert [len(each) for each in outlines] == [20, len(groups)]
+    kept = [outline.get_edgecolor() for outline in outlines[1]]
+    of = dict(zip(scores.argsort().tolist(), [outline.get_edgecolor() for outline in outlines[0]], strict=True))
+    for taken, colour in zip(groups, kept, strict=True):
+        assert {of[i] for i in (taken.kept, *taken.dropped)} == {colour}
+    assert after.get_title() == f"after NMS at 0.5: {len(groups)} are left"
 
 
-def test_no_stage_is_refused():
-    with pytest.raises(ValueError, match="stages: got none"):
-        selection(np.zeros((4, 4, 3), np.uint8), {})
+def test_no_box_to_suppress_is_refused():
+    with pytest.raises(ValueError, match="boxes: got none"):
+        nb07.suppressed(np.zeros((4, 4, 3), np.uint8), torch.zeros(0, 4), torch.zeros(0), 0.5, "")
+
+
+def test_the_four_losses_of_a_step_are_written_down():
+    model, run = city_models.build("faster_rcnn"), runtime.setup(quiet=True)
+    item = torch.rand(3, 64, 64), {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([2])}
+    collate = lambda items: (torch.stack([image for image, _ in items]), [target for _, target in items])  # noqa: E731
+    course = measuring.four_losses(model, [item] * 4, run, steps=2, batch_size=2, lr=1e-3, collate=collate, quiet=True)
+    assert list(course) == ["objectness", "anchor deltas", "class", "box deltas"]
+    assert {len(losses) for losses in course.values()} == {2}
 
 
 @pytest.mark.slide("22")
@@ -193,9 +203,9 @@ def test_a_higher_threshold_keeps_more_boxes():
 
 @pytest.mark.parametrize("hits", [0, 7, 20])
 def test_an_interval_holds_its_share(hits):
-    low, high = measuring.interval(hits, 20)
+    low, high = nb05.interval(hits, 20)
     assert -1e-9 <= low <= hits / 20 <= high <= 1 + 1e-9
-    assert measuring.interval(hits * 10, 200)[1] - measuring.interval(hits * 10, 200)[0] < high - low
+    assert nb05.interval(hits * 10, 200)[1] - nb05.interval(hits * 10, 200)[0] < high - low
 
 
 def test_recall_by_kind_has_a_dot_for_each_model_and_kind():
