@@ -188,6 +188,8 @@ def test_slots_find_more_the_less_order_is_asked_of_them():
     names = ("eight_slots", "slots_left_to_right", "slots_matched")
     annotated, sorted_, matched = ([row["recall"] for row in rows if row["model"] == name] for name in names)
     assert 2 * max(annotated) < min(sorted_) < max(sorted_) < 0.5 * min(matched)
+    precision = {name: [row["precision"] for row in rows if row["model"] == name] for name in names}
+    assert max(precision["slots_left_to_right"]) < 0.1 < 0.35 < min(precision["slots_matched"])
 
 
 @pytest.mark.slide("19")

@@ -51,12 +51,13 @@ def streets(
     title: str = "",
     columns: int = 2,
     pixels: int = LARGE,
+    key: Mapping[str, ColorType] | None = None,
 ) -> Figure:
     """Draw streets large, with the ground-truth boxes in white and dashed those `found` (n, 4), for 128 × 128 pixels.
 
     `found`, the `names` of its boxes, their `colours` (then no dashes tell them apart), and `titles` hold one item for
     each scene, or none at all. Without `found`, the ground truth has the names of its classes. `pixels` is the side of
-    a street as it is shown.
+    a street as it is shown, `key` what colours mean: words → colour.
     """
     for argument, given in (("found", found), ("names", names), ("colours", colours), ("titles", titles)):
         if len(given) not in (0, len(scenes)):
@@ -74,6 +75,8 @@ def streets(
             ax.set_title(titles[k])
     for ax in axes.flat[len(scenes) :]:
         ax.remove()
+    if key:
+        name_colours(fig, key)
     return fig
 
 

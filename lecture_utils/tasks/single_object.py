@@ -128,7 +128,7 @@ def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, 
     """How well the boxes of filled slots cover the objects, by an IoU of 0.5.
 
     `recall` is the fraction of objects that some box covers, whatever its class; `named_recall` that of objects that a
-    box of their class covers, and `precision` how many objects that are for each filled slot: a duplicate is wrong.
+    box of their class covers; `precision` the fraction of filled slots that are right, one for each such object.
     """
     from torchmetrics.aggregation import CatMetric  # seconds, which only scoring needs
 
@@ -137,15 +137,20 @@ def score_slots(model: FixedSlots, dataset: Dataset, run: Runtime) -> dict[str, 
         return (torch.stack([count_found(*one) for one in zip(in_slots(model, images), targets, strict=True)]),)
 
     each = training.evaluate_batches(model, dataset, CatMetric(), run=run, predict=predict, collate=collate)
-    covered, named, boxes, objects = each.sum(0).tolist()
-    return {"recall": covered / objects, "named_recall": named / objects, "precision": named / max(1, boxes)}
+    covered, named, right, filled, objects = each.sum(0).tolist()
+    return {"recall": covered / objects, "named_recall": named / objects, "precision": right / max(1, filled)}
 
 
-def count_found(found: dict, target: dict) -> Float[Tensor, "4"]:
-    """Of an image: objects that a box covers by half, those that one of their class covers, boxes, and objects."""
+def count_found(found: dict, target: dict) -> Float[Tensor, "5"]:
+    """Of an image: objects that a box covers by half, those that one of their class covers, boxes that are right, all
+    boxes, all objects.
+
+    A second box of an object is a duplicate, and wrong; so is one box for two objects, but once.
+    """
     covers = box_iou(target["boxes"], found["boxes"]) >= 0.5
     named = covers & (target["labels"][:, None] == found["labels"])
-    counts = covers.any(1).sum(), named.any(1).sum(), covers.shape[1], len(covers)
+    objects, boxes = named.any(1).sum(), named.any(0).sum()
+    counts = covers.any(1).sum(), objects, min(objects, boxes), covers.shape[1], len(covers)
     return torch.tensor([float(count) for count in counts], device=covers.device)
 
 

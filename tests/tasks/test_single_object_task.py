@@ -123,7 +123,19 @@ def test_empty_slots_find_nothing():
     (found,) = tasks.in_slots(model, torch.zeros(1, 3, 60, 100))
     assert found["boxes"].tolist() == [[0, 0, 50, 30]]
     assert (found["labels"].tolist(), found["slots"].tolist()) == ([1], [0])
-    assert tasks.single_object.score_slots(model, data, RUN) == {"recall": pytest.approx(1 / 3)}
+    third = pytest.approx(1 / 3)
+    assert tasks.single_object.score_slots(model, data, RUN) == {"recall": third, "named_recall": third, "precision": 1}
+
+
+@pytest.mark.slide("15")
+def test_a_duplicate_and_a_wrong_class_are_no_right_slots():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 40, 40], [60, 60, 70, 70]])
+    found = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 2])}
+    target = {"boxes": boxes[[0, 2]], "labels": torch.tensor([1, 2])}
+    assert tasks.single_object.count_found(found, target).tolist() == [2, 1, 1, 4, 2]
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    assert tasks.single_object.count_found(none, target).tolist() == [0, 0, 0, 0, 2]
+    assert tasks.single_object.count_found(found, none).tolist() == [0, 0, 0, 4, 0]
 
 
 def test_lone_data_is_painted_for_each_split(monkeypatch):
