@@ -57,7 +57,7 @@ def vit_drawing(
     at: tuple[int, int],
     names: Sequence[str],
 ) -> Drawing:
-    """A ViT at work on one `image`, shown as `large`, with the patch `at` (row, column) followed; `names` of classes."""
+    """A ViT at work on one `image`, shown as `large`, the patch `at` (row, column) framed; `names` are the classes'."""
     (row, column), (h, w), patch = at, model.grid, model.patch_size
     if len(image) != 1 or not (0 <= row < h and 0 <= column < w):
         raise ValueError(f"at: got {at} for {len(image)} images, expected one image and a patch of its {h} × {w}")
@@ -77,8 +77,8 @@ def vit_drawing(
             f"numbered row by row; the framed one is number {number + 1}.", f"{n} × {cuts[0].numel()}", 1.5),
         "patch": picture("one patch", to_photo(cuts[number]).permute(1, 2, 0).numpy(), (1.95, 0), "The framed patch as "
             f"the network sees it: {patch} · {patch} · {cuts.shape[1]} numbers.", f"{cuts[0].numel()}", 0.8),
-        "projected": rows("projected", projected, (2.75, 0), number, "One linear layer, the same for every patch, makes "
-            f"{dim} numbers of each: a row of the table is a patch."),
+        "projected": rows("projected", projected, (2.75, 0), number, "One linear layer, the same for every patch, "
+            f"makes {dim} numbers of each: a row of the table is a patch."),
         "class token": Block("class token", model.class_token[0, 0].cpu(), (3.15, 1), "The class token: one more row, "
             "learned, the same for every image. It shows no part of it.", 0.8, caption=f"1 × {dim}"),
         "tokens": rows("tokens", torch.cat([model.class_token[0], projected]), (3.6, 0), number + 1,

@@ -1,4 +1,4 @@
-"""The figures of notebook 10: filters, positions and attention of a vision transformer, and leads with their interval."""
+"""The figures of notebook 10: filters, positions and attention of a ViT, and leads with their interval."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,7 +35,7 @@ COLUMNS = 6  # filters in a row
 
 @course_look
 def filter_rows(panels: Mapping[str, Float[Tensor, "k c p p"]], *, title: str = "") -> Figure:
-    """Draw filters of three channels in colour, grey where they are 0, each on a scale of its own; a heading a group."""
+    """Draw filters of three channels in colour, grey where 0, each on a scale of its own; a heading a group."""
     rows = [-(-len(filters) // COLUMNS) for filters in panels.values()]
     fig = plt.figure(figsize=(WIDTH, 1.5 * sum(rows) + 0.45 * len(panels) + 0.4))
     fig.suptitle(title)
@@ -127,7 +127,7 @@ def answers(
 ) -> Figure:
     """Draw images two in a row, each with what a model said above it, and a frame around those it named wrongly.
 
-    With `maps`, the images are lit where a map is high, each up to its own maximum.
+    With `maps`, the images are lit where a map is high, dark where it is low, each from its own least to its most.
     """
     if not len(images) == len(names) == len(right) > 0 or (maps is not None and len(maps) != len(images)):
         counts = f"{len(images)} images, {len(names)} names, {len(right)} verdicts"
@@ -139,7 +139,7 @@ def answers(
         if maps is None:
             draw_image(ax, image)
         else:
-            overlay_attention(ax, image, maps[k], glow=True)
+            overlay_attention(ax, image, maps[k] - maps[k].min(), glow=True)
         ax.set_title(f"{'✓' if right[k] else '✗'} {names[k]}", color=INK if right[k] else VERMILION, pad=5)
         if not right[k]:
             ax.spines[:].set(visible=True, color=VERMILION, linewidth=4)
@@ -161,7 +161,8 @@ def distances_by_layer(
         ax.plot([layer - 0.25, layer + 0.25], [row.mean()] * 2, color=INK, lw=2)
     ax.axhline(uniform, color=FAINT, linestyle="--", lw=1.5)
     ax.text(layers + 0.3, uniform, "uniform\nweights", color=FAINT, va="center", backgroundcolor="white")
-    ax.set(xlabel="layer", ylabel=f"mean attention distance, {unit}", xlim=(0.5, layers + 0.9), ylim=(0, None))
+    ax.set(xlabel="layer", ylabel=f"mean attention distance, {unit}", xlim=(0.5, layers + 0.9))
+    ax.set_ylim(0, 1.1 * max(values.max(), uniform))
     ax.set_xticks(range(1, layers + 1))
     ax.set_title(title or "A dot for each head, a bar for their mean")
     ax.grid(axis="y")

@@ -1,4 +1,4 @@
-"""What is measured of a trained ViT: its filters and positions, how far and where it attends, and of what that tells."""
+"""What is measured of a trained ViT: its filters and positions, how far and where it attends, what it names rightly."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,9 +17,32 @@ DRAWS = 2000  # of a bootstrap
 Right = Bool[Tensor, "n"]
 
 
+def batch_of(data: LabelledObjects, device: str) -> Float[Tensor, "n 3 h w"]:
+    """All images of a data set as a network takes them, whatever its own transforms."""
+    change = tasks.photo_transforms()
+    return torch.stack([change(image) for image in data.images]).to(device)
+
+
+@torch.no_grad()
+def classify(model: nn.Module, images: Float[Tensor, "n 3 h w"]) -> Int64[Tensor, "n"]:
+    """The class of the highest score for each image."""
+    return model(images).argmax(1).cpu()
+
+
 def count(module: nn.Module) -> int:
     """The number of a module's parameters."""
     return sum(p.numel() for p in module.parameters())
+
+
+def parameter_table(patches: Sequence[int]) -> str:
+    """Of ViT-B at 224 × 224 with patches of each side: the parameters of its projection and of its positions."""
+    lines = ["patch  of the projection  of the positions  together"]
+    with torch.device("meta"):
+        for patch in patches:
+            model = ViT.paper("B/16", patch_size=patch)
+            first, places = count(model.patch_embed), model.pos_embed.numel()
+            lines.append(f"{patch:5}  {first:17,}  {places:16,}  {first + places:8,}")
+    return "\n".join(lines)
 
 
 def principal_components(model: ViT) -> tuple[Float[Tensor, "k c p p"], Float[Tensor, "k"]]:

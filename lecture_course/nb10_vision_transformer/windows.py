@@ -1,6 +1,6 @@
 """The windows on streets that ViT and ResNet learn from, as they are shown: the same scenes, painted larger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from random import Random
 
@@ -15,6 +15,7 @@ from lecture_utils.datasets import CLASSIFICATION_SIZE, LabelledObjects
 from lecture_utils.datasets.single_objects import STREET, single_object_scenes
 
 FINER, SHOWN = 4, 384  # a street is painted so many times larger; pixels a side of a window as it is shown
+BRIGHT = 110  # of 255: the mean of a window by daylight
 KINDS = ("car", "person", "sign", "traffic light")
 NAMES = tuple(name.removeprefix("a ").removeprefix("person in a ") for name in LabelledObjects.classes)  # "red coat"
 
@@ -53,6 +54,13 @@ def kind_of(label: int) -> int:
     return kind
 
 
+def first_bright_car(
+    large: Mapping[int, UInt8[np.ndarray, "h w 3"]], labels: Sequence[int], right: Sequence[bool]
+) -> int:
+    """The first of the images that shows a car by daylight, named rightly."""
+    return next(i for i, one in large.items() if kind_of(labels[i]) == 0 and right[i] and one.mean() > BRIGHT)
+
+
 def first_of_each_kind(labels: Sequence[int]) -> list[int]:
     """The number of the first image of each of `KINDS`."""
     kinds = [kind_of(label) for label in labels]
@@ -67,7 +75,13 @@ def patches_on_objects(boxes: Float[Tensor, "n 4"], grid: tuple[int, int], patch
     return down[:, :, None] & across[:, None]
 
 
-def thirds_by_area(boxes: Float[Tensor, "n 4"]) -> Int64[Tensor, "n"]:
-    """0, 1 or 2: whether an object is among the smallest third by the area of its box, the middle or the largest."""
+def by_area(boxes: Float[Tensor, "n 4"], groups: int = 3) -> Int64[Tensor, "n"]:
+    """To which of so many groups of nearly equal number an object belongs by the area of its box, the smallest 0."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return torch.bucketize(area, area.quantile(torch.tensor([1 / 3, 2 / 3])))
+    return torch.bucketize(area, area.quantile(torch.arange(1, groups) / groups))
+
+
+def centre_patch(box: Float[Tensor, "4"], patch: int) -> tuple[int, int]:
+    """The (row, column) of the patch in which the middle of a box (x0, y0, x1, y1) lies."""
+    x0, y0, x1, y1 = box.tolist()
+    return int((y0 + y1) / 2 // patch), int((x0 + x1) / 2 // patch)
