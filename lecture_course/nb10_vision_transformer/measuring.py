@@ -85,12 +85,6 @@ def similarity_by_distance(similarity: Float[Tensor, "h w h w"]) -> dict[str, fl
     return {name: alike[which].mean().item() for name, which in chosen.items()}
 
 
-def border_against_border(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
-    """Mean cosines of the positions of each border patch and the one opposite, corners left out."""
-    sides = {"left and right": similarity[1:-1, 0, 1:-1, -1], "top and bottom": similarity[0, 1:-1, -1, 1:-1]}
-    return {name: pairs.diagonal().mean().item() for name, pairs in sides.items()}
-
-
 def attention_distance(
     maps: Float[Tensor, "b layers heads n n"], grid: tuple[int, int], patch: int
 ) -> Float[Tensor, "layers heads"]:
