@@ -77,7 +77,7 @@ def one_similarity(similarity: Float[Tensor, "h w h w"], at: tuple[int, int], *,
     h, w = similarity.shape[:2]
     fig, axes = image_axes(1, 1, width=width, aspect=w / h)
     ax = axes[0, 0]
-    fig.set_figheight((width - 1.5) * h / w + 0.7)
+    fig.set_figheight((width - 2.0) * h / w + 0.7)
     shown = _similarity(ax, similarity, at)
     ax.set_xticks(range(w))
     ax.set_yticks(range(h))

@@ -75,6 +75,17 @@ def patches_on_objects(boxes: Float[Tensor, "n 4"], grid: tuple[int, int], patch
     return down[:, :, None] & across[:, None]
 
 
+def coverage(boxes: Float[Tensor, "n 4"], grid: tuple[int, int], patch: int) -> str:
+    """In how many of the images a patch of each border, corners left out, and one inside lies on the object."""
+    share = patches_on_objects(boxes, grid, patch).float().mean(0)
+    sides = {
+        "left and right": share[1:-1, [0, -1]],
+        "top and bottom": share[[0, -1], 1:-1],
+        "inside": share[1:-1, 1:-1],
+    }
+    return "patches on the object: " + ", ".join(f"{name} {values.mean():.0%}" for name, values in sides.items())
+
+
 def by_area(boxes: Float[Tensor, "n 4"], groups: int = 3) -> Int64[Tensor, "n"]:
     """To which of so many groups of nearly equal number an object belongs by the area of its box, the smallest 0."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

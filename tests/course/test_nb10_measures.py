@@ -56,6 +56,8 @@ def test_patches_on_an_object_are_those_that_overlap_its_box():
     assert found[0].tolist() == [[True, True, True], [False, False, False]]
     assert found[1].tolist() == [[False, False, False], [False, True, False]]
     assert windows.centre_patch(boxes[0], 4) == (0, 1)
+    told = windows.coverage(torch.tensor([[0.0, 5, 3, 7], [5, 5, 7, 7]]), (3, 3), 4)
+    assert told == "patches on the object: left and right 25%, top and bottom 0%, inside 50%"
 
 
 def test_groups_by_area_are_nearly_equal():
