@@ -1,4 +1,4 @@
-"""The exercises of notebook 10: the tokens of a vision transformer, their places, and where it looks (31, 32)."""
+"""The exercises of notebook 10: the tokens of a vision transformer, their positions, and its attention (31, 32)."""
 
 import torch
 from torch import Generator, Tensor
@@ -170,8 +170,8 @@ EXERCISES = (
         answer=growth_with_smaller_patches,
         mistakes={
             (2, 4): "Half as wide and half as high: how many patches are there now in place of one?",
-            (4, 4): "The MLPs are right. Each token looks at each: how many pairs are there?",
-            (4, 8): "The MLPs are right. Four times as many tokens look, and at how many times as many?",
+            (4, 4): "The MLPs are right. Each token attends to each: how many pairs are there?",
+            (4, 8): "The MLPs are right. Four times as many tokens attend, and to how many times as many?",
             (16, 16): "The MLP works on each token alone.",
             (16, 4): "The other way round: the MLPs first.",
             (2, 2): "Half as wide and half as high: how many patches are there now in place of one?",

@@ -1,22 +1,30 @@
-"""What the images of positions and of attention show, read off their artists."""
+"""What the images of filters, positions and attention show, read off their artists; the drawing shows its tensors."""
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from torch.nn.functional import cosine_similarity
 
-from lecture_course.nb10_vision_transformer.figures import (
-    attention_row,
-    one_similarity,
-    similarity_grid,
-)
+from lecture_course.nb10_vision_transformer import figures as nb10
+from lecture_course.nb10_vision_transformer.drawing import vit_drawing, vit_steps
+from lecture_utils.figures.style import GREEN, VERMILION
 from lecture_utils.transformers import ViT, class_token_attention, position_similarity, rollout
+
+WINDOW = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+NAMES = ("a", "b", "c", "d", "e")
 
 
 @pytest.fixture
 def similarity():
     torch.manual_seed(0)
     return position_similarity(torch.randn(1, 1 + 3 * 4, 8), (3, 4))
+
+
+@pytest.fixture
+def vit():
+    torch.manual_seed(0)
+    return ViT(num_classes=5, image_size=(24, 24), patch_size=6, dim=8, depth=2, heads=2).eval()
 
 
 @pytest.mark.slide("31")
@@ -31,40 +39,135 @@ def test_similarity_is_torchs_between_places_of_patches():
 
 
 @pytest.mark.slide("31")
-def test_each_patch_has_its_map_at_its_place(similarity):
-    ax, bar = similarity_grid(similarity, title="t").axes
-    shown = np.ma.filled(ax.images[0].get_array(), np.nan)
-    assert shown.shape == (3 * 4 - 1, 4 * 5 - 1)
-    for row, column in np.ndindex(3, 4):
-        tile = shown[4 * row : 4 * row + 3, 5 * column : 5 * column + 4]
-        np.testing.assert_allclose(tile, similarity[row, column])
-    assert np.isnan(shown[3]).all()
-    assert np.isnan(shown[:, 4]).all()
-    assert ax.get_xlabel() == "column of the patch"
-    assert "cosine" in bar.get_ylabel()
+def test_each_chosen_patch_has_its_map_with_0_in_the_middle_of_the_colours(similarity):
+    places = [(0, 0), (1, 2), (2, 3), (2, 0)]
+    *axes, bar = nb10.position_maps(similarity, places, title="t").axes
+    for ax, at in zip(axes, places, strict=False):
+        np.testing.assert_allclose(ax.images[0].get_array(), similarity[at])
+        assert ax.images[0].get_clim() == (-1, 1)
+        assert [(p.get_x(), p.get_y()) for p in ax.patches] == [(at[1] - 0.5, at[0] - 0.5)]
+    assert [ax.get_visible() for ax in axes] == [True] * 4 + [False] * 2
+    assert bar.get_ylabel() == "cosine"
 
 
 @pytest.mark.slide("31")
 def test_one_map_is_drawn_on_the_scale_of_all(similarity):
-    ax, _ = one_similarity(similarity, (2, 1)).axes
+    ax, _ = nb10.one_similarity(similarity, (2, 1)).axes
     np.testing.assert_allclose(ax.images[0].get_array(), similarity[2, 1])
-    assert ax.images[0].get_clim() == (min(0, similarity.min()), 1)
+    assert ax.images[0].get_clim() == (-1, 1)
     assert [(p.get_x(), p.get_y()) for p in ax.patches] == [(0.5, 1.5)]  # the column runs along x
 
 
 @pytest.mark.slide("31")
-def test_maps_of_the_class_token_are_its_row_without_itself():
-    model = ViT(num_classes=2, image_size=(8, 12), patch_size=4, dim=6, depth=2, heads=2)
-    flow = rollout(model.attention_maps(torch.randn(3, 3, 8, 12)))
-    maps = class_token_attention(flow, model.grid)
-    assert maps.shape == (3, 2, 3)
+def test_filters_are_grey_where_they_are_0():
+    filters = torch.zeros(7, 3, 2, 2)
+    filters[:, 0, 0, 0] = torch.tensor([1.0, -2, 3, 4, 5, 6, 7])
+    fig = nb10.filter_rows({"trained": filters, "fresh": filters[:2]}, title="t")
+    shown = [ax.images[0].get_array() for ax in fig.get_axes() if ax.images]
+    assert len(shown) == 9
+    assert shown[0][0, 0].tolist() == [1, 0.5, 0.5]
+    assert shown[1][0, 0].tolist() == [0, 0.5, 0.5]
+    assert (shown[2][1] == 0.5).all()
+
+
+@pytest.mark.slide("31")
+def test_maps_of_the_class_token_are_its_row_without_itself(vit):
+    flow = rollout(vit.attention_maps(torch.randn(3, 3, 24, 24)))
+    maps = class_token_attention(flow, vit.grid)
+    assert maps.shape == (3, 4, 4)
     torch.testing.assert_close(maps[1, 0, 2], flow[1, 0, 3])
-    torch.testing.assert_close(maps[2, 1, 0], flow[2, 0, 4])
+    torch.testing.assert_close(maps[2, 1, 0], flow[2, 0, 5])
 
 
-def test_pictures_stand_above_their_maps():
-    images = torch.randint(0, 256, (3, 3, 12, 12), dtype=torch.uint8)
-    fig = attention_row(list(images), torch.rand(3, 2, 2), ["a", "b", "c"])
-    assert [ax.get_title() for ax in fig.axes[:-1]] == ["a", "b", "c", "", "", ""]
-    with pytest.raises(ValueError, match="got 3 images, 2 maps and 3 names"):
-        attention_row(list(images), torch.rand(2, 2, 2), ["a", "b", "c"])
+@pytest.mark.slide("31")
+def test_two_maps_are_compared_on_one_scale():
+    first, second, _ = nb10.attention_pair(WINDOW, {"a": torch.rand(4, 4), "b": torch.rand(4, 4) + 1}).axes
+    assert first.images[1].get_clim() == second.images[1].get_clim()
+    assert (first.get_title(), second.get_title()) == ("a", "b")
+
+
+@pytest.mark.slide("31")
+def test_wrong_answers_are_framed():
+    images = [torch.randint(0, 256, (3, 12, 12), dtype=torch.uint8)] * 3
+    axes = nb10.answers(images, ["a", "b", "c"], [True, False, True], torch.rand(3, 2, 2)).axes
+    assert [ax.get_title() for ax in axes] == ["✓ a", "✗ b", "✓ c", ""]
+    assert [ax.spines["left"].get_visible() for ax in axes[:3]] == [False, True, False]
+    assert to_hex(axes[1].spines["left"].get_edgecolor()) == VERMILION.lower()
+    assert not axes[3].get_visible()
+    with pytest.raises(ValueError, match="got 3 images, 3 names, 2 verdicts"):
+        nb10.answers(images, ["a", "b", "c"], [True, False])
+
+
+@pytest.mark.slide("31")
+def test_each_head_has_its_distance_over_its_layer():
+    ax = nb10.distances_by_layer(torch.tensor([[1.0, 2], [3, 4], [9, 5]]), 6.0).axes[0]
+    dots = [dots.get_offsets() for dots in ax.collections]
+    assert [sorted(layer[:, 1].tolist()) for layer in dots] == [[1, 2], [3, 4], [5, 9]]
+    assert [round(layer[:, 0].mean()) for layer in dots] == [1, 2, 3]
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > 9
+
+
+@pytest.mark.slide("31")
+def test_each_training_has_its_two_dots():
+    rows = [{"model": m, "seed": s, "mirrored": 0.1 * s, "others": -0.1} for m in ("f", "n") for s in range(3)]
+    ax = nb10.mirror_dots(rows, {"f": "flipped", "n": "not"}).axes[0]
+    dots = np.concatenate([dots.get_offsets() for dots in ax.collections])
+    assert len(dots) == 12
+    assert sorted(np.round(dots[:, 1], 2))[-2:] == [0.2, 0.2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["flipped", "not"]
+
+
+@pytest.mark.slide("32")
+def test_losses_have_a_band_from_seed_to_seed():
+    runs = [[1.0] * 10 + [2.0] * 10, [3.0] * 10 + [2.0] * 10]
+    ax = nb10.first_losses({"ViT": runs}, title="t").axes[0]
+    assert ax.get_lines()[0].get_xydata().tolist() == [[10, 2], [20, 2]]
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (1, 3)
+    assert ax.get_ylim()[0] == 0
+
+
+@pytest.mark.slide("32")
+def test_a_lead_is_filled_where_its_interval_leaves_0():
+    ax = nb10.lead_bars({"clear": (0.2, 0.1, 0.3, 50), "open": (0.1, -0.1, 0.2, 9)}, xlabel="lead").axes[0]
+    faces = [to_hex(dots.get_facecolor()[0]) for dots in ax.collections]
+    assert faces == [GREEN.lower(), "#ffffff"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["clear (50)", "open (9)"]
+
+
+@pytest.mark.slide("31")
+def test_bars_tell_their_numbers():
+    ax = nb10.by_group(["small", "large"], {"hits": [(3, 4), (1, 1)], "misses": [(0, 2), (0, 0)]}, ylabel="y").axes[0]
+    assert [bar.get_height() for bar in ax.patches] == [0.75, 1, 0, 0]
+    assert [text.get_text() for text in ax.texts] == ["3 of 4", "1 of 1", "0 of 2", "0 of 0"]
+
+
+@pytest.mark.slide("31")
+def test_a_vit_is_drawn_from_its_own_tensors(vit):
+    """The framed patch's row in every table, the maps and the answer are those that the model gives."""
+    image = torch.randn(1, 3, 24, 24)
+    drawing = vit_drawing(vit, image, WINDOW, (1, 2), NAMES)
+    parts = {part.name: part for part in drawing.blocks}
+    encoded, maps = vit.encode(image, need_weights=True)
+    torch.testing.assert_close(parts["z₀"].value, vit.embed(image)[0])
+    torch.testing.assert_close(parts["projected"].value, vit.patch_embed(image)[0].flatten(1).T)
+    torch.testing.assert_close(parts["attention 2"].value, maps[0, 1].mean(0))
+    torch.testing.assert_close(parts["after layer 2"].value, encoded[0])
+    torch.testing.assert_close(parts["row 1"].value, encoded[0, 0])
+    probabilities = vit(image)[0].softmax(-1)
+    assert next(iter(parts["class"].value)) == NAMES[probabilities.argmax()]
+    assert parts["one patch"].words == "108"
+    assert parts["projected"].marks[0][:4] == (0, 6, 8, 7)
+    assert parts["z₀"].marks[0][:4] == (0, 7, 8, 8)  # one row further down
+    assert parts["image"].marks[0][:4] == (12, 6, 18, 12)
+    assert parts["patches"].marks[0][:4] == (56, 28, 80, 52)  # thumbnails of 24 pixels with gaps of 4
+    with pytest.raises(ValueError, match=r"at: got \(4, 0\) for 1 images"):
+        vit_drawing(vit, image, WINDOW, (4, 0), NAMES)
+
+
+@pytest.mark.slide("31")
+def test_the_words_of_every_step_fit(vit):
+    """`draw_network` refuses sentences that are too long."""
+    page = vit_steps(vit, torch.randn(1, 3, 24, 24), WINDOW, (1, 2), NAMES)
+    assert len(page.places) == 15

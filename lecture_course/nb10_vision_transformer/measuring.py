@@ -1,0 +1,207 @@
+"""What is measured of a trained ViT: its filters and positions, how far and where it attends, what it names rightly."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from lecture_course.nb10_vision_transformer.windows import patches_on_objects
+from lecture_utils import recipes, runtime, tasks, training
+from lecture_utils.datasets import LabelledObjects
+from lecture_utils.runtime import Runtime
+from lecture_utils.transformers import ViT
+
+DRAWS = 2000  # of a bootstrap
+Right = Bool[Tensor, "n"]
+
+
+def batch_of(data: LabelledObjects, device: str) -> Float[Tensor, "n 3 h w"]:
+    """All images of a data set as a network takes them, whatever its own transforms."""
+    change = tasks.photo_transforms()
+    return torch.stack([change(image) for image in data.images]).to(device)
+
+
+@torch.no_grad()
+def classify(model: nn.Module, images: Float[Tensor, "n 3 h w"]) -> Int64[Tensor, "n"]:
+    """The class of the highest score for each image."""
+    return model(images).argmax(1).cpu()
+
+
+def count(module: nn.Module) -> int:
+    """The number of a module's parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def parameter_table(patches: Sequence[int]) -> str:
+    """Of ViT-B at 224 × 224 with patches of each side: the parameters of its projection and of its positions."""
+    lines = ["patch  of the projection  of the positions  together"]
+    with torch.device("meta"):
+        for patch in patches:
+            model = ViT.paper("B/16", patch_size=patch)
+            first, places = count(model.patch_embed), model.pos_embed.numel()
+            lines.append(f"{patch:5}  {first:17,}  {places:16,}  {first + places:8,}")
+    return "\n".join(lines)
+
+
+def principal_components(model: ViT) -> tuple[Float[Tensor, "k c p p"], Float[Tensor, "k"]]:
+    """Of the filters of the patch embedding: the directions in which they differ most, and the variance of each.
+
+    As the left of figure 7 of the paper; the variances are fractions of the whole.
+    """
+    filters = model.patch_embed.weight.detach().float().cpu()
+    flat = filters.flatten(1)
+    _, values, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    return directions.unflatten(1, filters.shape[1:]), values**2 / (values**2).sum()
+
+
+def smoothness(filters: Float[Tensor, "k c p p"]) -> float:
+    """The correlation of a filter's value at a pixel with that at the next one, to the right or below."""
+    here = torch.cat([filters[..., :-1].flatten(), filters[..., :-1, :].flatten()])
+    there = torch.cat([filters[..., 1:].flatten(), filters[..., 1:, :].flatten()])
+    return F.cosine_similarity(here, there, dim=0).item()
+
+
+def dimensions(variances: Float[Tensor, "k"], share: float = 0.9) -> int:
+    """How many principal components it takes for this share of the variance."""
+    return int((variances.cumsum(0) < share).sum()) + 1
+
+
+def similarity_by_distance(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
+    """Mean cosines of the positions of neighbours and of patches far apart, and at a middle distance by direction."""
+    h, w = similarity.shape[:2]
+    places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).float()
+    distance, alike = torch.cdist(places, places), similarity.reshape(h * w, h * w)
+    row, column = (places[:, None] == places).unbind(-1)
+    middle = (distance >= 3) & (distance < 5)
+    chosen = {
+        "neighbours": distance == 1,
+        "5 or more apart": distance >= 5,
+        "in one row": row & middle,
+        "in one column": column & middle,
+        "in neither": ~row & ~column & middle,
+    }
+    return {name: alike[which].mean().item() for name, which in chosen.items()}
+
+
+def attention_distance(
+    maps: Float[Tensor, "b layers heads n n"], grid: tuple[int, int], patch: int
+) -> Float[Tensor, "layers heads"]:
+    """How far a patch attends, in pixels: the mean distance to the other patches, weighted by attention.
+
+    As figure 11 of the paper; n counts the class token first, which has no place and is left out.
+    """
+    weights = maps[..., 1:, 1:].cpu()
+    distance = distances(grid, patch)
+    return ((weights * distance).sum(-1) / weights.sum(-1)).mean((0, 3))
+
+
+def distances(grid: tuple[int, int], patch: int) -> Float[Tensor, "hw hw"]:
+    """Between the centres of any two patches, in pixels; their mean is what uniform weights would give."""
+    places = patch * torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1])).float()
+    return torch.cdist(places, places)
+
+
+def weight_on_objects(
+    maps: Float[Tensor, "b layers heads n n"], on_object: Bool[Tensor, "b h w"]
+) -> dict[str, Float[Tensor, "layers"]]:
+    """Which fraction of the weight on patches lies on those of the object, by who attends; the mean of the heads."""
+    on = on_object.flatten(1).to(maps)
+    weights = maps[..., 1:].mean(2)
+    weights = torch.einsum("blqk,bk->blq", weights / weights.sum(-1, keepdim=True), on)
+    found = {"the class token": weights[:, :, 0].mean(0)}
+    for name, who in {"patches on the object": on, "other patches": 1 - on}.items():
+        found[name] = torch.einsum("blq,bq->l", weights[:, :, 1:], who) / who.sum()
+    return found
+
+
+def touches(maps: Float[Tensor, "n h w"], boxes: Float[Tensor, "n 4"], patch: int) -> Right:
+    """Whether the patch with the highest value overlaps the box (x0, y0, x1, y1)."""
+    on_object = patches_on_objects(boxes, tuple(maps.shape[1:]), patch)
+    return on_object.flatten(1)[torch.arange(len(maps)), maps.flatten(1).argmax(1)]
+
+
+def pointing(
+    looked: Float[Tensor, "n h w"], maps: Float[Tensor, "n layers heads t t"], boxes: Float[Tensor, "n 4"], patch: int
+) -> dict[str, float]:
+    """In which fraction of images rollout's highest patch touches the object, that of the best head, or of another
+    image's rollout."""
+
+    def share(of: Float[Tensor, "n h w"]) -> float:
+        return touches(of, boxes, patch).float().mean().item()
+
+    heads = maps[:, :, :, 0, 1:].flatten(1, 2).unflatten(-1, tuple(looked.shape[1:]))
+    best = max(share(head) for head in heads.unbind(1))
+    return {"rollout": share(looked), "best single head": best, "rollout of another image": share(looked.roll(1, 0))}
+
+
+def bootstrap(statistic: Callable[..., float], *of_images: Tensor, draws: int = DRAWS) -> tuple[float, float]:
+    """The middle 95 % of a statistic over images drawn again and again, all of an image's values together."""
+    generator, n = torch.Generator().manual_seed(0), len(of_images[0])
+    chosen = torch.randint(n, (draws, n), generator=generator)
+    found = torch.tensor([statistic(*(values[which] for values in of_images)) for which in chosen])
+    return tuple(found.quantile(torch.tensor([0.025, 0.975])).tolist())
+
+
+def difference_within(right: Right, hit: Right, group: Int64[Tensor, "n"]) -> float:
+    """How much more often an answer is right where the map hits, between images of the same group.
+
+    The differences of the groups are weighted by what each can tell: Mantel and Haenszel's n₁ n₀ / (n₁ + n₀).
+    """
+    total, weights = 0.0, 0.0
+    for k in group.unique():
+        here, there = right[(group == k) & hit].float(), right[(group == k) & ~hit].float()
+        if len(here) and len(there):
+            weight = len(here) * len(there) / (len(here) + len(there))
+            total, weights = total + weight * (here.mean() - there.mean()).item(), weights + weight
+    return total / weights if weights else 0.0
+
+
+def leads(
+    first: Right, second: Right, groups: Mapping[str, tuple[Sequence[str], Int64[Tensor, "n"]]]
+) -> dict[str, tuple[float, float, float, int]]:
+    """How far the first of two models is ahead in each group of the same images: (lead, low, high, images).
+
+    The interval is a paired bootstrap's over the images of the group.
+    """
+    gain, found = first.float() - second.float(), {}
+    for names, group in groups.values():
+        for k, name in enumerate(names):
+            here = gain[group == k]
+            found[name] = (here.mean().item(), *bootstrap(lambda values: values.mean().item(), here), len(here))
+    return found
+
+
+def first_steps(
+    names: Mapping[str, str], data: LabelledObjects, run: Runtime, *, steps: int, seeds: Sequence[int] = (0, 1, 2)
+) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
+    """The losses of short trainings, name → one list for each seed, and the median seconds of a step.
+
+    `names` are those of recipes. Both see the same batches: the seed chooses them.
+    """
+    losses: dict[str, list[list[float]]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for seed in seeds:
+        for name, key in names.items():
+            runtime.seed_everything(seed)
+            chosen = recipes.recipe(key)
+            how = {"steps": steps, "batch_size": 32, "lr": chosen.options.lr, "quiet": True}
+            history = training.fit(chosen.build(), data, loss=tasks.classification_loss(data), run=run, **how)
+            losses[name].append(history.losses)
+            seconds[name].append(history.seconds / history.steps)
+    return losses, {name: sorted(each)[len(each) // 2] for name, each in seconds.items()}
+
+
+def over_fractions(rows: Sequence[Mapping], model: str, metric: str = "accuracy") -> list[list[float]]:
+    """Of a study with several fractions of the data: a list for each seed, with a value for each fraction."""
+    of = [row for row in rows if row["model"] == model]
+    return [[row[metric] for row in of if row["seed"] == seed] for seed in sorted({row["seed"] for row in of})]
+
+
+def budgets(rows: Sequence[Mapping], *, streets: int, images: int) -> str:
+    """A table of how often each training of a study saw its streets: `images` in all, from a share of `streets`."""
+    lines = ["streets  passes through them"]
+    for fraction in sorted({row["fraction"] for row in rows}):
+        lines.append(f"{round(streets * fraction):7,}  {images / (streets * fraction):20.0f}")
+    return "\n".join(lines)
