@@ -58,9 +58,18 @@ def with_place(patches: Float[Tensor, "n patches d"], grid: tuple[int, int]) -> 
     return torch.cat([patches, torch.cat([rows, columns], 1).float().expand(len(patches), -1, -1)], dim=2)
 
 
-def patch_pixels(images: Float[Tensor, "n 3 h w"], patch: int = 8) -> Float[Tensor, "n patches d"]:
-    """The pixels of each patch."""
-    return cut(images, patch)
+def of_streets(streets: Labelled, tokens: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "n d"]]:
+    """What a probe of whole streets may read: colours alone, or the mean of the tokens of each network."""
+    return {"12 colour statistics": colour_statistics(streets.images)} | {name: x.mean(1) for name, x in tokens.items()}
+
+
+def of_patches(
+    streets: Labelled, tokens: Mapping[str, Tensor], *, patch: int = 8
+) -> dict[str, Float[Tensor, "n patches d"]]:
+    """What a probe of patches may read: the pixels, or the token of each network; and each patch's row and column."""
+    grid = tuple(side // patch for side in streets.images.shape[2:])
+    read = {"its pixels": cut(streets.images, patch)} | dict(tokens)
+    return {name: with_place(x, grid) for name, x in read.items()}
 
 
 def probe(
