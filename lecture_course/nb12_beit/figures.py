@@ -142,7 +142,7 @@ def as_words(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw a few patches of a photograph, the numbers of their words, and the same place painted with their codes.
+    """Draw a few patches of a street, the numbers of their visual tokens, and the same place painted with the codes.
 
     `image` and `painted` are (3, H, W) or (H, W, 3) uint8. `window` is (top, left, bottom, right) in patches. The cells
     behind the numbers have the mean colour of their code.
@@ -157,12 +157,12 @@ def as_words(
     fig, axes = image_axes(1, 3, aspect=(right - left) * q / ((bottom - top) * p), title=title)
     for ax, name, shown in zip(
         axes.flat,
-        ("patches", "their words", "painted with the codes"),
+        ("patches", "their visual tokens", "painted with the codes"),
         (image[area], means / 255, painted[area]),
         strict=True,
     ):
         ax.set_title(name)
-        if name == "their words":
+        if name == "their visual tokens":
             ax.imshow(shown, interpolation="nearest")
             for (row, column), word in np.ndenumerate(to_array(words[top:bottom, left:right])):
                 colour = ink_on(tuple(means[row, column] / 255))

@@ -20,7 +20,7 @@ from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import MEAN, STD, to_photo
 from lecture_utils.transformers import MaskedImageModel, blockwise_mask
 
-SIDE = 352  # CSS pixels of each of the two images
+SIDE, SHARP = 352, 448  # CSS pixels of each of the two images; pixels of the street's
 DRAWN = 24  # masks of each kind that a button chooses from
 LIKELIEST = 5  # visual tokens that are shown for a patch
 PILL = "display: inline-block; margin: 0.12em 0.15em; padding: 0.1em 0.5em; border-radius: 0.8em; cursor: pointer"
@@ -35,11 +35,18 @@ HINT = (
 
 @dataclass(frozen=True)
 class Street:
-    """A street by its name: (3, H, W) or (H, W, 3) bytes to look at, and (c, h, w) floats as the network takes it."""
+    """A street by its name: (H, W, 3) bytes to look at, and (c, h, w) floats as the network takes it."""
 
     name: str
-    shown: UInt8[np.ndarray, "H W 3"]
+    large: UInt8[np.ndarray, "H W 3"]
     image: Tensor
+
+    @property
+    def shown(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The image in not many more pixels than the page has for it."""
+        photo = Image.fromarray(self.large)
+        photo.thumbnail((SHARP, SHARP), Image.Resampling.LANCZOS)
+        return np.asarray(photo)
 
 
 class MaskPad(Pad):
@@ -99,7 +106,7 @@ class MaskPad(Pad):
 
     def _page(self) -> str:
         pixels = to_photo(self.model.tokens.codebook.float().unflatten(1, (3, *[self.model.tokens.patch] * 2)))
-        frames = [make_stage(street.shown, None, self.alt).frame for street in self.streets]
+        frames = [make_stage(street.shown, None, self.alt).frame for street in self.streets[1:]]
         backbone = self.model.backbone
         data = {
             "grid": self.grid,
@@ -114,7 +121,7 @@ class MaskPad(Pad):
             "weights": packed(weights_of(self.model)),
             "codes": packed(pixels.cpu().permute(0, 2, 3, 1).numpy()),
             "streets": [
-                {"shown": "" if k == 0 else frames[k].address, "pixels": packed(photo.numpy()), "truth": truth.tolist()}
+                {"shown": frames[k - 1].address if k else "", "pixels": packed(photo.numpy()), "truth": truth.tolist()}
                 for k, (photo, truth) in enumerate(zip(self.photos, self.truth, strict=True))
             ],
             "cursor": self.chosen,

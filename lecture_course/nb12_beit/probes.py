@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lecture_utils import tasks, toycity
 from lecture_utils.cityscapes import IGNORE_INDEX
+from lecture_utils.datasets import CityscapesPairs, toy_city
 from lecture_utils.transformers import BEiT
 from lecture_utils.transformers.visual_tokens import cut
 
@@ -29,7 +30,7 @@ class Labelled(NamedTuple):
 
 def labelled(split: str, number: int, *, patch: int = 8) -> Labelled:
     """The first streets of a split, without flips; the class of a patch is the commonest of its pixels."""
-    pairs = tasks.segmentation_data("val" if split == "val" else "train")
+    pairs = CityscapesPairs(toy_city(), split, transforms=tasks.photo_transforms())
     scenes = [toycity.sample_scene(seed) for seed in toycity.seeds(split, number)]
     items = [pairs[index] for index in range(number)]
     maps = torch.stack([torch.as_tensor(np.asarray(labels)).long() for _, labels in items])
