@@ -66,7 +66,6 @@ def beit_drawing(
     pieces = apart(hatched(large, mask[0]), SHOWN // rows, SHOWN // rows // 5)
     painted = to_pixels(to_photo(model.tokens.decode(truth, backbone.grid))[0])
     size = " × ".join(map(str, backbone.image_shape))
-    layers = f"{depth} layers of self-attention and MLP, with a bias for how two patches lie to each other"
     street = image_block("street", large, image[0], (0, 0.5), "A street, without any label.", 1.5, caption=size)
     cut = image_block(
         "hide", pieces, image[0], (1.45, 0),
@@ -77,11 +76,13 @@ def beit_drawing(
         "tokens", before, (2.5, 0), f"Each patch becomes {dim} numbers; each hidden one is the same learned vector."
     )
     attended = weights[0][0].mean(0).cpu()[1:, 1:]
+    says = f"{depth} layers; here who attends to whom in the first, mean of the heads. Out come the features, a vector "
+    says += "for each patch: all that is kept for fine-tuning."
     looks = Block(
-        "who attends", attended, (3.4, 0), f"{layers}; the first layer, mean of the heads.", 1.15,
+        "who attends", attended, (3.4, 0), says, 1.15,
         scale=clipped(attended[None]), caption=f"{n} × {n}",
     )  # fmt: skip
-    after = table("features", tokens[0, 1:], (4.3, 0), "The backbone's output, a vector for each patch: what is kept.")
+    after = table("features", tokens[0, 1:], (4.3, 0))
     scores = table("logits", logits[0], (5.3, 0), f"A linear layer: for each patch a score of each of {words} tokens.")
     guess = image_block(
         "filled in", to_pixels(to_photo(filled)[0]), image[0], (6.5, 0),
@@ -113,7 +114,7 @@ def beit_drawing(
     return Drawing(blocks, arrows, bands, WIDE)
 
 
-def table(name: str, rows: Float[Tensor, "n d"], at: tuple[float, float], says: str) -> Block:
+def table(name: str, rows: Float[Tensor, "n d"], at: tuple[float, float], says: str = "") -> Block:
     """A sequence of vectors as a table, a row for each patch."""
     rows = rows.cpu()
     return Block(name, rows, at, says, 1.25, scale=clipped(rows[None]))

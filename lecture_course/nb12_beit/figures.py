@@ -63,12 +63,12 @@ def titled(
 @course_look
 def often_hidden(shares: Float[Tensor, "h w"], *, title: str = "") -> Figure:
     """Draw a grid of patches, the brighter the more often one is hidden, with the percentage in each."""
-    fig, ax = plt.subplots(figsize=(5.6, 5.0))
+    fig, ax = plt.subplots(figsize=(5.0, 4.4))
     fig.suptitle(title)
     shown = ax.imshow(100 * to_array(shares), cmap="viridis", vmin=0)
     for (row, column), share in np.ndenumerate(to_array(shares)):
         colour = ink_on(tuple(shown.cmap(shown.norm(100 * share))[:3]))
-        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=9, color=colour)
+        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=8, color=colour)
     ax.set(xlabel="column of the patch", ylabel="row of the patch")
     fig.colorbar(shown, ax=ax, label="hidden, percent of the masks", shrink=0.9)
     return fig

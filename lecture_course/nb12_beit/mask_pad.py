@@ -21,7 +21,7 @@ from lecture_utils.tasks.photos import MEAN, STD, to_photo
 from lecture_utils.transformers import MaskedImageModel, blockwise_mask
 
 SIDE, SHARP = 352, 448  # CSS pixels of each of the two images; pixels of the street's
-DRAWN = 24  # masks of each kind that a button chooses from
+DRAWN = 12  # masks of each kind that a button chooses from
 LIKELIEST = 5  # visual tokens that are shown for a patch
 PILL = "display: inline-block; margin: 0.12em 0.15em; padding: 0.1em 0.5em; border-radius: 0.8em; cursor: pointer"
 BUTTON = "font: inherit; margin: 0.12em 0.15em"
@@ -52,7 +52,7 @@ class Street:
 class MaskPad(Pad):
     """Two images of a street: one on which a reader hides patches, one that a masked image model fills in.
 
-    The weights stand on the page, and the whole forward pass runs there: for the shipped BEiT a tenth of a second.
+    The weights stand on the page, and the whole forward pass runs there: for the shipped BEiT in a fraction of a second.
     `mask` (h, w) is hidden first, on the first of the `streets`. Painted by pointer or by keyboard; buttons hide blocks
     or single patches, `hidden` of them at most. Beside it stand the share of the visual tokens that is found, that of
     the nearest visible patch, and for a chosen patch the likeliest tokens. No street, or a mask of another shape than
