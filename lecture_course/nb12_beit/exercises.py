@@ -14,7 +14,7 @@ from lecture_course.nb12_beit.mistakes import (
 )
 from lecture_utils.transformers.beit import masked_token_loss
 from lecture_utils.transformers.masking import block_shape
-from lecture_utils.transformers.relative_position import RelativePositionBias, relative_position_index
+from lecture_utils.transformers.relative_position import relative_position_index
 from lecture_utils.transformers.visual_tokens import nearest_code
 
 PAPER_GRID = (14, 14)
@@ -76,10 +76,6 @@ def windows(rng: Generator) -> list[Case]:
 
 def forty_percent() -> int:
     return int(PAPER_SHARE * PAPER_GRID[0] * PAPER_GRID[1])
-
-
-def entries_of_the_table() -> int:
-    return len(RelativePositionBias(PAPER_GRID, 12).table)
 
 
 EXERCISES = (
@@ -163,27 +159,5 @@ EXERCISES = (
             "Then count the steps as pixels of an image that is 2 · width − 1 wide: down · (2 · width − 1) + across.",
         ),
         because="All pairs that lie alike share one number of the table, wherever they are: many teach it.",
-    ),
-    Prediction(
-        "12.table",
-        title="The entries of the table",
-        minutes=3,
-        difficulty=1,
-        answer=entries_of_the_table,
-        mistakes={
-            729: "Those are the steps from patch to patch. The class token is no patch and needs entries of its own.",
-            730: "The class token looks at patches, is looked at, and looks at itself: three cases.",
-            196: "So many patches there are; how many different steps from one to another?",
-            784: "From −14 to 14 would be one too many: patches 13 apart are the farthest.",
-            841: "From −14 to 14 is one step too many on both ends: patches 13 apart are the farthest.",
-            844: "From −14 to 14 is one step too many on both ends: patches 13 apart are the farthest.",
-            38416: "That is one for each pair of patches; pairs that lie alike share one.",
-            38809: "That is one for each pair of tokens; pairs that lie alike share one.",
-        },
-        hints=(
-            "A step goes from −13 to 13 rows, and from −13 to 13 columns. How many are that?",
-            "27 · 27, and three for the class token: it looks at patches, patches look at it, it looks at itself.",
-        ),
-        because="A table of 197 × 197 would need 38,809 numbers for each head.",
     ),
 )

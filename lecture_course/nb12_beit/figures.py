@@ -1,17 +1,136 @@
-"""The figures of notebook 12: visual tokens, relative positions and published results."""
+"""The figures of notebook 12: hidden patches, visual tokens, relative positions, probes and published results."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.figures.grids import ink_on
-from lecture_utils.figures.overlays import draw_image, to_pixels
-from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.overlays import draw_image, legend, to_pixels
+from lecture_utils.figures.style import (
+    CYCLE,
+    DASHES,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    WIDTH,
+    course_look,
+    image_axes,
+    to_array,
+)
 from lecture_utils.transformers.beit_results import CORRECTED
+
+STRIPES = 26  # along a side of an image
+
+
+def hatched(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A street, (3, H, W) or (H, W, 3) bytes, whose hidden patches are hatched, so that a reader sees through."""
+    pixels, hidden = to_pixels(image), to_array(mask)
+    height, width = pixels.shape[:2]
+    y, x = np.indices((height, width))
+    hidden = hidden[y * len(hidden) // height, x * hidden.shape[1] // width]
+    stripe = ((x + y) * 3 * STRIPES // height) % 3 == 0
+    veiled = 0.5 * pixels + 0.5 * 255
+    veiled[stripe] = 0.25 * pixels[stripe] + 0.75 * 255 * np.array(to_rgb(PURPLE))
+    return np.where(hidden[..., None], np.rint(veiled), pixels).astype(np.uint8)
+
+
+@course_look
+def titled(
+    images: Mapping[str, Tensor | np.ndarray], *, columns: int = 2, title: str = "", width: float = WIDTH
+) -> Figure:
+    """Draw images and label maps under their names, so many in a row, and name the classes that occur in the maps."""
+    shown = {name: to_pixels(image) for name, image in images.items()}
+    rows, first = -(-len(shown) // columns), next(iter(shown.values()))
+    fig, axes = image_axes(rows, columns, width=width, aspect=first.shape[1] / first.shape[0], title=title)
+    fig.set_figheight(fig.get_figheight() + 0.25 * (rows - 1))
+    for ax, (name, image) in zip(axes.flat, shown.items(), strict=False):
+        draw_image(ax, image)
+        ax.set_title(name)
+    for ax in axes.flat[len(shown) :]:
+        ax.remove()
+    if maps := [image for image in shown.values() if image.ndim == 2]:
+        legend(fig, *maps)
+    return fig
+
+
+@course_look
+def often_hidden(shares: Float[Tensor, "h w"], *, title: str = "") -> Figure:
+    """Draw a grid of patches, the brighter the more often one is hidden, with the percentage in each."""
+    fig, ax = plt.subplots(figsize=(5.0, 4.4))
+    fig.suptitle(title)
+    shown = ax.imshow(100 * to_array(shares), cmap="viridis", vmin=0)
+    for (row, column), share in np.ndenumerate(to_array(shares)):
+        colour = ink_on(tuple(shown.cmap(shown.norm(100 * share))[:3]))
+        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", size=8, color=colour)
+    ax.set(xlabel="column of the patch", ylabel="row of the patch")
+    fig.colorbar(shown, ax=ax, label="hidden, percent of the masks", shrink=0.9)
+    return fig
+
+
+@course_look
+def label_curves(
+    counts: Sequence[int],
+    panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    references: Mapping[str, Mapping[str, float]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw scores over the number of labelled streets on a logarithmic axis, a panel for each y label.
+
+    `panels` are y label → name → a row of scores over `counts` for each training: dots, with a line through the means.
+    `references` are y label → name → a score drawn as a dotted line, of a network that saw all labels.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False)
+    fig.suptitle(title)
+    for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, rows) in enumerate(lines.items()):
+            rows, colour = to_array(rows, float), CYCLE[i]
+            if rows.ndim != 2 or rows.shape[1] != len(counts):
+                raise ValueError(f"panels: got shape {rows.shape} of {name!r}, expected (trainings, {len(counts)})")
+            ax.plot(counts, rows.mean(0), color=colour, linestyle=DASHES[i], label=name)
+            ax.scatter(np.tile(counts, len(rows)), rows.ravel(), s=26, color=colour, marker="os"[i % 2], zorder=3)
+        for name, score in references.get(ylabel, {}).items():
+            ax.axhline(score, color=FAINT, linestyle=":", label=name)
+        ax.set(xscale="log", xlabel="labelled streets (logarithmic)", ylabel=ylabel, ylim=(0, 1))
+        ax.set_xticks(counts, [f"{count:,}" for count in counts])
+        ax.minorticks_off()
+        ax.grid()
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return fig
+
+
+@course_look
+def probe_scores(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], baselines: Mapping[str, float], *, title: str = ""
+) -> Figure:
+    """Draw what linear probes reach, a panel for each task → representation → a score of each draw, 0 to 1.
+
+    A dot is a draw, a stroke the mean; the dotted line is the majority-class baseline of the task.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
+    fig.suptitle(title)
+    for ax, (task, scores) in zip(axes[0], panels.items(), strict=True):
+        for at, (name, values) in enumerate(scores.items()):
+            colour = GREEN if name.startswith("pre-trained") else CYCLE[0]
+            ax.scatter(100 * to_array(values, float), [at] * len(values), s=30, alpha=0.6, color=colour)
+            mean = 100 * float(np.mean(values))
+            ax.plot([mean, mean], [at - 0.25, at + 0.25], color=INK, lw=2.5)
+            ax.annotate(f"{mean:.0f}", (mean, at - 0.3), ha="center", va="bottom", size=11, weight="bold")
+        ax.axvline(100 * baselines[task], color=FAINT, linestyle=":", label="majority-class baseline")
+        ax.set_yticks(range(len(scores)), scores)
+        ax.set(title=task, xlabel="accuracy in percent", xlim=(0, 100), ylim=(len(scores) - 0.4, -0.75))
+        ax.grid(axis="x")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center")
+    return fig
 
 
 @course_look
@@ -23,7 +142,7 @@ def as_words(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw a few patches of a photograph, the numbers of their words, and the same place painted with their codes.
+    """Draw a few patches of a street, the numbers of their visual tokens, and the same place painted with the codes.
 
     `image` and `painted` are (3, H, W) or (H, W, 3) uint8. `window` is (top, left, bottom, right) in patches. The cells
     behind the numbers have the mean colour of their code.
@@ -38,12 +157,12 @@ def as_words(
     fig, axes = image_axes(1, 3, aspect=(right - left) * q / ((bottom - top) * p), title=title)
     for ax, name, shown in zip(
         axes.flat,
-        ("patches", "their words", "painted with the codes"),
+        ("patches", "their visual tokens", "painted with the codes"),
         (image[area], means / 255, painted[area]),
         strict=True,
     ):
         ax.set_title(name)
-        if name == "their words":
+        if name == "their visual tokens":
             ax.imshow(shown, interpolation="nearest")
             for (row, column), word in np.ndenumerate(to_array(words[top:bottom, left:right])):
                 colour = ink_on(tuple(means[row, column] / 255))

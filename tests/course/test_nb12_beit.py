@@ -261,7 +261,6 @@ RIGHT = {
     "12.nearest_code": [nearest_by_cdist, nearest_by_loops, nearest_by_product],
     "12.masked_loss": [loss_by_indexing, loss_by_hand, loss_by_ignoring],
     "12.relative_index": [index_by_loops, index_by_meshgrid],
-    "12.table": [732, 732.0],
 }
 
 WRONG = {
@@ -311,13 +310,6 @@ WRONG = {
         (index_along_the_sequence, "different steps"),
         (index_with_class_token, "one entry too long"),
         (index_as_floats, "float32"),
-    ],
-    "12.table": [
-        (729, "class token is no patch"),
-        (730, "three cases"),
-        (844, "one step too many"),
-        (38809, "share one"),
-        (733, ""),
     ],
 }
 

@@ -5,10 +5,22 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb, to_rgba
 
-from lecture_course.nb12_beit.figures import as_words, bias_maps, codebook, results_table
+from lecture_course.nb12_beit.drawings import beit_drawing
+from lecture_course.nb12_beit.figures import (
+    as_words,
+    bias_maps,
+    codebook,
+    hatched,
+    label_curves,
+    often_hidden,
+    probe_scores,
+    results_table,
+    titled,
+)
+from lecture_utils import recipes, tasks
 from lecture_utils.figures.boxes import masked_patches
 from lecture_utils.figures.style import ORANGE, PURPLE
-from lecture_utils.transformers import RelativePositionBias, bias_by_step
+from lecture_utils.transformers import RelativePositionBias, bias_by_step, masked_token_loss
 from lecture_utils.transformers.beit_results import ADE20K, IMAGENET
 
 DICE = torch.Generator().manual_seed(0)
@@ -31,6 +43,84 @@ def test_hidden_patches_are_covered_and_the_others_stay():
     assert np.array_equal(masked_patches(IMAGE.permute(1, 2, 0).numpy(), mask), shown)
     with pytest.raises(ValueError, match=r"mask: got shape \(5, 5\)"):
         masked_patches(IMAGE, torch.zeros(5, 5, dtype=torch.bool))
+
+
+@pytest.mark.slide("34")
+def test_hidden_patches_are_hatched_and_can_be_seen_through():
+    image = torch.randint(0, 256, (3, 70, 90), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    mask = torch.tensor([[True, False, False], [False, False, True]])
+    shown, before = hatched(image, mask).astype(float), image.permute(1, 2, 0).numpy()
+    hidden = np.zeros((70, 90), bool)
+    hidden[:35, :30] = hidden[35:, 60:] = True
+    assert np.array_equal(shown[~hidden], before[~hidden])
+    assert (shown[hidden] != before[hidden]).any(1).mean() > 0.95
+    plain = np.abs(shown - (0.5 * before + 127.5)).max(2) <= 0.5  # between the stripes half of the street is left
+    assert 0.55 < plain[hidden].mean() < 0.75
+    assert np.array_equal(hatched(before, mask), shown)
+
+
+@pytest.mark.slide("34")
+def test_images_stand_under_their_names_and_classes_are_told():
+    labels = torch.zeros(12, 20, dtype=torch.uint8)
+    fig = titled({"street": IMAGE, "labels": labels, "again": IMAGE}, title="three")
+    assert [ax.get_title() for ax in fig.axes] == ["street", "labels", "again"]
+    assert np.array_equal(fig.axes[0].images[0].get_array(), IMAGE.permute(1, 2, 0))
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["road"]
+
+
+@pytest.mark.slide("34")
+def test_how_often_a_patch_is_hidden_is_written_into_it():
+    ax, bar = often_hidden(torch.tensor([[0.05, 0.5], [0.7, 0.123]])).axes
+    assert [text.get_text() for text in ax.texts] == ["5", "50", "70", "12"]
+    assert ax.images[0].get_clim() == (0, 70)
+    assert "percent" in bar.get_ylabel()
+
+
+@pytest.mark.slide("34")
+def test_label_curves_have_a_logarithmic_axis_and_a_reference():
+    rows = [[0.1, 0.3], [0.2, 0.5]]
+    (ax,) = label_curves([20, 200], {"mean IoU": {"pre-trained": rows}}, {"mean IoU": {"U-Net": 0.85}}).axes
+    assert ax.get_xscale() == "log"
+    line, reference = ax.get_lines()
+    assert line.get_ydata().tolist() == pytest.approx([0.15, 0.4])
+    assert set(reference.get_ydata()) == {0.85}
+    assert sorted(map(tuple, ax.collections[0].get_offsets().tolist())) == [
+        (20, 0.1),
+        (20, 0.2),
+        (200, 0.3),
+        (200, 0.5),
+    ]
+    with pytest.raises(ValueError, match=r"panels: got shape \(2, 2\)"):
+        label_curves([20], {"mean IoU": {"pre-trained": rows}}, {})
+
+
+@pytest.mark.slide("34")
+def test_probes_are_dots_beside_the_majority():
+    (ax,) = probe_scores({"task": {"colours": [0.5, 0.7], "pre-trained": [0.9]}}, {"task": 0.3}).axes
+    assert [point for dots in ax.collections for point in dots.get_offsets().tolist()] == [[50, 0], [70, 0], [90, 1]]
+    assert [text.get_text() for text in ax.texts] == ["60", "90"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["colours", "pre-trained"]
+
+
+@pytest.mark.slide("34")
+def test_the_drawing_is_the_forward_pass():
+    model, (image, mask) = recipes.load("beit"), tasks.masked_data("test")[5]
+    large = np.zeros((512, 512, 3), np.uint8)
+    drawing = beit_drawing(model, image[None], mask[None], large)
+    blocks = {block.name: block for block in drawing.blocks}
+    with torch.no_grad():
+        logits = model(image[None], mask[None])
+        tokens, weights = model.backbone(image[None], mask[None], need_weights=True)
+    assert torch.equal(blocks["logits"].value, logits[0])
+    assert torch.equal(blocks["features"].value, tokens[0, 1:])
+    assert torch.equal(blocks["who attends"].value, weights[0][0].mean(0)[1:, 1:])
+    hidden = blocks["tokens"].value[mask.flatten()]
+    assert (hidden == model.backbone.mask_token).all()
+    loss = masked_token_loss(logits, model.tokens(image[None]), mask[None])
+    assert blocks["loss"].value["cross-entropy"] == f"{loss:.2f}"
+    assert [block.name for block in drawing.blocks if not block.says] == ["features"]  # a step with those before
+    with pytest.raises(ValueError, match="image: got 2 images"):
+        beit_drawing(model, image.expand(2, -1, -1, -1), mask[None], large)
 
 
 @pytest.mark.slide("34")
