@@ -10,7 +10,6 @@ from lecture_utils.captioning.vocabulary import Vocabulary
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
 from lecture_utils.detection import RCNN, RPN, Backbone, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead
-from lecture_utils.detection.backbone import ResidualBlock, convolution
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_backbone
 from lecture_utils.generative import GAN, VAE, AutoEncoder, Diffusion
 from lecture_utils.segmentation import FCN, DeconvNet, PixelClassifier, UNet
@@ -101,15 +100,6 @@ def vit() -> ViT:
     """64 patches of 6 × 6 pixels, in three layers."""
     sizes = {"patch_size": 6, "dim": 64, "depth": 3, "heads": 4, "mlp_dim": 128}
     return ViT(num_classes=len(LabelledObjects.classes), image_size=CLASSIFICATION_SIZE, **sizes)
-
-
-def hybrid() -> nn.Module:
-    """The same transformer on a convolutional stem in place of raw pixels, its MLPs thinner by what the stem costs."""
-    stem = nn.Sequential(convolution(3, 8, stride=2), nn.ReLU(inplace=True), ResidualBlock(8, 8))
-    sizes = {"patch_size": 3, "dim": 64, "depth": 3, "heads": 4, "mlp_dim": 104, "channels": 8}
-    return nn.Sequential(
-        stem, ViT(num_classes=len(LabelledObjects.classes), image_size=CLASSIFICATION_SIZE // 2, **sizes)
-    )
 
 
 def detr() -> DETR:

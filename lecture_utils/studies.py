@@ -72,25 +72,6 @@ def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, *
     return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
 
 
-def named(name: str, streets: int, steps: int, lr: float, model: Callable[[], nn.Module], **data) -> Recipe:
-    """A classifier of named objects, trained on so many streets for so many steps; `data` goes to their reader."""
-    shipped = RECIPES["vit"]
-    task = replace(shipped.task, data=partial(classification_data, scenes=streets, **data))
-    options = replace(shipped.options, steps=steps, lr=lr)
-    return replace(shipped, name=f"{name}_{streets}_{steps}", task=task, options=options, model=model)
-
-
-# Slide 32: networks of equal cost; with more streets more steps, as there is more to learn. The most streets also with
-# fewer steps.
-NETWORKS = {
-    "vit": {"lr": 2e-3, "model": city_models.vit},
-    "vit_augmented": {"lr": 2e-3, "model": city_models.vit, "augment": True},
-    "hybrid": {"lr": 2e-3, "model": city_models.hybrid},
-    "resnet": {"lr": 1e-2, "model": city_models.resnet},
-}
-DATA_AND_STEPS = ((500, 1600), (4000, 3200), (64000, 400), (64000, 1600), (64000, 6400))
-
-
 def score_positions(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
     """The accuracy of a ViT, and how alike its positions are: those that a flip exchanges, and others of one row.
 
@@ -166,9 +147,6 @@ STUDIES = {
     ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
-    "data_and_compute": Study(
-        [named(name, *point, **network) for point in DATA_AND_STEPS for name, network in NETWORKS.items()]
-    ),
     # Slide 31: do positions mirror each other because the images are flipped?
     "flips": Study((flipped("vit_flips", flip=True), flipped("vit_no_flips", flip=False))),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.

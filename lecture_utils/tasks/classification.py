@@ -22,23 +22,19 @@ def classification_data(
     *,
     size: int | None = None,
     kind: type[LabelledObjects] = LabelledObjects,
-    scenes: int | None = None,
-    augment: bool = False,
     flip: bool = True,
 ) -> LabelledObjects:
     """A split of the streets with one named object on them; they are painted, not read.
 
-    Of the training split alone: `scenes` is the number of streets, where not the usual one, and `augment` and `flip`
-    are those of `photo_transforms`.
+    Training images are flipped every other time, unless `flip` is False.
     """
     if root is not None:
         raise ValueError(f"root: got {root}, expected none: streets with one object are painted from seeds")
     if split not in CLASSIFICATION_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(CLASSIFICATION_SCENES)}")
     train, size = split == "train", size or CLASSIFICATION_SIZE
-    transforms = photo_transforms(train=train, augment=augment, flip=flip)
-    scenes = scenes if scenes and train else CLASSIFICATION_SCENES[split]
-    return kind(split, scenes, size=size, transforms=transforms, quiet=not train)
+    transforms = photo_transforms(train=train, flip=flip)
+    return kind(split, CLASSIFICATION_SCENES[split], size=size, transforms=transforms, quiet=not train)
 
 
 def classification_loss(dataset: Dataset) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:

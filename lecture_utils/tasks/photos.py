@@ -9,22 +9,14 @@ from torchvision.transforms import v2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-SHIFT, LIGHT = 1 / 8, 0.3  # of augmented images: the most that they move, of their side, and that their light changes
-
-
-def photo_transforms(
-    *, train: bool = False, size: int | None = None, augment: bool = False, flip: bool = True
-) -> v2.Compose:
+def photo_transforms(*, train: bool = False, size: int | None = None, flip: bool = True) -> v2.Compose:
     """Floats around 0 instead of bytes, and in training a flip every other time, of whatever belongs to the image.
 
-    With `size`, everything is resized to size × size pixels first. With `augment`, training images are also shifted by
-    up to an eighth of their side and made lighter or darker; without `flip` they are never flipped.
+    With `size`, everything is resized to size × size pixels first; without `flip` nothing is ever flipped.
     """
     resize = [] if size is None else [v2.Resize((size, size))]
-    changes = [v2.RandomHorizontalFlip(0.5)] if train and flip else []
-    if train and augment:
-        changes += [v2.RandomAffine(0, translate=(SHIFT, SHIFT)), v2.ColorJitter(brightness=LIGHT)]
-    return v2.Compose([*resize, *changes, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    flips = [v2.RandomHorizontalFlip(0.5)] if train and flip else []
+    return v2.Compose([*resize, *flips, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
 
 
 def to_photo(image: Float[Tensor, "*b 3 h w"]) -> UInt8[Tensor, "*b 3 h w"]:
