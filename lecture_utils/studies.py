@@ -9,13 +9,18 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
 from lecture_utils.captioning import BottleneckRNN
 from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
 from lecture_utils.recipes import RECIPES, Recipe
+from lecture_utils.runtime import Runtime
+from lecture_utils.tasks.classification import classification_data, score_classification
 from lecture_utils.tasks.single_object import fixed_slots_loss, single_object_loss
+from lecture_utils.transformers import position_similarity
 
 SCENES = 500  # of a split that count: all of the test scenes, and as many of those that a model learned from
 
@@ -55,6 +60,7 @@ def context(name: str, width: int | None, lr: float) -> Recipe:
 CAPTIONERS = (
     context("bottleneck_mean", None, 1e-2),
     RECIPES["bottleneck_rnn"],
+    context("bottleneck_1024", 1024, 3e-3),
     RECIPES["show_attend_tell"],
 )
 RATES = (1e-3, 3e-3, 1e-2)
@@ -64,6 +70,37 @@ def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, *
     """A training of so many times fewer steps, with another learning rate, task or model if given."""
     options = replace(recipe.options, steps=recipe.options.steps // share, lr=lr or recipe.options.lr)
     return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
+
+
+def score_positions(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
+    """The accuracy of a ViT, and how alike its positions are: those that a flip exchanges, and others of one row.
+
+    Mean cosines of pairs in one row, at least three patches apart, of which each is the other's mirror image or is not.
+    """
+    similarity = position_similarity(model.pos_embed, model.grid)
+    rows, columns = model.grid
+    at = torch.arange(columns)
+    mirrored, apart = at[:, None] + at == columns - 1, (at[:, None] - at).abs() >= 3
+    in_rows = torch.stack([similarity[row, :, row] for row in range(rows)])  # row, column, column
+    alike = {
+        "mirrored": in_rows[:, mirrored & apart].mean().item(),
+        "others": in_rows[:, ~mirrored & apart].mean().item(),
+    }
+    return score_classification(model, dataset, run) | alike
+
+
+def flipped(name: str, *, flip: bool) -> Recipe:
+    """`vit`, trained on images of which every other one is flipped, or none; its positions are scored, too."""
+    shipped = RECIPES["vit"]
+    task = replace(shipped.task, data=partial(classification_data, flip=flip), score=score_positions)
+    return replace(shipped, name=name, task=task, model=shipped.build)
+
+
+def without_places() -> nn.Module:
+    """The caption transformer, told nothing of where in the image a feature comes from."""
+    model = city_models.BUILDERS["caption_transformer"]()
+    model.encode_grid.places = nn.Identity()
+    return model
 
 
 def pooled_fast_rcnn() -> nn.Module:
@@ -92,17 +129,26 @@ STUDIES = {
     ),
     # Slide 26: one vector for the whole image against a new look for every word, by the number of objects; as many
     # steps each.
-    "bottleneck": Study(CAPTIONERS, seeds=(0, 1)),
+    "bottleneck": Study(CAPTIONERS),
     # The same on streets that they learned from: has c too little room, or had they too little to learn from?
     "bottleneck_seen": Study(CAPTIONERS, seeds=(0,), splits=("train",)),
-    # Which learning rate is best for each vector c, on validation scenes?
+    # Which learning rate is best for each kind of c and for attention, on validation scenes?
     "bottleneck_rates": Study(
-        [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS[:2] for lr in RATES],
+        [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],
         seeds=(0,),
         splits=("val",),
     ),
+    # Slide 29: positions are added to the features of the image, or never were; a quarter of the steps.
+    "positions": Study(
+        [
+            shorter(RECIPES["caption_transformer"], "transformer_places", 4),
+            shorter(RECIPES["caption_transformer"], "transformer_no_places", 4, model=without_places),
+        ]
+    ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
+    # Slide 31: do positions mirror each other because the images are flipped?
+    "flips": Study((flipped("vit_flips", flip=True), flipped("vit_no_flips", flip=False))),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
     # Slide 20: what do the proposals contribute, and what the network behind them?

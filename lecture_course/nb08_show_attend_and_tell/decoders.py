@@ -205,23 +205,26 @@ def encoder_decoder(
 def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "") -> Figure:
     """Draw the first steps of a `ShowAttendTell`, above each its map, which gives the context vector (slide 26)."""
     head, pixels = 0.4 * bool(title), to_pixels(image)
-    fig, ax = inches(3.75 + head, title)
-    top, cell = head + 0.3, head + 2.2
+    side = (WIDTH - FIRST) / STEPS - 0.25
+    fig, ax = inches(side + 2.6 + head, title)
+    top, cell = head + 0.3, head + side + 1.05
     picture(ax, pixels, 0.03, top, 1.12, "image", "{} × {}".format(*told.weights.shape[1:]))
     for t, x in enumerate(decoder_row(ax, told, cell)):
-        glow(ax, pixels, told.weights[t], (x - 0.5, top), 1.1)
-        ax.text(x + 0.05, top - 0.05, f"α{LOW[t + 1]}", ha="center", va="bottom", size=TEXT)
-        arrow(ax, (x, top + 1.14), (x, cell - 0.28), colour=VERMILION, width=2)
-        ax.text(x + 0.07, top + 1.4, f"ẑ{LOW[t + 1]}", va="center", size=TEXT, color=VERMILION)
+        left = x - side / 2 + 0.08
+        glow(ax, pixels, told.weights[t], (left, top), side)
+        ax.text(x + 0.08, top - 0.05, f"α{LOW[t + 1]}", ha="center", va="bottom", size=TEXT)
+        arrow(ax, (x, top + side + 0.04), (x, cell - 0.28), colour=VERMILION, width=2)
+        ax.text(x + 0.07, top + side + 0.28, f"ẑ{LOW[t + 1]}", va="center", size=TEXT, color=VERMILION)
         if t:  # what the decoder remembers says where to look
-            arrow(ax, (x - 0.65, cell), (x - 0.65, top + 0.6), (x - 0.5, top + 0.6), colour=BLUE, width=1.6)
+            before = left - 0.13
+            arrow(ax, (before, cell), (before, top + side / 2), (left, top + side / 2), colour=BLUE, width=1.6)
     ax.text(0.6, cell, "h₀ from the\nmean point", ha="center", va="center", size=TEXT)
     arrow(ax, (1.1, cell), (1.45, cell), colour=FAINT, width=1.6)
     return fig
 
 
 LOW = "₀₁₂₃₄₅₆₇₈₉"
-STEPS, FIRST = 6, 1.25  # words that are drawn of a caption; inches left of them
+STEPS, FIRST = 4, 1.25  # words that are drawn of a caption; inches left of them
 
 
 def decoder_row(ax: Axes, told: Trace, y: float) -> list[float]:

@@ -13,6 +13,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
+from lecture_course.nb08_show_attend_and_tell.measuring import Example
+from lecture_utils import toycity
 from lecture_utils.figures.attention_maps import SIZE, overlay_attention
 from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
@@ -25,6 +27,7 @@ from lecture_utils.figures.style import (
     image_axes,
     to_array,
 )
+from lecture_utils.tasks.caption_dataset import CaptionDataset
 
 TEXT = 10.5  # points of the smaller labels
 
@@ -102,6 +105,13 @@ def gallery(
         overlay_attention(above, image, maps[number], glow=True)
         _write(below, lines[number], words[number], room, low)
     return fig
+
+
+def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
+    """The `gallery` of some examples, their streets painted large."""
+    images = [toycity.render(data.truth(one.image)[0], 512).image for one in chosen]
+    parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
+    return gallery(images, *parts, title=title)
 
 
 def broken(words: Sequence[str], room: float, *, bold: Sequence[int] = ()) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """What notebook 08 measures: channels that fire at a class, attention by object, models by the number of objects."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,17 +11,26 @@ from torch import Tensor
 
 from lecture_utils import recipes, studies
 from lecture_utils.captioning.decoding import Captions
-from lecture_utils.captioning.scores import points_in
+from lecture_utils.captioning.scores import bleu, points_in
 from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.caption_scores import GROUPS as TASK_GROUPS
 from lecture_utils.tasks.caption_scores import true_share
-from lecture_utils.toycity.describe import HOURS, phrase
+from lecture_utils.toycity.describe import HOURS, LIST, phrase
 from lecture_utils.toycity.facts import facts, find_mentions
 
 GROUPS = {"1 or 2": "1_2", "3 or 4": "3_4", "5 to 8": "5_more"}  # objects in the street, and their columns in a study
+POINTING = {  # metrics of a captioner's card, and what they are in words
+    "pointing": "colour and noun",
+    "pointing_colour": "colour alone",
+    "pointing_noun": "noun alone",
+    "pointing_shuffled": "shuffled: maps of another image",
+    "pointing_chance": "a random point",
+}
 SPLITS = {"500 test streets": "test", "500 training streets": "train"}
 NAMES = {  # of the study's models
     "bottleneck_mean": "mean of the points",
     "bottleneck_rnn": "MLP, 192 numbers",
+    "bottleneck_1024": "MLP, 1,024 numbers",
     "show_attend_tell": "attention",
 }
 
@@ -95,7 +105,7 @@ def shares_of_objects(
 
 @dataclass(frozen=True)
 class Example:
-    """An object that a caption names: the image's number, the caption, and the places of the object's colour and noun.
+    """An object that a caption names: the image's number, the caption, its phrase, and the places of colour and noun.
 
     `map_`: the maps of these two words, added; `there`: whether the image has such an object; `true`: whether all
     statements of the caption hold.
@@ -103,6 +113,7 @@ class Example:
 
     image: int
     words: list[str]
+    text: str
     places: tuple[int, int]
     map_: Float[Tensor, "h w"]
     there: bool
@@ -123,7 +134,7 @@ def examples(said: Captions, data: CaptionDataset) -> list[Example]:
         for named in find_mentions(words):
             there = any(phrase(obj) == named.text for obj in truth[1].objects)
             places = (named.colour, named.noun)
-            found.append(Example(image, words, places, maps[list(places)].sum(0), there, true))
+            found.append(Example(image, words, named.text, places, maps[list(places)].sum(0), there, true))
     return found
 
 
@@ -132,13 +143,72 @@ SETTING |= {words: "time of day" for words in HOURS.values()}
 SETTING |= {trees: "trees" for trees in ("with trees", "without trees")}
 
 
-def truth_by_kind(captions: Sequence[str], data: CaptionDataset) -> dict[str, float]:
-    """The share of true statements in captions of the first images of a data set: weather, time, trees, and objects."""
+def truth_by_kind(captions: Sequence[str], data: CaptionDataset, *, shift: int = 0) -> dict[str, float]:
+    """The share of true statements in captions of the first images of a data set: weather, time, trees, and objects.
+
+    With a `shift` each caption is held against another of these images, so many places further: what chance gives.
+    """
     held: dict[str, list[bool]] = {kind: [] for kind in (*SETTING.values(), "objects")}
     for image, caption in enumerate(captions):
-        for fact in facts(caption, *data.truth(image)):
+        for fact in facts(caption, *data.truth((image + shift) % len(captions))):
             held[SETTING.get(fact.text, "objects")].append(fact.holds)
     return {kind: sum(some) / len(some) for kind, some in held.items() if some}
+
+
+def attended_objects(example: Example, data: CaptionDataset) -> list[tuple[str, float]]:
+    """The objects of an example's image with their shares of its map, the largest first."""
+    truth = data.truth(example.image)[1]
+    boxes = [obj.box for obj in truth.objects]
+    (shares,) = shares_of_objects(example.map_[None] / example.map_.sum(), boxes, truth.labels.shape)
+    return sorted(zip(map(phrase, truth.objects), shares.tolist(), strict=False), key=lambda one: -one[1])
+
+
+# What a sentence of the city's grammar tells, and words by which to know it; in this order.
+KINDS = {
+    "two objects": " is to the | is behind | is in front of ",
+    "setting": "street with|an empty street|nobody",
+    "counts": " on a street ",
+    "one object": "^a ",
+}
+
+
+def kind_of(caption: str) -> str:
+    """Which of the `KINDS` a caption is of; "other" for a list, or one that the grammar does not know."""
+    return next((kind for kind, mark in KINDS.items() if re.search(mark, caption)), "other")
+
+
+def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple:
+    """The number of images of which two captioners make sentences of the same kind, and the BLEU-4 of both on these."""
+    same = [i for i, pair in enumerate(zip(one, other, strict=True)) if kind_of(pair[0]) == kind_of(pair[1])]
+    return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
+
+
+def most_on_the_named(named: Sequence[Example], data: CaptionDataset, kind: str) -> list[bool]:
+    """Of each object that is there, in sentences of a kind, whether one of that name has most of the map."""
+    chosen = [one for one in named if one.there and kind_of(" ".join(one.words)) == kind]
+    return [attended_objects(one, data)[0][0] == one.text for one in chosen]
+
+
+def by_noun(named: Sequence[Example], maps: Float[Tensor, "n t h w"], data: CaptionDataset) -> str:
+    """A table of the objects that are there, by noun: how often the colour's and the noun's map is highest on one.
+
+    `maps` are those of the captions, one for each word.
+    """
+    found: dict[str, list[tuple[bool, bool]]] = {}
+    for one in named:
+        truth = data.truth(one.image)[1]
+        boxes = [obj.box for obj in truth.objects if phrase(obj) == one.text]
+        on = torch.zeros(maps.shape[2:], dtype=torch.bool)
+        for box in boxes:
+            on |= points_in(box, truth.labels.shape, tuple(on.shape))
+        if boxes:
+            hits = tuple(bool(on.flatten()[maps[one.image, place].argmax()]) for place in one.places)
+            found.setdefault(one.words[one.places[1]], []).append(hits)
+    lines = ["in free captions   named   colour alone   noun alone"]
+    for noun, hits in found.items():
+        colour, of_noun = torch.tensor(hits).float().mean(0).tolist()
+        lines.append(f"{noun:16} {len(hits):7} {colour:14.2f} {of_noun:12.2f}")
+    return "\n".join(lines)
 
 
 SYNONYMS = {
@@ -193,6 +263,20 @@ def by_objects(rows: Sequence[Mapping], model: str, split: str, metric: str = "f
     """A metric of the study `bottleneck` for each seed of a model, by the number of objects (`GROUPS`)."""
     chosen = [row for row in rows if row["model"] == model and row.get("split", "test") == split]
     return [[row[f"{metric}_{group}"] for group in GROUPS.values()] for row in chosen]
+
+
+def chance_by_objects(data: CaptionDataset) -> list[float]:
+    """What true lists come to on other streets, by the number of objects (`GROUPS`): on the next with as many."""
+    images: dict[int, list[int]] = {}
+    for image in range(len(data)):
+        images.setdefault(len(data.truth(image)[1].objects), []).append(image)
+    shares = {name: [] for name in TASK_GROUPS}
+    for number, some in images.items():
+        for image, other in zip(some, some[1:] + some[:1], strict=True) if number and len(some) > 1 else ():
+            (name,) = [name for name, numbers in TASK_GROUPS.items() if number in numbers]
+            (listed,) = [one for one in data.dataset.captions(image) if one.startswith(LIST)]
+            shares[name].append(true_share(listed, data, other))
+    return [sum(some) / len(some) for some in shares.values()]
 
 
 def panels_by_objects(rows: Sequence[Mapping], metric: str = "facts") -> dict[str, dict[str, list[list[float]]]]:

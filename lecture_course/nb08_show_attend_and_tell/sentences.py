@@ -71,15 +71,25 @@ def beam_tree(tree: Sequence[Sequence[Continuation]], upto: int) -> Figure:
     fig, ax = inches(1.1 + 0.62 * rows)
     pitch, first, middle = (WIDTH - 1.0) / len(tree), 0.95, 0.5 + 0.62 * (k / 2)
     ax.text(0.42, middle, "<start>", ha="center", va="center", size=12)
-    ax.text(0.1, 0.18, f"kept: the {k} best (orange: the best); below each word the sum so far", va="center", size=12)
+    ax.text(
+        0.1,
+        0.18,
+        f"kept: the {k} best (orange: the best, from its first word on); below each word the sum so far",
+        va="center",
+        size=12,
+    )
     below = "dropped: of each beam the best continuation that is not kept"
     ax.text(0.1, 0.9 + 0.62 * rows, below, va="center", size=12, color=FAINT)
+    best, row = set(), 0  # the places in the tree of the best beam and of what it continues
+    for t in reversed(range(upto)):
+        best.add((t, row))
+        row = tree[t][row].parent
     centre = {-1: {0: (0.78, middle)}}
     for t, step in enumerate(tree[:upto]):
         centre[t] = {}
         for row, one in enumerate(step):
             x, y = first + pitch * (t + 0.5), 0.6 + 0.62 * row + 0.4 * (row >= k)
-            ink = (ORANGE if row == 0 else BLUE) if one.kept else "#999999"
+            ink = (ORANGE if (t, row) in best else BLUE) if one.kept else "#999999"
             start = centre[t - 1][one.parent]
             ax.plot([start[0], x - 0.38], [start[1], y], color=ink, lw=2 if one.kept else 1, zorder=0.5 + one.kept)
             centre[t][row] = (x + 0.38, y)

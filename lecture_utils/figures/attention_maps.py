@@ -17,8 +17,9 @@ from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import WIDTH, course_look, image_axes
 
 SIZE = 11  # points of a caption
-# A veil over the image: dark where nobody looks, none where most attention goes.
-GLOW = LinearSegmentedColormap.from_list("glow", [(0, 0, 0, 0.72 * (1 - x**0.65)) for x in np.linspace(0, 1, 65)])
+# Light on the image: a little darkness where no attention goes, then yellow, then nearly white where most of it does.
+_GLOW = [(0, (0, 0, 0, 0.5)), (0.15, (0.1, 0.1, 0.1, 0.3)), (0.5, (1, 0.85, 0.2, 0.35)), (1, (1, 1, 0.55, 0.75))]
+GLOW = LinearSegmentedColormap.from_list("glow", _GLOW)
 
 
 def overlay_attention(
@@ -33,8 +34,8 @@ def overlay_attention(
 
     The h × w cells cover the image, (3, H, W) or (H, W, 3) uint8, and are enlarged smoothly. `most` is the weight that
     is shown brightest: panels that are compared need the same. By default it is the map's own maximum, so that a word
-    that looks everywhere alike is bright everywhere. `attention_bar` draws the scale. With `glow` the map has no colour
-    of its own: the image keeps its colours where the weight is `most`, and is dark where it is 0.
+    that looks everywhere alike is bright everywhere. `attention_bar` draws the scale. With `glow` the image keeps its
+    colours, a little darker, and a yellow light lies where the weight is large, whitest where it is `most`.
     """
     map_ = torch.as_tensor(map_).detach().cpu().float()
     if map_.ndim != 2 or 0 in map_.shape or not (map_ >= 0).all():

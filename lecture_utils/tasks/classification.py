@@ -22,16 +22,19 @@ def classification_data(
     *,
     size: int | None = None,
     kind: type[LabelledObjects] = LabelledObjects,
+    flip: bool = True,
 ) -> LabelledObjects:
-    """A split of the streets with one named object on them; they are painted, not read."""
+    """A split of the streets with one named object on them; they are painted, not read.
+
+    Training images are flipped every other time, unless `flip` is False.
+    """
     if root is not None:
         raise ValueError(f"root: got {root}, expected none: streets with one object are painted from seeds")
     if split not in CLASSIFICATION_SCENES:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(CLASSIFICATION_SCENES)}")
-    transforms, train = photo_transforms(train=split == "train"), split == "train"
-    return kind(
-        split, CLASSIFICATION_SCENES[split], size=size or CLASSIFICATION_SIZE, transforms=transforms, quiet=not train
-    )
+    train, size = split == "train", size or CLASSIFICATION_SIZE
+    transforms = photo_transforms(train=train, flip=flip)
+    return kind(split, CLASSIFICATION_SCENES[split], size=size, transforms=transforms, quiet=not train)
 
 
 def classification_loss(dataset: Dataset) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:

@@ -9,14 +9,14 @@ from torchvision.transforms import v2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def photo_transforms(*, train: bool = False, size: int | None = None) -> v2.Compose:
+def photo_transforms(*, train: bool = False, size: int | None = None, flip: bool = True) -> v2.Compose:
     """Floats around 0 instead of bytes, and in training a flip every other time, of whatever belongs to the image.
 
-    With `size`, everything is resized to size × size pixels first.
+    With `size`, everything is resized to size × size pixels first; without `flip` nothing is ever flipped.
     """
     resize = [] if size is None else [v2.Resize((size, size))]
-    flip = [v2.RandomHorizontalFlip(0.5)] if train else []
-    return v2.Compose([*resize, *flip, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    flips = [v2.RandomHorizontalFlip(0.5)] if train and flip else []
+    return v2.Compose([*resize, *flips, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
 
 
 def to_photo(image: Float[Tensor, "*b 3 h w"]) -> UInt8[Tensor, "*b 3 h w"]:

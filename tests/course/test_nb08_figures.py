@@ -16,6 +16,7 @@ from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import clipped_matches
 from lecture_utils.figures import over_seeds
 from lecture_utils.figures.style import GREEN, VERMILION
+from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.facts import Fact
 
 IMAGE = torch.randint(0, 256, (3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -102,13 +103,13 @@ def test_decoders_are_drawn_with_the_shapes_and_words_of_the_model():
     told = decoders.trace(captioner, z, VOCABULARY, steps=7)
     shown = written(decoders.encoder_decoder(IMAGE, z, captioner, told, title="One vector"))
     assert {"4 × 4 × 6", "4 × 4 × 3", "c: 12 numbers", "h₀ = c"} <= set(shown)
-    assert [text for text in shown if text in told.words] == told.words[:6]
+    assert [text for text in shown if text in told.words] == told.words[: decoders.STEPS]
     attending, z = model(ShowAttendTell, attention_dim=5)
     told = decoders.trace(attending, z, VOCABULARY, steps=7)
     fig = decoders.attending_decoder(IMAGE, told)
-    assert [text for text in written(fig) if text in told.words] == told.words[:6]
+    assert [text for text in written(fig) if text in told.words] == told.words[: decoders.STEPS]
     inner = fig.axes[0].child_axes
-    assert len(inner) == 6  # a map for each word
+    assert len(inner) == decoders.STEPS  # a map for each word
     for ax, map_ in zip(inner, told.weights, strict=False):
         veil = ax.images[1]
         assert veil.get_clim() == (0, pytest.approx(map_.max().item()))
@@ -242,11 +243,62 @@ def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
     assert (named.name, named.there, named.true) == (wrong.removeprefix("a "), False, False)
     torch.testing.assert_close(named.map_, maps[0, 0, 0, 1] + maps[0, 0, 0, 2])
     places = ((1, 2), (4, 5)) * 3
-    pair = [measuring.Example(n // 2, ["a"] * 9, at, maps[0, 0, 0, 0], True, n != 2) for n, at in enumerate(places)]
+    pair = [measuring.Example(n // 2, ["a"] * 9, "", at, maps[0, 0, 0, 0], True, n != 2) for n, at in enumerate(places)]
     assert measuring.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
     right = streets.dataset.captions(0)
     assert measuring.true_statements(right[:1], streets) == 1
     assert measuring.truth_by_kind([right[4]], streets)["weather"] == 1
+
+
+@pytest.mark.slide("25")
+def test_captions_are_held_against_other_streets():
+    streets = tasks.caption_data("val").first(30)
+    lists = [streets.dataset.captions(image)[1] for image in range(len(streets))]
+    own, other = (measuring.truth_by_kind(lists, streets, shift=shift) for shift in (0, 1))
+    assert own["objects"] == 1 > other["objects"]
+    chance = measuring.chance_by_objects(tasks.caption_data("val"))
+    assert len(chance) == len(measuring.GROUPS)
+    assert all(0 < share < 0.3 for share in chance)
+
+
+@pytest.mark.slide("25")
+def test_kinds_of_sentences_are_those_of_the_grammar():
+    said = {
+        "a red car is to the left of a blue sign": "two objects",
+        "a red car is in front of a person in a blue coat": "two objects",
+        "a clear street with trees in the daytime and a green car in the middle": "setting",
+        "a foggy street without trees at night": "setting",
+        "two cars and one person on a street at night": "counts",
+        "a red car on a foggy street at sunset": "one object",
+        "a red car in the middle": "one object",
+        "from left to right a red car": "other",
+    }
+    assert [measuring.kind_of(one) for one in said] == list(said.values())
+    references = [[one] for one in said]
+    same = [one.replace("red", "grey") for one in said]
+    number, first, second = measuring.bleu_of_same_kind(list(said), same, references)
+    assert (number, first) == (len(said), 1)
+    assert second < 1
+
+
+@pytest.mark.slide("27")
+def test_attention_is_told_apart_by_object_and_noun():
+    streets = tasks.caption_data("val")
+    image = next(i for i in range(len(streets)) if len(streets.truth(i)[1].objects) == 2)
+    objects = streets.truth(image)[1].objects
+    chosen = objects[0]
+    x0, y0, x1, y1 = (int(side / 8) for side in chosen.box)
+    map_ = torch.zeros(16, 16)
+    map_[(y0 + y1) // 2, (x0 + x1) // 2] = 2
+    words = phrase(chosen).split()
+    one = measuring.Example(image, words, " ".join(words), (1, 2), map_, True, True)
+    ranking = measuring.attended_objects(one, streets)
+    assert ranking[0] == (phrase(chosen), pytest.approx(1))
+    assert measuring.most_on_the_named([one], streets, measuring.kind_of(" ".join(words))) == [True]
+    maps = torch.zeros(image + 1, 3, 16, 16)
+    maps[image, 1] = map_
+    table = measuring.by_noun([one], maps, streets)
+    assert f"{words[2]:16} {1:7} {1:14.2f}" in table
 
 
 @pytest.mark.slide("25")
