@@ -179,6 +179,12 @@ def leaves_exercises_open(notebook, name):
             yield f"an exercise is stored with an answer: {cell.source}"
 
 
+def times_searches_that_may_be_stored(notebook, name):
+    for cell in code(notebook):
+        if match := re.search(r"\b(seconds|timed)\(selective_search", cell.source):
+            yield f"{match[0]}…): without OpenCV's contrib modules that times the reading of a file: timed_search"
+
+
 RULES = (
     is_executed_in_order,
     has_no_errors_or_warnings,
@@ -193,6 +199,7 @@ RULES = (
     has_its_exercises,
     is_marked_for_nbgrader,
     leaves_exercises_open,
+    times_searches_that_may_be_stored,
 )
 
 
@@ -289,6 +296,10 @@ FAULTS = {
     ),
     "slide 39": (has_known_slides, lambda nb: nb.cells[2].metadata.tags.append("slide-39")),
     "slide 9": (has_known_slides, lambda nb: nb.cells[2].metadata.tags.append("slide-9")),
+    "a timed file": (
+        times_searches_that_may_be_stored,
+        lambda nb: nb.cells[1].update(source="seconds(selective_search, image, scale=2)"),
+    ),
     "nothing asserted": (asserts_what_is_not_compared, lambda nb: nb.cells[4].update(source="print('asserted')")),
 }
 
