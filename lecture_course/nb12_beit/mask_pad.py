@@ -52,7 +52,7 @@ class Street:
 class MaskPad(Pad):
     """Two images of a street: one on which a reader hides patches, one that a masked image model fills in.
 
-    The weights stand on the page, and the forward pass runs there: for the shipped BEiT in a fraction of a second.
+    The weights stand on the page, and the whole forward pass runs there, in a fraction of a second.
     `mask` (h, w) is hidden first, on the first of the `streets`. Painted by pointer or by keyboard; buttons hide blocks
     or single patches, `hidden` of them at most. Beside it stand the share of the visual tokens that is found, that of
     the nearest visible patch, and for a chosen patch the likeliest tokens. No street, or a mask of another shape than

@@ -69,10 +69,12 @@ def test_images_stand_under_their_names_and_classes_are_told():
 
 
 @pytest.mark.slide("34")
-def test_how_often_a_patch_is_hidden_is_written_into_it():
-    ax, bar = often_hidden(torch.tensor([[0.05, 0.5], [0.7, 0.123]])).axes
-    assert [text.get_text() for text in ax.texts] == ["5", "50", "70", "12"]
-    assert ax.images[0].get_clim() == (0, 70)
+def test_how_often_a_patch_is_hidden_is_its_colour():
+    shares = torch.tensor([[0.05, 0.5, 0.2], [0.7, 0.123, 0.1]])
+    ax, bar = often_hidden(shares).axes
+    assert [(text.get_position(), text.get_text()) for text in ax.texts] == [((0, 0), "5"), ((1, 1), "12")]
+    np.testing.assert_allclose(ax.images[0].get_array(), 100 * shares)
+    assert ax.images[0].get_clim() == pytest.approx((0, 70))
     assert "percent" in bar.get_ylabel()
 
 
