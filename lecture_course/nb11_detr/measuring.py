@@ -1,0 +1,131 @@
+"""What notebook 11 measures: boxes right, surplus and elsewhere, what NMS gains, how a matching changes, attention."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lecture_utils.detection.boxes import box_iou
+from lecture_utils.transformers.detr import Predictions
+from lecture_utils.transformers.matcher import hungarian_match
+
+RIGHT, SURPLUS, ELSEWHERE = range(3)
+RECALLS = torch.linspace(0, 1, 101, dtype=torch.float64)  # at which COCO reads the precision
+
+
+class Judged(NamedTuple):
+    """All detections of some images, one after the other, and how many objects of each class the images have."""
+
+    image: Int64[Tensor, "n"]
+    label: Int64[Tensor, "n"]
+    score: Float[Tensor, "n"]
+    outcome: Int64[Tensor, "n"]  # RIGHT, SURPLUS (its object has been found) or ELSEWHERE
+    objects: Int64[Tensor, "images classes"]  # class 0, no object, has none
+
+
+def judge(found: Sequence[dict], targets: Sequence[dict], classes: int, *, threshold: float = 0.5) -> Judged:
+    """Judge the detections of each image as COCO does, by descending score.
+
+    A detection takes the object of its class that it overlaps most, of those that are left, if their IoU is at least
+    `threshold`. Where it overlaps only objects that have been taken, it is surplus; where it overlaps none, elsewhere.
+    """
+    parts, objects = [], torch.zeros(len(targets), classes, dtype=torch.int64)
+    for image, (one, target) in enumerate(zip(found, targets, strict=True)):
+        objects[image] = torch.bincount(target["labels"], minlength=classes)
+        order = one["scores"].argsort(descending=True, stable=True)
+        labels = one["labels"][order]
+        overlap = box_iou(one["boxes"][order], target["boxes"])
+        near = (overlap >= threshold) & (labels[:, None] == target["labels"])
+        outcome, free = torch.full_like(labels, ELSEWHERE), torch.ones(len(target["labels"]), dtype=torch.bool)
+        for row in near.any(1).nonzero()[:, 0].tolist():
+            left = near[row] & free
+            outcome[row] = RIGHT if left.any() else SURPLUS
+            if left.any():
+                free[overlap[row].where(left, -1).argmax()] = False
+        parts.append((torch.full_like(labels, image), labels, one["scores"][order], outcome))
+    return Judged(*map(torch.cat, zip(*parts, strict=True)), objects)
+
+
+def counts(judged: Judged, *, score: float = 0.5) -> dict[str, float]:
+    """Of the boxes with at least this score: how many, how many surplus and elsewhere, precision and recall."""
+    sure = judged.score >= score
+    boxes, right, surplus, elsewhere = (
+        int(sure.sum()), *(int((judged.outcome[sure] == kind).sum()) for kind in (RIGHT, SURPLUS, ELSEWHERE))
+    )  # fmt: skip
+    shares = {"precision": right / max(1, boxes), "recall": right / int(judged.objects.sum())}
+    return {"boxes": boxes, "surplus": surplus, "elsewhere": elsewhere} | shares
+
+
+def map_50(judged: Judged, weights: Float[Tensor, "draws images"] | None = None) -> Float[Tensor, "draws"]:
+    """COCO's mAP at the IoU of `judge`, where image i counts `weights[:, i]` times; by default once, in one draw.
+
+    The mean over the classes of which there are objects. COCO takes the best 100 detections of an image at most.
+    """
+    if weights is None:
+        weights = torch.ones(1, len(judged.objects))
+    weights, each = weights.double(), []
+    for label in range(1, judged.objects.shape[1]):
+        mine = (judged.label == label).nonzero()[:, 0]
+        mine = mine[judged.score[mine].argsort(descending=True, stable=True)]
+        counted = weights[:, judged.image[mine]]
+        right = (counted * (judged.outcome[mine] == RIGHT)).cumsum(1)
+        recall = right / (weights @ judged.objects[:, label].double()).clamp(min=1)[:, None]
+        precision = right / counted.cumsum(1).clamp(min=1)
+        highest = precision.flip(1).cummax(1).values.flip(1)
+        padded = torch.cat([highest, highest.new_zeros(len(highest), 1)], 1)  # no such recall: 0
+        at = torch.searchsorted(recall, RECALLS.expand(len(recall), -1).contiguous())
+        each.append(padded.gather(1, at).mean(1))
+    return torch.stack(each).mean(0)
+
+
+def precision_at(judged: Judged, weights: Float[Tensor, "draws images"], *, score: float = 0.5) -> Tensor:
+    """Precision of the boxes with at least this score, (draws,), where image i counts `weights[:, i]` times."""
+    counted = weights.double()[:, judged.image] * (judged.score >= score)
+    return (counted * (judged.outcome == RIGHT)).sum(1) / counted.sum(1).clamp(min=1)
+
+
+def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor, "draws images"]:
+    """How often each image is in a sample of as many, drawn with replacement: the bootstrap over images."""
+    chosen = torch.randint(images, (draws, images), generator=torch.Generator().manual_seed(seed))
+    return torch.zeros(draws, images).scatter_add_(1, chosen, torch.ones(draws, images))
+
+
+def interval(values: Float[Tensor, "draws"]) -> tuple[float, float]:
+    """The middle 95 % of the draws."""
+    low, high = values.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
+def matched_queries(answer: Predictions, targets: Sequence[dict]) -> list[list[int]]:
+    """The query of each object of each image, in the order of the objects, by the last layer's answers."""
+    pairs = hungarian_match(answer.logits[-1], answer.boxes[-1], list(targets))
+    return [queries[objects.argsort()].tolist() for queries, objects in pairs]
+
+
+def share_changed(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
+    """The share of all objects that another query is matched with than before."""
+    pairs = [pair for images in zip(before, after, strict=True) for pair in zip(*images, strict=True)]
+    return sum(a != b for a, b in pairs) / max(1, len(pairs))
+
+
+def inside(box: Float[Tensor, "4"], grid: tuple[int, int], stride: int, *, margin: float = 0.0) -> Tensor:
+    """Which points of a map (height, width), `stride` pixels apart, lie in a box, or `margin` pixels around it."""
+    rows, columns = ((torch.arange(side) + 0.5) * stride for side in grid)
+    x0, y0, x1, y1 = (box + margin * torch.tensor([-1.0, -1, 1, 1])).tolist()
+    return ((rows >= y0) & (rows <= y1))[:, None] & (columns >= x0) & (columns <= x1)
+
+
+def attention_inside(
+    found: Sequence[dict], attention: Float[Tensor, "b layers heads queries h w"], stride: int, *, score: float = 0.5
+) -> tuple[Float[Tensor, "boxes layers"], Float[Tensor, "boxes"]]:
+    """For each box with at least this score: which share of its query's attention falls into it or within one point of
+    it, layer by layer (the mean of the heads), and what uniform weights would put there."""
+    shares, uniform = [], []
+    for one, maps in zip(found, attention.mean(2), strict=True):
+        for query in (one["scores"] >= score).nonzero()[:, 0].tolist():
+            near = inside(one["boxes"][query], maps.shape[-2:], stride, margin=stride)
+            shares.append(maps[:, query, near].sum(-1))
+            uniform.append(near.float().mean())
+    return torch.stack(shares), torch.stack(uniform)
