@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lecture_course.nb05_from_one_box_to_many.figures import SLOTS, streets
 from lecture_utils.detection.boxes import box_iou, generalized_box_iou
 from lecture_utils.figures.boxes import fade
 from lecture_utils.figures.style import (
@@ -27,6 +28,7 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.figures.transformers import DEPTH
+from lecture_utils.toycity import Scene
 
 WIDE = 10.8  # inches of twenty panels
 SMALL = 0.02  # of an image's area; below that a box is called small
@@ -65,6 +67,20 @@ def cost_matrix(
     ax.spines[:].set_visible(False)
     ax.set(title=title, xlabel="query (framed: matched with this object)")
     return fig
+
+
+def by_object(
+    scene: Scene, truth: Float[Tensor, "objects 4"], found: Mapping[str, Float[Tensor, "n 4"]]
+) -> tuple[Figure, dict[str, list[int]]]:
+    """Draw the boxes `found` on a street, a panel for each name, in the colour of the object that each overlaps most.
+
+    The boxes are for 128 × 128 pixels. Beside the figure, how many boxes each object has: name → number by object.
+    """
+    nearest = {name: box_iou(boxes, truth).argmax(1).tolist() for name, boxes in found.items()}
+    colours = [[SLOTS[k % len(SLOTS)] for k in each] for each in nearest.values()]
+    titles = [f"{name}: {len(each)} boxes" for name, each in nearest.items()]
+    fig = streets([scene] * len(found), list(found.values()), colours=colours, titles=titles)
+    return fig, {name: [each.count(k) for k in range(len(truth))] for name, each in nearest.items()}
 
 
 @course_look

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.transformers.detr import Predictions
+from lecture_utils.transformers.detr import DETR, Predictions
 from lecture_utils.transformers.matcher import hungarian_match
 
 RIGHT, SURPLUS, ELSEWHERE = range(3)
@@ -86,16 +88,57 @@ def precision_at(judged: Judged, weights: Float[Tensor, "draws images"], *, scor
     return (counted * (judged.outcome == RIGHT)).sum(1) / counted.sum(1).clamp(min=1)
 
 
-def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor, "draws images"]:
-    """How often each image is in a sample of as many, drawn with replacement: the bootstrap over images."""
+SCORES = {"mAP@0.5": map_50, "precision": precision_at}
+
+
+def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor, "rows images"]:
+    """How often each image counts: in row 0 once, in the others as in a sample of as many, drawn with replacement."""
     chosen = torch.randint(images, (draws, images), generator=torch.Generator().manual_seed(seed))
-    return torch.zeros(draws, images).scatter_add_(1, chosen, torch.ones(draws, images))
+    return torch.cat(
+        [torch.ones(1, images), torch.zeros(draws, images).scatter_add_(1, chosen, torch.ones(draws, images))]
+    )
 
 
-def interval(values: Float[Tensor, "draws"]) -> tuple[float, float]:
-    """The middle 95 % of the draws."""
-    low, high = values.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high
+def gains(before: Judged, after: Judged, weights: Float[Tensor, "rows images"]) -> dict[str, Float[Tensor, "rows"]]:
+    """By how much each score is higher `after`, on the images themselves and on each bootstrap sample of them.
+
+    Both sides are scored on the same samples: a paired bootstrap over images.
+    """
+    return {name: score(after, weights) - score(before, weights) for name, score in SCORES.items()}
+
+
+def with_interval(rows: Float[Tensor, "rows"]) -> tuple[float, float, float]:
+    """What was measured on the images, and the ends of the middle 95 % of the bootstrap samples."""
+    low, high = rows[1:].double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return rows[0].item(), low, high
+
+
+@torch.no_grad()
+def unsuppressed(faster: FasterRCNN, images: Dataset, indices: Sequence[int], device: str | torch.device) -> list[dict]:
+    """The detections of Faster R-CNN before its last NMS, on the CPU; the model is left as it was."""
+    head, found = faster.head, []
+    usual = head.nms_threshold, head.max_detections
+    head.nms_threshold, head.max_detections = 1.0, 1000  # no IoU is larger: nothing is suppressed
+    try:
+        for index in indices:
+            (one,) = faster(images[index][0].as_subclass(Tensor)[None].to(device))
+            found.append({key: values.cpu() for key, values in one.items()})
+    finally:
+        head.nms_threshold, head.max_detections = usual
+    return found
+
+
+@torch.no_grad()
+def ask(
+    model: DETR, scenes: Dataset, indices: Sequence[int], device: str | torch.device, *, batch: int = 50
+) -> Predictions:
+    """What a DETR answers for some items of a data set, with its attention, on the CPU; `batch` of them at a time."""
+    indices, parts = list(indices), []
+    for first in range(0, len(indices), batch):
+        z = torch.stack([scenes[i][0].as_subclass(Tensor) for i in indices[first : first + batch]])
+        parts.append([part.cpu() for part in model(z.to(device), need_weights=True)])
+    logits, boxes, attention = zip(*parts, strict=True)
+    return Predictions(torch.cat(logits, 1), torch.cat(boxes, 1), torch.cat(attention))
 
 
 def matched_queries(answer: Predictions, targets: Sequence[dict]) -> list[list[int]]:
@@ -104,10 +147,13 @@ def matched_queries(answer: Predictions, targets: Sequence[dict]) -> list[list[i
     return [queries[objects.argsort()].tolist() for queries, objects in pairs]
 
 
-def share_changed(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
-    """The share of all objects that another query is matched with than before."""
-    pairs = [pair for images in zip(before, after, strict=True) for pair in zip(*images, strict=True)]
-    return sum(a != b for a, b in pairs) / max(1, len(pairs))
+def changes(matched: Sequence[Sequence[Sequence[int]]], images: Sequence[int]) -> list[float]:
+    """From each look at a training to the next, the share of the objects that another query is matched with.
+
+    `matched` holds for each look, image and object its query; the objects of some of the `images` count.
+    """
+    queries = torch.tensor([[query for image in images for query in look[image]] for look in matched])
+    return (queries[1:] != queries[:-1]).double().mean(1).tolist()
 
 
 def inside(box: Float[Tensor, "4"], grid: tuple[int, int], stride: int, *, margin: float = 0.0) -> Tensor:
