@@ -123,7 +123,7 @@ def detr_drawing(
             "Encoder, self-attention: each point (row) attends to all (columns); the mean of the heads.", 1.15,
             scale=clipped(found.encoder[None]),
         ),
-        maps("memory", found.memory, (5.75, 0), "The encoder's output: a vector of each point that knows of others."),
+        maps("memory", found.memory, (5.85, 0), "The encoder's output: a vector of each point that knows of others."),
     ]  # fmt: skip
     looks = f"Cross-attention, last layer: query {one} attends to the points of its object; the mean of the heads."
     below = [
@@ -134,18 +134,18 @@ def detr_drawing(
             scale=clipped(found.decoder[None]),
         ),
         picture("attention", under(large, found.cross[one]), (2.25, 1), looks, f"{queries} × {h * w}"),
-        rows("states", found.states, (3.5, 1), f"What {len(model.decoder)} decoder layers make of the queries."),
+        rows("states", found.states, (3.4, 1), f"What {len(model.decoder)} decoder layers make of the queries."),
         Block(
-            "class", probabilities, (4.6, 1), f"A linear layer and a softmax: the classes of query {one}.", 1.8,
+            "class", probabilities, (4.5, 1), f"A linear layer and a softmax: the classes of query {one}.", 1.6,
             caption=f"{queries} × {len(names)}",
         ),
         Block(
-            "boxes", found.boxes.T, (4.6, 2),
+            "boxes", found.boxes.T, (4.5, 2),
             "An MLP and a sigmoid: centre (x, y), width and height, from 0 to 1; a column for each query.", 1.25,
             scale=clipped(found.boxes.T[None]), caption=f"{queries} × 4",
         ),
         image_block(
-            "set", large, torch.empty(3, *large.shape[:2]), (5.8, 1),
+            "set", large, torch.empty(3, *large.shape[:2]), (5.85, 1),
             f"The set: the {len(sure)} of {queries} boxes whose class is not “no object”. No NMS follows.", 1.9,
             marks=marks_of(corners[sure], colours), caption=f"{len(sure)} of {queries}",
         ),

@@ -93,7 +93,9 @@ def matching_overlay(
     steps = hungarian_steps(cost)
     now, before = steps[step], steps[max(0, step - 1)]
     corners, real = denormalize_boxes(boxes, *size).tolist(), denormalize_boxes(truth, *size).tolist()
-    marks = [Mark("object in turn" if k == step - 1 else "object", box, names[k]) for k, box in enumerate(real)]
+    tags = [(min(max((x0 + x1) / 2, 0.08 * size[1]), 0.92 * size[1]), y0) for x0, y0, x1, _ in real]  # not cut off
+    kind = lambda k: "object in turn" if k == step - 1 else "object"  # noqa: E731
+    marks = [Mark(kind(k), box, names[k], tags[k]) for k, box in enumerate(real)]
     new = {k for k in range(step) if k == step - 1 or k in now.moved}
     kinds = {query: "matched in this step" if k in new else "matched" for k, query in enumerate(now.queries)}
     marks += [Mark(kinds[query], corners[query], str(query)) for query in now.queries]
