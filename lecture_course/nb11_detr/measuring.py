@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -14,7 +15,7 @@ from lecture_utils.transformers.detr import DETR, Predictions
 from lecture_utils.transformers.matcher import hungarian_match
 
 RIGHT, SURPLUS, ELSEWHERE = range(3)
-RECALLS = torch.linspace(0, 1, 101, dtype=torch.float64)  # at which COCO reads the precision
+RECALLS = torch.from_numpy(np.linspace(0, 1, 101))  # at which COCO reads the precision; torch rounds some differently
 
 
 class Judged(NamedTuple):
