@@ -24,7 +24,7 @@ from lecture_course.nb12_beit import figures as nb12
 from lecture_course.nb13_whats_next import figures as nb13
 from lecture_utils import city_models, claims, figures, recipes, tasks, toycity
 from lecture_utils.captioning import ShowAttendTell, sample
-from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms, count_duplicates
+from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms
 from lecture_utils.generative import frechet_distance, precision_and_recall
 from lecture_utils.segmentation import segmentation_scores
 from lecture_utils.tasks.caption_dataset import CaptionDataset
@@ -135,7 +135,6 @@ def precisely(metric):
 SCORES = {
     "average precision": (precisely(lambda: CocoScores(("background", "a", "b"))), detections(6), detections(4)),
     "recall": (precisely(lambda: ProposalRecall([1, 3])), [random_boxes(5)], detections(4)),
-    "doubles": (count_duplicates, detections(9)),
     "suppression": (lambda found: [one["scores"].tolist() for one in apply_nms(found)], detections(9)),
     "segmentation": (lambda counts: repr(segmentation_scores(counts)), torch.randint(9, (19, 19))),
     "Fréchet distance": (frechet_distance, torch.randn(9, 3), torch.randn(8, 3)),
@@ -192,7 +191,7 @@ FIGURES = {
     "in_rows": lambda x: nb13.in_rows({"a": x[None]}),
     "clouds": lambda p: nb13.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
     "cost_matrix": lambda cost: nb11.cost_matrix(cost, hungarian(cost), ["a", "b", "c"]),
-    "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]]),
+    "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]], np.zeros((8, 8, 3), np.uint8)),
     "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
     "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
     "matrix_product": lambda m: matrices.matrix_product(m[0], m[1, :2, :2], (2, 2)),

@@ -16,11 +16,10 @@ from lecture_course.nb11_detr.mistakes import (
     to_pixels,
 )
 from lecture_utils.detection.boxes import denormalize_boxes, generalized_box_iou
-from lecture_utils.transformers.detr import DETR
 from lecture_utils.transformers.matcher import hungarian, matching_cost
 from lecture_utils.transformers.set_criterion import set_criterion
 
-QUERIES, THINGS = 100, 7  # the text of the notebook names these, too
+QUERIES, OBJECTS = 100, 7  # the text of the notebook names these, too
 # The cheapest pair of all is not in the best matching.
 EXAMPLE_COST = torch.tensor([[1.0, 2.0], [2.0, 8.0], [6.0, 7.0]])
 
@@ -39,7 +38,7 @@ def random_normalized_boxes(rng: Generator, number: int) -> Tensor:
     return torch.cat([0.2 + 0.6 * torch.rand(number, 2, generator=rng), size], 1)
 
 
-def boxes_in_shares(rng: Generator) -> list[Case]:
+def normalized_boxes(rng: Generator) -> list[Case]:
     return [
         Case((torch.tensor([[0.5, 0.5, 0.5, 0.25]]), 100, 200), note="one box in the middle"),
         Case((torch.tensor([[0.25, 0.75, 0.125, 0.5]]), 64, 64), note="a square image"),
@@ -98,37 +97,31 @@ def costs(rng: Generator) -> list[Case]:
 
 
 def logits_and_classes(rng: Generator) -> list[Case]:
-    def case(queries: int, classes: int, things: int, note: str) -> Case:
-        wanted = torch.cat([torch.randint(1, classes, (things,), generator=rng), torch.zeros(queries - things).long()])
+    def case(queries: int, classes: int, objects: int, note: str) -> Case:
+        wanted = torch.cat(
+            [torch.randint(1, classes, (objects,), generator=rng), torch.zeros(queries - objects).long()]
+        )
         order = torch.randperm(queries, generator=rng)
         return Case((2 * torch.randn(queries, classes, generator=rng), wanted[order]), note=note)
 
     return [
-        Case((torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])), note="one empty, one not"),
-        case(5, 3, 1, "four of five empty"),
+        Case((torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])), note="one without an object, one with"),
+        case(5, 3, 1, "four of five without an object"),
         case(7, 4, 3, "three objects"),
-        case(3, 5, 3, "none empty"),
-        case(6, 3, 0, "all empty"),
+        case(3, 5, 3, "an object for each"),
+        case(6, 3, 0, "no object at all"),
         case(20, 5, 4, "the city's twenty queries"),
     ]
 
 
-def numbers_of_the_paper() -> tuple[int, int]:
-    """How many logits and how many numbers of boxes the paper's model gives for one image."""
-    with torch.device("meta"):
-        model = DETR.paper()
-    queries = len(model.queries)
-    return queries * model.classes.out_features, queries * model.box[-1].out_features
-
-
-def weight_of_the_empty() -> float:
-    """The share that the empty queries have in the class loss, when all are wrong alike."""
+def weight_without_object() -> float:
+    """The share that the queries without an object have in the class loss, when all are wrong alike."""
     undecided = torch.zeros(1, QUERIES, 2)
-    truth = torch.rand(THINGS, 4)
-    target = {"labels": torch.ones(THINGS, dtype=torch.int64), "boxes": truth}
-    boxes = torch.cat([truth, torch.zeros(QUERIES - THINGS, 4)])[None]
+    truth = torch.rand(OBJECTS, 4)
+    target = {"labels": torch.ones(OBJECTS, dtype=torch.int64), "boxes": truth}
+    boxes = torch.cat([truth, torch.zeros(QUERIES - OBJECTS, 4)])[None]
     sure = undecided.clone()
-    sure[:, :THINGS, 1] = 100.0  # the queries of the objects are right, so what is left is that of the empty ones
+    sure[:, :OBJECTS, 1] = 100.0  # the queries of the objects are right, so what is left is that of the others
     left, all_of_it = (set_criterion(logits, boxes, [target])["class"] for logits in (sure, undecided))
     return (left / all_of_it).item()
 
@@ -136,22 +129,22 @@ def weight_of_the_empty() -> float:
 EXERCISES = (
     Exercise(
         "11.to_pixels",
-        title="From shares to pixels",
+        title="From normalized coordinates to pixels",
         minutes=5,
         difficulty=1,
         reference=to_pixels,
         shown=denormalize_boxes,
-        cases=boxes_in_shares,
+        cases=normalized_boxes,
         mistakes=TO_PIXELS_MISTAKES,
         hints=(
-            "x, y, w, h = boxes.unbind(-1). Where does the box begin, where does it end, still in shares?",
+            "x, y, w, h = boxes.unbind(-1). Where does the box begin, where does it end, still normalized?",
             "x0 = x − w / 2 and x1 = x + w / 2; multiply those by the width, and those of y by the height.",
         ),
-        because="In shares a box is the same for an image of any size, and a sigmoid can say it.",
+        because="Normalized, a box is the same for an image of any size, and a sigmoid can predict it.",
     ),
     Exercise(
         "11.giou",
-        title="Generalised IoU",
+        title="Generalized IoU",
         minutes=12,
         difficulty=2,
         reference=giou_of_pairs,
@@ -168,7 +161,7 @@ EXERCISES = (
     ),
     Exercise(
         "11.cost",
-        title="What would this query cost for that object?",
+        title="The cost matrix",
         minutes=12,
         difficulty=2,
         reference=matching_cost,
@@ -191,7 +184,7 @@ EXERCISES = (
         cases=costs,
         mistakes=MATCH_MISTAKES,
         hints=(
-            "itertools.permutations(range(queries), objects) gives every way to hand each object a query of its own.",
+            "itertools.permutations(range(queries), objects) gives every way to give each object a query of its own.",
             "The cost of one way: cost[list(rows), range(objects)].sum(). Keep the rows of the cheapest.",
             "min(permutations(…), key=lambda rows: cost[list(rows), range(objects)].sum()), as a tensor of int64.",
         ),
@@ -200,7 +193,7 @@ EXERCISES = (
     ),
     Exercise(
         "11.class_loss",
-        title="Most queries are empty",
+        title="Most queries have no object",
         minutes=10,
         difficulty=2,
         reference=class_loss,
@@ -212,47 +205,26 @@ EXERCISES = (
             "Weights: 0.1 where wanted is 0, else 1. A weighted mean is divided by the sum of the weights.",
             "F.cross_entropy(logits, wanted, weight) does all of it, with one weight for each class.",
         ),
-        because="Without the weight, saying “nothing” everywhere would be the quickest way to a low loss.",
-    ),
-    Prediction(
-        "11.outputs",
-        title="How many numbers?",
-        minutes=2,
-        difficulty=1,
-        answer=numbers_of_the_paper,
-        mistakes={
-            (9100, 400): "“No object” is a class, too.",
-            (92, 4): "That is one query; there are a hundred.",
-            (91, 4): "That is one query, and “no object” is a class, too.",
-            (9200, 100): "A box has four numbers.",
-            (9200, 4): "Each query has a box of its own.",
-            (9200, 36800): "A query has one box, whatever its class; a box for each class is Fast R-CNN's.",
-            (400, 9200): "The other way round: the logits first.",
-        },
-        hints=(
-            "Each of the 100 queries gives one row of logits and one box.",
-            "A logit for each of the 91 numbers of classes, and one more for “no object”.",
-        ),
-        because="However many objects there are, the answer has this size. Faster R-CNN's grows with its proposals.",
+        because="Without the weight, saying “no object” everywhere would be the quickest way to a low loss.",
     ),
     Prediction(
         "11.empty",
-        title="What do the empty ones weigh?",
+        title="How much do the queries without an object weigh?",
         minutes=4,
         difficulty=2,
-        answer=weight_of_the_empty,
+        answer=weight_without_object,
         mistakes={
-            0.93: "So many queries are empty; but each counts a tenth of one that is not.",
+            0.93: "So many queries have no object; but each counts a tenth of one that has.",
             0.1: "That is the weight of one of them. How many are there?",
-            0.093: "Divide by the sum of all weights: the objects' seven and the empty ones' 9.3.",
+            0.093: "Divide by the sum of all weights: seven for those with an object, 9.3 for the others.",
             0.4295: "That is the share of the seven; asked for is the others'.",
-            0.5882: "Seven of the hundred queries are not empty.",
+            0.5882: "Seven of the hundred queries have an object.",
             9.3: "That is the sum of their weights; what share of all weights is it?",
         },
         hints=(
-            "How many queries stay empty? Each of them weighs 0.1.",
+            "How many queries have no object? Each of them weighs 0.1.",
             "93 · 0.1 = 9.3, beside seven that weigh 1 each.",
         ),
-        because="With a weight of 1 it would be 93 %, and a net that never finds anything would be nearly right.",
+        because="With a weight of 1 it would be 93 %, and a network that never finds anything would be nearly right.",
     ),
 )

@@ -1,21 +1,26 @@
-"""The figures of notebook 11: matching predictions with objects."""
+"""The figures of notebook 11: matching predictions with objects, what NMS gains, what each query finds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
-from matplotlib.axes import Axes
+import torch
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lecture_course.nb05_from_one_box_to_many.figures import SLOTS, streets
+from lecture_utils.detection.boxes import box_iou, generalized_box_iou
+from lecture_utils.figures.boxes import fade
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,
     GREEN,
+    INK,
     ORANGE,
+    SKY,
     VERMILION,
     WIDTH,
     course_look,
@@ -23,7 +28,9 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.figures.transformers import DEPTH
+from lecture_utils.toycity import Scene
 
+WIDE = 10.8  # inches of twenty panels
 SMALL = 0.02  # of an image's area; below that a box is called small
 SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure 7 has the same three kinds
 
@@ -38,8 +45,8 @@ def cost_matrix(
 ) -> Figure:
     """Draw what each query would cost for each object, the cheaper the darker, and frame the matching.
 
-    `pairs` are the matched queries and their objects, as `hungarian` gives them; `objects` are named. Queries that
-    answer     for no object stay without a frame. A row for each object, because there are more queries.
+    `pairs` are the matched queries and their objects, as `hungarian` gives them; `objects` are named. Queries
+    that are matched with none have no frame. A row for each object, because there are more queries.
     """
     table = to_array(cost, float).T
     if table.ndim != 2 or len(table) != len(objects) or not table.size:
@@ -52,8 +59,8 @@ def cost_matrix(
     for (row, column), value in np.ndenumerate(table):
         text = f"{round(value, 1) + 0.0:.1f}".replace("-", "−")  # + 0: no −0.0
         ax.text(column, row, text, ha="center", va="center", size=size)
-    for query, thing in zip(*pairs, strict=True):
-        ax.add_patch(Rectangle((int(query) - 0.5, int(thing) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
+    for query, one in zip(*pairs, strict=True):
+        ax.add_patch(Rectangle((int(query) - 0.5, int(one) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
     ax.set_xticks(range(columns), range(columns))
     ax.set_yticks(range(rows), objects)
     ax.tick_params(length=0)
@@ -62,24 +69,44 @@ def cost_matrix(
     return fig
 
 
+def by_object(
+    scene: Scene, truth: Float[Tensor, "objects 4"], found: Mapping[str, Float[Tensor, "n 4"]]
+) -> tuple[Figure, dict[str, list[int]]]:
+    """Draw the boxes `found` on a street, a panel for each name, in the colour of the object that each overlaps most.
+
+    The boxes are for 128 × 128 pixels. Beside the figure, how many boxes each object has: name → number by object.
+    """
+    nearest = {name: box_iou(boxes, truth).argmax(1).tolist() for name, boxes in found.items()}
+    colours = [[SLOTS[k % len(SLOTS)] for k in each] for each in nearest.values()]
+    titles = [f"{name}: {len(each)} boxes" for name, each in nearest.items()]
+    fig = streets([scene] * len(found), list(found.values()), colours=colours, titles=titles)
+    return fig, {name: [each.count(k) for k in range(len(truth))] for name, each in nearest.items()}
+
+
 @course_look
-def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str = "") -> Figure:
+def found_by_query(
+    boxes: Sequence[ArrayLike], street: UInt8[np.ndarray, "H W 3"], *, columns: int = 4, title: str = ""
+) -> Figure:
     """Draw for each query the centres of the boxes it gave over many images, coloured by their shape.
 
-    `boxes` are one (n, 4) a query, as (x, y, w, h) in shares of the image, n may be 0. As the paper's figure 7:
-    green for small boxes, red for large ones wider than high, blue for the other large ones. Over each panel stand
-    the query's number and how many boxes it gave.
+    `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `street` lies faintly behind them. As the
+    paper's figure 7: green for small boxes, red for large ones wider than high, blue for the other large ones. Over
+    each panel stand the query's number and how many boxes it gave.
     """
     boxes = [to_array(part, float).reshape(-1, 4) for part in boxes]
     if not boxes:
         raise ValueError("boxes: got no query, expected at least one")
     columns = min(columns, len(boxes))
     rows = -(-len(boxes) // columns)
-    fig, axes = image_axes(rows, columns, width=WIDTH * max(0.4, columns / 7), title=title)
+    fig, axes = image_axes(rows, columns, width=WIDE * max(0.4, columns / 4), title=title)
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
     for query, (ax, part) in enumerate(zip(axes.flat, boxes, strict=False)):
-        centres(ax, part)
-        ax.set_title(f"{query}: {len(part)}", size=11)
+        ax.imshow(fade(street), extent=(0, 1, 1, 0), interpolation="antialiased", alpha=0.55)
+        x, y = part.T[:2]
+        for kind, chosen in kinds_of(part).items():
+            ax.scatter(x[chosen], y[chosen], s=22, color=SHAPES[kind], ec="white", linewidths=0.4)
+        ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
+        ax.set_title(f"query {query}: {len(part)}", size=12)
     for ax in axes.flat[len(boxes) :]:
         ax.set_visible(False)
     dots = [plt.Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in SHAPES.items()]
@@ -87,14 +114,66 @@ def found_by_query(boxes: Sequence[ArrayLike], *, columns: int = 7, title: str =
     return fig
 
 
-def centres(ax: Axes, boxes: ArrayLike, *, size: int | float = 7) -> None:
-    """Draw the centres of boxes (n, 4), as (x, y, w, h) in shares of an image, and a frame that is the image.
+def kinds_of(boxes: Float[np.ndarray, "n 4"]) -> dict[str, Bool[np.ndarray, "n"]]:
+    """Which of the normalized boxes (x, y, w, h) are small, wide or tall."""
+    w, h = np.asarray(boxes)[:, 2:].T
+    large = w * h >= SMALL
+    return {"small": ~large, "wide": large & (w >= h), "tall": large & (w < h)}
 
-    `size` is the area of a dot, in square points; colours are those of `found_by_query`.
+
+@course_look
+def sliding_box(shown: Sequence[float], away: Sequence[float], *, title: str = "") -> Figure:
+    """Draw a box that slides away from an equal one, with the smallest box around both, and below IoU and GIoU.
+
+    `shown` are the positions that are drawn, in widths of the box, `away` those of the curves. One scale for all.
     """
-    x, y, w, h = to_array(boxes, float).reshape(-1, 4).T
-    kinds = {"small": w * h < SMALL, "wide": (w * h >= SMALL) & (w >= h), "tall": (w * h >= SMALL) & (w < h)}
-    for kind, chosen in kinds.items():
-        ax.scatter(x[chosen], y[chosen], s=size, color=SHAPES[kind], linewidths=0, alpha=0.7)
-    ax.add_patch(Rectangle((0, 0), 1, 1, fill=False, ec=FAINT, lw=1))
-    ax.set(xlim=(-0.02, 1.02), ylim=(1.02, -0.02), aspect="equal")
+    fig = plt.figure(figsize=(WIDTH, 5.6))
+    fig.suptitle(title)
+    above, below = fig.subfigures(2, 1, height_ratios=(1, 1.9))
+    sketches = above.subplots(1, len(shown), width_ratios=[1.4 + x for x in shown])
+    fixed = torch.tensor([[0.0, 0, 1, 1]])
+    for ax, x in zip(np.atleast_1d(sketches), shown, strict=True):
+        moved = fixed + torch.tensor([x, 0, x, 0])
+        iou, giou = box_iou(fixed, moved).item(), generalized_box_iou(fixed, moved).item()
+        look = {"ec": FAINT, "ls": "--", "lw": 1.5, "zorder": 1}
+        ax.add_patch(Rectangle((0, 0), 1 + x, 1, fc="#EEEEEE", hatch="///", **look))
+        for left, colour in ((0, INK), (x, ORANGE)):
+            ax.add_patch(Rectangle((left, 0), 1, 1, fc="white", ec="none", zorder=1.1))
+            ax.add_patch(Rectangle((left, 0), 1, 1, fill=False, ec=colour, lw=2.5, zorder=3))
+        if x < 1:
+            ax.add_patch(Rectangle((x, 0), 1 - x, 1, fc=SKY, ec="none", alpha=0.6, zorder=2))
+        ax.set(xlim=(-0.2, 1.2 + x), ylim=(1.12, -0.12), aspect="equal")
+        ax.set_title(f"IoU {iou:.2f}\nGIoU {giou:.2f}".replace("-", "−"), size=11)
+        ax.axis("off")
+    ax, moved = below.subplots(), fixed + torch.tensor(list(away))[:, None] * torch.tensor([1.0, 0, 1, 0])
+    for name, values, colour, dashes in (
+        ("IoU", box_iou(moved, fixed), BLUE, "-"),
+        ("GIoU", generalized_box_iou(moved, fixed), VERMILION, "--"),
+    ):
+        ax.plot(away, values[:, 0].tolist(), color=colour, ls=dashes, label=name)
+    ax.plot(shown, [0] * len(shown), "|", color=FAINT, ms=12, label="drawn above")
+    ax.set(xlabel="slid away, in widths of the box", ylim=(-1, 1.05))
+    ax.grid()
+    ax.legend()
+    return fig
+
+
+@course_look
+def gains(
+    layers: Sequence[int], panels: Mapping[str, Sequence[tuple[float, float, float]]], *, title: str = ""
+) -> Figure:
+    """Draw what NMS gains after each layer, with a bar over the middle 95 % of the bootstrap, a panel for each score.
+
+    `panels` are y label → for each layer the gain and the ends of its interval.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(8, 3.6), squeeze=False)
+    fig.suptitle(title)
+    for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
+        middle, low, high = np.array(rows).T
+        ax.errorbar(layers, middle, [middle - low, high - middle], fmt="o", color=BLUE, ms=8, capsize=6)
+        ax.axhline(0, color=FAINT, lw=1)
+        ax.set(xlabel="after decoder layer", ylabel=name, xlim=(min(layers) - 0.5, max(layers) + 0.5))
+        ax.set_ylim(min(0, low.min()) - 0.02 * high.max(), 1.12 * high.max())
+        ax.set_xticks(layers)
+        ax.grid(axis="y")
+    return fig

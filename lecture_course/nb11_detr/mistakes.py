@@ -10,7 +10,7 @@ from lecture_utils.transformers.matcher import hungarian
 
 
 def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(x, y, w, h) in shares of the image → (x0, y0, x1, y1) in pixels."""
+    """(x, y, w, h), normalized → (x0, y0, x1, y1) in pixels."""
     scale = torch.tensor([width, height, width, height])
     low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
     return torch.cat([low, high], 1) * scale
@@ -27,7 +27,7 @@ TO_PIXELS_MISTAKES = mistakes(
         "along the width.",
         lambda boxes, height, width: clip_boxes_to_image(to_pixels(boxes, height, width), (height, width)): "The box "
         "is cut to the image; that is another step, and a box may reach beyond.",
-        "* scale → ": "The corners are still shares; make them pixels.",
+        "* scale → ": "The corners are still normalized; make them pixels.",
         "* scale → * width": "All four are multiplied by the width; y counts along the height.",
         "* scale → * scale)[:, [0, 2, 1, 3]]; torch.cat → (torch.cat": "The columns are out of order: x0, y0, x1, y1.",
     },
@@ -124,7 +124,7 @@ MATCH_MISTAKES = mistakes(
         "the sum of all is to be least.",
         cheapest_pair_first: "The cheapest pair comes first. That can leave an expensive one for the rest: the sum of "
         "all is to be least.",
-        "(cost) → (-cost)": "That is the dearest matching.",
+        "(cost) → (-cost)": "That is the most expensive matching.",
         "queries[objects.argsort()] → objects": "That is an object for each matched query; asked for is a query for "
         "each object.",
         "[objects.argsort()] → ": "These are the right queries, but sorted; the first must be that of object 0.",
@@ -144,15 +144,15 @@ def class_loss(logits: Tensor, wanted: Tensor) -> Tensor:
 CLASS_LOSS_MISTAKES = mistakes(
     class_loss,
     {
-        "0.1, → 1.0, ": "All queries count the same; the empty ones weigh 0.1.",
+        "0.1, → 1.0, ": "All queries count the same; those without an object weigh 0.1.",
         "weights.sum() → len(wanted)": "The losses are weighted well, but then divided by the number of queries; "
         "divide by the sum of the weights.",
         "/ weights.sum() → ": "The sum is not divided; a weighted mean is divided by the sum of the weights.",
         "weights.sum() → (wanted > 0).sum().clamp(min=1)": "The sum is divided by the number of objects; divide by the "
         "sum of the weights.",
-        "0.1, 1.0 → 1.0, 0.1": "The other way round: the empty queries weigh 0.1, the others 1.",
-        "0.1 → 0.0; weights.sum() → weights.sum().clamp(min=1)": "The empty queries are left out, so nothing teaches "
-        "them to be empty; they weigh 0.1.",
+        "0.1, 1.0 → 1.0, 0.1": "The other way round: the queries without an object weigh 0.1, the others 1.",
+        "0.1 → 0.0; weights.sum() → weights.sum().clamp(min=1)": "The queries without an object are left out, so "
+        "nothing teaches them “no object”; they weigh 0.1.",
         "wanted == 0 → wanted == logits.shape[1] - 1": "“No object” is class 0, not the last one.",
     },
 )

@@ -97,20 +97,6 @@ class ProposalRecall(Metric):
         return dict(zip(self.numbers, shares, strict=True))
 
 
-def count_duplicates(found: list[dict], *, score: float = 0.5, iou_threshold: float = 0.5) -> int:
-    """How often an object is found twice: pairs of boxes in one image, of one class, with an IoU above `iou_threshold`.
-
-    Only detections with a score of at least `score` count.
-    """
-    pairs = 0
-    for one in found:
-        sure = one["scores"] >= score
-        boxes, labels = one["boxes"][sure], one["labels"][sure]
-        alike = (box_iou(boxes, boxes) > iou_threshold) & (labels[:, None] == labels)
-        pairs += int(alike.triu(1).sum())
-    return pairs
-
-
 def apply_nms(found: list[dict], *, iou_threshold: float = 0.5) -> list[dict]:
     """The same detections after non-maximum suppression within each class, best first.
 

@@ -129,11 +129,11 @@ class AttentionPad(Pad):
     """One attention map, large, over an image: a reader chooses the layer, the head or their mean, and who attends.
 
     `image` is a tensor (3, H, W) or an array (H, W, 3), uint8. `maps` (layers, heads, queries, h, w) are weights ≥ 0 of
-    the h × w points that the image is divided into. With `words`, one for each query, the reader chooses a word;
-    without them there is a query for each point, row after row, and the reader clicks on one. `boxes` holds for each
-    query a box (x0, y0, x1, y1), in pixels of `size` (height, width, by default the image's own), or None. `start` is
-    (layer, head, query) shown first, from 0; the head after the last one is the mean. Maps are kept in steps of a 255th
-    of their own highest weight; 400,000 numbers at most.
+    the h × w points that the image is divided into. With `words`, one for each query, the reader chooses a word (or
+    what else they are: `asks` names it); without them there is a query for each point, row after row, and the reader
+    clicks on one. `boxes` holds for each query a box (x0, y0, x1, y1), in pixels of `size` (height, width, by default
+    the image's own), or None. `start` is (layer, head, query) shown first, from 0; the head after the last one is the
+    mean. Maps are kept in steps of a 255th of their own highest weight; 400,000 numbers at most.
     """
 
     def __init__(
@@ -144,6 +144,7 @@ class AttentionPad(Pad):
         words: Sequence[str] | None = None,
         boxes: Sequence[Sequence[float] | None] | None = None,
         start: tuple[int, int, int] = (0, 0, 0),
+        asks: str = "word",
         size: tuple[int, int] | None = None,
         title: str = "Attention, head by head",
         alt: str = "An image under a map of attention weights.",
@@ -159,6 +160,7 @@ class AttentionPad(Pad):
             raise ValueError(f"maps: got {queries} queries without words, expected {h * w}, one for each point")
         if isinstance(words, str) or (words is not None and len(words) != queries):
             raise ValueError(f"words: got {words!r}, expected {queries}, one for each query")
+        self.asks = require_words("asks", asks)
         self.words = None if words is None else [require_words("words", word) for word in words]
         if boxes is not None and len(boxes) != queries:
             raise ValueError(f"boxes: got {len(boxes)}, expected {queries}, one for each query, or None for it")
@@ -222,7 +224,7 @@ class AttentionPad(Pad):
             rows.append(f"<div>Click a point of the image. It is at {said('where')}.</div>")
         else:
             play = '<button type="button" style="font: inherit; min-width: 6em">▶ Play</button>'
-            rows.append(_radios("query", self.words, query, label="word") + f"<div>{play}</div>")
+            rows.append(_radios("query", self.words, query, label=self.asks) + f"<div>{play}</div>")
         colours = ", ".join(f"rgb({r}, {g}, {b})" for r, g, b, _ in _viridis(np.linspace(0, 1, 9)))
         bar = f"flex: 1; height: 0.8em; border-radius: 3px; background: linear-gradient(to right, {colours})"
         rows.append(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import product
 from typing import Any, NamedTuple
@@ -119,7 +120,8 @@ class OverlayExplorer(Pad):
     an `Overlay`, whose boxes are in pixels of `coordinates` (height, width), by default the image's own; it is called
     for every place of the sliders, 500 at most, so that all of them work without a kernel. `kinds` are those of the
     boxes; the first ones lie lowest. `play="step"` gives this slider buttons, and `width` is that of the words beside
-    the image, in em. Arguments that do not fit are a ValueError.
+    the image, in em; `shown` is the width of the image, in CSS pixels, so that wide words stand beside it. Arguments
+    that do not fit are a ValueError.
     """
 
     def __init__(
@@ -133,9 +135,13 @@ class OverlayExplorer(Pad):
         coordinates: tuple[float, float] | None = None,
         play: str | None = None,
         width: int = 17,
+        shown: int | None = None,
         **sliders: Slider,
     ):
         super().__init__(image, coordinates, title, alt)
+        if shown is not None:
+            frame = self.stage.frame
+            self.stage = replace(self.stage, frame=replace(frame, width=min(frame.width, shown)))
         if not sliders or not all(isinstance(slider, Slider) for slider in sliders.values()):
             raise ValueError(f"sliders: got {sliders!r}, expected at least one, each a Slider(label, values)")
         if play is not None and play not in sliders:

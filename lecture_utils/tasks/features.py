@@ -52,8 +52,8 @@ class FeatureDataset(Dataset):
         index = range(len(self))[index]
         if index not in self._kept and not self._kept.full:
             self._fill(index - index % BLOCK)
-        both = self._kept[index] if index in self._kept else self._encode([index])[0]
-        z, target = both[int(torch.randint(2, ())) if self.mirror else 0]
+        turned = bool(torch.randint(2, ())) if self.mirror else False
+        z, target = self._kept[index][turned] if index in self._kept else self._encode_one(index, turned)
         return z.float(), target
 
     def preload(self) -> "FeatureDataset":
@@ -79,6 +79,11 @@ class FeatureDataset(Dataset):
             seen = [[item, _mirrored(*item)] for (item,) in seen]
         maps = iter(self._maps([image for both in seen for image, _ in both]).half())
         return [[(next(maps).clone(), target) for _, target in both] for both in seen]
+
+    def _encode_one(self, index: int, turned: bool) -> tuple[Tensor, Any]:
+        """The map and the target of an image for which there was no room, as it is or mirrored."""
+        image, target = _mirrored(*self.dataset[index]) if turned else self.dataset[index]
+        return self._maps([image]).half()[0], target
 
     @torch.no_grad()
     def _maps(self, images: Sequence[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from lecture_utils import training
 from lecture_utils.datasets.layouts import INSTANCES
@@ -37,10 +37,14 @@ def normalize_targets(targets: list[dict], size: tuple[int, int]) -> list[dict]:
     return [{"labels": target["labels"], "boxes": normalize_boxes(target["boxes"], *size)} for target in targets]
 
 
-def set_prediction_loss(dataset: FeatureDataset) -> Callable:
-    """The Hungarian loss of all decoder layers; for `training.fit`."""
+def set_prediction_loss(dataset: Dataset) -> Callable:
+    """The Hungarian loss of all decoder layers; for `training.fit`.
+
+    `dataset` gives maps of features, or images of one size to a DETR that has its backbone inside.
+    """
     require_targets(dataset, "an object")
-    size = (dataset.dataset if isinstance(dataset, Subset) else dataset).size
+    whole = dataset.dataset if isinstance(dataset, Subset) else dataset
+    size = whole.size if isinstance(whole, FeatureDataset) else tuple(whole[0][0].shape[-2:])
 
     def loss(model: nn.Module, batch: tuple[Tensor, list[dict]]) -> Tensor:
         z, targets = batch

@@ -6,9 +6,11 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb11_detr.figures import SHAPES, cost_matrix, found_by_query
+from lecture_course.nb11_detr.figures import SHAPES, by_object, cost_matrix, found_by_query, gains, sliding_box
+from lecture_utils import toycity
 
 pytestmark = pytest.mark.slide("33")
+STREET = np.full((16, 16, 3), 200, np.uint8)
 
 
 def test_every_cost_stands_in_its_cell_and_pairs_are_framed():
@@ -35,27 +37,55 @@ def test_the_cheapest_cell_is_the_darkest():
 
 def test_centres_are_coloured_by_shape():
     boxes = [[[0.5, 0.4, 0.1, 0.1], [0.2, 0.3, 0.4, 0.2], [0.7, 0.6, 0.2, 0.5]], [], [[0.1, 0.9, 0.2, 0.05]]]
-    fig = found_by_query(boxes, columns=2, title="queries")
+    fig = found_by_query(boxes, STREET, columns=2, title="queries")
     shown = [ax for ax in fig.axes if ax.get_visible()]
-    assert [ax.get_title() for ax in shown] == ["0: 3", "1: 0", "2: 1"]
+    assert [ax.get_title() for ax in shown] == ["query 0: 3", "query 1: 0", "query 2: 1"]
     for ax, counts in zip(shown, ((1, 1, 1), (0, 0, 0), (1, 0, 0)), strict=True):
         assert [len(dots.get_offsets()) for dots in ax.collections] == list(counts)
         assert [to_hex(dots.get_facecolor()[0]) for dots in ax.collections] == [c.lower() for c in SHAPES.values()]
         low, high = ax.get_ylim()[::-1]
-        assert low < 0 < 1 < high  # the image's upper border is at the top
+        assert (low, high) == (0, 1)  # the image's upper border is at the top
         assert ax.yaxis_inverted()
     assert shown[0].collections[2].get_offsets().tolist() == [[0.7, 0.6]]  # the tall one
     assert [text.get_text() for text in fig.legends[0].get_texts()] == list(SHAPES)
 
 
 def test_queries_may_have_found_nothing_but_must_be_there():
-    fig = found_by_query([np.zeros((0, 4))] * 2)
-    assert [ax.get_title() for ax in fig.axes] == ["0: 0", "1: 0"]
+    fig = found_by_query([np.zeros((0, 4))] * 2, STREET)
+    assert [ax.get_title() for ax in fig.axes] == ["query 0: 0", "query 1: 0"]
     with pytest.raises(ValueError, match="boxes: got no query"):
-        found_by_query([])
+        found_by_query([], STREET)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (0, 2)])
 def test_a_cost_that_is_no_table_of_the_objects_is_refused(shape):
     with pytest.raises((ValueError, TypeError), match=r"cost: got shape|Type-check error"):  # jaxtyping's come first
         cost_matrix(torch.zeros(shape), ([], []), ["car", "person"])
+
+
+def test_boxes_are_counted_by_the_object_they_overlap_most():
+    truth, boxes = (
+        torch.tensor([[0.0, 0, 20, 20], [60, 60, 90, 90]]),
+        torch.tensor([[1.0, 0, 20, 20], [60, 61, 90, 90]]),
+    )
+    fig, counts = by_object(toycity.sample_scene(3), truth, {"before": boxes[[0, 0, 1]], "after": boxes[1:]})
+    assert counts == {"before": [2, 1], "after": [0, 1]}
+    assert [ax.get_title() for ax in fig.axes] == ["before: 3 boxes", "after: 1 boxes"]
+
+
+def test_a_box_slides_on_one_scale():
+    fig = sliding_box((0, 0.5, 2), [0.0, 1, 2, 3], title="away")
+    *sketches, curves = fig.axes
+    assert [ax.get_title() for ax in sketches] == ["IoU 1.00\nGIoU 1.00", "IoU 0.33\nGIoU 0.33", "IoU 0.00\nGIoU −0.33"]
+    assert all(ax.get_aspect() == 1 for ax in sketches)
+    lines = {line.get_label(): line.get_ydata() for line in curves.get_lines()}
+    assert list(lines["IoU"]) == [1, 0, 0, 0]
+    assert lines["GIoU"][-1] == pytest.approx(-0.5)
+
+
+def test_gains_have_their_intervals():
+    fig = gains((1, 2), {"gain": [(0.2, 0.1, 0.3), (0.1, -0.05, 0.2)]})
+    (ax,) = fig.axes
+    assert ax.get_ylim()[0] < -0.05
+    assert ax.get_ylim()[1] > 0.3
+    assert ax.get_xlabel() == "after decoder layer"

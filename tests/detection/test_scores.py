@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from lecture_utils.datasets import CocoInstances
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.detection.scores import KEYS, CocoScores, ProposalRecall, apply_nms, count_duplicates
+from lecture_utils.detection.scores import KEYS, CocoScores, ProposalRecall, apply_nms
 from lecture_utils.tasks import collate
 
 NAMES = ("background", "person", "car", "boat")
@@ -146,23 +146,9 @@ def three_boxes(**changes):
 
 
 @pytest.mark.slide("33")
-def test_doubles_are_pairs_of_sure_boxes_of_one_class():
-    assert count_duplicates([three_boxes()]) == 1
-    assert count_duplicates([three_boxes(), three_boxes()]) == 2  # never across images
-    assert count_duplicates([three_boxes(labels=torch.tensor([1, 2, 1]))]) == 0
-    assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.4, 0.8]))]) == 0
-    assert count_duplicates([three_boxes(scores=torch.tensor([0.9, 0.5, 0.8]))]) == 1  # exactly 0.5 is sure enough
-    assert count_duplicates([three_boxes()], iou_threshold=0.65) == 0
-    same = three_boxes(boxes=torch.tensor([[0.0, 0, 4, 4]]).repeat(3, 1))
-    assert count_duplicates([same]) == 3
-    assert count_duplicates([]) == count_duplicates([{key: values[:0] for key, values in same.items()}]) == 0
-
-
-@pytest.mark.slide("33")
 def test_after_nms_the_best_of_a_class_stays():
     (kept,) = apply_nms([three_boxes()])
     torch.testing.assert_close(kept["scores"], torch.tensor([0.9, 0.8]))
-    assert count_duplicates([kept]) == 0
     (kept,) = apply_nms([three_boxes(labels=torch.tensor([1, 2, 1]))])
     assert len(kept["boxes"]) == 3
 
@@ -187,7 +173,6 @@ def test_apply_nms_is_one_suppression_a_class_wherever_boxes_lie(number, beyond)
     (kept,) = apply_nms([one], iou_threshold=0.3)
     assert set(kept["row"].tolist()) == one_class_at_a_time(one, 0.3)
     assert kept["scores"].tolist() == sorted(kept["scores"].tolist(), reverse=True)
-    assert count_duplicates([kept], score=0, iou_threshold=0.3) == 0
 
 
 @pytest.mark.slide("33")

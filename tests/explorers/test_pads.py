@@ -129,6 +129,8 @@ def test_the_map_shown_first_is_told_and_painted():
         f"“<car>”, layer 2, mean of the heads: highest weight {highest:.3f} at row {at // 4}, column {at % 4}"
     )
     assert "&lt;car&gt;" in html(pad)
+    assert 'aria-label="word"' in html(pad)
+    assert 'aria-label="object query"' in html(AttentionPad(IMAGE, MAPS, words=WORDS, asks="object query"))
     pad = AttentionPad(IMAGE, GRID, start=(0, 0, 7))
     assert repr(pad).endswith("row 1, column 3, layer 1, head 1: highest weight 1.000 at row 1, column 3")
     found = re.search(r'<image data-part="map"[^>]* href="data:image/png;base64,([^"]+)"', html(pad))
@@ -251,6 +253,9 @@ def test_an_overlay_stands_at_the_start_without_a_script():
     assert 'x="15" y="10" width="25" height="20"' in before_script
     assert "a &amp; b" in before_script
     assert "moved by 0" in script
+    narrow = OverlayExplorer(**overlay_arguments(shown=50))
+    assert narrow.stage.frame.width == 50 < pad.stage.frame.width
+    assert narrow.stage.size == pad.stage.size
 
 
 def test_words_at_boxes_keep_their_distance_and_stay_inside():

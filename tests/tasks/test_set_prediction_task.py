@@ -1,5 +1,8 @@
 """Set prediction in the city: features instead of images, both ways round, their boxes, a perfect and a new DETR."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,10 +10,12 @@ from torch.utils.data import DataLoader
 
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.__main__ import main
+from lecture_utils.datasets import CocoInstances
+from lecture_utils.datasets.layouts import INSTANCES, coco_files
 from lecture_utils.tasks.detection import collate
 from lecture_utils.tasks.features import FeatureDataset
 from lecture_utils.toycity import export
-from lecture_utils.transformers.detr import Predictions
+from lecture_utils.transformers.detr import DETR, Predictions
 
 pytestmark = [pytest.mark.slide("33"), pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")]
 
@@ -141,6 +146,41 @@ def test_an_untrained_detr_is_trained_and_scored_by_its_commands(city, tmp_path,
     assert main(["train", "detr", "--steps", "2", "--batch-size", "2", *kind]) == 0
     assert main(["evaluate", "detr", "--json", *kind]) == 0
     assert '"map_50"' in capsys.readouterr().out
+
+
+class Wide(torch.nn.Module):
+    """A backbone whose maps are as large as a ResNet-50's of 512 × 512 pixels: 2,048 × 16 × 16, 1 MB in half."""
+
+    features = 2048
+
+    def forward(self, images):
+        return F.adaptive_avg_pool2d(images, 16).mean(1, keepdim=True).expand(-1, self.features, -1, -1)
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells its memory on Linux alone")
+def test_a_backbone_inside_keeps_no_features_of_the_photographs(tmp_path, run):
+    """As the last section of notebook 11 trains on COCO: two passes must not take more memory than one batch does."""
+    export(tmp_path, split="train", scenes=120, size=64, quiet=True)
+    files = coco_files(tmp_path, "train", INSTANCES)
+    photographs = CocoInstances(*files, masks=False, size=64, transforms=tasks.photo_transforms(train=True))
+    sizes = {"queries": 4, "dim": 8, "heads": 2, "mlp_dim": 8, "encoder_layers": 1, "decoder_layers": 1}
+    model = DETR(2048, len(photographs.categories), backbone=Wide(), **sizes)
+    task = {"loss": tasks.set_prediction_loss(photographs), "collate": collate, "quiet": True, "run": run}
+    training.fit(model, photographs, steps=2, batch_size=8, **task)  # what any training takes once
+    before = resident()
+    training.fit(model, photographs, steps=30, batch_size=8, **task)
+    assert resident() - before < 60 * 2**20
+    # The same photographs with their features kept: the measure would notice.
+    photographs.transforms = tasks.photo_transforms()
+    kept = FeatureDataset(photographs, model.backbone).preload()
+    assert kept._kept.bytes > 120 * 2**20
+    assert resident() - before > 100 * 2**20
 
 
 def test_the_first_items_alone(city):
