@@ -1,0 +1,34 @@
+"""Do the vectors of near positions resemble each other more than those of far ones? (slide 29)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Vectors = Float[Tensor, "n d"]
+
+
+def cosines(vectors: Vectors) -> Float[Tensor, "n n"]:
+    """The cosine of each pair of vectors."""
+    unit = F.normalize(vectors.detach().cpu().double(), dim=1)
+    return unit @ unit.T
+
+
+def by_distance(vectors: Vectors) -> list[float]:
+    """The mean cosine of the pairs that are 1, 2, …, n - 1 positions apart."""
+    table = cosines(vectors)
+    return [table.diagonal(distance).mean().item() for distance in range(1, len(table))]
+
+
+def trend(vectors: Vectors, *, shuffles: int = 2000) -> tuple[float, float]:
+    """The correlation of cosine and distance over all pairs, and how often shuffled positions have one as far from 0.
+
+    That fraction is the p-value of a permutation test, the order itself counted as one of the shuffles.
+    """
+    table, n = cosines(vectors), len(vectors)
+    above = torch.triu_indices(n, n, 1)
+    distance = (above[1] - above[0]).double()
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.arange(n), *(torch.randperm(n, generator=generator) for _ in range(shuffles))]
+    found = torch.stack([torch.corrcoef(torch.stack([table[o][:, o][*above], distance]))[0, 1] for o in orders])
+    return found[0].item(), (found.abs() >= found[0].abs() - 1e-12).double().mean().item()
