@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block
-from lecture_utils.figures.network import network_steps
+from lecture_utils.figures.network import draw_network, network_steps
 from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
 from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
@@ -43,6 +44,8 @@ KINDS = {  # the same colour for an operation in all three drawings
 }
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
+STRIP_GAP = 0.32  # where a residual connection passes below
+LAYER_NORM = "Vectors run from left to right, the weights that mix them stand above. Before Q, K, V and the MLP comes a layer norm."
 FADED = 0.45  # of its colour a part keeps while another is highlighted
 Tokens = Float[Tensor, "n d"]
 
@@ -57,7 +60,13 @@ def block_steps(
     """An explorer of `block_drawing`, a step for each part."""
     blocks, arrows, bands, width = block_drawing(block, x, large, at)
     about = "One point asks, all points answer: queries, keys and values are 1 × 1 convolutions of the same map."
-    look = {"title": "Self-attention on a feature map, step by step", "about": about, "kinds": KINDS, "gap": GAP, "pale": FADED}
+    look = {
+        "title": "Self-attention on a feature map, step by step",
+        "about": about,
+        "kinds": KINDS,
+        "gap": GAP,
+        "pale": FADED,
+    }
     return network_steps(blocks, arrows, bands=bands, width=width, **look | how)
 
 
@@ -87,7 +96,7 @@ def block_drawing(
         "scores": maps("scores", scores, (2.95, 1), f"The dot products of q with all {n} keys; not divided by √d."),
         "weights": maps("weights", map_, (4.1, 1), f"A softmax over all {n} points: none below 0, their sum is 1."),
         "mixed": Block("mixed", mixed, (4.1, 2), "The mean of all values with these weights.", 0.8),
-        "back": Block("mixed · W", back, (4.85, 2), f"A fourth 1 × 1 convolution, W, leads back to C = {number} numbers.", 0.8),
+        "back": Block("mixed · W", back, (4.85, 2), f"A fourth 1 × 1 convolution, W, gives C = {number} numbers.", 0.8),
         "y": maps("y", out[0], (5.5, 1), f"y = x + γ · mixed · W at every point; γ began at 0 and is {gamma:.2f} now."),
     }  # fmt: skip
     for name in ("image", "x", "Q", "scores", "weights", "y"):
@@ -134,14 +143,22 @@ def captioner_steps(
 ) -> Explorer:
     """An explorer of `captioner_drawing`, a step for each part."""
     drawing = captioner_drawing(model, z, large, sentence, vocabulary)
-    if isinstance(model, ViTCaptioner):
-        title, about = "Only transformers", "Patches of the image take the place of the CNN's features; all else stays."
-    else:
-        title = "Encoder and decoder"
-        about = "Vectors run from left to right, the weights that mix them stand above. Before Q, K, V and the MLP "
-        about += "comes a layer norm."
-    look = {"title": f"{title}, step by step", "about": about, "kinds": KINDS, "gap": 0.32, "bands": drawing.bands}
+    title = "Encoder and decoder, step by step"
+    look = {"title": title, "about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": drawing.bands}
     return network_steps(drawing.blocks, drawing.arrows, width=drawing.width, pale=FADED, **look | how)
+
+
+def captioner_figure(
+    model: CaptionTransformer,
+    z: Float[Tensor, "1 features ..."],
+    large: UInt8[np.ndarray, "H W 3"],
+    sentence: str,
+    vocabulary: Vocabulary,
+) -> Figure:
+    """`captioner_drawing` as one figure."""
+    drawing = captioner_drawing(model, z, large, sentence, vocabulary)
+    look = {"about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": drawing.bands, "width": drawing.width}
+    return draw_network(drawing.blocks, drawing.arrows, **look)
 
 
 @torch.no_grad()
@@ -232,21 +249,32 @@ def encoder_parts(
     x, first = model.encode_grid(pixels), model.encoder[0]
     attended, weights = first.attend(first.norm_self(x), need_weights=True)
     after = x + attended
+    thought = after + first.mlp(first.norm_mlp(after))
     kind, name = ("patch", "patch embedding") if isinstance(model, ViTCaptioner) else ("point", "linear layer")
     return [
         picture("image", large, (0, 1), says, size, 1.6),
         source,
-        strip("tokens x", x[0], (2.3, 1), f"Each {kind} becomes a token, {d} numbers by one {name}; its position is added."),
+        strip(
+            "tokens x",
+            x[0],
+            (2.3, 1),
+            f"Each {kind} becomes a token of {d} numbers, by one {name}; its position is added.",
+        ),
         table(
             "self-attention",
             weights[0].mean(0).cpu(),
             (2.95, 0),
             "Self-attention: which token (row) attends to which (column), by queries and keys; mean of the heads.",
         ),
-        strip("x + attention", after[0], (3.65, 1), "The weights mix the values; what comes out is added to x, a residual connection."),
-        strip("MLP", (after + first.mlp(first.norm_mlp(after)))[0], (4.75, 1), "A small network for each token alone, position-wise; added, too. Layer norm before each part."),
+        strip(
+            "x + attention",
+            after[0],
+            (3.65, 1),
+            "The weights mix the values; the result is added to x, a residual connection.",
+        ),
+        strip("MLP", thought[0], (4.75, 1), "The position-wise MLP, a small network for each token alone; added, too."),
         strip("c", c[0], (5.95, 1), f"c = T_w(z), after {layers} such layers: a vector for each token, no bottleneck."),
-    ]  # fmt: skip
+    ]
 
 
 def decoder_parts(
@@ -262,6 +290,8 @@ def decoder_parts(
     after = x + said
     seen, cross = first.attend_memory(first.norm_cross(after), c, need_weights=True)
     asked = after + seen
+    thought = asked + first.mlp(first.norm_mlp(asked))
+    says = f"Cross-attention: queries of the words, keys of c. Here that of “{words[-1]}”, mean of the heads."
     over = under(large, cross[0, :, -1].mean(0).cpu().view(model.grid))
     return [
         Block(
@@ -280,11 +310,21 @@ def decoder_parts(
             "Masked self-attention: a word (row) attends to itself and to those before it (columns), to none after.",
         ),
         strip("+ self-attention", after[0], (2.55, 3), "The words' values, mixed by these weights, and added."),
-        picture("cross-attention", over, (3.4, 2), f"Cross-attention: queries of the words, keys of c. Here that of “{words[-1]}”, mean of the heads.", f"{t} × {c.shape[1]}", 1.5),
-        strip("+ cross-attention", asked[0], (4.1, 3), "The values of c, mixed by these weights: what each word has found in the image, added."),
-        strip("MLP of the decoder", (asked + first.mlp(first.norm_mlp(asked)))[0], (5.0, 3), "The position-wise MLP of the decoder, each word for itself; added."),
+        picture("cross-attention", over, (3.4, 2), says, f"{t} × {c.shape[1]}", 1.5),
+        strip(
+            "+ cross-attention",
+            asked[0],
+            (4.1, 3),
+            "The values of c, mixed by these weights: what each word has found, added.",
+        ),
+        strip(
+            "MLP of the decoder",
+            thought[0],
+            (5.0, 3),
+            "The position-wise MLP of the decoder, each word for itself; added.",
+        ),
         model.decode(c, numbers)[0][0, -1].cpu(),
-    ]  # fmt: skip
+    ]
 
 
 def picture(

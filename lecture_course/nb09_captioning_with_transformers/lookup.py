@@ -29,7 +29,11 @@ def draw(n: int, generator: torch.Generator) -> Batch:
     order = torch.rand(n, points, generator=generator).argsort(1)
     x = torch.cat(features, 2).float()[torch.arange(n)[:, None], order]
     asks = ~lamp.gather(1, order)
-    return x.mT.unflatten(2, (SIDE, SIDE)), answers.gather(1, order).bool().view(n, SIDE, SIDE), asks.view(n, SIDE, SIDE)
+    return (
+        x.mT.unflatten(2, (SIDE, SIDE)),
+        answers.gather(1, order).bool().view(n, SIDE, SIDE),
+        asks.view(n, SIDE, SIDE),
+    )
 
 
 class Asker(nn.Module):

@@ -18,15 +18,12 @@ SMALL = ("a", "in", "and", ",")
 Box = tuple[float, float, float, float]
 
 
-def near(grid: tuple[int, int]) -> Bool[Tensor, "hw hw"]:
-    """Which points lie in the 3 × 3 around each."""
-    places = torch.cartesian_prod(*map(torch.arange, grid))
-    return ((places[:, None] - places).abs() <= 1).all(-1)
-
-
-def on_objects(data: CaptionDataset, index: int, grid: tuple[int, int]) -> Bool[Tensor, "hw"]:
-    """Which points of the grid lie on an object of a scene; none where there is no object."""
-    inside = [points_in(obj.box, SIZE, grid, tolerance=0).flatten() for obj in data.truth(index)[1].objects]
+def on_objects(
+    data: CaptionDataset, index: int, grid: tuple[int, int], *, category: str | None = None
+) -> Bool[Tensor, "hw"]:
+    """Which points of the grid lie on an object of a scene, if given of one category; none where there is none."""
+    objects = [obj for obj in data.truth(index)[1].objects if category in (None, obj.category)]
+    inside = [points_in(obj.box, SIZE, grid, tolerance=0).flatten() for obj in objects]
     return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
 
 

@@ -5,7 +5,26 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from lecture_utils.captioning import CaptionTransformer
+
 Vectors = Float[Tensor, "n d"]
+
+
+def sinusoids(n: int, d: int) -> Float[Tensor, "n d"]:
+    """The fixed positions of Vaswani et al., section 3.5, the sines before the cosines."""
+    angles = torch.arange(n)[:, None] / 10_000 ** (torch.arange(0, d, 2) / d)
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def compared(model: CaptionTransformer, *, words: int) -> dict[str, tuple[str, Vectors]]:
+    """What is compared: name → what is numbered, and its vectors; of the words the first so many."""
+    embedded = model.encode_grid.places
+    return {
+        "rows of the image, learned": ("row", embedded.rows[:, :, 0].T),
+        "columns of the image, learned": ("column", embedded.columns[:, 0].T),
+        "words of the sentence, learned": ("position of a word", model.pos_embed[:words]),
+        "sines and cosines, for comparison": ("position of a word", sinusoids(words, model.pos_embed.shape[1])),
+    }
 
 
 def cosines(vectors: Vectors) -> Float[Tensor, "n n"]:

@@ -86,7 +86,7 @@ def present(data: CaptionDataset, scenes: Sequence[int]) -> Float[Tensor, "b cla
 def train(
     block: str, z: Float[Tensor, "n features h w"], there: Float[Tensor, "n classes"], *, seed: int, steps: int = 150
 ) -> tuple[PointClassifier, list[float]]:
-    """A `PointClassifier` with one of `BLOCKS`, trained in batches of `BATCH` streets; γ after each step if it has one."""
+    """A `PointClassifier` with one of `BLOCKS`, trained in batches of `BATCH` streets, and its γ after each step."""
     torch.manual_seed(seed)
     order, model = torch.Generator().manual_seed(seed), PointClassifier(BLOCKS[block](), z.shape[1]).to(z.device)
     optimizer, gammas = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1), []
@@ -112,6 +112,18 @@ def accuracy(model: PointClassifier, z: Float[Tensor, "n features h w"], there: 
 
 
 @torch.no_grad()
+def habits(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> dict[str, float]:
+    """How alike the points of an image attend, and how sharply, in a model with self-attention; means over images."""
+    x, block = model.reduce(z), model.block
+    queries, keys = (layer(x).flatten(2) for layer in (block.query, block.key))
+    scores, weights = queries.mT @ keys, block(x)[1]
+    return {
+        "points that share the commonest largest weight": agreement(weights),
+        "standard deviation of a point's scores": scores.std(-1).mean().item(),
+        "its largest weight": weights.amax(-1).mean().item(),
+    }
+
+
 def agreement(weights: Float[Tensor, "b q k"]) -> float:
     """The fraction of an image's queries whose largest weight lies on the same key, the commonest; mean over images."""
     highest = weights.argmax(-1)

@@ -50,8 +50,8 @@ def draw_network(
     """Draw blocks and arrows, `width` inches wide, by default as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale (they keep `pale` of their colours) and without shapes and numbers, and below stand its layers, shapes and sentence. Without it all is in
-    colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
+    are pale, `pale` of their colours, and without shapes and numbers, and below stand its layers, shapes and sentence.
+    Without it all is in colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
     `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are
     named below in every step.
 
