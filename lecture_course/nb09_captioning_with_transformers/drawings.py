@@ -45,7 +45,7 @@ KINDS = {  # the same colour for an operation in all three drawings
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
 STRIP_GAP = 0.32  # where a residual connection passes below
-LAYER_NORM = "Vectors run from left to right, the weights that mix them stand above. Before Q, K, V and the MLP comes a layer norm."
+LAYER_NORM = "Vectors run from left to right, weights stand above. Before Q, K, V and each MLP comes a layer norm."
 FADED = 0.45  # of its colour a part keeps while another is highlighted
 Tokens = Float[Tensor, "n d"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -87,7 +87,8 @@ def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str =
         below[number // 2].plot(range(1, len(vectors)), means, label=name, **style)
     for ax in below:
         ax.axhline(0, color=FAINT, lw=1)
-        ax.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.4, 1.05))
+        ax.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.4, 1.45))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(loc="upper right")
     bar = fig.colorbar(shown, ax=maps, location="right", fraction=0.03, pad=0.02, aspect=30, label="cosine")
     bar.outline.set_visible(False)
@@ -146,7 +147,7 @@ def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Se
     for ax, (image, sentences) in zip(axes.flat, streets, strict=True):
         draw_image(ax, image)
         ax.set_xlabel("\n".join(textwrap.fill(one, 46) for one in sentences), size=11, loc="left")
-    fig.set_figheight(fig.get_figheight() + 1.3)
+    fig.set_figheight(fig.get_figheight() + 0.7)
     return fig
 
 

@@ -51,9 +51,9 @@ def draw_network(
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
     are pale, `pale` of their colours, and without shapes and numbers, and below stand its layers, shapes and sentence.
-    Without it all is in colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
-    `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are
-    named below in every step.
+    Without it all is in colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between
+    two rows, in inches. `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The
+    areas of `bands` are named below in every step.
 
     With `enlarge` the highlighted block is drawn a second time, large, below the others, and the words beside it, with
     the names of a label map's colours: of a step of several blocks the first and the last, without a step the last.
