@@ -78,7 +78,7 @@ def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str =
             raise ValueError(f"panels: got shape {tuple(vectors.shape)} of {name!r}, expected (n, d), none of them 0")
         ax = fig.add_subplot(grid[number // 2, number % 2])
         maps.append(ax)
-        shown = ax.imshow(cosines(vectors), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        shown = ax.imshow(cosines(vectors).numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         ax.set(title=name, xlabel=axis, ylabel=axis)
         for side in (ax.xaxis, ax.yaxis):
             side.set_major_locator(MultipleLocator(4 if len(vectors) <= 24 else 10))
