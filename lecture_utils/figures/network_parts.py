@@ -14,7 +14,7 @@ from lecture_utils.figures.network_blocks import LETTER, LINE, SHEET, Arrow, Blo
 from lecture_utils.figures.style import BLUE, FAINT, INK, SKY, VERMILION, to_array
 
 TEXT = 10.5  # points of the labels, 11.7 pixels on the page
-HINT, FINER = 24, 40  # pixels a side, about, of an image that is pale; of one that keeps a third of its colours or more
+HINT, FINER = 24, 32  # pixels a side, about, of an image that is pale; of one that keeps a third of its colours or more
 OUTER = 0.13  # inches that an arrow swings out that leaves and enters on one side
 
 
