@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block
-from lecture_utils.figures.network import network_steps
+from lecture_utils.figures.network import draw_network, network_steps
 from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
 from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
@@ -26,19 +27,26 @@ KINDS = {  # the same colour for an operation in all three drawings
     "CNN": BLUE,
     "cut": BLUE,
     "1 × 1 convolution": GREEN,
-    "linear": GREEN,
+    "embedding + position": GREEN,
     "pick the point": FAINT,
     "dot product": ORANGE,
+    "Q and K": ORANGE,
+    "Q": ORANGE,
+    "K": ORANGE,
     "softmax": PURPLE,
+    "attention weights": PURPLE,
     "weighted mean": SKY,
+    "V": SKY,
     "add": INK,
-    "self-attention": VERMILION,
-    "MLP": INK,
-    "masked self-attention": ORANGE,
-    "cross-attention": PURPLE,
+    "residual: add": INK,
+    "MLP": VERMILION,
+    "the next layer": FAINT,
 }
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
+STRIP_GAP = 0.32  # where a residual connection passes below
+LAYER_NORM = "Vectors run from left to right, weights stand above. Before Q, K, V and each MLP comes a layer norm."
+FADED = 0.45  # of its colour a part keeps while another is highlighted
 Tokens = Float[Tensor, "n d"]
 
 
@@ -52,7 +60,13 @@ def block_steps(
     """An explorer of `block_drawing`, a step for each part."""
     blocks, arrows, bands, width = block_drawing(block, x, large, at)
     about = "One point asks, all points answer: queries, keys and values are 1 × 1 convolutions of the same map."
-    look = {"title": "Self-attention on a feature map, step by step", "about": about, "kinds": KINDS, "gap": GAP}
+    look = {
+        "title": "Self-attention on a feature map, step by step",
+        "about": about,
+        "kinds": KINDS,
+        "gap": GAP,
+        "pale": FADED,
+    }
     return network_steps(blocks, arrows, bands=bands, width=width, **look | how)
 
 
@@ -82,8 +96,8 @@ def block_drawing(
         "scores": maps("scores", scores, (2.95, 1), f"The dot products of q with all {n} keys; not divided by √d."),
         "weights": maps("weights", map_, (4.1, 1), f"A softmax over all {n} points: none below 0, their sum is 1."),
         "mixed": Block("mixed", mixed, (4.1, 2), "The mean of all values with these weights.", 0.8),
-        "back": Block("W v", back, (4.85, 2), f"A fourth 1 × 1 convolution leads back to C = {number} numbers.", 0.8),
-        "y": maps("y", out[0], (5.5, 1), f"y = x + γ · W v at every point; γ began at 0 and is {gamma:.2f} now."),
+        "back": Block("mixed · W", back, (4.85, 2), f"A fourth 1 × 1 convolution, W, gives C = {number} numbers.", 0.8),
+        "y": maps("y", out[0], (5.5, 1), f"y = x + γ · mixed · W at every point; γ began at 0 and is {gamma:.2f} now."),
     }  # fmt: skip
     for name in ("image", "x", "Q", "scores", "weights", "y"):
         framed(parts[name], at, (h, w))
@@ -129,14 +143,22 @@ def captioner_steps(
 ) -> Explorer:
     """An explorer of `captioner_drawing`, a step for each part."""
     drawing = captioner_drawing(model, z, large, sentence, vocabulary)
-    if isinstance(model, ViTCaptioner):
-        title, about = "Only transformers", "Patches of the image take the place of the CNN's features; all else stays."
-    else:
-        title = "Encoder and decoder"
-        about = "A CNN gives features, the encoder makes c of them; the decoder reads the words so far and c, and "
-        about += "predicts the next word."
-    look = {"title": f"{title}, step by step", "about": about, "kinds": KINDS, "gap": GAP, "bands": drawing.bands}
-    return network_steps(drawing.blocks, drawing.arrows, width=drawing.width, **look | how)
+    title = "Encoder and decoder, step by step"
+    look = {"title": title, "about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": drawing.bands}
+    return network_steps(drawing.blocks, drawing.arrows, width=drawing.width, pale=FADED, **look | how)
+
+
+def captioner_figure(
+    model: CaptionTransformer,
+    z: Float[Tensor, "1 features ..."],
+    large: UInt8[np.ndarray, "H W 3"],
+    sentence: str,
+    vocabulary: Vocabulary,
+) -> Figure:
+    """`captioner_drawing` as one figure."""
+    drawing = captioner_drawing(model, z, large, sentence, vocabulary)
+    look = {"about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": drawing.bands, "width": drawing.width}
+    return draw_network(drawing.blocks, drawing.arrows, **look)
 
 
 @torch.no_grad()
@@ -149,6 +171,7 @@ def captioner_drawing(
 ) -> Drawing:
     """A captioner at work: above the encoder on one image, shown as `large`, below the decoder on the words so far.
 
+    The vectors run from left to right, the weights that mix them stand above; of the first layer each part is drawn.
     `z` (1, …) is what the model takes: a CNN's features, or for a `ViTCaptioner` the image itself. The drawing ends
     with the words that are most likely to come after `sentence`.
     """
@@ -158,58 +181,99 @@ def captioner_drawing(
     words = [vocabulary.words[number] for number in numbers[0].tolist()]
     c = model.encode(z)
     above, below = encoder_parts(model, z, c, large), decoder_parts(model, c, numbers, words, large)
-    below[-1] = Block(
+    image, source, tokens, table, attended, thought, memory = above
+    read, embedded, mask, spoken, over, asked, weighed, logits = below
+    below[-1] = following = Block(
         "next word",
-        likeliest(below[-1], vocabulary),
-        (5.35, 1),
-        f"The prediction behind “{words[-1]}”: the likeliest of {len(vocabulary)} words.",
-        1.9,
+        likeliest(logits, vocabulary),
+        (6.15, 3),
+        f"A last linear layer makes {len(vocabulary)} numbers of the {c.shape[2]} of each word. "
+        f"Behind “{words[-1]}” these words are the likeliest.",
+        1.5,
         (len(vocabulary),),
         caption=f"{len(words)} × {len(vocabulary)}",
     )
-    read, embedded, mask, looks, last = below
-    image, source, tokens, table, memory = above
-    arrows = [
-        Arrow(image, source, "cut" if isinstance(model, ViTCaptioner) else "CNN"),
-        Arrow(source, tokens, "linear"),
-        Arrow(tokens, table, "self-attention"),
-        Arrow(table, memory, "MLP"),
-        Arrow(read, embedded, "linear"),
-        Arrow(embedded, mask, "masked self-attention"),
-        Arrow(mask, looks, "cross-attention"),
-        Arrow(memory, looks, "cross-attention"),
-        Arrow(looks, last, "linear"),
+    around = "bottom", "bottom"
+    ways = [
+        (image, source, "cut" if isinstance(model, ViTCaptioner) else "CNN"),
+        (source, tokens, "embedding + position"),
+        *mixing(tokens, table, attended),
+        (attended, thought, "MLP"),
+        (attended, thought, "residual: add", around),
+        (thought, memory, "the next layer"),
+        (read, embedded, "embedding + position"),
+        *mixing(embedded, mask, spoken),
+        (spoken, over, "Q", ("right", "bottom")),
+        (memory, over, "K", ("bottom", "top")),
+        (over, asked, "attention weights", ("right", "top")),
+        (memory, asked, "V", ("bottom", "top")),
+        (spoken, asked, "residual: add"),
+        (asked, weighed, "MLP"),
+        (asked, weighed, "residual: add", around),
+        (weighed, following, "the next layer"),
     ]
-    bands = [Band("encoder, once per image", above, ENCODER), Band("decoder, again for every word", below, DECODER)]
+    bends = {(memory, over): 0.16, (memory, asked): 0.3}
+    arrows = [Arrow(start, end, *look, bend=bends.get((start, end))) for start, end, *look in ways]
+    layers = f"{len(model.encoder)} layers", f"{len(model.decoder)} layers"
+    bands = [
+        Band(f"encoder, {layers[0]}, once per image", above, ENCODER),
+        Band(f"decoder, {layers[1]}, again for every word", below, DECODER),
+    ]
     return Drawing([*above, *below], arrows, bands, WIDE)
+
+
+def mixing(x: Block, weights: Block, mixed: Block) -> list[tuple]:
+    """The ways of self-attention: queries and keys make weights, these mix the values, and x itself is added."""
+    return [
+        (x, weights, "Q and K", ("top", "left")),
+        (weights, mixed, "attention weights", ("right", "top")),
+        (x, mixed, "V"),
+        (x, mixed, "residual: add", ("bottom", "bottom")),
+    ]
 
 
 def encoder_parts(
     model: CaptionTransformer, z: Tensor, c: Float[Tensor, "1 n d"], large: UInt8[np.ndarray, "H W 3"]
 ) -> list[Block]:
-    """The image, what is made of it, the tokens, the table of who attends to whom, and c."""
+    """The image, what is made of it, the tokens, the first layer (weights, after attention, after the MLP), and c."""
     (h, w), d, layers = model.grid, c.shape[2], len(model.encoder)
     if isinstance(model, ViTCaptioner):
         pixels, size = model.cut(z), " × ".join(map(str, model.image_shape))
         pieces = apart(large, large.shape[0] // h, max(2, large.shape[0] // h // 5))
         says = f"{h} × {w} patches, each a row of {pixels.shape[1]} numbers: red, green and blue of its pixels."
-        source = picture("patches", pieces, (1.25, 0), says, f"{h * w} × {pixels.shape[1]}")
+        source = picture("patches", pieces, (1.2, 1), "", f"{h * w} × {pixels.shape[1]}", 1.4)
     else:
         pixels, size = z, ""
         says = f"Spatial features of a CNN that has learned to find boxes: {z.shape[1]} for each of {h * w} points."
-        source = Block("z", z[0].cpu(), (1.25, 0), says, scale=clipped(z[0].cpu()))
-    tokens = f"Each {'patch' if isinstance(model, ViTCaptioner) else 'point'} becomes {d} numbers by one linear layer, "
-    tokens += "and its position is added: a sequence of tokens."
-    memory = f"c = T_w(z), after {layers} layers of self-attention and MLP: a vector for each token, no bottleneck."
-    x = model.encode_grid(pixels)
-    weights = model.encoder[0](x, need_weights=True)[1][0].mean(0).cpu()
-    says = "Self-attention, first layer: each token (row) attends to all (columns); the mean of the heads."
+        source = Block("z", z[0].cpu(), (1.2, 1), scale=clipped(z[0].cpu()))
+    x, first = model.encode_grid(pixels), model.encoder[0]
+    attended, weights = first.attend(first.norm_self(x), need_weights=True)
+    after = x + attended
+    thought = after + first.mlp(first.norm_mlp(after))
+    kind, name = ("patch", "patch embedding") if isinstance(model, ViTCaptioner) else ("point", "linear layer")
     return [
-        picture("image", large, (0, 0), "The street.", size),
+        picture("image", large, (0, 1), says, size, 1.6),
         source,
-        rows("tokens", x[0], (2.12, 0), tokens),
-        Block("who attends", weights, (3.03, 0), says, 1.15, scale=clipped(weights[None])),
-        rows("c", c[0], (3.95, 0), memory),
+        strip(
+            "tokens x",
+            x[0],
+            (2.3, 1),
+            f"Each {kind} becomes a token of {d} numbers, by one {name}; its position is added.",
+        ),
+        table(
+            "self-attention",
+            weights[0].mean(0).cpu(),
+            (2.95, 0),
+            "Self-attention: which token (row) attends to which (column), by queries and keys; mean of the heads.",
+        ),
+        strip(
+            "x + attention",
+            after[0],
+            (3.65, 1),
+            "The weights mix the values; the result is added to x, a residual connection.",
+        ),
+        strip("MLP", thought[0], (4.75, 1), "The position-wise MLP, a small network for each token alone; added, too."),
+        strip("c", c[0], (5.95, 1), f"c = T_w(z), after {layers} such layers: a vector for each token, no bottleneck."),
     ]
 
 
@@ -220,37 +284,67 @@ def decoder_parts(
     words: Sequence[str],
     large: UInt8[np.ndarray, "H W 3"],
 ) -> list:
-    """The words, their vectors, who attends to whom, the last word's map over the image; and its logits."""
-    logits, cross = model.decode(c, numbers, need_weights=True)
-    x = model.embed(numbers) + model.pos_embed[: len(words)]
-    first, t = model.decoder[0], len(words)
-    causal = first.attend(first.norm_self(x), is_causal=True, need_weights=True)[1][0].mean(0).cpu()
-    over = under(large, cross[0, -1, :, -1].mean(0).cpu())
-    says = "Masked self-attention, first layer: a word (row) attends to itself and those before it (columns)."
-    looks = f"Cross-attention: each word asks the vectors of c. Here “{words[-1]}”, last layer, mean of the heads."
+    """The words, their vectors, the first layer (both attentions with their weights, the MLP), and the last logits."""
+    x, first, t = model.embed(numbers) + model.pos_embed[: len(words)], model.decoder[0], len(words)
+    said, causal = first.attend(first.norm_self(x), is_causal=True, need_weights=True)
+    after = x + said
+    seen, cross = first.attend_memory(first.norm_cross(after), c, need_weights=True)
+    asked = after + seen
+    thought = asked + first.mlp(first.norm_mlp(asked))
+    says = f"Cross-attention: queries of the words, keys of c. Here that of “{words[-1]}”, mean of the heads."
+    over = under(large, cross[0, :, -1].mean(0).cpu().view(model.grid))
     return [
         Block(
             "words",
             Table({f"y{chr(0x2080 + k)}": word for k, word in enumerate(words)}),
-            (0, 1),
-            "The words so far; y₀ is <start>. In training the whole sentence is known.",
+            (0, 3),
+            f"The words so far, y₀ is <start>; each becomes {c.shape[2]} learned numbers, and its position is added.",
             1.25,
             (t,),
         ),
-        rows("embedded", x[0], (1.25, 1), f"Each word as {c.shape[2]} learned numbers, its position added."),
-        Block("self-attention", causal, (2.6, 1), says),
-        picture("attention to c", over, (3.95, 1), looks, f"{t} × {c.shape[1]}"),
-        logits[0, -1].cpu(),
+        strip("embedded", x[0], (1.2, 3), ""),
+        table(
+            "masked self-attention",
+            causal[0].mean(0).cpu(),
+            (1.85, 2),
+            "Masked self-attention: a word (row) attends to itself and to those before it (columns), to none after.",
+        ),
+        strip("+ self-attention", after[0], (2.55, 3), "The words' values, mixed by these weights, and added."),
+        picture("cross-attention", over, (3.4, 2), says, f"{t} × {c.shape[1]}", 1.5),
+        strip(
+            "+ cross-attention",
+            asked[0],
+            (4.1, 3),
+            "The values of c, mixed by these weights: what each word has found, added.",
+        ),
+        strip(
+            "MLP of the decoder",
+            thought[0],
+            (5.0, 3),
+            "The position-wise MLP of the decoder, each word for itself; added.",
+        ),
+        model.decode(c, numbers)[0][0, -1].cpu(),
     ]
 
 
-def picture(name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str) -> Block:
-    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape)
+def picture(
+    name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str, size: float = 1.9
+) -> Block:
+    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape, size=size)
 
 
-def rows(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Block:
-    """A sequence of tokens as a table: a row for each, as wide as it has numbers."""
-    return Block(name, tokens.cpu(), at, says, 1.25, scale=clipped(tokens.cpu()[None]))
+def strip(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Block:
+    """A sequence of tokens as a table, a row for each: upright if they are many, else its rows are stretched."""
+    n, d = tokens.shape
+    sides = (100, 60) if n > d else (50, 100)
+    scale, shape = clipped(tokens.cpu()[None]), f"{n} × {d}"
+    label = "+ MLP" if "MLP" in name else name
+    size = 1.2 if n > d else 1.05
+    return Block(name, tokens.cpu(), at, says, size, sides, label=label, scale=scale, caption=shape)
+
+
+def table(name: str, weights: Float[Tensor, "n n"], at: tuple[float, float], says: str) -> Block:
+    return Block(name, weights, at, says, 1.1, scale=clipped(weights[None]), label="row attends to column")
 
 
 def under(image: UInt8[np.ndarray, "H W 3"], map_: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -1,18 +1,23 @@
-"""The figures of notebook 09: words against words, similarities of positions, and heads that point at objects."""
+"""The figures of notebook 09: queries, words against words, similarities of positions, heads that point at objects."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from math import ceil
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, to_array
-from lecture_utils.figures.transformers import cells
+from lecture_course.nb09_captioning_with_transformers.positions import by_distance, cosines
+from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
+from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.transformers import cells, frame
 
 
 @course_look
@@ -57,24 +62,92 @@ def word_by_word(
 
 @course_look
 def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
-    """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d))."""
+    """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d)).
+
+    A last row shows the mean cosine against the distance of two positions, in one panel those of each row above.
+    """
     rows = ceil(len(panels) / 2)
-    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 4.25 * rows + 0.2), squeeze=False)
+    fig = plt.figure(figsize=(WIDTH, 4.25 * rows + 3.4))
+    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[4.25] * rows + [3.2])
     fig.suptitle(title)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_visible(False)
-    for ax, (name, (axis, vectors)) in zip(axes.flat, panels.items(), strict=False):
-        vectors = to_array(vectors, float)
+    below = [fig.add_subplot(grid[rows, row]) for row in range(min(rows, 2))]
+    maps = []
+    for number, (name, (axis, vectors)) in enumerate(panels.items()):
+        vectors = torch.as_tensor(to_array(vectors, float))
         if vectors.ndim != 2 or not vectors.any(1).all():
-            raise ValueError(f"panels: got shape {vectors.shape} of {name!r}, expected (n, d), none of them 0")
-        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        shown = ax.imshow(unit @ unit.T, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+            raise ValueError(f"panels: got shape {tuple(vectors.shape)} of {name!r}, expected (n, d), none of them 0")
+        ax = fig.add_subplot(grid[number // 2, number % 2])
+        maps.append(ax)
+        shown = ax.imshow(cosines(vectors).numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         ax.set(title=name, xlabel=axis, ylabel=axis)
         for side in (ax.xaxis, ax.yaxis):
             side.set_major_locator(MultipleLocator(4 if len(vectors) <= 24 else 10))
         ax.spines[:].set_visible(False)
-    bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=30, label="cosine")
+        means, style = by_distance(vectors), {"marker": "os"[number % 2], "ms": 4, "color": CYCLE[number % 2]}
+        below[number // 2].plot(range(1, len(vectors)), means, label=name, **style)
+    for ax in below:
+        ax.axhline(0, color=FAINT, lw=1)
+        ax.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.4, 1.45))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(loc="upper right")
+    bar = fig.colorbar(shown, ax=maps, location="right", fraction=0.03, pad=0.02, aspect=30, label="cosine")
     bar.outline.set_visible(False)
+    return fig
+
+
+@course_look
+def queries_compared(
+    image: UInt8[np.ndarray, "H W 3"],
+    weights: Float[Tensor, "hw hw"],
+    queries: Mapping[str, tuple[int, int]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw, a panel for each query (name → row and column), where it attends on a square grid; the query is framed.
+
+    One scale for all panels.
+    """
+    side = round(len(weights) ** 0.5)
+    fig, axes = image_axes(1, len(queries), width=13.2, aspect=image.shape[1] / image.shape[0], title=title)
+    step = image.shape[0] / side
+    for ax, (name, (row, column)) in zip(axes.flat, queries.items(), strict=True):
+        map_ = weights[row * side + column].view(side, side).cpu()
+        shown = overlay_attention(ax, image, map_, most=1)
+        frame(ax, (column * step, row * step, (column + 1) * step, (row + 1) * step), ORANGE)
+        ax.set_title(f"query: {name}")
+    attention_bar(shown, axes)
+    return fig
+
+
+@course_look
+def accuracies(panels: Mapping[str, Mapping[str, Sequence[float]]], chance: Sequence[tuple[str, float]]) -> Figure:
+    """Draw a dot for each training, a line of them for each block; panels are a question → block → accuracies.
+
+    `chance`, for each panel, is the name and the height of what needs no network, a dashed line.
+    """
+    rows = [len(lines) for lines in panels.values()]
+    fig, axes = plt.subplots(len(panels), 1, figsize=(WIDTH, 0.5 * sum(rows) + 1.15 * len(panels)), height_ratios=rows)
+    for ax, (question, lines), (name, level) in zip(np.atleast_1d(axes), panels.items(), chance, strict=True):
+        for row, values in enumerate(lines.values()):
+            ax.scatter(values, [row] * len(values), s=46, color=CYCLE[row % len(CYCLE)], alpha=0.75, zorder=3)
+            ax.text(1.02, row, f"{min(values):.2f} to {max(values):.2f}", va="center", size=11)
+        ax.axvline(level, color=FAINT, linestyle="--", lw=1.5)
+        ax.set_yticks(range(len(lines)), lines)
+        ax.set(title=question, ylim=(len(lines) - 0.4, -0.6), xlim=(0.45, 1.01))
+        ax.text(level - 0.005, len(lines) - 0.55, name, color=FAINT, ha="right", va="center", size=11)
+        ax.grid(axis="x")
+    ax.set_xlabel("fraction of right answers")
+    return fig
+
+
+@course_look
+def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Sequence[str]]], *, title: str) -> Figure:
+    """Draw streets beside each other, below each what was said of it, a line or more for each sentence."""
+    fig, axes = image_axes(1, len(streets), width=WIDTH, aspect=1, title=title)
+    for ax, (image, sentences) in zip(axes.flat, streets, strict=True):
+        draw_image(ax, image)
+        ax.set_xlabel("\n".join(textwrap.fill(one, 46) for one in sentences), size=11, loc="left")
+    fig.set_figheight(fig.get_figheight() + 0.7)
     return fig
 
 

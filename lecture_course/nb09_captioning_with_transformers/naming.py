@@ -1,5 +1,6 @@
 """Which points lie on objects, what a captioner lists, and which heads point at what it names (slides 28 and 29)."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -8,22 +9,21 @@ from torch import Tensor, nn
 
 from lecture_utils.captioning import greedy, points_in
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.tasks.caption_scores import named_objects
+from lecture_utils.tasks.caption_scores import named_objects, true_share
 from lecture_utils.toycity.describe import LIST
+from lecture_utils.toycity.facts import find_mentions
 
 SIZE = (128, 128)  # pixels of the streets, height and width
+SMALL = ("a", "in", "and", ",")
 Box = tuple[float, float, float, float]
 
 
-def near(grid: tuple[int, int]) -> Bool[Tensor, "hw hw"]:
-    """Which points lie in the 3 × 3 around each."""
-    places = torch.cartesian_prod(*map(torch.arange, grid))
-    return ((places[:, None] - places).abs() <= 1).all(-1)
-
-
-def on_objects(data: CaptionDataset, index: int, grid: tuple[int, int]) -> Bool[Tensor, "hw"]:
-    """Which points of the grid lie on an object of a scene; none where there is no object."""
-    inside = [points_in(obj.box, SIZE, grid, tolerance=0).flatten() for obj in data.truth(index)[1].objects]
+def on_objects(
+    data: CaptionDataset, index: int, grid: tuple[int, int], *, category: str | None = None
+) -> Bool[Tensor, "hw"]:
+    """Which points of the grid lie on an object of a scene, if given of one category; none where there is none."""
+    objects = [obj for obj in data.truth(index)[1].objects if category in (None, obj.category)]
+    inside = [points_in(obj.box, SIZE, grid, tolerance=0).flatten() for obj in objects]
     return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
 
 
@@ -71,3 +71,51 @@ def _hits(
         highest = torch.cat([each, each.sum(0, keepdim=True)]).argmax(1)
         found.append(points_in(obj.box, SIZE, grid).flatten()[highest].float())
     return found
+
+
+def effective_points(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:
+    """Over how many points a map spreads, the exponential of its entropy: 1 for one point, h · w if all are alike."""
+    weights = maps.flatten(-2)
+    return torch.special.entr(weights).sum(-1).exp()
+
+
+def sharpness(
+    model: nn.Module, z: Float[Tensor, "b features ..."], data: CaptionDataset
+) -> dict[str, Float[Tensor, "layers heads"]]:
+    """Kind of word → the effective number of points of each head's maps for it, the mean over the lists of all images.
+
+    Kinds are colours, nouns, `light` (behind `traffic`), and the small words `a`, `in`, `and` and the comma.
+    """
+    prefix, found = data.vocabulary.encode(LIST)[1:-1], defaultdict(list)
+    said = greedy(model, z, prefix=prefix, need_weights=True)
+    for numbers, maps in zip(said.words, said.attention.cpu(), strict=True):
+        points = effective_points(maps)  # (layers, heads, t)
+        words = data.vocabulary.to_tokens(numbers)
+        for mention in find_mentions(words):
+            found["colour"].append(points[..., mention.colour])
+            noun = mention.noun - (words[mention.noun] == "light")
+            found["noun (“traffic” of a light)"].append(points[..., noun])
+            if noun < mention.noun:
+                found["“light” after “traffic”"].append(points[..., mention.noun])
+        for place, word in enumerate(words[len(prefix) :], len(prefix)):
+            if word in SMALL:
+                found["“a”, “in”, “and”, comma"].append(points[..., place])
+    return {kind: torch.stack(each).mean(0) for kind, each in found.items()}
+
+
+def lists_of_another(data: CaptionDataset, number: int) -> list[float]:
+    """The share of true statements in the true list of another street with as many objects, for each with objects.
+
+    Of the first `number` streets; another is the next of them that shows as many. A street without such a one is left
+    out.
+    """
+    alike = defaultdict(list)
+    for index in range(number):
+        alike[len(data.truth(index)[1].objects)].append(index)
+    shares = []
+    for objects, indices in alike.items():
+        if objects and len(indices) > 1:
+            for index, other in zip(indices, [*indices[1:], indices[0]], strict=True):
+                true_list = next(one for one in data.dataset.captions(other) if one.startswith(LIST))
+                shares.append(true_share(true_list, data, index))
+    return shares

@@ -1,6 +1,6 @@
 """A question that no point of a map can answer alone: which classes are anywhere in the street? (slide 28)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.transformers.self_attention import GridSelfAttention
 
 CLASSES = ("car", "person", "traffic sign", "traffic light")
-CHANNELS = 64
+CHANNELS, BATCH = 64, 8
 
 
 class Local(nn.Module):
@@ -25,6 +25,24 @@ class Local(nn.Module):
         return x + self.conv(x)
 
 
+class GlobalPooling(nn.Module):
+    """To every point the largest value, or the mean, of each channel over the whole map is added. No parameters."""
+
+    def __init__(self, pool: Callable[..., Tensor]):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.pool(x, (2, 3), keepdim=True)
+
+
+def self_attention(gamma: float = 0.0) -> GridSelfAttention:
+    """The block of slide 28, whose γ starts at 0 unless told otherwise."""
+    block = GridSelfAttention(CHANNELS)
+    nn.init.constant_(block.gamma, gamma)
+    return block
+
+
 class PointClassifier(nn.Module):
     """Features (b, 256, h, w) → at each point the logits of the four classes, (b, 4, h, w); between them a `block`.
 
@@ -33,7 +51,7 @@ class PointClassifier(nn.Module):
 
     def __init__(self, block: nn.Module, features: int = 256):
         super().__init__()
-        self.standardize = nn.BatchNorm2d(features, affine=False)
+        self.standardize = nn.BatchNorm2d(features, affine=False, momentum=None)
         self.project, self.block = nn.Conv2d(features, CHANNELS, 1), block
         self.predict = nn.Conv2d(CHANNELS, len(CLASSES), 1)
 
@@ -42,14 +60,20 @@ class PointClassifier(nn.Module):
         return self.project(self.standardize(z)).relu()
 
     def forward(self, z: Float[Tensor, "b features h w"]) -> Float[Tensor, "b classes h w"]:
-        mixed = self.block(self.reduce(z))
+        return self.classify(self.reduce(z))
+
+    def classify(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes h w"]:
+        mixed = self.block(x)
         return self.predict(mixed[0] if isinstance(mixed, tuple) else mixed)
 
 
 BLOCKS = {
     "each point alone": nn.Identity,
     "one more 3 × 3 convolution": lambda: Local(CHANNELS),
-    "self-attention": lambda: GridSelfAttention(CHANNELS),
+    "global mean pooling": lambda: GlobalPooling(torch.mean),
+    "global max pooling": lambda: GlobalPooling(torch.amax),
+    "self-attention": self_attention,
+    "self-attention, γ from 1": lambda: self_attention(1.0),
 }
 
 
@@ -62,20 +86,22 @@ def present(data: CaptionDataset, scenes: Sequence[int]) -> Float[Tensor, "b cla
 def train(
     block: str, z: Float[Tensor, "n features h w"], there: Float[Tensor, "n classes"], *, seed: int, steps: int = 150
 ) -> tuple[PointClassifier, list[float]]:
-    """A `PointClassifier` with one of `BLOCKS`, trained in batches of 16 streets; γ after each step if it has one."""
+    """A `PointClassifier` with one of `BLOCKS`, trained in batches of `BATCH` streets, and its γ after each step."""
     torch.manual_seed(seed)
     order, model = torch.Generator().manual_seed(seed), PointClassifier(BLOCKS[block](), z.shape[1]).to(z.device)
     optimizer, gammas = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1), []
+    model.standardize(z)  # once, with the statistics of all streets, and no more in the loop
+    z = model.eval().standardize(z)
     for _ in range(steps):
-        chosen = torch.randint(len(z), (16,), generator=order)
-        logits = model(z[chosen])
+        chosen = torch.randint(len(z), (BATCH,), generator=order)
+        logits = model.classify(model.project(z[chosen]).relu())
         wanted = there[chosen].to(logits)[..., None, None].expand_as(logits)
         loss = F.binary_cross_entropy_with_logits(logits, wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         gammas.append(getattr(model.block, "gamma", torch.zeros(1)).item())
-    return model.eval(), gammas
+    return model, gammas
 
 
 @torch.no_grad()
@@ -83,3 +109,22 @@ def accuracy(model: PointClassifier, z: Float[Tensor, "n features h w"], there: 
     """The fraction of right answers, of all points and classes."""
     wanted = there.to(z.device)[..., None, None] > 0
     return ((model(z) > 0) == wanted).float().mean().item()
+
+
+@torch.no_grad()
+def habits(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> dict[str, float]:
+    """How alike the points of an image attend, and how sharply, in a model with self-attention; means over images."""
+    x, block = model.reduce(z), model.block
+    queries, keys = (layer(x).flatten(2) for layer in (block.query, block.key))
+    scores, weights = queries.mT @ keys, block(x)[1]
+    return {
+        "points that share the commonest largest weight": agreement(weights),
+        "standard deviation of a point's scores": scores.std(-1).mean().item(),
+        "its largest weight": weights.amax(-1).mean().item(),
+    }
+
+
+def agreement(weights: Float[Tensor, "b q k"]) -> float:
+    """The fraction of an image's queries whose largest weight lies on the same key, the commonest; mean over images."""
+    highest = weights.argmax(-1)
+    return sum((one == one.mode().values).float().mean().item() for one in highest) / len(highest)

@@ -1,25 +1,37 @@
-"""How many words a captioner learns from, and says, per second on one core (slide 29)."""
+"""How long a captioner takes to learn from a batch of sentences, and how many words it says per second (slide 29)."""
+
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lecture_utils.captioning import caption_loss, greedy
 from lecture_utils.costs import seconds
 
 WORD = 5  # any word of the vocabulary
+Predict = Callable[[Int64[Tensor, "b t"]], Float[Tensor, "b t words"]]
 
 
-def learned_per_second(model: nn.Module, z: Float[Tensor, "b features ..."], length: int) -> float:
-    """Words per second of forward and backward passes, for a batch of sentences of `length` words."""
-    captions = torch.full((len(z), length + 1), WORD, device=z.device)
+def learning_seconds(predict: Predict, sentences: int, length: int) -> float:
+    """Seconds of a forward and a backward pass for a batch of `sentences` of `length` words each.
+
+    `predict` gives the logits of each word's successor.
+    """
+    captions = torch.full((sentences, length + 1), WORD)
 
     def learn() -> None:
         with torch.enable_grad():
-            caption_loss(model(z, captions[:, :-1])[0], captions).backward()
-        model.zero_grad()
+            caption_loss(predict(captions[:, :-1]), captions).backward()
 
-    return len(z) * length / seconds(learn)
+    return seconds(learn)
+
+
+def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
+    """What one more word costs: the slope of the line of least squares."""
+    x, y = torch.tensor(lengths, dtype=torch.float64), torch.tensor(values, dtype=torch.float64)
+    x = x - x.mean()
+    return (x @ y / (x @ x)).item()
 
 
 def said_per_second(model: nn.Module, z: Float[Tensor, "b features ..."]) -> float:

@@ -45,14 +45,15 @@ def draw_network(
     bands: Sequence[Band] = (),
     kinds: Mapping[str, str] | None = None,
     width: float = WIDTH,
+    pale: float = PALE,
 ) -> Figure:
     """Draw blocks and arrows, `width` inches wide, by default as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale and without shapes and numbers, and below stand its layers, shapes and sentence. Without it all is in
-    colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between two rows, in inches.
-    `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The areas of `bands` are
-    named below in every step.
+    are pale, `pale` of their colours, and without shapes and numbers, and below stand its layers, shapes and sentence.
+    Without it all is in colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between
+    two rows, in inches. `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The
+    areas of `bands` are named below in every step.
 
     With `enlarge` the highlighted block is drawn a second time, large, below the others, and the words beside it, with
     the names of a label map's colours: of a step of several blocks the first and the last, without a step the last.
@@ -81,12 +82,12 @@ def draw_network(
     height += key
     for arrow in arrows:
         ends = [anchor_of(block, centres[block], side) for block, side in zip(*sides_of(arrow), strict=True)]
-        strength = 1 if highlight is None or arrow.end in shown else PALE
+        strength = 1 if highlight is None or arrow.end in shown else pale
         look = {"colour": colours[arrow.kind], "strength": strength, "dashed": arrow.dashed, "bend": arrow.bend}
         ax.add_patch(path_of(ends, sides_of(arrow)[1], **look))
     for block in blocks:
         full = block in shown
-        draw_block(ax, block, centres[block], strength=1 if full else PALE, framed=full and highlight is not None)
+        draw_block(ax, block, centres[block], strength=1 if full else pale, framed=full and highlight is not None)
     ax.set(xlim=(0, width), ylim=(height + below, 0), aspect="equal")
     ax.axis("off")
     head, said = ("", about) if highlight is None else (_headline(shown, arrows), shown[0].says)
@@ -118,6 +119,7 @@ def network_steps(
     bands: Sequence[Band] = (),
     kinds: Mapping[str, str] | None = None,
     width: float = WIDTH,
+    pale: float = PALE,
 ) -> Explorer:
     """An explorer of the drawing: the whole network, then a step for each part, with play and step buttons.
 
@@ -130,7 +132,7 @@ def network_steps(
 
     def draw(part: str) -> Figure:
         step = names.index(part) - 1 if part != "all" else None
-        look = {"gap": gap, "enlarge": enlarge, "bands": bands, "kinds": kinds, "width": width}
+        look = {"gap": gap, "enlarge": enlarge, "bands": bands, "kinds": kinds, "width": width, "pale": pale}
         return draw_network(blocks, arrows, highlight=step, about=about, **look)
 
     def alt(part: str) -> str:

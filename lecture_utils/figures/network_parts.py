@@ -14,7 +14,7 @@ from lecture_utils.figures.network_blocks import LETTER, LINE, SHEET, Arrow, Blo
 from lecture_utils.figures.style import BLUE, FAINT, INK, SKY, VERMILION, to_array
 
 TEXT = 10.5  # points of the labels, 11.7 pixels on the page
-HINT = 24  # pixels a side, about, of an image that is pale
+HINT, FINER = 24, 32  # pixels a side, about, of an image that is pale; of one that keeps a third of its colours or more
 OUTER = 0.13  # inches that an arrow swings out that leaves and enters on one side
 
 
@@ -31,7 +31,7 @@ def draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength:
     edge = {"ec": VERMILION if framed else _faded(INK, strength), "lw": 2.2 if framed else 0.8}
     ink = INK if strength == 1 else FAINT
     if isinstance(block.value, Table):
-        sheets = _rows(ax, block, left, top, edge, written=strength == 1)
+        sheets = _rows(ax, block, left, top, edge, written=strength > 1 / 3, ink=ink)
     elif isinstance(block.value, Mapping):
         sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "")
     else:
@@ -76,7 +76,8 @@ def sheets_of(block: Block) -> list[np.ndarray]:
 
 def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
     """An image that is only hinted at, in few pixels and colours, because it takes up room in every frame."""
-    across, down = (max(1, side // HINT) for side in rgb.shape[1::-1])
+    pixels = HINT if strength < 1 / 3 else FINER
+    across, down = (max(1, side // pixels) for side in rgb.shape[1::-1])
     rgb = rgb[::down, ::across] if first else rgb.mean((0, 1), keepdims=True)
     return (255 - 8 * np.rint(strength * 255 * (1 - rgb) / 8)).astype(np.uint8)
 
@@ -95,14 +96,14 @@ def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink:
     return []
 
 
-def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, written: bool) -> list:
+def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, written: bool, ink: str) -> list:
     """A frame, and if it is to be `written` a line for each entry of a table: its name, its number at the right."""
     width, height = block.sides
     ax.add_patch(Rectangle((left, top), width, height, fc="white", **edge))
     for row, (name, number) in enumerate(block.value.items() if written else ()):
         middle = top + LINE * (row + 0.5)
-        ax.text(left + 0.07, middle, name, va="center", size=TEXT, zorder=4)
-        ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, zorder=4)
+        ax.text(left + 0.07, middle, name, va="center", size=TEXT, color=ink, zorder=4)
+        ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, color=ink, zorder=4)
     return []
 
 

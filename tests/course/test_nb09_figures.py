@@ -11,7 +11,13 @@ from lecture_course.nb09_captioning_with_transformers.drawings import (
     captioner_steps,
     under,
 )
-from lecture_course.nb09_captioning_with_transformers.figures import head_bars, similarity_maps
+from lecture_course.nb09_captioning_with_transformers.figures import (
+    accuracies,
+    head_bars,
+    queries_compared,
+    similarity_maps,
+    streets_and_sentences,
+)
 from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
 from lecture_utils.transformers import GridSelfAttention
 
@@ -48,7 +54,7 @@ def test_the_block_is_followed_for_one_point(block):
     torch.testing.assert_close(parts["weights"].value, weights[0, 8].view(4, 6))
     torch.testing.assert_close(parts["scores"].value.flatten().softmax(0), weights[0, 8])
     torch.testing.assert_close(parts["q"].value, block.query(x)[0, :, 1, 2])
-    change = block.gamma * parts["W v"].value
+    change = block.gamma * parts["mixed · W"].value
     torch.testing.assert_close(x[0, :, 1, 2] + change, y[0, :, 1, 2])
     torch.testing.assert_close(parts["y"].value, y[0])
     assert parts["weights"].marks[0][:4] == (2, 1, 3, 2)
@@ -72,12 +78,20 @@ def test_a_captioner_is_drawn_from_its_own_tensors(kind):
     shown = parts["next word"].value
     assert max(shown, key=shown.get) == WORDS.words[expected.argmax()]
     assert sum(shown.values()) == pytest.approx(expected.topk(4).values.sum().item())
-    mask = parts["self-attention"].value
+    mask = parts["masked self-attention"].value
     assert (mask.triu(1) == 0).all()
     torch.testing.assert_close(mask.sum(1), torch.ones(3))
-    torch.testing.assert_close(parts["who attends"].value.sum(1), torch.ones(36))
+    torch.testing.assert_close(parts["self-attention"].value.sum(1), torch.ones(36))
+    with torch.no_grad():
+        tokens, embedded = model.encode_grid(model.cut(z) if kind == "ViT" else z), model.embed(numbers)
+        first = model.encoder[0](tokens)[0][0]
+        spoken = model.decoder[0](embedded + model.pos_embed[:3], model.encode(z), is_causal=True)[0][0]
+    torch.testing.assert_close(parts["tokens x"].value, tokens[0])
+    torch.testing.assert_close(parts["MLP"].value, first)  # the whole first layer
+    torch.testing.assert_close(parts["MLP of the decoder"].value, spoken)
+    assert parts["x + attention"].words == "36 × 8"
     assert ("patches" in parts) == (kind == "ViT")
-    assert {arrow.kind for arrow in drawing.arrows} >= {"self-attention", "masked self-attention", "cross-attention"}
+    assert {arrow.kind for arrow in drawing.arrows} >= {"Q and K", "V", "Q", "K", "residual: add", "MLP"}
     with pytest.raises(ValueError, match="z: got 2 images"):
         captioner_drawing(model, z.repeat(2, 1, 1, 1), STREET, "a", WORDS)
 
@@ -86,7 +100,7 @@ def test_the_words_of_every_step_fit(block):
     """`draw_network` refuses sentences that are too long."""
     pages = [block_steps(block, torch.rand(1, 16, 4, 6), STREET, (1, 2))]
     pages += [captioner_steps(*captioner(kind), STREET, "a red car", WORDS) for kind in ("CNN", "ViT")]
-    assert [len(page.places) for page in pages] == [12, 11, 11]
+    assert [len(page.places) for page in pages] == [12, 14, 14]
 
 
 def test_a_map_glows_where_it_is_high():
@@ -101,10 +115,12 @@ def test_a_map_glows_where_it_is_high():
 def test_similarities_are_cosines():
     vectors = torch.tensor([[1.0, 0], [0, 2], [-3, 0]])
     fig = similarity_maps({"a": ("row", vectors), "b": ("word", torch.ones(2, 5))}, title="t")
-    first, second, bar = fig.axes
+    distances, first, second, bar = fig.axes
     assert np.allclose(first.images[0].get_array(), [[1, 0, -1], [0, 1, 0], [-1, 0, 1]])
     assert np.allclose(second.images[0].get_array(), 1)
     assert (first.get_title(), first.get_xlabel(), bar.get_ylabel()) == ("a", "row", "cosine")
+    assert np.allclose(distances.lines[0].get_xydata(), [[1, 0], [2, -1]])
+    assert distances.lines[1].get_label() == "b"
     with pytest.raises(ValueError, match=r"panels: got shape \(2, 2\) of 'a', expected \(n, d\), none of them 0"):
         similarity_maps({"a": ("row", torch.tensor([[0.0, 0], [1, 1]]))})
 
@@ -115,3 +131,29 @@ def test_each_head_has_its_bar():
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.9])
     names = [label.get_text() for label in ax.get_xticklabels()]
     assert names == ["layer 1\nhead 1", "layer 1\nhead 2", "layer 2\nhead 1", "layer 2\nhead 2", "all\ntogether"]
+
+
+@pytest.mark.slide("28")
+def test_each_query_has_its_map_and_its_frame():
+    weights = torch.eye(16)
+    fig = queries_compared(STREET, weights, {"sky": (0, 1), "road": (3, 2)}, title="t")
+    sky, road, bar = fig.axes
+    assert (sky.get_title(), road.get_title()) == ("query: sky", "query: road")
+    for ax, (row, column) in ((sky, (0, 1)), (road, (3, 2))):
+        assert ax.patches[0].get_xy() == (24 * column - 0.5, 24 * row - 0.5)
+        at = np.unravel_index(ax.images[1].get_array().argmax(), STREET.shape[:2])
+        assert (at[0] // 24, at[1] // 24) == (row, column)
+    assert bar.get_ylabel() == "attention weight"
+
+
+@pytest.mark.slide("28")
+def test_each_training_is_a_dot():
+    (ax,) = accuracies({"which?": {"a": [0.5, 0.7], "b": [0.9]}}, [("coin", 0.5)]).axes
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [2, 1]
+    assert [text.get_text() for text in ax.texts] == ["0.50 to 0.70", "0.90 to 0.90", "coin"]
+
+
+@pytest.mark.slide("29")
+def test_sentences_stand_below_their_street():
+    first, second = streets_and_sentences([(STREET, ["one", "two"]), (STREET, ["three"])], title="t").axes
+    assert (first.get_xlabel(), second.get_xlabel()) == ("one\ntwo", "three")
