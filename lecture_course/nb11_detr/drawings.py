@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lecture_course.nb09_captioning_with_transformers.drawings import maps, picture, rows, under
+from lecture_course.nb09_captioning_with_transformers.drawings import maps, under
 from lecture_utils.detection.boxes import denormalize_boxes
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.boxes import class_colour
@@ -170,3 +170,12 @@ def detr_drawing(
     bands = [Band("backbone and encoder", above, ENCODER), Band("decoder and heads", below, DECODER)]
     arrows = [Arrow(parts[start], parts[end], *look) for start, end, *look in ways]
     return Drawing(list(parts.values()), arrows, bands, WIDE)
+
+
+def picture(name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str) -> Block:
+    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape)
+
+
+def rows(name: str, vectors: Float[Tensor, "n d"], at: tuple[float, float], says: str) -> Block:
+    """Vectors as a table: a row for each, as wide as it has numbers."""
+    return Block(name, vectors.cpu(), at, says, 1.25, scale=clipped(vectors.cpu()[None]))
