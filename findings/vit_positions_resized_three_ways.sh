@@ -2,10 +2,10 @@
 # torchvision 0.29.1, timm 1.0.31 and transformers 5.24.0 (torch 2.14.1): a ViT's position embeddings of 14 × 14 patches,
 # resized for 24 × 24 or 7 × 7, are three different tensors. All three interpolate bicubically; torchvision's
 # `interpolate_embeddings` aligns the corners, timm's `resample_abs_pos_embed` does not and smooths (antialias), and
-# transformers' `interpolate_pos_encoding` does neither. Embeddings of deviation 1 come out up to 1 (larger) or 2.6 (smaller)
-# apart, so a checkpoint carried from one library to another gives other features at another size of image, at the same
-# size the same. Nothing warns.
-# What the course does: as torchvision, whose weights it loads; notebook 10 says that the others differ.
+# transformers' `interpolate_pos_encoding` does neither. Embeddings of deviation 1 come out up to 1.2 (larger) or 2.7
+# (smaller) apart, so a checkpoint carried from one library to another gives other features at another size of image, at
+# the same size the same. Nothing warns.
+# What the course does: as torchvision, whose weights it loads.
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
