@@ -252,7 +252,7 @@ WRONG = {
         (shares_in_pixels, "still pixels"),
         (shares_with_sides_swapped, "the other way round"),
         (shares_of_the_corner, "the box's middle, not its upper left corner"),
-        (shares_of_the_corners, "corners as shares"),
+        (shares_of_the_corners, "corners as fractions"),
         (shares_by_the_width_alone, "only when height and width are equal"),
         (shares_with_half_sizes, "half of what they should be"),
         (shares_in_place, "writes into its input"),
@@ -289,7 +289,7 @@ WRONG = {
         (0.8, "wrong three times"),
         (0.5, "equally often"),
         (0.65, "wrong way round"),
-        (0.25, "share of one order"),
+        (0.25, "fraction of one order"),
         (0.9, ""),
     ],
     "05.crops": [

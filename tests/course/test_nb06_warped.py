@@ -127,7 +127,8 @@ def test_proposals_are_counted_and_those_sampled_drawn():
 
 def test_detections_above_the_threshold_have_class_and_score():
     found = {"boxes": PROPOSALS, "labels": torch.tensor([1, 2, 1, 1]), "scores": torch.tensor([0.9, 0.5, 0.4, 0.1])}
-    (ax,) = nb06.detected(LARGE, TRUTH, {"a detector": found}, ["background", "car", "person"]).axes
+    target = {"boxes": TRUTH, "labels": torch.tensor([1, 2])}
+    (ax,) = nb06.detected(LARGE, target, {"a detector": found}, ["background", "car", "person"]).axes
     assert [text.get_text() for text in ax.texts] == ["1", "2"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1 car 0.90", "2 person 0.50"]
     assert corners(ax) == list(map(tuple, [*TRUTH.tolist(), *PROPOSALS[:2].tolist()]))
