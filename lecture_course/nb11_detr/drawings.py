@@ -9,11 +9,11 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lecture_course.nb09_captioning_with_transformers.drawings import maps, under
+from lecture_course.nb09_captioning_with_transformers.drawings import maps, picture, under
 from lecture_utils.detection.boxes import denormalize_boxes
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.boxes import class_colour
-from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block, marks_of
+from lecture_utils.figures.detector_blocks import IMAGE, Drawing, clipped, image_block, marks_of
 from lecture_utils.figures.network import network_steps
 from lecture_utils.figures.network_blocks import Arrow, Band, Block
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, VERMILION
@@ -114,7 +114,7 @@ def detr_drawing(
     colours = [class_colour(int(label) + 1) for label in labels[sure]]
     probabilities = dict(zip(names, found.logits[one].softmax(-1).tolist(), strict=True))
     above = [
-        picture("image", large, (0, 0), "The street. It enters a CNN, the backbone.", ""),
+        picture("image", large, (0, 0), "The street. It enters a CNN, the backbone.", "", IMAGE),
         maps("features", z[0], (1.15, 0), f"The backbone's map: {z.shape[1]} features for each of {h} × {w} points."),
         maps("projected", found.projected, (2.3, 0), f"A 1 × 1 convolution leaves {d} numbers for each point."),
         maps("positions", found.positions, (3.45, 0), "Sines and cosines of row and column; not learned."),
@@ -133,7 +133,7 @@ def detr_drawing(
             "Decoder, self-attention: each query (row) attends to all others, so that no two take one object.", 1.15,
             scale=clipped(found.decoder[None]),
         ),
-        picture("attention", under(large, found.cross[one]), (2.25, 1), looks, f"{queries} × {h * w}"),
+        picture("attention", under(large, found.cross[one]), (2.25, 1), looks, f"{queries} × {h * w}", IMAGE),
         rows("states", found.states, (3.4, 1), f"What {len(model.decoder)} decoder layers make of the queries."),
         Block(
             "class", probabilities, (4.5, 1), f"A linear layer and a softmax: the classes of query {one}.", 1.6,
@@ -170,10 +170,6 @@ def detr_drawing(
     bands = [Band("backbone and encoder", above, ENCODER), Band("decoder and heads", below, DECODER)]
     arrows = [Arrow(parts[start], parts[end], *look) for start, end, *look in ways]
     return Drawing(list(parts.values()), arrows, bands, WIDE)
-
-
-def picture(name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str) -> Block:
-    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape)
 
 
 def rows(name: str, vectors: Float[Tensor, "n d"], at: tuple[float, float], says: str) -> Block:
