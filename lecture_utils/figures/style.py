@@ -101,21 +101,23 @@ def encode(
     photographs come as JPEG where there is not, but never a figure with a label map, whose colours are read (it loses
     pixels instead). What is still too large at the page's own resolution comes back as it is: better large than
     missing. A smaller figure stands at the top, on white. For a `web` page both are WebP, which is smaller. A drawing
-    of lines and words may do with a palette of so many `colours`, up to 256, which takes up less room.
+    of lines and words may do with a palette of so many `colours`, up to 256, which takes up less room; where that does
+    not fit either, it comes as a photograph does.
     """
     exact = any(image.get_gid() == LABEL_MAP for fig in figs for ax in fig.axes for image in ax.get_images())
-    qualities = () if exact or colours else (92, 85, 78)
+    qualities = () if exact else (92, 85, 78)
     for scale in (2.0, 1.5, 1.0):
         size = tuple(int(max(sides) * scale * CSS_PIXELS_PER_INCH) for sides in zip(*map(_inches, figs), strict=True))
-        images = _Lazily(lambda fig, scale=scale, size=size: _on_white(_drawn(fig, scale, colours), size), figs)
-        if encoded := _fitting(images, None, kilobytes, web=web, hopeless=bool(qualities)):
+        images = _Lazily(lambda fig, scale=scale, size=size: _on_white(_drawn(fig, scale), size), figs)
+        drawings = _Lazily(lambda image: _with_palette(image, colours), images) if colours else images
+        if encoded := _fitting(drawings, None, kilobytes, web=web, hopeless=bool(qualities)):
             return encoded
         if qualities and (smallest := _fitting(images, qualities[-1], kilobytes, web=web)):
             better = (_fitting(images, quality, kilobytes, web=web) for quality in qualities[:-1])
             return next(filter(None, better), smallest)
     # A drawing of few colours is smaller without loss.
     return [
-        min((_encoded(image, q, web) for q in (None, *qualities)), key=lambda one: len(one.data)) for image in images
+        min((_encoded(image, q, web) for q in (None, *qualities)), key=lambda one: len(one.data)) for image in drawings
     ]
 
 
@@ -133,17 +135,16 @@ def _inches(fig: Figure) -> tuple[float, float]:
     return tuple(fig.get_size_inches())
 
 
-def _drawn(fig: Figure, scale: float, colours: int | None = None) -> Image.Image:
+def _drawn(fig: Figure, scale: float) -> Image.Image:
     dpi, own = fig.dpi, fig.canvas
     try:
         fig.set_dpi(scale * CSS_PIXELS_PER_INCH)
         canvas = FigureCanvasAgg(fig)
         canvas.draw()  # `savefig` gives the same pixels and draws everything twice
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     finally:
         fig.set_canvas(own)
         fig.set_dpi(dpi)
-    return _with_palette(image, colours) if colours else image
 
 
 def _with_palette(image: Image.Image, colours: int) -> Image.Image:
@@ -169,7 +170,7 @@ class _Lazily(Sequence):
         return len(self.values)
 
     def __getitem__(self, index: int) -> Any:
-        self.made += [self.function(value) for value in self.values[len(self.made) : index + 1]]
+        self.made += [self.function(self.values[i]) for i in range(len(self.made), index + 1)]
         return self.made[index]
 
 

@@ -151,6 +151,15 @@ def test_a_palette_keeps_rare_colours_and_white_and_takes_up_less_room():
     assert np.abs(after[below] - before[below]).max() < 40
 
 
+def test_a_drawing_with_a_palette_keeps_to_the_kilobytes_as_a_photograph_does():
+    fig, ax = plt.subplots(figsize=(6, 4))
+    ax.imshow(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    for kilobytes in (300, 50):
+        (image,) = encode([fig], kilobytes=kilobytes, web=True, colours=128)
+        assert len(image.data) <= kilobytes * 1000
+    plt.close(fig)
+
+
 def test_an_image_that_is_shown_keeps_to_the_kilobytes_given(displayed):
     with pytest.raises(ValueError, match="alt: got an empty text"):
         show(plt.figure(), alt="", kilobytes=5)
