@@ -21,6 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pages
+from live import assets, places
 
 from lecture_utils.doctor import find_chromium
 
@@ -63,16 +64,17 @@ def fetch_mathjax(assets: Path) -> str:
     return ""
 
 
-def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> None:
-    """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, and the pages gathered from them."""
+def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool, live: bool) -> None:
+    """Lay out in `source` what Sphinx reads: the Markdown pages, the notebooks, and the pages gathered from them.
+
+    With `live` the experiments run, else they are pictures.
+    """
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
     shutil.copy(HERE / "course.jpg", source)
     notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     for page in HERE.glob("*.md"):
         (source / page.name).write_text(pages.linked(page.read_text("utf-8"), notebooks), "utf-8")
-    for name, notebook in notebooks.items():
-        nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
     gathered = {
         "_notebooks": pages.contents(notebooks, with_pdf=with_pdf),
         "claims": pages.claims_page(notebooks),
@@ -80,9 +82,13 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool) -> 
         "glossary": pages.glossary_page(notebooks),
         "symbols": pages.symbols_page(notebooks),
         "timing": pages.timing_page(notebooks, timings),
+        "playground": places.playground(runs=live),
     }
     for name, text in gathered.items():
         (source / f"{name}.md").write_text(text, encoding="utf-8")
+    places.place(notebooks, runs=live)
+    for name, notebook in notebooks.items():
+        nbformat.write(notebook, source / "notebooks" / f"{name}.ipynb")
 
 
 def render(source: Path, html: Path, printed: list[str]) -> None:
@@ -155,8 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
     timings = json.loads(timings_file.read_text(encoding="utf-8")) if timings_file.exists() else {}
 
     browser = None if options.no_pdf else find_chromium()
-    sentences = [fetch_mathjax(BUILD / "assets")]
-    stage(notebooks, out / "source", timings, with_pdf=browser is not None)
+    sentences = [fetch_mathjax(BUILD / "assets"), assets.make(BUILD / "assets" / "live")]
+    live = (BUILD / "assets" / "live").exists()
+    stage(notebooks, out / "source", timings, with_pdf=browser is not None, live=live)
     render(out / "source", out / "html", [f"notebooks/{path.stem}" for path in notebooks] if browser else [])
     if browser:
         print_all(browser, [path.stem for path in notebooks], out)

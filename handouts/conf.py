@@ -8,7 +8,8 @@ from myst_nb.core.render import NbElementRenderer
 from sphinx.util import logging
 
 HERE = Path(__file__).resolve().parent
-MATHJAX = HERE / "_build" / "assets" / "mathjax" / "tex-svg.js"
+ASSETS = HERE / "_build" / "assets"
+MATHJAX = ASSETS / "mathjax" / "tex-svg.js"
 
 project = "The computer-vision lecture that runs"
 author = "the course"
@@ -27,7 +28,7 @@ myst_heading_anchors = 3
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
-html_css_files = ["custom.css", ("print.css", {"media": "print"})]
+html_css_files = ["custom.css", ("print.css", {"media": "print"}), "live.css"]
 html_show_search_summary = False  # it would fetch pages, which browsers refuse from file://
 html_theme_options = {
     "show_toc_level": 2,
@@ -38,8 +39,9 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
+if ASSETS.exists():  # MathJax, and what the experiments load
+    html_static_path.append(str(ASSETS))
 if MATHJAX.exists():  # else Sphinx's public address
-    html_static_path.append(str(MATHJAX.parent.parent))
     mathjax_path = "mathjax/tex-svg.js"
     # The menu would load its parts, which are not shipped, when opened.
     mathjax3_config = {"options": {"enableMenu": False}}

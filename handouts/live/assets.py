@@ -1,0 +1,109 @@
+"""What the experiments load: ONNX Runtime, the exported networks and the images, each in a script beside the pages.
+
+A page opened from a file may fetch nothing, but it may add scripts: each hands its bytes, zipped, to `LIVE.put`.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from live.networks import NETWORKS, export
+
+from lecture_utils import city_models, toycity
+from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
+from lecture_utils.datasets import CLASSIFICATION_SIZE, QUICK_SIZE, LabelledObjects
+from lecture_utils.tasks.photos import MEAN, STD
+
+HERE = Path(__file__).resolve().parent
+RUNTIME = "onnxruntime-web@1.30.0"
+# The plain build: it fetches nothing and evaluates no text. Its name here → its file there.
+PARTS = {
+    "ort-script": "ort.wasm.min.js",
+    "ort-glue": "ort-wasm-simd-threaded.mjs",
+    "ort-wasm": "ort-wasm-simd-threaded.wasm",
+}
+STREETS = OBJECTS = 6
+LARGE = 0.02  # of a street's pixels, the car
+
+
+def make(folder: Path) -> str:
+    """Put everything into `folder` unless it is there; return a sentence when that cannot be done, else "".
+
+    Then there is no folder, and the pages keep their pictures.
+    """
+    if folder.exists():
+        return ""
+    lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if lacking:
+        return f"No {', '.join(lacking)} (pip install): the experiments of the handouts show pictures, nothing runs."
+    npm = shutil.which("npm")
+    if npm is None:
+        return "No npm (apt-get install npm): the experiments of the handouts show pictures, nothing runs."
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        packed = subprocess.run([npm, "pack", RUNTIME, "--silent"], cwd=work, capture_output=True, text=True)
+        if packed.returncode:
+            return f"npm could not fetch {RUNTIME}: the experiments of the handouts show pictures, nothing runs."
+        made = Path(work) / "live"
+        made.mkdir()
+        with tarfile.open(next(Path(work).glob("*.tgz"))) as archive:
+            for name, file in PARTS.items():
+                put(made, name, archive.extractfile(f"package/dist/{file}").read())
+        put(made, "worker", (HERE / "worker.js").read_bytes())
+        for name in NETWORKS:
+            export(name, Path(work) / "network.onnx")
+            put(made, name, (Path(work) / "network.onnx").read_bytes())
+        for name, data in (("streets", streets()), ("objects", objects())):
+            put(made, name, json.dumps(data).encode())
+        for name in ("runtime.js", "experiments.js"):
+            shutil.copy(HERE / name, made)
+        os.replace(made, folder)
+    return ""
+
+
+def put(folder: Path, name: str, data: bytes) -> None:
+    """Write bytes as a script that hands them to the page."""
+    text = base64.b64encode(gzip.compress(data, mtime=0)).decode()
+    (folder / f"{name}.js").write_text(f'LIVE.put("{name}", "{text}");\n', encoding="ascii")
+
+
+@cache
+def streets() -> dict:
+    """The first streets of the test split with a car to paint, at the size that U-Net and BEiT see, and their labels."""
+    rendered = (toycity.render(toycity.sample_scene(seed), QUICK_SIZE) for seed in toycity.seeds("test", 500))
+    with_car = (street for street in rendered if (street.labels == TRAIN_ID["car"]).mean() > LARGE)
+    drawn = list(islice(with_car, STREETS))
+    shown = [{"pixels": _packed(street.image), "labels": _packed(street.labels)} for street in drawn]
+    return {"side": QUICK_SIZE, **_scale(), "classes": CLASSES, "palette": PALETTE.tolist(), "streets": shown}
+
+
+@cache
+def objects() -> dict:
+    """The first images of the test split, one object on each, as the ViT sees them."""
+    data, vit = LabelledObjects("test", OBJECTS, size=CLASSIFICATION_SIZE), city_models.vit()
+    shown = [
+        {"pixels": _packed(image.permute(1, 2, 0).numpy()), "label": label}
+        for image, label in zip(data.images, data.labels, strict=True)
+    ]
+    sizes = {"patch": vit.patch_size, "layers": len(vit.blocks), "heads": vit.blocks[0].attend.heads}
+    return {"side": CLASSIFICATION_SIZE, **sizes, **_scale(), "classes": LabelledObjects.classes, "objects": shown}
+
+
+def _scale() -> dict:
+    return {"mean": MEAN, "std": STD}
+
+
+def _packed(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, np.uint8).tobytes()).decode()

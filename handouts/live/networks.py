@@ -1,0 +1,172 @@
+"""The networks that run in a reader's browser: what each takes and gives, exported to ONNX and compared with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lecture_utils import recipes
+from lecture_utils.datasets import CLASSIFICATION_SIZE, QUICK_SIZE
+from lecture_utils.segmentation import UNet
+from lecture_utils.transformers import MaskedImageModel, ViT
+
+TOLERANCE = 1e-4  # the largest difference from PyTorch in any output
+
+
+class UNetWithGates(nn.Module):
+    """A U-Net whose skip connections are multiplied by `gates` (depth,), finest first: 1 is the network as trained."""
+
+    def __init__(self, unet: UNet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, image: Tensor, gates: Tensor) -> Tensor:
+        x, skips = image, []
+        for level, block in enumerate(self.unet.encoder):
+            x = block(x)
+            skips.append(x * gates[level])
+            x = self.unet.pool(x)
+        x = self.unet.bottleneck(x)
+        for up, block in zip(self.unet.up, self.unet.decoder, strict=True):
+            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+        return self.unet.head(x).softmax(1)
+
+
+class Segmented(nn.Module):
+    """Probabilities of the classes at every pixel."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image).softmax(1)
+
+
+class ViTWithMaps(nn.Module):
+    """Probabilities of the classes, and the attention weights (b, layers, heads, n, n)."""
+
+    def __init__(self, vit: ViT):
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, maps = self.vit.encode(image, need_weights=True)
+        return self.vit.head(tokens[:, 0]).softmax(-1), maps
+
+
+class MaskedTokens(nn.Module):
+    """Probabilities of the visual tokens at every patch; `hidden` (b, h, w) is 1 where a patch is masked, else 0."""
+
+    def __init__(self, model: MaskedImageModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor, hidden: Tensor) -> Tensor:
+        return self.model(image, hidden > 0.5).softmax(-1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A shipped checkpoint as a page runs it: `wrap` gives the module, `inputs` examples of what it takes, by name."""
+
+    checkpoint: str
+    wrap: Callable[[nn.Module], nn.Module]
+    inputs: Callable[[torch.Generator], Mapping[str, Tensor]]
+    outputs: tuple[str, ...]
+
+    def module(self) -> nn.Module:
+        return self.wrap(recipes.load(self.checkpoint, device="cpu")).eval()
+
+
+def image(size: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(1, 3, size, size, generator=generator)
+
+
+NETWORKS = {
+    "unet": Network(
+        "unet",
+        UNetWithGates,
+        lambda dice: {"image": image(QUICK_SIZE, dice), "gates": torch.rand(4, generator=dice)},
+        ("probabilities",),
+    ),
+    "unet_without_skips": Network(
+        "unet_without_skips", Segmented, lambda dice: {"image": image(QUICK_SIZE, dice)}, ("probabilities",)
+    ),
+    "vit": Network(
+        "vit", ViTWithMaps, lambda dice: {"image": image(CLASSIFICATION_SIZE, dice)}, ("probabilities", "attention")
+    ),
+    "beit": Network(
+        "beit",
+        MaskedTokens,
+        lambda dice: {
+            "image": image(QUICK_SIZE, dice),
+            "hidden": (torch.rand(1, 12, 12, generator=dice) < 0.4).float(),
+        },
+        ("probabilities",),
+    ),
+}
+
+
+def export(name: str, path: Path) -> None:
+    """Write a network as ONNX, its weights in half precision where they are shipped so, and compare it with PyTorch.
+
+    A difference above `TOLERANCE` in any output, on three random inputs, is a RuntimeError, and no file is left.
+    """
+    import onnx
+
+    network, module = NETWORKS[name], NETWORKS[name].module()
+    example = network.inputs(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            tuple(example.values()),
+            input_names=list(example),
+            output_names=list(network.outputs),
+            dynamo=True,
+            optimize=False,  # ONNX Runtime does that when it loads; batch norms fused here would need more digits
+            verbose=False,
+        )
+    model = program.model_proto
+    halve_weights(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    if (difference := largest_difference(name, path)) > TOLERANCE:
+        path.unlink()
+        raise RuntimeError(f"{name}: ONNX and PyTorch differ by {difference:.1e}, expected {TOLERANCE:.0e} at most")
+
+
+def halve_weights(model) -> None:
+    """Store float32 weights that lose nothing by it as float16, and cast them back when the network starts."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 16 and (values.astype(np.float16) == values).all():
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
+
+
+def largest_difference(name: str, path: Path, *, trials: int = 3) -> float:
+    """The largest absolute difference of any output from PyTorch's, on random inputs."""
+    import onnxruntime
+
+    network, module = NETWORKS[name], NETWORKS[name].module()
+    session, worst = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]), 0.0
+    for seed in range(1, trials + 1):
+        inputs = network.inputs(torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            expected = module(*inputs.values())
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        got = session.run(list(network.outputs), {key: value.numpy() for key, value in inputs.items()})
+        worst = max(worst, *(float(np.abs(g - e.numpy()).max()) for g, e in zip(got, expected, strict=True)))
+    return worst
