@@ -14,6 +14,8 @@ PIP   := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 
+BIOME  := @biomejs/biome@2.6.8
+
 .NOTPARALLEL:
 .PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks notebooks-light
 .PHONY: checkpoints bench clean setup tools city
@@ -47,6 +49,8 @@ test: setup tools
 test-style: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@if npx --yes $(BIOME) --version >/dev/null 2>&1; then npx --yes $(BIOME) check handouts/live; \
+	  else echo "No npm, or no network: the JavaScript of handouts/live was not checked."; fi
 
 test-unit: setup city
 	@$(PYTEST) --benchmark-disable --ignore=tests/benchmarks tests

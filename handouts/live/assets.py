@@ -19,12 +19,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from live.networks import NETWORKS, export
+import torch
 
-from lecture_utils import city_models, toycity
+from lecture_utils import city_models, recipes, toycity
 from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
 from lecture_utils.datasets import CLASSIFICATION_SIZE, QUICK_SIZE, LabelledObjects
-from lecture_utils.tasks.photos import MEAN, STD
+from lecture_utils.generative.diffusion import timesteps
+from lecture_utils.tasks.photos import MEAN, STD, photo_transforms, to_photo
+from live.networks import FORKS, NETWORKS, export
 
 HERE = Path(__file__).resolve().parent
 RUNTIME = "onnxruntime-web@1.30.0"
@@ -35,6 +37,7 @@ PARTS = {
     "ort-wasm": "ort-wasm-simd-threaded.wasm",
 }
 STREETS = OBJECTS = 6
+STOPS = 25  # of the sampler
 LARGE = 0.02  # of a street's pixels, the car
 
 
@@ -65,12 +68,17 @@ def make(folder: Path) -> str:
         for name in NETWORKS:
             export(name, Path(work) / "network.onnx")
             put(made, name, (Path(work) / "network.onnx").read_bytes())
-        for name, data in (("streets", streets()), ("objects", objects())):
-            put(made, name, json.dumps(data).encode())
-        for name in ("runtime.js", "experiments.js"):
-            shutil.copy(HERE / name, made)
+        for name, data in DATA.items():
+            put(made, name, json.dumps(data()).encode())
+        (made / "live.js").write_text(scripts(), "utf-8")
         os.replace(made, folder)
     return ""
+
+
+def scripts() -> str:
+    """The page's own scripts in the order in which they need each other."""
+    files = [HERE / "runtime.js", HERE / "parts.js", *sorted((HERE / "experiments").glob("*.js"))]
+    return "\n".join(file.read_text("utf-8") for file in files)
 
 
 def put(folder: Path, name: str, data: bytes) -> None:
@@ -81,7 +89,7 @@ def put(folder: Path, name: str, data: bytes) -> None:
 
 @cache
 def streets() -> dict:
-    """The first streets of the test split with a car to paint, at the size that U-Net and BEiT see, and their labels."""
+    """The first streets of the test split with a car to paint, as the U-Net and BEiT see them, and their labels."""
     rendered = (toycity.render(toycity.sample_scene(seed), QUICK_SIZE) for seed in toycity.seeds("test", 500))
     with_car = (street for street in rendered if (street.labels == TRAIN_ID["car"]).mean() > LARGE)
     drawn = list(islice(with_car, STREETS))
@@ -99,6 +107,34 @@ def objects() -> dict:
     ]
     sizes = {"patch": vit.patch_size, "layers": len(vit.blocks), "heads": vit.blocks[0].attend.heads}
     return {"side": CLASSIFICATION_SIZE, **sizes, **_scale(), "classes": LabelledObjects.classes, "objects": shown}
+
+
+@cache
+def patches() -> dict:
+    """The streets as BEiT sees them: with their true visual tokens and the pixels that each token stands for."""
+    model, shown = recipes.load("beit", device="cpu"), streets()
+    images = torch.stack([_unpacked(street["pixels"], QUICK_SIZE) for street in shown["streets"]])
+    truth = model.tokens(photo_transforms()(images))
+    codes = to_photo(model.tokens.codebook.float().unflatten(1, (3, *[model.tokens.patch] * 2))).permute(0, 2, 3, 1)
+    sizes = {"side": QUICK_SIZE, "patch": model.tokens.patch, "codes": _packed(codes.numpy())}
+    both = zip(shown["streets"], truth.tolist(), strict=True)
+    return {**sizes, **_scale(), "streets": [{"pixels": street["pixels"], "tokens": tokens} for street, tokens in both]}
+
+
+@cache
+def noise() -> dict:
+    """What a sampler of the diffusion model needs: its steps and the share of the image that each leaves."""
+    model = recipes.load("diffusion", device="cpu")
+    steps = timesteps(model.steps, STOPS)
+    return {"side": model.size, **_scale(), "steps": steps, "alphaBar": model.alpha_bar[steps].tolist(), "forks": FORKS}
+
+
+DATA = {"streets": streets, "objects": objects, "patches": patches, "noise": noise}
+
+
+def _unpacked(text: str, side: int) -> torch.Tensor:
+    pixels = np.frombuffer(base64.b64decode(text), np.uint8).reshape(side, side, 3)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
 def _scale() -> dict:

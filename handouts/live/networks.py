@@ -1,4 +1,4 @@
-"""The networks that run in a reader's browser: what each takes and gives, exported to ONNX and compared with PyTorch."""
+"""The networks that run in a reader's browser: what each takes and gives, as ONNX, compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lecture_utils import recipes
-from lecture_utils.datasets import CLASSIFICATION_SIZE, QUICK_SIZE
+from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, QUICK_SIZE
+from lecture_utils.generative import Diffusion
 from lecture_utils.segmentation import UNet
 from lecture_utils.transformers import MaskedImageModel, ViT
 
+FORKS = 4  # images that are denoised at a time
 TOLERANCE = 1e-4  # the largest difference from PyTorch in any output
 
 
@@ -71,6 +73,17 @@ class MaskedTokens(nn.Module):
         return self.model(image, hidden > 0.5).softmax(-1)
 
 
+class Denoised(nn.Module):
+    """The velocity of noisy images (b, 3, h, w) after `step` (b,) steps, counted from 0."""
+
+    def __init__(self, model: Diffusion):
+        super().__init__()
+        self.model = model
+
+    def forward(self, noisy: Tensor, step: Tensor) -> Tensor:
+        return self.model(noisy, step)
+
+
 @dataclass(frozen=True)
 class Network:
     """A shipped checkpoint as a page runs it: `wrap` gives the module, `inputs` examples of what it takes, by name."""
@@ -109,6 +122,15 @@ NETWORKS = {
             "hidden": (torch.rand(1, 12, 12, generator=dice) < 0.4).float(),
         },
         ("probabilities",),
+    ),
+    "diffusion": Network(
+        "diffusion",
+        Denoised,
+        lambda dice: {
+            "noisy": torch.randn(FORKS, 3, CROP_SIZE, CROP_SIZE, generator=dice),
+            "step": torch.randint(0, 1000, (FORKS,), generator=dice).float(),
+        },
+        ("velocity",),
     ),
 }
 

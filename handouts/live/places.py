@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pages
-from live.assets import objects, streets
 from nbformat import NotebookNode
 from PIL import Image
+
+from live.assets import DATA
 
 SCALE = 4  # page pixels of a pixel in the picture of an experiment that does not run
 
@@ -57,8 +58,9 @@ def before_next_heading(notebook: NotebookNode, heading: str, text: str) -> None
 def playground(*, runs: bool) -> str:
     """The page with all experiments."""
     page = (
-        "# Playground\n\nNetworks of this course that answer what you do, in this page: nothing is sent anywhere, and no "
-        "network connection is needed. Each experiment stands in its notebook, too, with the question that leads to it.\n"
+        "# Playground\n\nNetworks of this course that answer what you do, in this page: nothing is sent anywhere, and "
+        "none of it needs a connection. Each experiment stands in its notebook, too, behind the section that asks its "
+        "question.\n"
     )
     for name, entry in experiments().items():
         page += f"\n## {entry['title']}\n\n{html(name, entry, runs=runs)}\n"
@@ -67,27 +69,28 @@ def playground(*, runs: bool) -> str:
 
 def scripts(root: str) -> str:
     """What makes the experiments of a page run; `root` leads from the page to the site's."""
-    return "".join(f'<script src="{root}_static/live/{file}.js"></script>' for file in ("runtime", "experiments"))
+    return f'<script src="{root}_static/live/live.js"></script>'
 
 
 def html(name: str, entry: Mapping, *, runs: bool) -> str:
     """An experiment: its question, its first image until it runs, and what its answer means."""
-    paragraph = lambda key: f"<p>{escape(' '.join(entry[key].split()))}</p>" if key in entry else ""  # noqa: E731
+    means = "".join(f"<p>{escape(' '.join(entry[key].split()))}</p>" for key in ("means", "own") if key in entry)
     why = "" if runs else "<p>These handouts were made without ONNX Runtime, so nothing runs here: a picture.</p>"
     picture = f'<img src="{still(entry["data"])}" alt="The first of the images of this experiment.">'
     return (
         f'<div class="live" data-live="{name}"><p class="live-title">Try it: {escape(entry["title"])}</p>'
         f"<p><strong>Predict:</strong> {escape(' '.join(entry['question'].split()))}</p>"
-        f'<div class="live-stage">{picture}{why}</div>{paragraph("means")}{paragraph("own")}</div>'
+        f'<div class="live-stage">{picture}{why}</div><details><summary>What it means</summary>{means}</details></div>'
     )
 
 
 def still(data: str) -> str:
-    """The first image of an experiment's, as an address that needs no file."""
-    of = {"streets": lambda: (streets(), "streets"), "objects": lambda: (objects(), "objects")}[data]
-    made, key = of()
-    side = made["side"]
-    pixels = np.frombuffer(base64.b64decode(made[key][0]["pixels"]), np.uint8).reshape(side, side, 3)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize((side * SCALE, side * SCALE), Image.Resampling.NEAREST).save(file, "png")
+    """The first image of an experiment's, as an address that needs no file; noise where it begins with noise."""
+    made = DATA[data]()
+    side, first = made["side"], (made.get("streets") or made.get("objects") or [None])[0]
+    pixels = np.random.default_rng(0).integers(0, 256, 3 * side * side, np.uint8)
+    if first:
+        pixels = np.frombuffer(base64.b64decode(first["pixels"]), np.uint8)
+    file, wide = io.BytesIO(), side * SCALE
+    Image.fromarray(pixels.reshape(side, side, 3)).resize((wide, wide), Image.Resampling.NEAREST).save(file, "png")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

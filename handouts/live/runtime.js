@@ -1,14 +1,13 @@
 // The networks of the course in the reader's browser: data and weights stand in scripts beside this one, because a page
 // opened from a file may fetch nothing; a worker runs them. `LIVE.experiment(name, build)` says what an element with
 // data-live="name" becomes when it is scrolled to.
-"use strict";
 
 window.LIVE = (() => {
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
   const kept = new Map(); // what has been asked for: name → promise of its bytes
   const arriving = new Map();
   const builders = new Map();
-  let version = 0;
+  let groups = 0; // of radio buttons: each has a name of its own
 
   // ---- files -------------------------------------------------------------------------------------------------------
   const put = (name, text) => arriving.get(name)(text);
@@ -59,7 +58,8 @@ window.LIVE = (() => {
     worker ??= begin();
     const started = await worker;
     return new Promise((resolve, reject) => {
-      const id = (asked += 1);
+      asked += 1;
+      const id = asked;
       answers.set(id, [resolve, reject]);
       started.postMessage({ id, ...message });
     });
@@ -67,7 +67,11 @@ window.LIVE = (() => {
 
   const loaded = new Map();
   const network = (name) => {
-    if (!loaded.has(name)) loaded.set(name, asset(name).then((model) => ask({ load: name, model })));
+    if (!loaded.has(name))
+      loaded.set(
+        name,
+        asset(name).then((model) => ask({ load: name, model })),
+      );
     return loaded.get(name);
   };
 
@@ -117,18 +121,31 @@ window.LIVE = (() => {
 
   // Radio buttons with a name for the group; `act` is called with the value chosen.
   const choice = (label, values, act, start = values[0]) => {
-    const group = `live-${(version += 1)}`;
+    groups += 1;
+    const group = `live-${groups}`;
     const radios = values.map((value) =>
-      element("label", {},
-        element("input", { type: "radio", name: group, checked: value === start, onchange: () => act(value) }), ` ${value}`),
+      element(
+        "label",
+        {},
+        element("input", { type: "radio", name: group, checked: value === start, onchange: () => act(value) }),
+        ` ${value}`,
+      ),
     );
-    return element("span", { role: "radiogroup", "aria-label": label, class: "live-choice" },
-      element("b", {}, `${label} `), ...radios);
+    return element(
+      "span",
+      { role: "radiogroup", "aria-label": label, class: "live-choice" },
+      element("b", {}, `${label} `),
+      ...radios,
+    );
   };
 
   const filePicker = (side, act) => {
-    const input = element("input", { type: "file", accept: "image/*", "aria-label": "your own image",
-      onchange: async () => input.files.length && act(await ownImage(input.files[0], side)) });
+    const input = element("input", {
+      type: "file",
+      accept: "image/*",
+      "aria-label": "your own image",
+      onchange: async () => input.files.length && act(await ownImage(input.files[0], side)),
+    });
     return element("label", { class: "live-own" }, "your own image ", input);
   };
 
@@ -166,10 +183,22 @@ window.LIVE = (() => {
       for (let x = 0; x < side; x += 1) {
         if (!inside(y, x)) continue;
         const [left, top] = [x * unit, y * unit];
-        if (y === 0 || !inside(y - 1, x)) { context.moveTo(left, top); context.lineTo(left + unit, top); }
-        if (y === side - 1 || !inside(y + 1, x)) { context.moveTo(left, top + unit); context.lineTo(left + unit, top + unit); }
-        if (x === 0 || !inside(y, x - 1)) { context.moveTo(left, top); context.lineTo(left, top + unit); }
-        if (x === side - 1 || !inside(y, x + 1)) { context.moveTo(left + unit, top); context.lineTo(left + unit, top + unit); }
+        if (y === 0 || !inside(y - 1, x)) {
+          context.moveTo(left, top);
+          context.lineTo(left + unit, top);
+        }
+        if (y === side - 1 || !inside(y + 1, x)) {
+          context.moveTo(left, top + unit);
+          context.lineTo(left + unit, top + unit);
+        }
+        if (x === 0 || !inside(y, x - 1)) {
+          context.moveTo(left, top);
+          context.lineTo(left, top + unit);
+        }
+        if (x === side - 1 || !inside(y, x + 1)) {
+          context.moveTo(left + unit, top);
+          context.lineTo(left + unit, top + unit);
+        }
       }
     context.strokeStyle = colour;
     context.lineWidth = width;
@@ -187,7 +216,9 @@ window.LIVE = (() => {
       canvas.setPointerCapture(event.pointerId);
       stroke(...at(event), true);
     });
-    canvas.addEventListener("pointermove", (event) => (drawing ? stroke(...at(event), false) : move?.(...at(event), false)));
+    canvas.addEventListener("pointermove", (event) =>
+      drawing ? stroke(...at(event), false) : move?.(...at(event), false),
+    );
     canvas.addEventListener("pointerup", () => (drawing = false));
     canvas.addEventListener("pointercancel", () => (drawing = false));
     const ways = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -209,7 +240,10 @@ window.LIVE = (() => {
   const newest = (root, compute) => {
     let [running, waiting] = [false, false];
     return async function ask() {
-      if (running) { waiting = true; return; }
+      if (running) {
+        waiting = true;
+        return;
+      }
       running = true;
       do {
         waiting = false;
@@ -231,7 +265,11 @@ window.LIVE = (() => {
   const open = async (root) => {
     const stage = root.querySelector(".live-stage");
     try {
-      if (typeof DecompressionStream === "undefined" || typeof OffscreenCanvas === "undefined" || typeof Worker === "undefined")
+      if (
+        typeof DecompressionStream === "undefined" ||
+        typeof OffscreenCanvas === "undefined" ||
+        typeof Worker === "undefined"
+      )
         throw new Error("this browser is too old for it");
       const made = element("div", { class: "live-made", hidden: true });
       stage.append(made);
@@ -241,22 +279,44 @@ window.LIVE = (() => {
       made.hidden = false;
     } catch (error) {
       root.dataset.error = String(error);
-      stage.append(element("p", {}, `The experiment does not run here (${error.message}); the picture shows what it begins with.`));
+      stage.append(
+        element("p", {}, `The experiment does not run here (${error.message}); the picture shows what it begins with.`),
+      );
     }
   };
 
   const watch = () => {
-    const seen = new IntersectionObserver((entries) => {
-      for (const entry of entries)
-        if (entry.isIntersecting) {
-          seen.unobserve(entry.target);
-          open(entry.target);
-        }
-    }, { rootMargin: "200px" });
-    for (const root of document.querySelectorAll("[data-live]")) if (builders.has(root.dataset.live)) seen.observe(root);
+    const seen = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries)
+          if (entry.isIntersecting) {
+            seen.unobserve(entry.target);
+            open(entry.target);
+          }
+      },
+      { rootMargin: "200px" },
+    );
+    for (const root of document.querySelectorAll("[data-live]"))
+      if (builders.has(root.dataset.live)) seen.observe(root);
   };
   document.addEventListener("DOMContentLoaded", watch);
 
-  return { put, asset, json, network, run, bytesOf, photo, element, button, choice, filePicker, picture, outline, strokes,
-    newest, experiment };
+  return {
+    put,
+    asset,
+    json,
+    network,
+    run,
+    bytesOf,
+    photo,
+    element,
+    button,
+    choice,
+    filePicker,
+    picture,
+    outline,
+    strokes,
+    newest,
+    experiment,
+  };
 })();

@@ -1,6 +1,5 @@
 // Runs the networks beside the page. It is started from a blob, with ONNX Runtime before it (file pages may load no
 // worker from a file). Messages in: {id, load: name, model} and {id, run: name, inputs}; out: {id, outputs, ms} or {id, error}.
-"use strict";
 
 const sessions = new Map();
 
@@ -12,7 +11,7 @@ const start = ({ wasm, glue }) => {
 };
 
 const load = async (name, model) => {
-  sessions.set(name, await ort.InferenceSession.create(model, { executionProviders: ["wasm"] }));
+  sessions.set(name, await ort.InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 3 }));
   return {};
 };
 

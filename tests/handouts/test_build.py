@@ -34,6 +34,7 @@ def test_renders_stored_outputs_without_pdf_where_there_is_no_browser(build, tmp
     notebook(tmp_path / "in" / "02_b.ipynb")
     monkeypatch.setattr(build, "find_chromium", lambda: None)
     monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
+    monkeypatch.setattr(build.assets, "make", lambda folder: "")
     arguments = ["--notebooks", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-execute"]
 
     assert build.main(arguments) == 0
@@ -80,6 +81,7 @@ def test_each_picture_of_a_cell_has_its_own_alternative_text(build, tmp_path, mo
         *(new_code_cell(name, outputs=outputs, execution_count=1) for name, outputs in cells.items()),
     )
     monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
+    monkeypatch.setattr(build.assets, "make", lambda folder: "")
     arguments = ["--notebooks", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--no-execute", "--no-pdf"]
 
     assert build.main(arguments) == 0
@@ -200,6 +202,7 @@ def test_html_that_would_fetch_something_is_warned_of(conf, monkeypatch):
 
 def test_timings_survive_a_render_without_execution(build, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
+    monkeypatch.setattr(build.assets, "make", lambda folder: "")
     pages = {}
     monkeypatch.setattr(
         build, "render", lambda source, html, printed: pages.update(timing=(source / "timing.md").read_text())

@@ -293,6 +293,7 @@ def site(tmp_path_factory):
     arguments = ["--notebooks", str(out / "in"), "--out", str(out), "--no-execute", "--no-pdf"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "fetch_mathjax", lambda assets: "")
+        patch.setattr(build.assets, "make", lambda folder: "")
         assert build.main(arguments) == 0  # Sphinx had nothing to warn of
     return out / "html", signs
 
@@ -356,6 +357,7 @@ def test_a_link_to_a_cell_that_is_not_there_stops_the_build(site, tmp_path, monk
     import build
 
     monkeypatch.setattr(build, "fetch_mathjax", lambda assets: "")
+    monkeypatch.setattr(build.assets, "make", lambda folder: "")
     monkeypatch.setattr(pages, "slides_page", lambda notebooks: "# Where?\n\n" + pages.link("text", "02_two", 9))
     nbformat.write(notebook("Two", new_code_cell("1")), tmp_path / "02_two.ipynb")
     with pytest.raises(SystemExit, match="not replaced"):
