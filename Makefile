@@ -49,7 +49,7 @@ test: setup tools
 test-style: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@if npx --yes $(BIOME) --version >/dev/null 2>&1; then npx --yes $(BIOME) check handouts/live; \
+	@if npx --yes $(BIOME) --version >/dev/null 2>&1; then cd handouts/live && npx --yes $(BIOME) check; \
 	  else echo "No npm, or no network: the JavaScript of handouts/live was not checked."; fi
 
 test-unit: setup city

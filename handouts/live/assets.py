@@ -22,8 +22,10 @@ import numpy as np
 import torch
 
 from lecture_utils import city_models, recipes, toycity
+from lecture_utils.captioning.vocabulary import END, START
+from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
-from lecture_utils.datasets import CLASSIFICATION_SIZE, QUICK_SIZE, LabelledObjects
+from lecture_utils.datasets import CLASSIFICATION_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
 from lecture_utils.generative.diffusion import timesteps
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms, to_photo
 from live.networks import FORKS, NETWORKS, export
@@ -129,7 +131,22 @@ def noise() -> dict:
     return {"side": model.size, **_scale(), "steps": steps, "alphaBar": model.alpha_bar[steps].tolist(), "forks": FORKS}
 
 
-DATA = {"streets": streets, "objects": objects, "patches": patches, "noise": noise}
+@cache
+def views() -> dict:
+    """The streets as the captioner sees them, its words and its grid."""
+    drawn = [toycity.render(toycity.sample_scene(seed), DETECTION_SIZE) for seed in toycity.seeds("test", STREETS)]
+    return {
+        "side": DETECTION_SIZE,
+        **_scale(),
+        "grid": city_models.GRID["grid"],
+        "words": CITY_WORDS.words,
+        "start": START,
+        "end": END,
+        "streets": [{"pixels": _packed(street.image)} for street in drawn],
+    }
+
+
+DATA = {"streets": streets, "objects": objects, "patches": patches, "noise": noise, "views": views}
 
 
 def _unpacked(text: str, side: int) -> torch.Tensor:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lecture_utils import recipes
-from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, QUICK_SIZE
+from lecture_utils import city_models, recipes, tasks
+from lecture_utils.captioning import ShowAttendTell
+from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE
 from lecture_utils.generative import Diffusion
 from lecture_utils.segmentation import UNet
 from lecture_utils.transformers import MaskedImageModel, ViT
@@ -84,6 +85,31 @@ class Denoised(nn.Module):
         return self.model(noisy, step)
 
 
+class CaptionStart(nn.Module):
+    """An image → what the captioner begins with: the points of its grid, as they are and for the scores, h and cell."""
+
+    def __init__(self, model: ShowAttendTell):
+        super().__init__()
+        self.encoder, self.model = tasks.grid_encoder(), model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.model.start(self.encoder(image))
+
+
+class CaptionStep(nn.Module):
+    """The last word (b,) and the captioner's state → the next word's probabilities, where it attended, h and cell."""
+
+    def __init__(self, model: ShowAttendTell):
+        super().__init__()
+        self.model = model
+
+    def forward(self, points: Tensor, prepared: Tensor, h: Tensor, cell: Tensor, word: Tensor) -> tuple[Tensor, ...]:
+        state = points, prepared, h, cell
+        weights = self.model.attention_weights(state)
+        logits, (_, _, h, cell) = self.model.decode_step(state, word.long(), weights)
+        return logits.softmax(1), weights, h, cell
+
+
 @dataclass(frozen=True)
 class Network:
     """A shipped checkpoint as a page runs it: `wrap` gives the module, `inputs` examples of what it takes, by name."""
@@ -99,6 +125,19 @@ class Network:
 
 def image(size: int, generator: torch.Generator) -> Tensor:
     return torch.randn(1, 3, size, size, generator=generator)
+
+
+def state(generator: torch.Generator) -> dict[str, Tensor]:
+    """A captioner's state as random numbers, and a word."""
+    model = city_models.BUILDERS["show_attend_tell"]()
+    sizes = {
+        "points": (1, model.grid[0] * model.grid[1], model.embed.embedding_dim),
+        "prepared": (1, model.grid[0] * model.grid[1], model.score.v.in_features),
+        "h": (1, model.lstm.hidden_size),
+        "cell": (1, model.lstm.hidden_size),
+    }
+    drawn = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
+    return drawn | {"word": torch.randint(0, model.embed.num_embeddings, (1,), generator=generator).float()}
 
 
 NETWORKS = {
@@ -131,6 +170,15 @@ NETWORKS = {
             "step": torch.randint(0, 1000, (FORKS,), generator=dice).float(),
         },
         ("velocity",),
+    ),
+    "caption_start": Network(
+        "show_attend_tell",
+        CaptionStart,
+        lambda dice: {"image": image(DETECTION_SIZE, dice)},
+        ("points", "prepared", "h", "cell"),
+    ),
+    "caption_step": Network(
+        "show_attend_tell", CaptionStep, state, ("probabilities", "attention", "next_h", "next_cell")
     ),
 }
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from live import assets, networks, places
 
+from lecture_utils.captioning.decoding import greedy
+from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.generative.diffusion import predict_x0_and_noise
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import photo_transforms
@@ -235,6 +237,28 @@ def test_the_sampler_ends_as_the_courses_does_and_late_forks_are_alike(shown):
         return np.mean([np.abs(fork - end).mean() for fork in forks])
 
     assert apart(22) < apart(4) / 2
+
+
+def test_the_caption_is_the_courses_and_its_words_are_scored_again_after_erasing(shown):
+    root = opened(shown, "caption")
+    start, model = networks.NETWORKS["caption_start"].module(), networks.NETWORKS["caption_step"].module().model
+    image = photo_transforms()(assets._unpacked(assets.views()["streets"][0]["pixels"], 128))[None]
+    said = greedy(model, start.encoder(image), need_weights=True)
+    buttons = root.locator(".live-words button").all_inner_texts()
+    assert buttons == [CITY_WORDS.words[number] for number in said.words[0].tolist()]
+    sharpest = int(said.attention.flatten(4).max(-1).values.argmax())
+    assert words(root).startswith(f"“{buttons[sharpest]}” had probability")
+    assert f"{said.attention.max():.2f} of the attention" in words(root)
+
+    root.get_by_role("button", name="person").click()  # which draws and computes nothing
+    assert words(root).startswith("“person”")
+    box = root.locator("canvas").first.bounding_box()
+    root.get_by_role("radio", name="21").check()
+    root.locator("canvas").first.click(position={"x": 0.93 * box["width"], "y": 0.72 * box["height"]})
+    settled(shown, root, 2)
+    before, after = zip(*re.findall(r"([\d.]+) → ([\d.]+)", root.locator(".live-words").last.inner_text()), strict=True)
+    assert len(before) == len(buttons)
+    assert before != after
 
 
 @pytest.mark.parametrize("missing", ["vit", "ort-wasm"])

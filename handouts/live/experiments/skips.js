@@ -1,8 +1,22 @@
 // What do skip connections carry?
 
 LIVE.experiment("skips", async (root, made) => {
-  const { element, button, choice, picture, photo, run, percent, row, column, said, argmax, coloured, decoded, legend } =
-    LIVE;
+  const {
+    element,
+    button,
+    choice,
+    picture,
+    photo,
+    run,
+    percent,
+    row,
+    column,
+    said,
+    argmax,
+    coloured,
+    decoded,
+    legend,
+  } = LIVE;
   const data = await LIVE.json("streets");
   const { side } = data;
   const streets = data.streets.map(decoded);
