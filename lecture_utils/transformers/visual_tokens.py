@@ -17,7 +17,7 @@ from lecture_utils.arguments import check_shapes, require_positive
 class VisualTokens(nn.Module):
     """A codebook of patches: images into words and back. It is 0 until `set_codebook` or a checkpoint has filled it.
 
-    MemoryCache in half precision, which is finer than any two of its words are alike.
+    It is kept in half precision, which is finer than any two of its words are alike.
     """
 
     def __init__(self, words: int, patch: int, *, channels: int = 3):
