@@ -238,7 +238,7 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
     fig.supxlabel("columns away", size=12)
     fig.supylabel("rows away", size=12)
     end = int(most) or most
-    fig.colorbar(shown, ax=axes, shrink=0.75, label="added to the score", ticks=(-end, 0, end))
+    fig.colorbar(shown, ax=list(axes.flat[: len(maps)]), shrink=0.75, label="added to the score", ticks=(-end, 0, end))
     return fig
 
 

@@ -160,6 +160,13 @@ def probe(
     return scores
 
 
+def compared(scores: Mapping[str, list[float]], name: str = "pre-trained network") -> dict[str, float]:
+    """The mean of each representation in percent, and in how many draws `name` is ahead of the best beside it."""
+    others = zip(*(values for other, values in scores.items() if other != name), strict=True)
+    ahead = sum(ours > max(draw) for ours, draw in zip(scores[name], others, strict=True))
+    return {each: 100 * sum(values) / len(values) for each, values in scores.items()} | {"draws ahead": ahead}
+
+
 def _tuned(x: Tensor, y: Tensor, folds: int):
     """The model with the C whose summed accuracy over the folds is best, the smallest of several."""
     held = [torch.arange(len(x)) % folds == fold for fold in range(folds)]
