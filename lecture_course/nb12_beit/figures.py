@@ -142,7 +142,7 @@ def probe_scores(
             colour, weight = (GREEN, "bold") if name.startswith("pre-trained") else (CYCLE[0], "normal")
             ax.scatter(percent, [at] * len(percent), s=34, alpha=0.6, color=colour)
             ax.plot([percent.mean()] * 2, [at - 0.18, at + 0.18], color=INK, lw=2.5)
-            for x, text, side in ((0, name, "left"), (1, f"{percent.mean():.1f}", "right")):
+            for x, text, side in ((0.015, name, "left"), (1, f"{percent.mean():.1f}", "right")):
                 ax.text(
                     x, at - 0.42, text, ha=side, va="center", size=11, weight=weight,
                     transform=ax.get_yaxis_transform(),
