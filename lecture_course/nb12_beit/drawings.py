@@ -21,7 +21,7 @@ KINDS = {
     "cut into patches": BLUE,
     "nearest code": ORANGE,
     "linear": GREEN,
-    "mask token": PURPLE,
+    "linear, mask tokens": PURPLE,
     "self-attention, MLP": VERMILION,
     "arg max, codes": INK,
     "loss": FAINT,
@@ -51,7 +51,7 @@ def beit_drawing(
     mask: Bool[Tensor, "1 rows columns"],
     large: UInt8[np.ndarray, "H W 3"],
 ) -> Drawing:
-    """A masked image model at work on one image, shown as `large`: tokens, who attends to whom, logits and the loss."""
+    """A masked image model at work on one image, shown as `large`: tokens, attention, logits and the loss."""
     if len(image) != 1:
         raise ValueError(f"image: got {len(image)} images, expected one")
     backbone, truth = model.backbone, model.tokens(image)
@@ -66,7 +66,7 @@ def beit_drawing(
     pieces = apart(hatched(large, mask[0]), SHOWN // rows, SHOWN // rows // 5)
     painted = to_pixels(to_photo(model.tokens.decode(truth, backbone.grid))[0])
     size = " × ".join(map(str, backbone.image_shape))
-    street = image_block("street", large, image[0], (0, 0.5), "A street, without any label.", 1.5, caption=size)
+    street = image_block("street", large, image[0], (0, 0), "A street, without any label.", 1.5, caption=size)
     cut = image_block(
         "hide", pieces, image[0], (1.45, 0),
         f"{rows} × {columns} patches; {hidden} of them, in blocks, are hidden from the network.",
@@ -76,10 +76,10 @@ def beit_drawing(
         "tokens", before, (2.5, 0), f"Each patch becomes {dim} numbers; each hidden one is the same learned vector."
     )
     attended = weights[0][0].mean(0).cpu()[1:, 1:]
-    says = f"{depth} layers; here who attends to whom in the first, mean of the heads. Out come the features, a vector "
-    says += "for each patch: all that is kept for fine-tuning."
+    says = f"{depth} layers; here the attention of the first, mean of the heads, with a bias for each offset. Out come "
+    says += "the features, a vector for each patch: all that is kept for fine-tuning."
     looks = Block(
-        "who attends", attended, (3.4, 0), says, 1.15,
+        "attention", attended, (3.4, 0), says, 1.15,
         scale=clipped(attended[None]), caption=f"{n} × {n}",
     )  # fmt: skip
     after = table("features", tokens[0, 1:], (4.3, 0))
@@ -100,8 +100,8 @@ def beit_drawing(
     )  # fmt: skip
     blocks = [street, cut, embedded, looks, after, scores, guess, target, end]
     arrows = [
-        Arrow(street, cut, "cut into patches", ("top", "left")),
-        Arrow(cut, embedded, "mask token"),
+        Arrow(street, cut, "cut into patches"),
+        Arrow(cut, embedded, "linear, mask tokens"),
         Arrow(embedded, looks, "self-attention, MLP"),
         Arrow(looks, after, "self-attention, MLP"),
         Arrow(after, scores, "linear"),

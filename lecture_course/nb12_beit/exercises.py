@@ -115,7 +115,7 @@ EXERCISES = (
     ),
     Exercise(
         "12.nearest_code",
-        title="The nearest code word",
+        title="The nearest code",
         minutes=10,
         difficulty=2,
         reference=nearest_code,

@@ -26,19 +26,32 @@ from lecture_utils.figures.style import (
 )
 from lecture_utils.transformers.beit_results import CORRECTED
 
+REMARKS = {"ViT-B-JFT300M": " (on JFT-300M)"}  # where a row does not belong below its heading
 STRIPES = 26  # along a side of an image
+COVER = "#C9C3CE"  # of what a reader must not see, neither sky nor house
 
 
 def hatched(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
     """A street, (3, H, W) or (H, W, 3) bytes, whose hidden patches are hatched, so that a reader sees through."""
-    pixels, hidden = to_pixels(image), to_array(mask)
-    height, width = pixels.shape[:2]
-    y, x = np.indices((height, width))
-    hidden = hidden[y * len(hidden) // height, x * hidden.shape[1] // width]
-    stripe = ((x + y) * 3 * STRIPES // height) % 3 == 0
+    pixels, hidden = to_pixels(image), _hidden(image, mask)
+    y, x = np.indices(hidden.shape)
+    stripe = ((x + y) * 3 * STRIPES // len(hidden)) % 3 == 0
     veiled = 0.5 * pixels + 0.5 * 255
     veiled[stripe] = 0.25 * pixels[stripe] + 0.75 * 255 * np.array(to_rgb(PURPLE))
     return np.where(hidden[..., None], np.rint(veiled), pixels).astype(np.uint8)
+
+
+def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A street, (3, H, W) or (H, W, 3) bytes, whose hidden patches are grey: nobody sees through."""
+    cover = np.rint(255 * np.array(to_rgb(COVER))).astype(np.uint8)
+    return np.where(_hidden(image, mask)[..., None], cover, to_pixels(image))
+
+
+def _hidden(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> Bool[np.ndarray, "H W"]:
+    """Which pixels of an image are hidden; its sides need not be multiples of the mask's."""
+    height, width = to_pixels(image).shape[:2]
+    y, x = np.indices((height, width))
+    return to_array(mask)[y * len(mask) // height, x * mask.shape[1] // width]
 
 
 @course_look
@@ -78,33 +91,36 @@ def often_hidden(shares: Float[Tensor, "h w"], *, title: str = "") -> Figure:
 @course_look
 def label_curves(
     counts: Sequence[int],
-    panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
-    references: Mapping[str, Mapping[str, float]],
+    lines: Mapping[str, Sequence[Sequence[float]]],
+    leads: Mapping[str, Sequence[Sequence[float]]],
     *,
+    ylabels: tuple[str, str],
+    reference: tuple[str, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw scores over the number of labelled streets on a logarithmic axis, a panel for each y label.
+    """Draw scores over the number of labelled streets on a logarithmic axis, and how far one start leads.
 
-    `panels` are y label → name → a row of scores over `counts` for each training: dots, with a line through the means.
-    `references` are y label → name → a score drawn as a dotted line, of a network that saw all labels.
+    `lines`, on the left, and `leads`, on the right, are name → a row over `counts` for each training: dots, with a line
+    through the means. `reference` is drawn as a dotted line on the left, of a network that saw all labels.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
     fig.suptitle(title)
-    for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
-        for i, (name, rows) in enumerate(lines.items()):
-            rows, colour = to_array(rows, float), CYCLE[i]
+    for ax, ylabel, part, first in zip(axes, ylabels, (lines, leads), (0, len(lines)), strict=True):
+        for i, (name, rows) in enumerate(part.items()):
+            rows, colour = to_array(rows, float), CYCLE[first + i]
             if rows.ndim != 2 or rows.shape[1] != len(counts):
-                raise ValueError(f"panels: got shape {rows.shape} of {name!r}, expected (trainings, {len(counts)})")
+                raise ValueError(f"lines, leads: got {rows.shape} of {name!r}, expected (trainings, {len(counts)})")
             ax.plot(counts, rows.mean(0), color=colour, linestyle=DASHES[i], label=name)
             ax.scatter(np.tile(counts, len(rows)), rows.ravel(), s=26, color=colour, marker="os"[i % 2], zorder=3)
-        for name, score in references.get(ylabel, {}).items():
-            ax.axhline(score, color=FAINT, linestyle=":", label=name)
-        ax.set(xscale="log", xlabel="labelled streets (logarithmic)", ylabel=ylabel, ylim=(0, 1))
+        ax.set(xscale="log", xlabel="labelled streets (logarithmic)", ylabel=ylabel)
         ax.set_xticks(counts, [f"{count:,}" for count in counts])
         ax.minorticks_off()
         ax.grid()
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+    if reference:
+        axes[0].axhline(reference[1], color=FAINT, linestyle=":", label=reference[0])
+    for ax in axes:
+        ax.set_ylim(0)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, frameon=False)
     return fig
 
 
@@ -114,23 +130,26 @@ def probe_scores(
 ) -> Figure:
     """Draw what linear probes reach, a panel for each task → representation → a score of each draw, 0 to 1.
 
-    A dot is a draw, a stroke the mean; the dotted line is the majority-class baseline of the task.
+    A dot is a draw, a stroke the mean; below the task stands `baselines`, its majority class's share.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.3), squeeze=False, sharex=True)
     fig.suptitle(title)
+    fig.get_layout_engine().set(wspace=0.06)
+    rows = max(map(len, panels.values()))
     for ax, (task, scores) in zip(axes[0], panels.items(), strict=True):
         for at, (name, values) in enumerate(scores.items()):
-            colour = GREEN if name.startswith("pre-trained") else CYCLE[0]
-            ax.scatter(100 * to_array(values, float), [at] * len(values), s=30, alpha=0.6, color=colour)
-            mean = 100 * float(np.mean(values))
-            ax.plot([mean, mean], [at - 0.25, at + 0.25], color=INK, lw=2.5)
-            ax.annotate(f"{mean:.0f}", (mean, at - 0.3), ha="center", va="bottom", size=11, weight="bold")
-        ax.axvline(100 * baselines[task], color=FAINT, linestyle=":", label="majority-class baseline")
-        ax.set_yticks(range(len(scores)), scores)
-        ax.set(title=task, xlabel="accuracy in percent", xlim=(0, 100), ylim=(len(scores) - 0.4, -0.75))
+            percent = 100 * to_array(values, float)
+            colour, weight = (GREEN, "bold") if name.startswith("pre-trained") else (CYCLE[0], "normal")
+            ax.scatter(percent, [at] * len(percent), s=34, alpha=0.6, color=colour)
+            ax.plot([percent.mean()] * 2, [at - 0.18, at + 0.18], color=INK, lw=2.5)
+            for x, text, side in ((0.015, name, "left"), (1, f"{percent.mean():.1f}", "right")):
+                ax.text(
+                    x, at - 0.42, text, ha=side, va="center", size=11, weight=weight,
+                    transform=ax.get_yaxis_transform(),
+                )  # fmt: skip
+        ax.set(ylim=(rows - 0.6, -0.7), yticks=[], xlabel="accuracy in percent")
+        ax.set_title(f"{task}\nmajority class: {100 * baselines[task]:.0f} %", size=12)
         ax.grid(axis="x")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center")
     return fig
 
 
@@ -177,32 +196,36 @@ def as_words(
 
 
 @course_look
-def codebook(
-    codes: UInt8[Tensor, "words 3 p q"], *, columns: int = 32, title: str = "", width: float = WIDTH
-) -> Figure:
-    """Draw all words of a vocabulary as the patches they stand for, row after row, with white between them."""
+def codebook(codes: UInt8[Tensor, "words 3 p q"], *, columns: int = 16, title: str = "", width: float = 6.6) -> Figure:
+    """Draw the codes of all visual tokens, row after row, with white between them; beside a row stands its first."""
     rows = -(-len(codes) // columns)
     p, q = codes.shape[-2:]
     sheet = np.full((rows * columns, p + 1, q + 1, 3), 255, np.uint8)
     sheet[: len(codes), :p, :q] = to_array(codes.permute(0, 2, 3, 1))
     sheet = sheet.reshape(rows, columns, p + 1, q + 1, 3).swapaxes(1, 2).reshape(rows * (p + 1), columns * (q + 1), 3)
     fig, axes = image_axes(1, 1, width=width, aspect=sheet.shape[1] / sheet.shape[0], title=title)
-    fig.set_figheight(fig.get_figheight() - 0.25)
-    draw_image(axes[0, 0], sheet)
+    ax = axes[0, 0]
+    draw_image(ax, sheet)
+    ax.set_xticks((q + 1) * np.arange(columns) + q / 2 - 0.5, [f"+{column}" for column in range(columns)])
+    ax.set_yticks((p + 1) * np.arange(rows) + p / 2 - 0.5, range(0, rows * columns, columns))
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=11)
     return fig
 
 
 @course_look
 def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None = None, title: str = "") -> Figure:
-    """Draw maps of `bias_by_step`, a panel a head, orange where a step is looked at more and blue where less.
+    """Draw maps of `bias_by_step`, a panel a head, orange where a step is favoured and violet where it is not.
 
     `most` is the strongest colour; by default that of the largest number.
     """
     most = float(maps.abs().max()) if most is None else most
     down, across = maps.shape[1] // 2, maps.shape[2] // 2
-    fig, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 2.3 + (0.35 if title else 0)), squeeze=False, sharey=True)
+    rows = -(-len(maps) // 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(7, 3.1 * rows + 0.4), squeeze=False, sharex=True, sharey=True)
     fig.suptitle(title)
-    for head, (ax, map_) in enumerate(zip(axes[0], maps, strict=True), 1):
+    for ax in axes.flat[len(maps) :]:
+        ax.remove()
+    for head, (ax, map_) in enumerate(zip(axes.flat, maps, strict=False), 1):
         shown = ax.imshow(
             to_array(map_),
             cmap="PuOr_r",
@@ -211,10 +234,11 @@ def bias_maps(maps: Float[Tensor, "heads rows columns"], *, most: float | None =
             extent=(-across - 0.5, across + 0.5, down + 0.5, -down - 0.5),
         )
         ax.plot(0, 0, marker="+", color=INK, markersize=8)
-        ax.set(title=f"head {head}", xlabel="columns away", xticks=(-across, 0, across), yticks=(-down, 0, down))
-    axes[0, 0].set_ylabel("rows away")
+        ax.set(title=f"head {head}", xticks=(-across, 0, across), yticks=(-down, 0, down))
+    fig.supxlabel("columns away", size=12)
+    fig.supylabel("rows away", size=12)
     end = int(most) or most
-    fig.colorbar(shown, ax=axes, shrink=0.75, label="added to the score", ticks=(-end, 0, end))
+    fig.colorbar(shown, ax=list(axes.flat[: len(maps)]), shrink=0.75, label="added to the score", ticks=(-end, 0, end))
     return fig
 
 
@@ -233,7 +257,7 @@ def results_table(rows: Sequence[tuple], scores: Mapping[str, str], *, xlabel: s
         places.append(at)
         side = f" {row.side}²" if hasattr(row, "side") else ""
         printed = f" (printed {row.model})" if row.model in CORRECTED else ""
-        names.append(f"{CORRECTED.get(row.model, row.model)}{side}{printed}")
+        names.append(f"{CORRECTED.get(row.model, row.model)}{side}{printed}{REMARKS.get(row.model, '')}")
         at += 1
     fig, ax = plt.subplots(figsize=(WIDTH, 1.2 + 0.27 * at))
     ours = [row.model.startswith("BEiT") for row in rows]

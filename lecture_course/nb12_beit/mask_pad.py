@@ -174,7 +174,7 @@ class MaskPad(Pad):
             _radios("brush", ["1 × 1 patch", "3 × 3 patches"]),
             _radios("right image", VIEWS),
             f'<div style="font-weight: bold; min-height: 3em">{said("said")}</div>',
-            f'<div>{said("where")}<div data-part="guesses" style="min-height: 4.6em"></div></div>',
+            f'<div>{said("where")}<div data-part="guesses" style="min-height: 5.4em"></div></div>',
             f"<div>{HINT}</div>",
         ]
         return f'<form style="margin: 0; display: grid; gap: 0.4em">{"".join(rows)}</form>'

@@ -160,10 +160,10 @@ PAINTING = """
       likely[cursor * vocabulary + b] - likely[cursor * vocabulary + a]).slice(0, data.most);
     say("where", `row ${at + 1}, column ${across + 1}, ` +
       `${mask[cursor] ? "hidden" : "visible, so training never asked"}: the likeliest visual tokens, and the true one`);
-    const swatch = (word, words, style = "") => `<span style="display: inline-block; margin: 0.2em 0.5em 0 0; ` +
-      `text-align: center; line-height: 1.2"><img alt="visual token ${word}" style="width: 40px; height: 40px; ` +
-      `display: block; margin: auto; image-rendering: pixelated; outline-offset: 1px; ${style}" ` +
-      `src="${canvas(patch, patch, (y, x) => code(word, y, x))}">${words}</span>`;
+    const swatch = (word, words, style = "") => `<span style="display: inline-block; margin: 0.4em 0.2em 0 0; ` +
+      `min-width: 3.9em; text-align: center; line-height: 1.2"><img alt="visual token ${word}" style="` +
+      `width: 40px; height: 40px; display: block; margin: 0 auto 0.5em; image-rendering: pixelated; ` +
+      `outline-offset: 1px; ${style}" src="${canvas(patch, patch, (y, x) => code(word, y, x))}">${words}</span>`;
     const ring = "outline: 3px solid GREEN";
     list.innerHTML = order.map(word => swatch(word, `${text(100 * likely[cursor * vocabulary + word], 1, 1)} %`,
       word === truth ? ring : "")).join("") + "<span style='display: inline-block; width: 1em'></span>" +

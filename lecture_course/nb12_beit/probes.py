@@ -7,43 +7,94 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from lecture_utils import tasks, toycity
 from lecture_utils.cityscapes import IGNORE_INDEX
 from lecture_utils.datasets import CityscapesPairs, toy_city
-from lecture_utils.transformers import BEiT
-from lecture_utils.transformers.visual_tokens import cut
+from lecture_utils.tasks.masked_images import GRID, MOST, nearest_visible
+from lecture_utils.tasks.photos import to_photo
+from lecture_utils.transformers import MaskedImageModel, blockwise_mask
+from lecture_utils.transformers.visual_tokens import VisualTokens, cut
 
+PATCH = 8  # pixels of a patch's side
+BINS = 8  # of the histogram of a colour
 KINDS = tuple(product(("day", "sunset", "night"), ("clear", "cloudy", "foggy")))
-STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C of the logistic regression; the larger, the less it is held back
+STRENGTHS = (0.1, 1.0, 10.0)  # C of the logistic regression; the larger, the less it is held back
+TASKS = ("light and weather", "class of a patch", "class of a hidden patch")
 
 
 class Labelled(NamedTuple):
-    """Streets as a network takes them, the number of each one's time of day and weather, and each patch's class."""
+    """Streets as a network takes them, a mask of each, the number of its light and weather, each patch's class."""
 
     images: Float[Tensor, "n 3 h w"]
+    masks: Bool[Tensor, "n rows columns"]
     kinds: Int64[Tensor, "n"]
     classes: Int64[Tensor, "n patches"]
 
+    @property
+    def answers(self) -> dict[str, Int64[Tensor, "n ..."]]:
+        """Task → what a probe has to tell; of a patch that is not hidden, the third task ignores the class."""
+        hidden = self.classes.masked_fill(~self.masks.flatten(1), IGNORE_INDEX)
+        return dict(zip(TASKS, (self.kinds, self.classes, hidden), strict=True))
 
-def labelled(split: str, number: int, *, patch: int = 8) -> Labelled:
+
+def labelled(split: str, number: int) -> Labelled:
     """The first streets of a split, without flips; the class of a patch is the commonest of its pixels."""
-    pairs = CityscapesPairs(toy_city(), split, transforms=tasks.photo_transforms())
-    scenes = [toycity.sample_scene(seed) for seed in toycity.seeds(split, number)]
+    pairs, seeds = CityscapesPairs(toy_city(), split, transforms=tasks.photo_transforms()), toycity.seeds(split, number)
+    scenes = [toycity.sample_scene(seed) for seed in seeds]
     items = [pairs[index] for index in range(number)]
     maps = torch.stack([torch.as_tensor(np.asarray(labels)).long() for _, labels in items])
-    pieces = maps.unfold(1, patch, patch).unfold(2, patch, patch).flatten(3).mode(-1).values
+    pieces = maps.unfold(1, PATCH, PATCH).unfold(2, PATCH, PATCH).flatten(3).mode(-1).values
     kinds = torch.tensor([KINDS.index((scene.time, scene.weather)) for scene in scenes])
-    return Labelled(torch.stack([image.as_subclass(Tensor) for image, _ in items]), kinds, pieces.flatten(1))
+    masks = [blockwise_mask(GRID, MOST, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    images = torch.stack([image.as_subclass(Tensor) for image, _ in items])
+    return Labelled(images, torch.stack(masks), kinds, pieces.flatten(1))
+
+
+def representations(
+    streets: Labelled, nets: Mapping[str, MaskedImageModel], visual_tokens: VisualTokens
+) -> dict[str, dict[str, Float[Tensor, "n ... d"]]]:
+    """Task → what a probe may read by its name: something simple, or the frozen features of each of the `nets`.
+
+    A whole street is read as statistics and histograms of its colours, as counts of its `visual_tokens`, or as the
+    mean of its features. A patch is read with its row and column; of a hidden one, simple readers see what is
+    visible around it, and a network's features are those of its mask token.
+    """
+    images, masks = streets.images, streets.masks
+    of = {name: features(net, images) for name, net in nets.items()}
+    colours = patch_colours(images)
+    simple = {
+        "12 colour statistics": colour_statistics(images),
+        "colour histograms": colour_histograms(images),
+        "visual-token counts": counts(visual_tokens, images),
+    }
+    seen = {"its pixels": cut(images, PATCH), "with 5 × 5 colours": torch.cat([cut(images, PATCH), around(colours)], 2)}
+    near = nearest_visible(masks.flatten(1))[..., None].expand(-1, -1, colours.shape[1])
+    visible = (~masks).float()[:, None]
+    hidden = {
+        "row and column": images.new_zeros(len(images), masks[0].numel(), 0),
+        "nearest visible patch": colours.flatten(2).mT.gather(1, near),
+        "visible 5 × 5 colours": around(torch.cat([colours * visible, visible], 1)),
+    } | {name: features(net, images, masks) for name, net in nets.items()}
+    readers = (
+        simple | {name: x.mean(1) for name, x in of.items()},
+        {name: with_place(x) for name, x in (seen | of).items()},
+        {name: with_place(x) for name, x in hidden.items()},
+    )
+    return dict(zip(TASKS, readers, strict=True))
 
 
 @torch.no_grad()
-def features(backbone: BEiT, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n patches dim"]:
-    """The tokens of all patches from a frozen backbone, nothing hidden, on the CPU."""
-    device = next(backbone.parameters()).device
-    return torch.cat([backbone(part.to(device))[0][:, 1:].cpu() for part in images.split(50)])
+def features(
+    net: MaskedImageModel, images: Float[Tensor, "n 3 h w"], masks: Bool[Tensor, "n rows columns"] | None = None
+) -> Float[Tensor, "n patches dim"]:
+    """The tokens of all patches from a frozen backbone, on the CPU; nothing is hidden by default."""
+    device, parts = next(net.parameters()).device, images.split(50)
+    masked = [None] * len(parts) if masks is None else masks.to(device).split(50)
+    pairs = zip(parts, masked, strict=True)
+    return torch.cat([net.backbone(part.to(device), mask)[0][:, 1:].cpu() for part, mask in pairs])
 
 
 def colour_statistics(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 12"]:
@@ -52,25 +103,35 @@ def colour_statistics(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 12"]
     return torch.cat([part for half in halves for part in (half.mean((2, 3)), half.std((2, 3)))], dim=1)
 
 
-def with_place(patches: Float[Tensor, "n patches d"], grid: tuple[int, int]) -> Float[Tensor, "n patches more"]:
+def colour_histograms(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 48"]:
+    """Shares of eight levels of red, green and blue, in the upper and in the lower half of each image."""
+    levels = to_photo(images).long() * BINS // 256
+    halves = [half.flatten(2) for half in levels.tensor_split(2, dim=2)]
+    return torch.cat([F.one_hot(half, BINS).float().mean(2).flatten(1) for half in halves], dim=1)
+
+
+def counts(tokens: VisualTokens, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n words"]:
+    """How often each visual token occurs in each image: no network takes part."""
+    found = tokens(images.to(tokens.codebook.device)).cpu()
+    return F.one_hot(found, len(tokens.codebook)).sum(1).float()
+
+
+def patch_colours(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 6 rows columns"]:
+    """Mean and standard deviation of red, green and blue of each patch."""
+    mean = F.avg_pool2d(images, PATCH)
+    return torch.cat([mean, (F.avg_pool2d(images.square(), PATCH) - mean.square()).clamp(min=0).sqrt()], dim=1)
+
+
+def around(maps: Float[Tensor, "n d rows columns"]) -> Float[Tensor, "n patches more"]:
+    """What stands in the 5 × 5 patches around each patch, itself included; 0 beyond the image."""
+    return F.unfold(F.pad(maps, (2, 2, 2, 2)), 5).mT
+
+
+def with_place(patches: Float[Tensor, "n patches d"], grid: tuple[int, int] = GRID) -> Float[Tensor, "n patches more"]:
     """Features of patches, and beside them one number for each row and each column of the grid: 1 where it stands."""
     place = torch.arange(grid[0] * grid[1])
     rows, columns = F.one_hot(place // grid[1], grid[0]), F.one_hot(place % grid[1], grid[1])
     return torch.cat([patches, torch.cat([rows, columns], 1).float().expand(len(patches), -1, -1)], dim=2)
-
-
-def of_streets(streets: Labelled, tokens: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "n d"]]:
-    """What a probe of whole streets may read: colours alone, or the mean of the tokens of each network."""
-    return {"12 colour statistics": colour_statistics(streets.images)} | {name: x.mean(1) for name, x in tokens.items()}
-
-
-def of_patches(
-    streets: Labelled, tokens: Mapping[str, Tensor], *, patch: int = 8
-) -> dict[str, Float[Tensor, "n patches d"]]:
-    """What a probe of patches may read: the pixels, or the token of each network; and each patch's row and column."""
-    grid = tuple(side // patch for side in streets.images.shape[2:])
-    read = {"its pixels": cut(streets.images, patch)} | dict(tokens)
-    return {name: with_place(x, grid) for name, x in read.items()}
 
 
 def probe(
@@ -81,24 +142,36 @@ def probe(
     *,
     draws: int,
     number: int = 60,
-    tune: int = 200,
+    folds: int = 3,
 ) -> dict[str, list[float]]:
     """The accuracy of a linear probe on each of several representations, for each draw of `number` labelled streets.
 
     `known` and `unseen` are representation → (streets, …, d), `answers` and `right` their labels (streets, …); a label
-    that is ignored does not count. A draw is the next `number` streets; the last `tune` ones choose C of the logistic
-    regression, the best over all draws, for each representation. Features are standardised. Too few streets are a
-    ValueError.
+    that is ignored does not count. A draw is the next `number` streets. C of the logistic regression is chosen within
+    it, by cross-validation over `folds` parts of its streets; then it learns from all of them. Features are
+    standardised. Too few streets are a ValueError.
     """
-    if draws * number + tune > len(answers):
-        raise ValueError(f"draws: got {draws} of {number}, and {tune} to tune on, of {len(answers)} streets")
-    parts = [slice(at, at + number) for at in range(0, draws * number, number)]
-    held, scores = slice(len(answers) - tune, None), {}
+    if draws * number > len(answers):
+        raise ValueError(f"draws: got {draws} of {number}, of {len(answers)} streets")
+    parts, scores = [slice(at, at + number) for at in range(0, draws * number, number)], {}
     for name, x in known.items():
-        fitted = {strength: [_fitted(x[part], answers[part], strength) for part in parts] for strength in STRENGTHS}
-        best = max(fitted.values(), key=lambda models: sum(_score(model, x[held], answers[held]) for model in models))
-        scores[name] = [_score(model, unseen[name], right) for model in best]
+        models = (_tuned(x[part], answers[part], folds) for part in parts)
+        scores[name] = [_score(model, unseen[name], right) for model in models]
     return scores
+
+
+def compared(scores: Mapping[str, list[float]], name: str = "pre-trained network") -> dict[str, float]:
+    """The mean of each representation in percent, and in how many draws `name` is ahead of the best beside it."""
+    others = zip(*(values for other, values in scores.items() if other != name), strict=True)
+    ahead = sum(ours > max(draw) for ours, draw in zip(scores[name], others, strict=True))
+    return {each: 100 * sum(values) / len(values) for each, values in scores.items()} | {"draws ahead": ahead}
+
+
+def _tuned(x: Tensor, y: Tensor, folds: int):
+    """The model with the C whose summed accuracy over the folds is best, the smallest of several."""
+    held = [torch.arange(len(x)) % folds == fold for fold in range(folds)]
+    of = {c: sum(_score(_fitted(x[~part], y[~part], c), x[part], y[part]) for part in held) for c in STRENGTHS}
+    return _fitted(x, y, max(of, key=of.get))
 
 
 def _fitted(x: Tensor, y: Tensor, strength: float):

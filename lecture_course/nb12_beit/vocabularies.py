@@ -6,11 +6,11 @@ from torch import Tensor
 
 from lecture_utils.transformers.visual_tokens import cut, nearest_code
 
-PATCH, PATCHES = 8, 20_000  # pixels of a patch's side; patches that a vocabulary is made from
+PATCH, PATCHES = 8, 40_000  # pixels of a patch's side; patches that a vocabulary is made from
 
 
 def k_means(
-    images: Float[Tensor, "n 3 h w"], words: int, *, rounds: int = 8, seed: int = 0
+    images: Float[Tensor, "n 3 h w"], words: int, *, rounds: int = 4, seed: int = 0
 ) -> Float[Tensor, "words d"]:
     """The centres of Lloyd's algorithm, which begins with patches sampled from the images.
 

@@ -10,6 +10,7 @@ from lecture_course.nb12_beit.figures import (
     as_words,
     bias_maps,
     codebook,
+    covered,
     hatched,
     label_curves,
     often_hidden,
@@ -60,6 +61,15 @@ def test_hidden_patches_are_hatched_and_can_be_seen_through():
 
 
 @pytest.mark.slide("34")
+def test_covered_patches_tell_nothing():
+    mask = torch.tensor([[True, False, False], [False, False, True]])
+    shown = covered(IMAGE, mask)
+    assert len(np.unique(shown[:6, :6].reshape(-1, 3), axis=0)) == 1
+    assert np.array_equal(shown[:6, 7:], IMAGE.permute(1, 2, 0).numpy()[:6, 7:])
+    assert np.array_equal(shown[6:, 14:], np.broadcast_to(shown[0, 0], (6, 6, 3)))
+
+
+@pytest.mark.slide("34")
 def test_images_stand_under_their_names_and_classes_are_told():
     labels = torch.zeros(12, 20, dtype=torch.uint8)
     fig = titled({"street": IMAGE, "labels": labels, "again": IMAGE}, title="three")
@@ -80,28 +90,35 @@ def test_how_often_a_patch_is_hidden_is_its_colour():
 
 @pytest.mark.slide("34")
 def test_label_curves_have_a_logarithmic_axis_and_a_reference():
-    rows = [[0.1, 0.3], [0.2, 0.5]]
-    (ax,) = label_curves([20, 200], {"mean IoU": {"pre-trained": rows}}, {"mean IoU": {"U-Net": 0.85}}).axes
-    assert ax.get_xscale() == "log"
-    line, reference = ax.get_lines()
+    rows, leads = [[0.1, 0.3], [0.2, 0.5]], [[0.01, 0.03]]
+    more = {"ylabels": ("mean IoU", "lead"), "reference": ("U-Net", 0.85)}
+    left, right = label_curves([20, 200], {"pre-trained": rows}, {"thin": leads}, **more).axes
+    assert left.get_xscale() == right.get_xscale() == "log"
+    line, reference = left.get_lines()
     assert line.get_ydata().tolist() == pytest.approx([0.15, 0.4])
     assert set(reference.get_ydata()) == {0.85}
-    assert sorted(map(tuple, ax.collections[0].get_offsets().tolist())) == [
+    assert sorted(map(tuple, left.collections[0].get_offsets().tolist())) == [
         (20, 0.1),
         (20, 0.2),
         (200, 0.3),
         (200, 0.5),
     ]
-    with pytest.raises(ValueError, match=r"panels: got shape \(2, 2\)"):
-        label_curves([20], {"mean IoU": {"pre-trained": rows}}, {})
+    assert right.get_lines()[0].get_ydata().tolist() == [0.01, 0.03]
+    assert [text.get_text() for ax in (left, right) for text in ax.get_legend().get_texts()] == [
+        "pre-trained",
+        "U-Net",
+        "thin",
+    ]
+    with pytest.raises(ValueError, match=r"lines, leads: got \(2, 2\)"):
+        label_curves([20], {"pre-trained": rows}, {}, **more)
 
 
 @pytest.mark.slide("34")
-def test_probes_are_dots_beside_the_majority():
+def test_probes_are_dots_beside_their_means():
     (ax,) = probe_scores({"task": {"colours": [0.5, 0.7], "pre-trained": [0.9]}}, {"task": 0.3}).axes
     assert [point for dots in ax.collections for point in dots.get_offsets().tolist()] == [[50, 0], [70, 0], [90, 1]]
-    assert [text.get_text() for text in ax.texts] == ["60", "90"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["colours", "pre-trained"]
+    assert [text.get_text() for text in ax.texts] == ["colours", "60.0", "pre-trained", "90.0"]
+    assert ax.get_title() == "task\nmajority class: 30 %"
 
 
 @pytest.mark.slide("34")
@@ -115,7 +132,7 @@ def test_the_drawing_is_the_forward_pass():
         tokens, weights = model.backbone(image[None], mask[None], need_weights=True)
     assert torch.equal(blocks["logits"].value, logits[0])
     assert torch.equal(blocks["features"].value, tokens[0, 1:])
-    assert torch.equal(blocks["who attends"].value, weights[0][0].mean(0)[1:, 1:])
+    assert torch.equal(blocks["attention"].value, weights[0][0].mean(0)[1:, 1:])
     hidden = blocks["tokens"].value[mask.flatten()]
     assert (hidden == model.backbone.mask_token).all()
     loss = masked_token_loss(logits, model.tokens(image[None]), mask[None])
@@ -153,6 +170,8 @@ def test_a_vocabulary_is_shown_word_by_word():
         assert np.array_equal(shown, codes[word].permute(1, 2, 0))
     assert (sheet[2::3] == 255).all()
     assert (sheet[6:, 5:] == 255).all()  # the last row is not full
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "3", "6"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["+0", "+1", "+2"]
 
 
 @pytest.mark.slide("34")
@@ -175,7 +194,7 @@ def test_a_step_is_where_it_leads(grid):
 @pytest.mark.slide("34")
 def test_every_head_has_a_panel_on_one_scale():
     maps = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
-    *panels, bar = bias_maps(maps, title="layer 1").axes
+    *panels, bar = bias_maps(maps, title="layer 1").axes  # the fourth panel of 2 × 2 is not there
     assert [ax.get_title() for ax in panels] == ["head 1", "head 2", "head 3"]
     for ax, map_ in zip(panels, maps, strict=True):
         image = ax.images[0]
@@ -205,6 +224,7 @@ def test_the_first_table_is_drawn_row_by_row():
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names[0] == "ViT-B 384²"
     assert names[-2] == "BEiT-L 224² (printed BEiT-T)"
+    assert "ViT-B-JFT300M 384² (on JFT-300M)" in names
     headings = [text.get_text() for text in ax.texts if text.get_style() == "italic"]
     assert headings == list(dict.fromkeys(row.training for row in IMAGENET))
     assert not fig.legends
