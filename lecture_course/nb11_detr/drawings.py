@@ -9,13 +9,12 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lecture_course.nb09_captioning_with_transformers.drawings import maps, picture, under
 from lecture_utils.detection.boxes import denormalize_boxes
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.boxes import class_colour
-from lecture_utils.figures.detector_blocks import IMAGE, Drawing, clipped, image_block, marks_of
+from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block, maps, marks_of, picture, under
 from lecture_utils.figures.network import network_steps
-from lecture_utils.figures.network_blocks import Arrow, Band, Block
+from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, VERMILION
 from lecture_utils.transformers.detr import DETR, sine_position_embedding
 
@@ -32,6 +31,7 @@ KINDS = {  # as in the drawings of notebook 09
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 ABOUT = "A CNN and an encoder make a vector of each point; the decoder turns learned queries into a set of objects."
 WIDE, GAP = 10.8, 0.2
+PALE = 0.45  # of its colour a part keeps while another is highlighted
 
 
 class Traced(NamedTuple):
@@ -85,7 +85,8 @@ def detr_steps(
 ) -> Explorer:
     """An explorer of `detr_drawing`, a step for each part."""
     blocks, arrows, bands, width = detr_drawing(model, z, large, names)
-    look = {"title": "DETR, step by step", "about": ABOUT, "kinds": KINDS, "gap": GAP, "bands": bands, "width": width}
+    look = {"title": "DETR, step by step", "about": ABOUT, "kinds": KINDS, "gap": GAP, "bands": bands}
+    look |= {"width": width, "pale": PALE}
     return network_steps(blocks, arrows, **look | how)
 
 
@@ -112,58 +113,62 @@ def detr_drawing(
     one = int(area.argmax())
     corners = denormalize_boxes(found.boxes, *large.shape[:2])
     colours = [class_colour(int(label) + 1) for label in labels[sure]]
-    probabilities = dict(zip(names, found.logits[one].softmax(-1).tolist(), strict=True))
-    above = [
-        picture("image", large, (0, 0), "The street. It enters a CNN, the backbone.", "", IMAGE),
-        maps("features", z[0], (1.15, 0), f"The backbone's map: {z.shape[1]} features for each of {h} × {w} points."),
-        maps("projected", found.projected, (2.3, 0), f"A 1 × 1 convolution leaves {d} numbers for each point."),
-        maps("positions", found.positions, (3.45, 0), "Sines and cosines of row and column; not learned."),
-        Block(
-            "who attends", found.encoder, (4.6, 0),
-            "Encoder, self-attention: each point (row) attends to all (columns); the mean of the heads.", 1.15,
-            scale=clipped(found.encoder[None]),
+    shares = found.logits[one].softmax(-1).tolist()
+    probabilities = {name.split("traffic ")[-1]: f"{share:.2f}" for name, share in zip(names, shares, strict=True)}
+    above = [  # columns are inches
+        picture("image", large, (0.87, 0), "The street. It enters a CNN, the backbone.", "", 1.5),
+        maps("features", z[0], (2.8, 0), f"The backbone's map: {z.shape[1]} features for each of {h} × {w} points."),
+        maps("projected", found.projected, (4.6, 0), f"A 1 × 1 convolution leaves {d} numbers for each point."),
+        maps(
+            "positional encoding", found.positions, (6.2, 0), "Sines and cosines of row and column; not learned.",
+            label="positions",
         ),
-        maps("memory", found.memory, (5.85, 0), "The encoder's output: a vector of each point that knows of others."),
+        Block(
+            "encoder self-attention", found.encoder, (7.95, 0),
+            "Encoder: each point (row) attends to all (columns), by queries and keys; the mean of the heads.", 1.15,
+            scale=clipped(found.encoder[None]), label="self-attention",
+        ),
+        maps("encoder output", found.memory, (9.62, 0), "A vector of each point that knows of all others (“memory”)."),
     ]  # fmt: skip
-    looks = f"Cross-attention, last layer: query {one} attends to the points of its object; the mean of the heads."
+    looks = f"Decoder: query {one} attends to points of the encoder's output; last layer, the mean of the heads."
+    attended = under(large, found.cross[one], veil=0.05)
     below = [
-        rows("queries", model.queries.detach(), (0, 1), "The object queries: learned, and the same for every image."),
+        rows("object queries", model.queries.detach(), (0.87, 1), "Learned vectors, the same for every image."),
         Block(
-            "among queries", found.decoder, (1.1, 1),
-            "Decoder, self-attention: each query (row) attends to all others, so that no two take one object.", 1.15,
-            scale=clipped(found.decoder[None]),
+            "decoder self-attention", found.decoder, (2.6, 1),
+            "Decoder: each query (row) attends to all others; last layer, the mean of the heads.", 1.15,
+            scale=clipped(found.decoder[None]), label="self-attention",
         ),
-        picture("attention", under(large, found.cross[one]), (2.25, 1), looks, f"{queries} × {h * w}", IMAGE),
-        rows("states", found.states, (3.4, 1), f"What {len(model.decoder)} decoder layers make of the queries."),
+        picture("cross-attention", attended, (4.5, 1), looks, f"{queries} × {h * w}", 1.6),
+        rows("decoder output", found.states, (6.4, 1), f"What {len(model.decoder)} decoder layers make of them."),
         Block(
-            "class", probabilities, (4.5, 1), f"A linear layer and a softmax: the classes of query {one}.", 1.6,
-            caption=f"{queries} × {len(names)}",
+            "class", Table(probabilities), (8.1, 1), f"A linear layer and a softmax: the classes, here of query {one}.",
+            1.28, caption=f"{queries} × {len(names)}", label=f"class of query {one}",
         ),
         Block(
-            "boxes", found.boxes.T, (4.5, 2),
+            "boxes", found.boxes.T, (8.1, 2),
             "An MLP and a sigmoid: centre (x, y), width and height, from 0 to 1; a column for each query.", 1.25,
             scale=clipped(found.boxes.T[None]), caption=f"{queries} × 4",
         ),
         image_block(
-            "set", large, torch.empty(3, *large.shape[:2]), (5.85, 1),
-            f"The set: the {len(sure)} of {queries} boxes whose class is not “no object”. No NMS follows.", 1.9,
+            "set", large, torch.empty(3, *large.shape[:2]), (9.87, 1),
+            f"The set: the {len(sure)} of {queries} boxes whose class is not “no object”. No NMS follows.", 1.6,
             marks=marks_of(corners[sure], colours), caption=f"{len(sure)} of {queries}",
         ),
     ]  # fmt: skip
     parts = {block.name: block for block in above + below}
-    over = ("top", "top")
     ways = [
         ("image", "features", "CNN"),
         ("features", "projected", "1 × 1 convolution"),
-        ("projected", "who attends", "self-attention", over),
-        ("positions", "who attends", "add to queries and keys"),
-        ("who attends", "memory", "MLP"),
-        ("queries", "among queries", "self-attention"),
-        ("among queries", "attention", "cross-attention"),
-        ("memory", "attention", "cross-attention"),
-        ("attention", "states", "MLP"),
-        ("states", "class", "linear"),
-        ("states", "boxes", "MLP", ("bottom", "left")),
+        ("projected", "encoder self-attention", "self-attention", ("top", "top")),
+        ("positional encoding", "encoder self-attention", "add to queries and keys"),
+        ("encoder self-attention", "encoder output", "MLP"),
+        ("object queries", "decoder self-attention", "self-attention"),
+        ("decoder self-attention", "cross-attention", "cross-attention"),
+        ("encoder output", "cross-attention", "cross-attention"),
+        ("cross-attention", "decoder output", "MLP"),
+        ("decoder output", "class", "linear"),
+        ("decoder output", "boxes", "MLP", ("bottom", "left")),
         ("class", "set", "likeliest class, box"),
         ("boxes", "set", "likeliest class, box", ("right", "bottom")),
     ]

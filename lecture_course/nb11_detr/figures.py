@@ -6,14 +6,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_course.nb05_from_one_box_to_many.figures import SLOTS, streets
+from lecture_course.nb05_from_one_box_to_many.figures import SLOTS
 from lecture_utils.detection.boxes import box_iou, generalized_box_iou
-from lecture_utils.figures.boxes import fade
+from lecture_utils.figures.boxes import TRUTH, draw_boxes, fade
+from lecture_utils.figures.grids import ink_on
+from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,
@@ -23,14 +27,16 @@ from lecture_utils.figures.style import (
     SKY,
     VERMILION,
     WIDTH,
+    bare,
     course_look,
     image_axes,
     to_array,
 )
 from lecture_utils.figures.transformers import DEPTH
-from lecture_utils.toycity import Scene
+from lecture_utils.toycity import Scene, render
 
 WIDE = 10.8  # inches of twenty panels
+STREET = 128  # pixels a side of the streets that the detectors see
 SMALL = 0.02  # of an image's area; below that a box is called small
 SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure 7 has the same three kinds
 
@@ -43,7 +49,7 @@ def cost_matrix(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw what each query would cost for each object, the cheaper the darker, and frame the matching.
+    """Draw what each query would cost for each object, the cheaper the darker, most of all the cheap ones; frame pairs.
 
     `pairs` are the matched queries and their objects, as `hungarian` gives them; `objects` are named. Queries
     that are matched with none have no frame. A row for each object, because there are more queries.
@@ -53,12 +59,13 @@ def cost_matrix(
         raise ValueError(f"cost: got shape {table.T.shape}, expected (queries, {len(objects)}), one column an object")
     rows, columns = table.shape
     fig, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * rows + (0.3 if title else 0)))
-    shades = (table.max() - table) / max(table.max() - table.min(), 1e-12)
-    ax.imshow(shades, cmap=DEPTH, vmin=0, vmax=1.6, aspect="auto")  # no darker than dark numbers can be read on
+    shades = ((table.max() - table) / max(table.max() - table.min(), 1e-12)) ** 3
+    ax.imshow(shades, cmap=DEPTH, vmin=0, vmax=1, aspect="auto")
     size = 10 if columns <= 20 else 8
     for (row, column), value in np.ndenumerate(table):
         text = f"{round(value, 1) + 0.0:.1f}".replace("-", "−")  # + 0: no −0.0
-        ax.text(column, row, text, ha="center", va="center", size=size)
+        ink = ink_on(to_hex(DEPTH(shades[row, column])))
+        ax.text(column, row, text, ha="center", va="center", size=size, color=ink)
     for query, one in zip(*pairs, strict=True):
         ax.add_patch(Rectangle((int(query) - 0.5, int(one) - 0.5), 1, 1, fill=False, ec=ORANGE, lw=3))
     ax.set_xticks(range(columns), range(columns))
@@ -69,18 +76,53 @@ def cost_matrix(
     return fig
 
 
+@course_look
 def by_object(
-    scene: Scene, truth: Float[Tensor, "objects 4"], found: Mapping[str, Float[Tensor, "n 4"]]
+    scene: Scene,
+    truth: Float[Tensor, "objects 4"],
+    found: Mapping[str, Float[Tensor, "n 4"]],
+    names: Sequence[str],
+    *,
+    enlarged: Sequence[int],
 ) -> tuple[Figure, dict[str, list[int]]]:
-    """Draw the boxes `found` on a street, a panel for each name, in the colour of the object that each overlaps most.
+    """Draw a street with named objects and the boxes of the first of `found`; beside it some objects `enlarged`.
 
-    The boxes are for 128 × 128 pixels. Beside the figure, how many boxes each object has: name → number by object.
+    A column for each name of `found`, each box in the colour of the object that it overlaps most; all boxes are for
+    128 × 128 pixels. Beside the figure, how many boxes each object has: name → number by object.
     """
     nearest = {name: box_iou(boxes, truth).argmax(1).tolist() for name, boxes in found.items()}
-    colours = [[SLOTS[k % len(SLOTS)] for k in each] for each in nearest.values()]
-    titles = [f"{name}: {len(each)} boxes" for name, each in nearest.items()]
-    fig = streets([scene] * len(found), list(found.values()), colours=colours, titles=titles)
-    return fig, {name: [each.count(k) for k in range(len(truth))] for name, each in nearest.items()}
+    counts = {name: [each.count(k) for k in range(len(truth))] for name, each in nearest.items()}
+    image, (first, *_) = render(scene, 512).image, found
+    fig = plt.figure(figsize=(WIDE, 5.6))
+    grid = fig.add_gridspec(len(enlarged), 1 + len(found), width_ratios=(2, *[1] * len(found)))
+    panels = [(fig.add_subplot(grid[:, 0]), first, None)]
+    panels += [
+        (fig.add_subplot(grid[row, column]), name, k)
+        for row, k in enumerate(enlarged)
+        for column, name in enumerate(found, 1)
+    ]
+    bare(ax for ax, *_ in panels)
+    for ax, name, only in panels:
+        draw_image(ax, image, size=(STREET, STREET))
+        if only is None:
+            draw_boxes(ax, truth, names=names, colours=TRUTH)
+        for box, k in zip(found[name].tolist(), nearest[name], strict=True):
+            if only in (None, k):
+                ax.add_patch(frame(box, SLOTS[k % len(SLOTS)]))
+        number = len(found[name]) if only is None else counts[name][only]
+        who = "" if only is None else f"{names[only]}, "
+        ax.set_title(f"{who}{name}: {number} box{'es' * (number != 1)}", size=12)
+        if only is not None:
+            half = 0.7 * (truth[only, 2:] - truth[only, :2]).max().item()
+            x, y = (truth[only, :2] + truth[only, 2:]).div(2).clamp(half, STREET - half).tolist()
+            ax.set(xlim=(x - half - 0.5, x + half - 0.5), ylim=(y + half - 0.5, y - half - 0.5))
+    return fig, counts
+
+
+def frame(box: Sequence[float], colour: ColorType) -> Rectangle:
+    """The outline of a box in pixels, so thin that many can be told apart."""
+    x0, y0, x1, y1 = box
+    return Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.2, zorder=3)
 
 
 @course_look
@@ -159,6 +201,49 @@ def sliding_box(shown: Sequence[float], away: Sequence[float], *, title: str = "
 
 
 @course_look
+def precision_recall(
+    lines: Mapping[str, tuple[Tensor, Tensor, Tensor]], marked: Sequence[float], *, title: str = ""
+) -> Figure:
+    """Draw precision over recall, a line for each name → (scores, recalls, precisions), and mark some scores."""
+    fig, ax = plt.subplots(figsize=(8, 4.4))
+    for (name, parts), colour, dashes, marker in zip(lines.items(), (BLUE, VERMILION), ("-", "--"), "os", strict=True):
+        scores, recall, precision = map(to_array, parts)
+        ax.plot(recall, precision, color=colour, ls=dashes, label=name)
+        for least in marked:
+            last = (scores >= least).sum() - 1
+            ax.plot(recall[last], precision[last], marker, color=colour, ms=8)
+            down = name != next(iter(lines))
+            ax.annotate(
+                f"{least:g}", (recall[last], precision[last]), (-8, -14) if not down else (8, 5), color=colour,
+                textcoords="offset points", size=11, ha="right" if not down else "left",
+            )  # fmt: skip
+    ax.set(xlabel="recall", ylabel="precision", title=title, xlim=(0.6, 0.96), ylim=(0.5, 1.01))
+    ax.grid()
+    ax.legend(loc="lower left", title="marked: boxes with at least this score")
+    return fig
+
+
+@course_look
+def scores(columns: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
+    """Draw scores as dots, a line for each: model → name of the score → value from 0 to 1."""
+    names = list(next(iter(columns.values())))
+    fig, ax = plt.subplots(figsize=(8, 1.5 + 0.4 * len(names)))
+    for (model, values), colour, marker in zip(columns.items(), (ORANGE, BLUE), "os", strict=True):
+        ax.scatter(values.values(), range(len(names)), s=70, color=colour, marker=marker, label=model, zorder=3)
+    lowest = [min(values[name] for values in columns.values()) for name in names]
+    for row, name in enumerate(names):
+        for value in (values[name] for values in columns.values()):
+            look = {"ha": "right", "xytext": (-9, 0)} if value == lowest[row] else {"ha": "left", "xytext": (9, 0)}
+            ax.annotate(f"{value:.2f}", (value, row), va="center", size=11, textcoords="offset points", **look)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5), title=title)
+    ax.grid(axis="x")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+@course_look
 def gains(
     layers: Sequence[int], panels: Mapping[str, Sequence[tuple[float, float, float]]], *, title: str = ""
 ) -> Figure:
@@ -166,7 +251,7 @@ def gains(
 
     `panels` are y label → for each layer the gain and the ends of its interval.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(8, 3.6), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDE * len(panels) / 3, 3.4), squeeze=False)
     fig.suptitle(title)
     for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
         middle, low, high = np.array(rows).T

@@ -53,8 +53,8 @@ class Step(NamedTuple):
 def hungarian_steps(cost: Float[Tensor, "queries objects"]) -> list[Step]:
     """The matching of the first 0, 1, 2, … objects, each the cheapest there is.
 
-    SciPy's algorithm goes through the same: it adds one object at a time, and where that one takes a query from another
-    it follows the chain of exchanges that costs least.
+    SciPy's `linear_sum_assignment` goes through the same: it adds one object at a time, and where that one takes a
+    query from another it follows the chain of exchanges that costs least.
     """
     steps = [Step([], {}, 0.0)]
     for number in range(1, cost.shape[1] + 1):
@@ -86,8 +86,8 @@ def matching_overlay(
 ) -> Overlay:
     """One step of the matching of an image of `size` (height, width): its boxes, and beside them one of the tables.
 
-    `boxes` and `truth` are normalized; `names` are the objects'. A dot marks the matched cells, a circle those that
-    were given up in this step.
+    `boxes` and `truth` are normalized; `names` are the objects'. In the table of costs ◆ marks each object's cheapest
+    query, in all of them ● the matched cells and ○ those that were given up in this step.
     """
     cost, objects = terms["cost"], len(names)
     steps = hungarian_steps(cost)
@@ -103,6 +103,8 @@ def matching_overlay(
     for query in range(len(cost)):
         cells = [f"{terms[table][query, k]:.2f}".replace("-", "−") for k in range(objects)]
         for k in range(objects):
+            if table == "cost" and query == int(cost[:, k].argmin()):
+                cells[k] += " ◆"
             if k < step and now.queries[k] == query:
                 cells[k] += " ●"
             elif k < len(before.queries) and before.queries[k] == query:

@@ -1,14 +1,18 @@
 """What notebook 11 measures: boxes right, surplus and elsewhere, what NMS gains, how a matching changes, attention."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from lecture_utils import training
 from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import box_iou
 from lecture_utils.transformers.detr import DETR, Predictions
@@ -25,6 +29,8 @@ class Judged(NamedTuple):
     label: Int64[Tensor, "n"]
     score: Float[Tensor, "n"]
     outcome: Int64[Tensor, "n"]  # RIGHT, SURPLUS (its object has been found) or ELSEWHERE
+    place: Int64[Tensor, "n"]  # in the image's list of detections, for a DETR its query
+    nearest: Int64[Tensor, "n"]  # the object that it takes or, where it takes none, overlaps most
     objects: Int64[Tensor, "images classes"]  # class 0, no object, has none
 
 
@@ -42,12 +48,13 @@ def judge(found: Sequence[dict], targets: Sequence[dict], classes: int, *, thres
         overlap = box_iou(one["boxes"][order], target["boxes"])
         near = (overlap >= threshold) & (labels[:, None] == target["labels"])
         outcome, free = torch.full_like(labels, ELSEWHERE), torch.ones(len(target["labels"]), dtype=torch.bool)
+        nearest = torch.full_like(labels, -1)
         for row in near.any(1).nonzero()[:, 0].tolist():
             left = near[row] & free
             outcome[row] = RIGHT if left.any() else SURPLUS
-            if left.any():
-                free[overlap[row].where(left, -1).argmax()] = False
-        parts.append((torch.full_like(labels, image), labels, one["scores"][order], outcome))
+            nearest[row] = overlap[row].where(left if left.any() else near[row], -1).argmax()
+            free[nearest[row]] = False
+        parts.append((torch.full_like(labels, image), labels, one["scores"][order], outcome, order, nearest))
     return Judged(*map(torch.cat, zip(*parts, strict=True)), objects)
 
 
@@ -59,6 +66,43 @@ def counts(judged: Judged, *, score: float = 0.5) -> dict[str, float]:
     )  # fmt: skip
     shares = {"precision": right / max(1, boxes), "recall": right / int(judged.objects.sum())}
     return {"boxes": boxes, "surplus": surplus, "elsewhere": elsewhere} | shares
+
+
+def precision_and_recall(judged: Judged) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """Score, recall and precision of all boxes down to each one, by descending score, whatever their class."""
+    score, order = judged.score.sort(descending=True, stable=True)
+    right = (judged.outcome[order] == RIGHT).double().cumsum(0)
+    return score, right / judged.objects.sum(), right / torch.arange(1, len(score) + 1)
+
+
+def boxes_by_area(judged: Judged, targets: Sequence[dict], *, score: float = 0.5, parts: int = 4) -> list[float]:
+    """How many boxes with at least this score an object has, its own and surplus ones: the mean of each quarter of the
+    objects, by area, the smallest first."""
+    areas = torch.cat([(one["boxes"][:, 2:] - one["boxes"][:, :2]).prod(1) for one in targets])
+    near = (judged.outcome != ELSEWHERE) & (judged.score >= score)
+    first = judged.objects.sum(1).cumsum(0) - judged.objects.sum(1)  # of each image
+    number = torch.bincount(first[judged.image[near]] + judged.nearest[near], minlength=len(areas)).double()
+    return [number[part].mean().item() for part in areas.argsort(stable=True).chunk(parts)]
+
+
+def surplus_pairs(judged: Judged, *, score: float = 0.5) -> Counter[tuple[int, int]]:
+    """Of each surplus box with at least this score: which two queries say the same object, the lower number first."""
+    rows = zip(*(part.tolist() for part in judged[:-1]), strict=True)
+    holder, pairs = {}, Counter()
+    for image, _, sure, outcome, query, nearest in rows:  # of an image the surer first
+        if outcome == RIGHT:
+            holder[image, nearest] = query
+        elif outcome == SURPLUS and sure >= score:
+            pairs[tuple(sorted((query, holder[image, nearest])))] += 1
+    return pairs
+
+
+def own_area(boxes: Sequence[Float[Tensor, "n 4"]]) -> tuple[Float[Tensor, "queries"], Float[Tensor, "queries"]]:
+    """Of the normalized boxes of each query: the standard deviation of their centres, and how far its mean centre lies
+    from the nearest one of another query."""
+    means = torch.stack([its[:, :2].mean(0) for its in boxes])
+    apart = torch.cdist(means, means).fill_diagonal_(torch.inf)
+    return torch.stack([its[:, :2].std(0).mean() for its in boxes]), apart.amin(1)
 
 
 def map_50(judged: Judged, weights: Float[Tensor, "draws images"] | None = None) -> Float[Tensor, "draws"]:
@@ -89,7 +133,7 @@ def precision_at(judged: Judged, weights: Float[Tensor, "draws images"], *, scor
     return (counted * (judged.outcome == RIGHT)).sum(1) / counted.sum(1).clamp(min=1)
 
 
-SCORES = {"mAP@0.5": map_50, "precision": precision_at}
+SCORES = {"mAP@0.5": map_50, "precision": precision_at, "precision at 0.9": partial(precision_at, score=0.9)}
 
 
 def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor, "rows images"]:
@@ -155,6 +199,40 @@ def changes(matched: Sequence[Sequence[Sequence[int]]], images: Sequence[int]) -
     """
     queries = torch.tensor([[query for image in images for query in look[image]] for look in matched])
     return (queries[1:] != queries[:-1]).double().mean(1).tolist()
+
+
+def kept_to_the_end(matched: Sequence[Sequence[Sequence[int]]], images: Sequence[int]) -> list[float]:
+    """At each look at a training, the share of the objects that have the query already which they have at the end.
+
+    `matched` and `images` are those of `changes`.
+    """
+    queries = torch.tensor([[query for image in images for query in look[image]] for look in matched])
+    return (queries == queries[-1]).double().mean(1).tolist()
+
+
+class _EnoughError(Exception):
+    """The steps that were wanted are made."""
+
+
+def first_steps(
+    number: int, *parts: object, steps: int, evaluate: Callable[[nn.Module], dict], evaluate_every: int, **how: object
+) -> None:
+    """The first `number` steps of a `training.fit` that is planned for `steps`: its learning rate falls by that plan.
+
+    `number` must be a multiple of `evaluate_every`; the other arguments are those of `fit`.
+    """
+    if number % evaluate_every or not 0 < number <= steps:
+        raise ValueError(f"number: got {number}, expected a multiple of {evaluate_every}, at most {steps}")
+    calls = iter(range(number // evaluate_every - 1, -1, -1))
+
+    def until_then(model: nn.Module) -> dict:
+        said = evaluate(model)
+        if next(calls) == 0:
+            raise _EnoughError
+        return said
+
+    with suppress(_EnoughError):
+        training.fit(*parts, steps=steps, evaluate=until_then, evaluate_every=evaluate_every, **how)
 
 
 def inside(box: Float[Tensor, "4"], grid: tuple[int, int], stride: int, *, margin: float = 0.0) -> Tensor:

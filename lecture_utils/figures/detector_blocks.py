@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -58,6 +60,29 @@ def image_block(
         scale = torch.tensor([width / image.shape[-1], height / image.shape[-2]] * 2, dtype=torch.float64)
         shown = with_boxes(shown, boxes * scale, colour, pen)
     return Block(name, np.asarray(shown), at, says, size, tuple(image.shape[1:]), **look)
+
+
+def picture(name: str, image: np.ndarray, at: tuple[float, float], says: str, shape: str, size: float = IMAGE) -> Block:
+    """An image (H, W, 3) uint8 as it is shown, with `shape` written below."""
+    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape, size=size)
+
+
+def maps(name: str, value: Tensor, at: tuple[float, float], says: str, **look: object) -> Block:
+    """Feature maps (c, h, w), or one map (h, w) that keeps the colours of its extremes."""
+    value = value.cpu()
+    return Block(name, value, at, says, 1.15, scale=clipped(value) if value.ndim == 3 else None, **look)
+
+
+def under(image: np.ndarray, map_: Tensor, *, veil: float = 0.25) -> np.ndarray:
+    """The image (H, W, 3) uint8 under a map (h, w) in viridis, the brighter and denser the higher the weight.
+
+    `veil` is how much of the image the map covers where its weight is 0.
+    """
+    large = F.interpolate(map_[None, None].float(), image.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+    share = (large / large.max().clamp(min=1e-12)).numpy()
+    alpha = (veil + (0.85 - veil) * share)[..., None]
+    colour = 255 * mpl.colormaps["viridis"](share)[..., :3]
+    return np.rint((1 - alpha) * image + alpha * colour).astype(np.uint8)
 
 
 def with_boxes(image: Image.Image, boxes: Tensor, colour: str, width: int) -> Image.Image:

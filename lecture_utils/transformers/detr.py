@@ -48,7 +48,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """The queries attend to one another, so that no two take the same object, and then to the image.
+    """The queries attend to one another, and then to the image.
 
     `queries` are learned and added again in each layer, as positions are: they are what tells one query from another.
     """
@@ -69,7 +69,7 @@ class DecoderLayer(nn.Module):
         *,
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b heads q n"] | None]:
-        attended, _ = self.attend(x + queries, x, keys=x + queries)
+        attended, _ = self.attend(x + queries, x, keys=x + queries)  # x alone makes the values, here; below, memory
         x = self.norm_self(x + self.dropout(attended))
         attended, weights = self.attend_memory(x + queries, memory, keys=memory + pos_embed, need_weights=need_weights)
         x = self.norm_cross(x + self.dropout(attended))

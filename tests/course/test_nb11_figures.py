@@ -6,7 +6,16 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from lecture_course.nb11_detr.figures import SHAPES, by_object, cost_matrix, found_by_query, gains, sliding_box
+from lecture_course.nb11_detr.figures import (
+    SHAPES,
+    by_object,
+    cost_matrix,
+    found_by_query,
+    gains,
+    precision_recall,
+    scores,
+    sliding_box,
+)
 from lecture_utils import toycity
 
 pytestmark = pytest.mark.slide("33")
@@ -68,9 +77,15 @@ def test_boxes_are_counted_by_the_object_they_overlap_most():
         torch.tensor([[0.0, 0, 20, 20], [60, 60, 90, 90]]),
         torch.tensor([[1.0, 0, 20, 20], [60, 61, 90, 90]]),
     )
-    fig, counts = by_object(toycity.sample_scene(3), truth, {"before": boxes[[0, 0, 1]], "after": boxes[1:]})
+    found = {"before": boxes[[0, 0, 1]], "after": boxes[1:]}
+    fig, counts = by_object(toycity.sample_scene(3), truth, found, ["car A", "person B"], enlarged=(0, 1))
     assert counts == {"before": [2, 1], "after": [0, 1]}
-    assert [ax.get_title() for ax in fig.axes] == ["before: 3 boxes", "after: 1 boxes"]
+    titles = ["before: 3 boxes", "car A, before: 2 boxes", "car A, after: 0 boxes"]
+    titles += ["person B, before: 1 box", "person B, after: 1 box"]
+    assert [ax.get_title() for ax in fig.axes] == titles
+    frames = [len([patch for patch in ax.patches if patch.get_linewidth() == 1.2]) for ax in fig.axes]
+    assert frames == [3, 2, 0, 1, 1]
+    assert {"car A", "person B"} <= {text.get_text() for text in fig.axes[0].texts}
 
 
 def test_a_box_slides_on_one_scale():
@@ -89,3 +104,22 @@ def test_gains_have_their_intervals():
     assert ax.get_ylim()[0] < -0.05
     assert ax.get_ylim()[1] > 0.3
     assert ax.get_xlabel() == "after decoder layer"
+
+
+def test_precision_over_recall_marks_the_last_box_of_each_score():
+    parts = torch.tensor([0.95, 0.8, 0.6]), torch.tensor([0.3, 0.6, 0.6]), torch.tensor([1, 1, 2 / 3])
+    fig = precision_recall({"as it is": parts, "after": parts}, (0.5, 0.9))
+    (ax,) = fig.axes
+    lines = ax.get_lines()
+    assert [line.get_label() for line in lines if not line.get_label().startswith("_")] == ["as it is", "after"]
+    marks = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines if len(line.get_xdata()) == 1]
+    assert np.array(marks[:2]) == pytest.approx(np.array([[0.6, 2 / 3], [0.3, 1.0]]))
+    assert [text.get_text() for text in ax.texts] == ["0.5", "0.9"] * 2
+
+
+def test_every_score_has_its_number():
+    fig = scores({"DETR": {"mAP": 0.5, "small": 0.25}, "other": {"mAP": 0.75, "small": 0.125}}, title="two")
+    (ax,) = fig.axes
+    assert sorted(text.get_text() for text in ax.texts) == ["0.12", "0.25", "0.50", "0.75"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["mAP", "small"]
+    assert ax.yaxis_inverted()  # the first is at the top

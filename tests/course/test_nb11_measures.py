@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lecture_course.nb11_detr import drawings, matching, measuring
-from lecture_utils import recipes
+from lecture_utils import recipes, runtime
 from lecture_utils.detection.scores import CocoScores
 from lecture_utils.transformers import DETR, matching_cost, postprocess
 from lecture_utils.transformers.detr import Predictions
@@ -39,6 +39,30 @@ def test_each_box_is_right_surplus_or_elsewhere():
     expected = {"boxes": 4, "surplus": 1, "elsewhere": 2, "precision": 0.25, "recall": pytest.approx(1 / 3)}
     assert measuring.counts(judged) == expected
     assert measuring.counts(judged, score=0.35)["recall"] == pytest.approx(2 / 3)
+
+
+def test_the_object_of_each_box_is_known():
+    found, truths = three_images()
+    judged = measuring.judge(found, truths, 3)
+    assert judged.place.tolist() == [0, 1, 2, 3, 0, 0]
+    assert judged.nearest.tolist() == [0, 0, -1, 1, -1, -1]
+    assert measuring.surplus_pairs(judged) == {(0, 1): 1}
+    assert not measuring.surplus_pairs(judged, score=0.85)
+    assert measuring.boxes_by_area(judged, truths, score=0.4, parts=3) == [1, 0, 2]  # two persons, the larger car
+
+
+def test_precision_and_recall_of_all_boxes_down_to_each():
+    score, recall, precision = measuring.precision_and_recall(measuring.judge(*three_images(), 3))
+    assert score.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.4, 0.3])
+    assert recall.tolist() == pytest.approx([1 / 3] * 4 + [2 / 3] * 2)
+    assert precision.tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 2 / 5, 2 / 6])
+
+
+def test_areas_of_queries_and_how_far_the_next_is():
+    boxes = [torch.tensor([[0.1, 0.2, 1, 1], [0.3, 0.2, 1, 1]]), torch.tensor([[0.2, 0.5, 1, 1], [0.2, 0.5, 1, 1]])]
+    deviation, nearest = measuring.own_area(boxes)
+    assert deviation.tolist() == pytest.approx([0.2 / 2**0.5 / 2, 0])
+    assert nearest.tolist() == pytest.approx([0.3, 0.3])
 
 
 def test_a_better_box_takes_the_object_that_it_overlaps_most():
@@ -118,9 +142,11 @@ def test_a_step_tells_who_takes_what_and_who_moves():
     moves = "car B takes query 0, its cheapest; car A moves from 0 to 1. Sum 4.00; each in turn: 8.00."
     assert steps[2].said == moves
     assert steps[2].rows[1:3] == [
-        ("matched in this step", "0", "1.00 ○", "2.00 ●"),
+        ("matched in this step", "0", "1.00 ◆ ○", "2.00 ◆ ●"),
         ("matched in this step", "1", "2.00 ●", "8.00"),
     ]
+    other = matching.matching_overlay(terms, boxes[:3], step=2, **how | {"table": "box: 5 · L1"})
+    assert other.rows[1] == ("matched in this step", "0", "1.00 ○", "2.00 ●")  # only costs tell which is the cheapest
     assert {mark.kind for step in steps for mark in step.marks} <= set(matching.KINDS)
 
 
@@ -128,6 +154,7 @@ def test_changes_are_counted_from_look_to_look():
     looks = [[[1, 2], [3]], [[1, 3], [3]], [[1, 3], [4]]]
     assert measuring.changes(looks, range(2)) == pytest.approx([1 / 3, 1 / 3])
     assert measuring.changes(looks, [0]) == pytest.approx([1 / 2, 0])
+    assert measuring.kept_to_the_end(looks, range(2)) == pytest.approx([1 / 3, 2 / 3, 1])
     _, boxes, _, truth = one_answer()
     shots = {0: matching.Snapshot(boxes, [0, 1]), 10: matching.Snapshot(boxes, [0, 3])}
     how = {"truth": truth, "names": ["a", "b"], "size": (100, 100)}
@@ -148,6 +175,24 @@ def test_queries_are_matched_in_the_order_of_the_objects(model):
     logits = torch.zeros(1, 1, 3, 3)
     answer = Predictions(logits, torch.stack([boxes[1], boxes[0], boxes[0] + 0.3])[None, None], None)
     assert measuring.matched_queries(answer, [{"boxes": boxes, "labels": torch.tensor([1, 2])}]) == [[1, 0]]
+
+
+def test_the_first_steps_of_a_longer_training(model):
+    maps = [(torch.rand(256, 4, 4), {"boxes": torch.tensor([[0.5, 0.5, 0.2, 0.2]]), "labels": torch.tensor([1])})]
+    seen = []
+
+    def loss(model, batch):
+        return model.queries.square().sum()
+
+    how = {"loss": loss, "collate": lambda items: items[0][0], "quiet": True, "batch_size": 1, "lr": 1e-3}
+    how |= {"run": runtime.setup(seed=0, quiet=True), "evaluate_every": 2, "evaluate": lambda m: seen.append(1) or {}}
+    before = model.queries.detach().clone()
+    assert measuring.first_steps(4, model, maps, steps=10, **how) is None
+    assert len(seen) == 2
+    assert (model.queries != before).any()
+    assert not model.training  # left as it was found
+    with pytest.raises(ValueError, match="number: got 3, expected a multiple of 2, at most 10"):
+        measuring.first_steps(3, model, maps, steps=10, **how)
 
 
 def test_batches_of_questions_give_one_answer(model):
@@ -186,7 +231,7 @@ def test_the_drawing_shows_what_the_model_gives(encoder_layers):
     blocks, arrows, bands, _ = drawings.detr_drawing(model, z, large, ("no object", "car", "person"), threshold=0.0)
     words = {block.name: block.words for block in blocks}
     assert words["features"] == "8 × 4 × 5"
-    assert (words["queries"], words["class"], words["boxes"]) == ("6 × 16", "6 × 3", "6 × 4")
+    assert (words["object queries"], words["class"], words["boxes"]) == ("6 × 16", "6 × 3", "6 × 4")
     assert {arrow.kind for arrow in arrows} <= set(drawings.KINDS)
     assert sum(len(band.blocks) for band in bands) == len(blocks)
     with pytest.raises(ValueError, match="z, names: got 1 images, 2 names"):

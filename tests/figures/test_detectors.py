@@ -12,6 +12,7 @@ from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.rcnn import warp
 from lecture_utils.detection.single_object import alexnet, multi_task_loss
+from lecture_utils.figures.detector_blocks import maps, picture, under
 from lecture_utils.figures.detector_traces import feature_stages
 from lecture_utils.figures.detectors import KINDS, detector_drawing, detector_steps
 from lecture_utils.figures.network import draw_network
@@ -264,3 +265,21 @@ def test_other_models_and_models_in_training_are_refused():
         detector_drawing(nn.Linear(2, 2).eval(), **given(FasterRCNN))
     with pytest.raises(ValueError, match="model: got one in training mode"):
         detector_drawing(build(FasterRCNN).train(), **given(FasterRCNN))
+
+
+def test_a_map_lies_over_an_image_and_hides_most_where_its_weight_is_largest():
+    image, map_ = np.full((32, 32, 3), 255, np.uint8), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+    shown = under(image, map_, veil=0.0)
+    assert (shown[0, 0] == 255).all()  # no weight, no veil
+    red, green, blue = shown[-1, -1].tolist()  # 85 % of viridis' yellow
+    assert blue < red
+    assert blue < green
+    assert (under(image, map_)[0, 0] < 255).any()
+    assert (under(image, 0 * map_, veil=0.0) == 255).all()
+
+
+def test_images_and_maps_are_blocks_of_their_shapes():
+    block = picture("street", np.zeros((64, 128, 3), np.uint8), (0, 1), "A street.", "20 × 256", 1.5)
+    assert (block.words, block.sides, block.at) == ("20 × 256", (1.5, 0.75), (0, 1))
+    assert maps("x", torch.rand(4, 3, 5), (0, 0), "Maps.", label="y").label == "y"
+    assert maps("x", torch.rand(3, 5), (0, 0), "A map.").scale is None
