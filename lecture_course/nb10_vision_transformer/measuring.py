@@ -46,15 +46,20 @@ def parameter_table(patches: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def principal_components(model: ViT) -> tuple[Float[Tensor, "k c p p"], Float[Tensor, "k"]]:
-    """Of the filters of the patch embedding: the directions in which they differ most, and the variance of each.
+def principal_components(model: ViT) -> Float[Tensor, "k c p p"]:
+    """Of the filters of the patch embedding: the directions in which they differ most, that of most variance first.
 
-    As the left of figure 7 of the paper; the variances are fractions of the whole.
+    As the left of figure 7 of the paper.
     """
     filters = model.patch_embed.weight.detach().float().cpu()
     flat = filters.flatten(1)
-    _, values, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    return directions.unflatten(1, filters.shape[1:]), values**2 / (values**2).sum()
+    return torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2].unflatten(1, filters.shape[1:])
+
+
+def filter_cosine(first: ViT, second: ViT) -> float:
+    """The cosine of the angle between the filters of two patch embeddings, all of each in one vector."""
+    flat = (model.patch_embed.weight.detach().float().cpu().flatten() for model in (first, second))
+    return F.cosine_similarity(*flat, dim=0).item()
 
 
 def smoothness(filters: Float[Tensor, "k c p p"]) -> float:
