@@ -283,8 +283,7 @@ def lead_bars(leads: Mapping[str, tuple[float, float, float, int]], *, xlabel: s
         ax.scatter(lead, y, s=70, fc=GREEN if clear else "white", ec=GREEN if clear else FAINT, lw=2, zorder=3)
     ax.axvline(0, color=INK, lw=1)
     ax.set_yticks(range(len(leads)), [f"{name} ({images})" for name, (*_, images) in leads.items()])
-    ax.invert_yaxis()
-    ax.set(title=title, xlabel=xlabel)
+    ax.set(title=title, xlabel=xlabel, ylim=(len(leads) - 0.5, -0.5))
     ax.grid(axis="x")
     return fig
 
