@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -73,20 +74,33 @@ def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, *
 
 
 def score_positions(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
-    """The accuracy of a ViT, and how alike its positions are: those that a flip exchanges, and others of one row.
-
-    Mean cosines of pairs in one row, at least three patches apart, of which each is the other's mirror image or is not.
-    """
+    """The accuracy of a ViT, and how alike its positions are (`alike_in_rows`, `alike_inside`)."""
     similarity = position_similarity(model.pos_embed, model.grid)
-    rows, columns = model.grid
+    return score_classification(model, dataset, run) | alike_in_rows(similarity) | alike_inside(similarity)
+
+
+def alike_in_rows(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
+    """Mean cosines of positions in one row, at least three patches apart: those that a flip exchanges, and others."""
+    rows, columns = similarity.shape[:2]
     at = torch.arange(columns)
     mirrored, apart = at[:, None] + at == columns - 1, (at[:, None] - at).abs() >= 3
     in_rows = torch.stack([similarity[row, :, row] for row in range(rows)])  # row, column, column
-    alike = {
+    return {
         "mirrored": in_rows[:, mirrored & apart].mean().item(),
         "others": in_rows[:, ~mirrored & apart].mean().item(),
     }
-    return score_classification(model, dataset, run) | alike
+
+
+def alike_inside(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
+    """Mean cosines of positions off the border, three to less than five patches apart: in a row, a column, neither."""
+    inside = similarity[1:-1, 1:-1, 1:-1, 1:-1]
+    rows, columns = inside.shape[:2]
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).float()
+    distance, alike = torch.cdist(places, places), inside.reshape(rows * columns, -1)
+    row, column = (places[:, None] == places).unbind(-1)
+    middle = (distance >= 3) & (distance < 5)
+    chosen = {"row": row, "column": column, "neither": ~row & ~column}
+    return {name: alike[which & middle].mean().item() for name, which in chosen.items()}
 
 
 def flipped(name: str, *, flip: bool) -> Recipe:

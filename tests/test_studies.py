@@ -256,6 +256,21 @@ def test_resnet_leads_at_equal_compute_and_less_so_with_more_data():
     assert leads[-1] < leads[0] / 2
 
 
+def test_positions_are_compared_by_direction():
+    row, column = torch.arange(8).view(8, 1), torch.arange(8)
+    mirrored = (row - 3.5).abs() * 0 + (column - 3.5).abs()  # of a place: how far from the middle column
+    alike = (mirrored.flatten()[:, None] == mirrored.flatten()).float().reshape(8, 8, 8, 8)
+    assert studies.alike_in_rows(alike) == {"mirrored": 1, "others": 0}
+    alike = (row.expand(8, 8).flatten()[:, None] == row.expand(8, 8).flatten()).float().reshape(8, 8, 8, 8)
+    assert studies.alike_inside(alike) == {"row": 1, "column": 0, "neither": 0}
+
+
+def test_inside_six_vits_rows_are_alike_and_columns_are_not():
+    for row in studies.load("flips")["rows"]:
+        assert row["row"] > row["neither"] + 0.2
+        assert row["column"] < row["neither"]
+
+
 def test_a_table_of_ranges_has_a_line_for_each_name():
     rows = [{"model": "a", "map": 0.5}, {"model": "b", "map": 0.25}, {"model": "a", "map": 0.75}]
     head, first, second = studies.ranges(rows, {"map": "mAP"}, name=lambda row: row["model"]).splitlines()

@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
-from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
@@ -31,14 +33,14 @@ from lecture_utils.figures.style import (
 
 DIVERGING = "RdBu_r"  # cosines: red alike, blue opposite, white neither
 COLUMNS = 6  # filters in a row
+LEVELS = {2: "#31688E", 4: "#35B779", 8: "#FDE725", 16: "#FFFFFF"}  # of contours, in multiples of a map's mean
 
 
 @course_look
-def filter_rows(panels: Mapping[str, Float[Tensor, "k c p p"]], *, title: str = "") -> Figure:
+def filter_rows(panels: Mapping[str, Float[Tensor, "k c p p"]]) -> Figure:
     """Draw filters of three channels in colour, grey where 0, each on a scale of its own; a heading a group."""
     rows = [-(-len(filters) // COLUMNS) for filters in panels.values()]
-    fig = plt.figure(figsize=(WIDTH, 1.5 * sum(rows) + 0.45 * len(panels) + 0.4))
-    fig.suptitle(title)
+    fig = plt.figure(figsize=(WIDTH, 1.5 * sum(rows) + 0.45 * len(panels)))
     parts = np.atleast_1d(fig.subfigures(len(panels), 1, height_ratios=rows))
     for part, (name, filters), number in zip(parts, panels.items(), rows, strict=True):
         part.suptitle(name, fontsize=13)
@@ -99,19 +101,20 @@ def _cosine_bar(fig: Figure, shown: AxesImage, axes: np.ndarray) -> None:
 
 
 @course_look
-def attention_pair(
-    image: Tensor | np.ndarray, panels: Mapping[str, Float[Tensor, "h w"]], *, title: str = ""
-) -> Figure:
-    """Draw maps of attention over an image, side by side on one scale; `panels` are name → map."""
-    pixels = to_array(image)
-    fig, axes = image_axes(1, len(panels), width=WIDTH - 0.8, aspect=1, title=title)
-    fig.set_figwidth(WIDTH)
-    most = max(map_.max().item() for map_ in panels.values())
+def attention_pair(image: Tensor | np.ndarray, panels: Mapping[str, Float[Tensor, "h w"]]) -> Figure:
+    """Draw contours of maps of attention on an image, side by side; `panels` are name → map.
+
+    All have the same `LEVELS`, in multiples of a map's mean, so that small weights are seen beside large ones; the
+    highest of each map stands in its title.
+    """
+    pixels = to_pixels(image)
+    fig, axes = image_axes(1, len(panels), width=WIDTH * min(1, len(panels) / 2))
     for ax, (name, map_) in zip(axes.flat, panels.items(), strict=True):
-        shown = overlay_attention(ax, pixels, map_, most=most)
-        ax.set_title(name)
+        draw_image(ax, pixels)
+        _contours(ax, map_, pixels.shape[:2])
+        ax.set_title(f"{name}: up to {map_.max().item() / map_.mean().item():.0f} times the mean")
     fig.set_figheight(fig.get_figheight() + 0.3)
-    attention_bar(shown, axes)
+    _level_key(fig)
     return fig
 
 
@@ -122,29 +125,44 @@ def answers(
     right: Sequence[bool],
     maps: Float[Tensor, "n h w"] | None = None,
     *,
-    title: str = "",
+    columns: int = 2,
     width: float = WIDTH,
 ) -> Figure:
-    """Draw images two in a row, each with what a model said above it, and a frame around those it named wrongly.
+    """Draw images in `columns`, each with what a model said above it, and a frame around those it named wrongly.
 
-    With `maps`, the images are lit where a map is high, dark where it is low, each from its own least to its most.
+    With `maps`, contours show where a map is high, at the same `LEVELS` of all; they leave the image its colours.
     """
     if not len(images) == len(names) == len(right) > 0 or (maps is not None and len(maps) != len(images)):
         counts = f"{len(images)} images, {len(names)} names, {len(right)} verdicts"
         raise ValueError(f"images: got {counts}, expected as many of each, at least one, and as many maps if any")
-    fig, axes = image_axes(-(-len(images) // 2), 2, width=width, title=title)
+    fig, axes = image_axes(-(-len(images) // columns), columns, width=width)
     for ax in axes.flat[len(images) :]:
         ax.set_visible(False)
     for k, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
-        if maps is None:
-            draw_image(ax, image)
-        else:
-            overlay_attention(ax, image, maps[k] - maps[k].min(), glow=True)
+        draw_image(ax, image)
+        if maps is not None:
+            _contours(ax, maps[k], to_pixels(image).shape[:2])
         ax.set_title(f"{'✓' if right[k] else '✗'} {names[k]}", color=INK if right[k] else VERMILION, pad=5)
         if not right[k]:
             ax.spines[:].set(visible=True, color=VERMILION, linewidth=4)
     fig.set_figheight(fig.get_figheight() + 0.2 * len(axes))
+    if maps is not None:
+        _level_key(fig)
     return fig
+
+
+def _contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> None:
+    """Lines around the places where a map, enlarged smoothly to the `size` of its image, is several times its mean."""
+    smooth = F.interpolate(map_[None, None].float(), size, mode="bicubic")[0, 0] / map_.mean()
+    lines = ax.contour(to_array(smooth), levels=list(LEVELS), colors=list(LEVELS.values()), linewidths=2)
+    lines.set_path_effects([withStroke(linewidth=4, foreground="black")])
+
+
+def _level_key(fig: Figure) -> None:
+    lines = [Line2D([], [], color=colour, lw=2, path_effects=[withStroke(linewidth=4, foreground="black")])
+             for colour in LEVELS.values()]  # fmt: skip
+    words = [f"{level} times the mean" for level in LEVELS]
+    fig.legend(lines, words, loc="outside lower center", ncols=len(LEVELS))
 
 
 @course_look
@@ -190,6 +208,52 @@ def mirror_dots(rows: Sequence[Mapping], groups: Mapping[str, str], *, title: st
 
 
 @course_look
+def accuracy_curves(
+    panels: Mapping[str, tuple[Sequence[int], Mapping[str, Sequence[Sequence[float]]]]], *, title: str = ""
+) -> Figure:
+    """Draw accuracies over x, a panel for each x label: a line for the mean, a dot for each seed.
+
+    `panels` are x label → (x, name → one row of accuracies for each seed); each line is named at its end. Both axes are
+    logarithmic: each doubling of x takes the same room, and so does each halving of the mistakes.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), sharey=True, squeeze=False)
+    fig.suptitle(title)
+    fig.get_layout_engine().set(wspace=0.08)
+    for ax, (xlabel, (x, lines)) in zip(axes[0], panels.items(), strict=True):
+        ends = {}
+        for k, (name, runs) in enumerate(lines.items()):
+            wrong = 1 - to_array(runs, float)
+            if wrong.ndim != 2 or wrong.shape[1] != len(x):
+                raise ValueError(f"panels: got shape {wrong.shape} of {name!r}, expected (seeds, {len(x)})")
+            wrong = wrong.clip(1e-3)
+            ax.plot(x, wrong.mean(0), color=CYCLE[k], linestyle=DASHES[k])
+            ax.scatter(np.tile(x, len(wrong)), wrong.ravel(), s=26, color=CYCLE[k], alpha=0.6, zorder=3)
+            ends[name] = (wrong.mean(0)[-1], CYCLE[k])
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xticks(x, [f"{value:,}" for value in x])
+        ax.set_yticks(
+            [0.8, 0.4, 0.2, 0.1, 0.05, 0.025, 0.0125], ["0.2", "0.6", "0.8", "0.9", "0.95", "0.975", "0.9875"]
+        )
+        ax.minorticks_off()
+        ax.set(xlabel=xlabel, xlim=(x[0] / 1.2, x[-1] * (x[-1] / x[0]) ** (0.75 if len(panels) > 1 else 0.15)))
+        ax.grid(axis="y")
+        _name_ends(ax, x[-1], ends)
+    axes[0, 0].set_ylabel("accuracy (each line up: half the mistakes)")
+    every = np.concatenate([np.ravel(to_array(runs, float)) for _, lines in panels.values() for runs in lines.values()])
+    axes[0, 0].set_ylim(1.2 * (1 - every.min()), max(1e-3, 1 - every.max()) / 1.5)
+    return fig
+
+
+def _name_ends(ax: Axes, x: float, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Names right of the ends of lines, moved apart where they would collide; y is logarithmic."""
+    low = None
+    for name, (y, colour) in sorted(ends.items(), key=lambda item: -item[1][0]):
+        low = y if low is None else min(y, low / 1.27)
+        ax.annotate(name, (x, low), (8, 0), textcoords="offset points", color=colour, va="center", fontsize=11)
+
+
+@course_look
 def first_losses(losses: Mapping[str, Sequence[Sequence[float]]], *, span: int = 10, title: str = "") -> Figure:
     """Draw losses against the step, means of `span` steps: a line for the mean of the seeds, a band for their range."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
@@ -219,8 +283,7 @@ def lead_bars(leads: Mapping[str, tuple[float, float, float, int]], *, xlabel: s
         ax.scatter(lead, y, s=70, fc=GREEN if clear else "white", ec=GREEN if clear else FAINT, lw=2, zorder=3)
     ax.axvline(0, color=INK, lw=1)
     ax.set_yticks(range(len(leads)), [f"{name} ({images})" for name, (*_, images) in leads.items()])
-    ax.invert_yaxis()
-    ax.set(title=title, xlabel=xlabel)
+    ax.set(title=title, xlabel=xlabel, ylim=(len(leads) - 0.5, -0.5))
     ax.grid(axis="x")
     return fig
 

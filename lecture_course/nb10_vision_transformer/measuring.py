@@ -11,6 +11,7 @@ from lecture_course.nb10_vision_transformer.windows import patches_on_objects
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.datasets import LabelledObjects
 from lecture_utils.runtime import Runtime
+from lecture_utils.studies import alike_in_rows
 from lecture_utils.transformers import ViT
 
 DRAWS = 2000  # of a bootstrap
@@ -45,15 +46,20 @@ def parameter_table(patches: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def principal_components(model: ViT) -> tuple[Float[Tensor, "k c p p"], Float[Tensor, "k"]]:
-    """Of the filters of the patch embedding: the directions in which they differ most, and the variance of each.
+def principal_components(model: ViT) -> Float[Tensor, "k c p p"]:
+    """Of the filters of the patch embedding: the directions in which they differ most, that of most variance first.
 
-    As the left of figure 7 of the paper; the variances are fractions of the whole.
+    As the left of figure 7 of the paper.
     """
     filters = model.patch_embed.weight.detach().float().cpu()
     flat = filters.flatten(1)
-    _, values, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    return directions.unflatten(1, filters.shape[1:]), values**2 / (values**2).sum()
+    return torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2].unflatten(1, filters.shape[1:])
+
+
+def filter_cosine(first: ViT, second: ViT) -> float:
+    """The cosine of the angle between the filters of two patch embeddings, all of each in one vector."""
+    flat = (model.patch_embed.weight.detach().float().cpu().flatten() for model in (first, second))
+    return F.cosine_similarity(*flat, dim=0).item()
 
 
 def smoothness(filters: Float[Tensor, "k c p p"]) -> float:
@@ -63,26 +69,49 @@ def smoothness(filters: Float[Tensor, "k c p p"]) -> float:
     return F.cosine_similarity(here, there, dim=0).item()
 
 
-def dimensions(variances: Float[Tensor, "k"], share: float = 0.9) -> int:
-    """How many principal components it takes for this share of the variance."""
-    return int((variances.cumsum(0) < share).sum()) + 1
-
-
 def similarity_by_distance(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
-    """Mean cosines of the positions of neighbours and of patches far apart, and at a middle distance by direction."""
+    """Mean cosines of the positions of neighbours and of patches far apart, on the border and inside alone."""
     h, w = similarity.shape[:2]
-    places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).float()
-    distance, alike = torch.cdist(places, places), similarity.reshape(h * w, h * w)
-    row, column = (places[:, None] == places).unbind(-1)
-    middle = (distance >= 3) & (distance < 5)
-    chosen = {
-        "neighbours": distance == 1,
-        "5 or more apart": distance >= 5,
-        "in one row": row & middle,
-        "in one column": column & middle,
-        "in neither": ~row & ~column & middle,
+    distance, alike = distances((h, w), 1), similarity.reshape(h * w, h * w)
+    border = on_border(h, w).flatten()
+    return {
+        f"{name}, {far}": alike[which[:, None] & which & chosen].mean().item()
+        for name, which in {"inside": ~border, "border": border}.items()
+        for far, chosen in {"neighbours": distance == 1, "5 or more apart": distance >= 5}.items()
     }
-    return {name: alike[which].mean().item() for name, which in chosen.items()}
+
+
+def on_border(h: int, w: int) -> Bool[Tensor, "h w"]:
+    """Which patches lie on the border."""
+    border = torch.ones(h, w, dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    return border
+
+
+def content_similarity(images: Float[Tensor, "n 3 H W"], patch: int) -> Float[Tensor, "h w h w"]:
+    """Cosines of what any two places show on average over the images, beside what all places show."""
+    h, w = (side // patch for side in images.shape[2:])
+    shown = F.unfold(images.cpu(), patch, stride=patch).mean(0).T  # place, numbers of a patch
+    shown = F.normalize(shown - shown.mean(0), dim=1)
+    return (shown @ shown.T).reshape(h, w, h, w)
+
+
+def border_table(similarities: Mapping[str, Float[Tensor, "h w h w"]]) -> str:
+    """A table of mean cosines, a column for each of `similarities`, of pairs of places on borders and in rows."""
+    columns = []
+    for alike in similarities.values():
+        top, bottom = (alike[row, 1:-1] for row in (0, -1))
+        sides = [[0, -1], slice(1, -1)]
+        columns.append(
+            {"in a row, mirror images, 3 or more apart": alike_in_rows(alike)["mirrored"],
+             "in a row, others, 3 or more apart": alike_in_rows(alike)["others"],
+             "top border and bottom border": top[:, -1, 1:-1].mean().item(),
+             "top border and side borders": top[:, sides[1]][:, :, sides[0]].mean().item(),
+             "bottom border and side borders": bottom[:, sides[1]][:, :, sides[0]].mean().item()}
+        )  # fmt: skip
+    lines = [f"{'mean cosine':42}" + "".join(f"{name:>12}" for name in similarities)]
+    lines += [f"{pair:42}" + "".join(f"{column[pair]:12.2f}" for column in columns) for pair in columns[0]]
+    return "\n".join(lines)
 
 
 def attention_distance(
@@ -116,6 +145,12 @@ def weight_on_objects(
     return found
 
 
+def agreement(maps: Float[Tensor, "b layers heads n n"]) -> Float[Tensor, "layers"]:
+    """The fraction of an image's patches that attend most to one and the same patch; the mean of the heads."""
+    favourite = maps.mean(2)[..., 1:, 1:].argmax(-1)  # image, layer, patch
+    return (favourite == favourite.mode(-1, keepdim=True).values).float().mean((0, 2))
+
+
 def touches(maps: Float[Tensor, "n h w"], boxes: Float[Tensor, "n 4"], patch: int) -> Right:
     """Whether the patch with the highest value overlaps the box (x0, y0, x1, y1)."""
     on_object = patches_on_objects(boxes, tuple(maps.shape[1:]), patch)
@@ -124,16 +159,17 @@ def touches(maps: Float[Tensor, "n h w"], boxes: Float[Tensor, "n 4"], patch: in
 
 def pointing(
     looked: Float[Tensor, "n h w"], maps: Float[Tensor, "n layers heads t t"], boxes: Float[Tensor, "n 4"], patch: int
-) -> dict[str, float]:
-    """In which fraction of images rollout's highest patch touches the object, that of the best head, or of another
-    image's rollout."""
+) -> dict[str, Right]:
+    """In which images the highest patch touches the object: rollout's, that of a layer's mean of the heads, of a single
+    head, of another image's rollout. Layer and head are those that do best."""
+    rows = maps[:, :, :, 0, 1:].unflatten(-1, tuple(looked.shape[1:]))
+    rivals = {"mean of the heads, best layer": rows.mean(2), "best single head": rows.flatten(1, 2)}
 
-    def share(of: Float[Tensor, "n h w"]) -> float:
-        return touches(of, boxes, patch).float().mean().item()
+    def best(of: Float[Tensor, "n k h w"]) -> Right:
+        return max((touches(one, boxes, patch) for one in of.unbind(1)), key=lambda hit: hit.sum())
 
-    heads = maps[:, :, :, 0, 1:].flatten(1, 2).unflatten(-1, tuple(looked.shape[1:]))
-    best = max(share(head) for head in heads.unbind(1))
-    return {"rollout": share(looked), "best single head": best, "rollout of another image": share(looked.roll(1, 0))}
+    found = {"rollout": touches(looked, boxes, patch)} | {name: best(of) for name, of in rivals.items()}
+    return found | {"rollout of another image": touches(looked.roll(1, 0), boxes, patch)}
 
 
 def bootstrap(statistic: Callable[..., float], *of_images: Tensor, draws: int = DRAWS) -> tuple[float, float]:
@@ -173,6 +209,21 @@ def leads(
     return found
 
 
+def lead_table(
+    first: Right,
+    second: Right,
+    rows: tuple[Sequence[str], Int64[Tensor, "n"]],
+    columns: tuple[Sequence[str], Int64[Tensor, "n"]],
+) -> str:
+    """How far the first of two models is ahead in each group of rows and of columns, with the number of its images."""
+    gain = first.float() - second.float()
+    lines = [" " * 15 + "".join(f"{name:>20}" for name in columns[0])]
+    for i, name in enumerate(rows[0]):
+        cells = [gain[(rows[1] == i) & (columns[1] == k)] for k in range(len(columns[0]))]
+        lines.append(f"{name:15}" + "".join(f"{f'{c.mean():+.2f} ({len(c)})' if len(c) else '-':>20}" for c in cells))
+    return "\n".join(lines)
+
+
 def first_steps(
     names: Mapping[str, str], data: LabelledObjects, run: Runtime, *, steps: int, seeds: Sequence[int] = (0, 1, 2)
 ) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
@@ -197,6 +248,15 @@ def over_fractions(rows: Sequence[Mapping], model: str, metric: str = "accuracy"
     """Of a study with several fractions of the data: a list for each seed, with a value for each fraction."""
     of = [row for row in rows if row["model"] == model]
     return [[row[metric] for row in of if row["seed"] == seed] for seed in sorted({row["seed"] for row in of})]
+
+
+def at_points(
+    rows: Sequence[Mapping], model: str, points: Sequence[tuple[int, int]], metric: str = "accuracy"
+) -> list[list[float]]:
+    """Of a study of models named `model_streets_steps`: for each seed a value for each (streets, steps)."""
+    of = {(row["model"], row["seed"]): row[metric] for row in rows}
+    seeds = sorted({seed for name, seed in of if name == "{}_{}_{}".format(model, *points[0])})
+    return [[of[f"{model}_{streets}_{steps}", seed] for streets, steps in points] for seed in seeds]
 
 
 def budgets(rows: Sequence[Mapping], *, streets: int, images: int) -> str:

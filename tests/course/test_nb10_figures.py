@@ -62,7 +62,7 @@ def test_one_map_is_drawn_on_the_scale_of_all(similarity):
 def test_filters_are_grey_where_they_are_0():
     filters = torch.zeros(7, 3, 2, 2)
     filters[:, 0, 0, 0] = torch.tensor([1.0, -2, 3, 4, 5, 6, 7])
-    fig = nb10.filter_rows({"trained": filters, "fresh": filters[:2]}, title="t")
+    fig = nb10.filter_rows({"trained": filters, "fresh": filters[:2]})
     shown = [ax.images[0].get_array() for ax in fig.get_axes() if ax.images]
     assert len(shown) == 9
     assert shown[0][0, 0].tolist() == [1, 0.5, 0.5]
@@ -80,10 +80,15 @@ def test_maps_of_the_class_token_are_its_row_without_itself(vit):
 
 
 @pytest.mark.slide("31")
-def test_two_maps_are_compared_on_one_scale():
-    first, second, _ = nb10.attention_pair(WINDOW, {"a": torch.rand(4, 4), "b": torch.rand(4, 4) + 1}).axes
-    assert first.images[1].get_clim() == second.images[1].get_clim()
-    assert (first.get_title(), second.get_title()) == ("a", "b")
+def test_maps_are_compared_at_the_same_multiples_of_their_means():
+    flat, peak = torch.ones(4, 4), torch.ones(4, 4)
+    peak[1, 2] = 30
+    first, second = nb10.attention_pair(WINDOW, {"a": flat, "b": peak}).axes
+    (contours,) = second.collections
+    assert contours.levels.tolist() == list(nb10.LEVELS)
+    assert max(len(path.vertices) for path in contours.get_paths()) > 10
+    assert all(not len(path.vertices) for path in first.collections[0].get_paths())
+    assert (first.get_title(), second.get_title()) == ("a: up to 1 times the mean", "b: up to 11 times the mean")
 
 
 @pytest.mark.slide("31")
@@ -93,7 +98,9 @@ def test_wrong_answers_are_framed():
     assert [ax.get_title() for ax in axes] == ["✓ a", "✗ b", "✓ c", ""]
     assert [ax.spines["left"].get_visible() for ax in axes[:3]] == [False, True, False]
     assert to_hex(axes[1].spines["left"].get_edgecolor()) == VERMILION.lower()
+    assert [len(ax.collections) for ax in axes] == [1, 1, 1, 0]
     assert not axes[3].get_visible()
+    assert len(nb10.answers(images, ["a", "b", "c"], [True] * 3, columns=3).axes) == 3
     with pytest.raises(ValueError, match="got 3 images, 3 names, 2 verdicts"):
         nb10.answers(images, ["a", "b", "c"], [True, False])
 
@@ -129,6 +136,22 @@ def test_losses_have_a_band_from_seed_to_seed():
 
 
 @pytest.mark.slide("32")
+def test_accuracies_are_dots_on_a_scale_of_mistakes_and_lines_are_named():
+    runs = {"ViT": [[0.5, 0.8], [0.7, 0.9]], "ResNet": [[0.6, 0.9], [0.6, 0.9]]}
+    left, right = nb10.accuracy_curves({"streets": ((500, 4000), runs), "steps": ((4, 8), runs)}, title="t").axes
+    assert (left.get_xlabel(), right.get_xlabel()) == ("streets", "steps")
+    np.testing.assert_allclose(left.get_lines()[0].get_xydata(), [[500, 0.4], [4000, 0.15]])
+    np.testing.assert_allclose(left.collections[0].get_offsets(), [[500, 0.5], [4000, 0.2], [500, 0.3], [4000, 0.1]])
+    bottom, top = left.get_ylim()
+    assert top < 0.1 < 0.5 < bottom
+    places = {text.get_text(): text.xy[1] for text in left.texts}
+    assert places["ViT"] == pytest.approx(0.15)
+    assert places["ResNet"] < places["ViT"] / 1.2  # above, and not upon it
+    with pytest.raises(ValueError, match=r"got shape \(2, 2\) of 'ViT', expected \(seeds, 3\)"):
+        nb10.accuracy_curves({"streets": ((1, 2, 3), runs)})
+
+
+@pytest.mark.slide("32")
 def test_a_lead_is_filled_where_its_interval_leaves_0():
     ax = nb10.lead_bars({"clear": (0.2, 0.1, 0.3, 50), "open": (0.1, -0.1, 0.2, 9)}, xlabel="lead").axes[0]
     faces = [to_hex(dots.get_facecolor()[0]) for dots in ax.collections]
@@ -147,7 +170,7 @@ def test_bars_tell_their_numbers():
 def test_a_vit_is_drawn_from_its_own_tensors(vit):
     """The framed patch's row in every table, the maps and the answer are those that the model gives."""
     image = torch.randn(1, 3, 24, 24)
-    drawing = vit_drawing(vit, image, WINDOW, (1, 2), NAMES)
+    drawing = vit_drawing(vit, image, (1, 2), NAMES)
     parts = {part.name: part for part in drawing.blocks}
     encoded, maps = vit.encode(image, need_weights=True)
     torch.testing.assert_close(parts["z₀"].value, vit.embed(image)[0])
@@ -161,13 +184,13 @@ def test_a_vit_is_drawn_from_its_own_tensors(vit):
     assert parts["projected"].marks[0][:4] == (0, 6, 8, 7)
     assert parts["z₀"].marks[0][:4] == (0, 7, 8, 8)  # one row further down
     assert parts["image"].marks[0][:4] == (12, 6, 18, 12)
-    assert parts["patches"].marks[0][:4] == (56, 28, 80, 52)  # thumbnails of 24 pixels with gaps of 4
+    assert parts["patches"].marks[0][:4] == (14, 7, 20, 13)  # thumbnails of 6 pixels with gaps of 1
     with pytest.raises(ValueError, match=r"at: got \(4, 0\) for 1 images"):
-        vit_drawing(vit, image, WINDOW, (4, 0), NAMES)
+        vit_drawing(vit, image, (4, 0), NAMES)
 
 
 @pytest.mark.slide("31")
 def test_the_words_of_every_step_fit(vit):
     """`draw_network` refuses sentences that are too long."""
-    page = vit_steps(vit, torch.randn(1, 3, 24, 24), WINDOW, (1, 2), NAMES)
-    assert len(page.places) == 15
+    page = vit_steps(vit, torch.randn(1, 3, 24, 24), (1, 2), NAMES)
+    assert len(page.places) == 12

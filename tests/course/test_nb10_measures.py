@@ -1,5 +1,7 @@
 """What notebook 10 measures, against what is known by construction or from other libraries."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -70,13 +72,22 @@ def test_groups_by_area_are_nearly_equal():
 
 @pytest.mark.slide("31")
 def test_principal_components_are_sklearns(vit):
-    components, variances = measuring.principal_components(vit)
+    components = measuring.principal_components(vit)
     filters = vit.patch_embed.weight.detach().flatten(1)
     expected = PCA().fit(filters.numpy())
-    torch.testing.assert_close(variances, torch.tensor(expected.explained_variance_ratio_), atol=1e-5, rtol=1e-4)
     same = (components.flatten(1)[:9].numpy() * expected.components_[:9]).sum(1)
     np.testing.assert_allclose(np.abs(same), 1, atol=1e-3)
-    assert measuring.dimensions(torch.tensor([0.5, 0.3, 0.15, 0.05])) == 3
+
+
+def test_filters_are_compared_as_one_vector(vit):
+    other = copy.deepcopy(vit)
+    other.patch_embed.weight.data *= 2
+    assert measuring.filter_cosine(vit, other) == pytest.approx(1)
+    other.patch_embed.weight.data[:5] *= -1
+    squares = vit.patch_embed.weight.detach().flatten(1).square().sum(1)
+    assert measuring.filter_cosine(vit, other) == pytest.approx(
+        (1 - 2 * squares[:5].sum() / squares.sum()).item(), abs=1e-5
+    )
 
 
 def test_smooth_filters_are_told_from_noise():
@@ -87,14 +98,41 @@ def test_smooth_filters_are_told_from_noise():
 
 
 @pytest.mark.slide("31")
-def test_similarity_by_distance_reads_off_the_right_pairs():
-    h = w = 8
-    row = torch.arange(h).view(h, 1, 1, 1)
-    alike = (row == row.view(1, 1, h, 1)).expand(h, w, h, w).float()  # 1 within a row, else 0
+def test_similarity_by_distance_compares_border_with_border_and_inside_with_inside():
+    border = measuring.on_border(8, 8)
+    assert (border.sum(), border[1:-1, 1:-1].any()) == (28, False)
+    of = border.flatten()
+    alike = (of[:, None] & of).float().reshape(8, 8, 8, 8)  # 1 from border to border, else 0
     found = measuring.similarity_by_distance(alike)
-    assert found["in one row"] == 1
-    assert found["in one column"] == found["in neither"] == 0
-    assert 0 < found["neighbours"] < 1
+    assert found == {
+        "inside, neighbours": 0,
+        "inside, 5 or more apart": 0,
+        "border, neighbours": 1,
+        "border, 5 or more apart": 1,
+    }
+
+
+@pytest.mark.slide("31")
+def test_content_of_a_place_is_the_mean_of_what_is_seen_there():
+    images = torch.zeros(3, 3, 8, 8)
+    images[:, :, :4] = torch.rand(3, 3, 1, 1)  # above one colour, below black
+    alike = measuring.content_similarity(images, 2)
+    assert alike.shape == (4, 4, 4, 4)
+    assert alike[0, 0, 1, 3] == pytest.approx(1)
+    assert alike[0, 0, 2, 0] == pytest.approx(-1)
+    table = measuring.border_table({"content": alike}).splitlines()
+    assert table[0].split()[-1] == "content"
+    found = [float(line.split()[-1]) for line in table[1:]]
+    np.testing.assert_allclose(found, [1, np.nan, -1, 0, 0])  # of four columns all pairs so far apart are mirrored
+
+
+@pytest.mark.slide("31")
+def test_agreement_counts_patches_with_the_commonest_favourite():
+    maps = torch.zeros(1, 2, 1, 5, 5)
+    maps[0, 0, 0, 1:, 1:] = torch.eye(4)  # each patch itself
+    maps[0, 1, 0, 1:, 2] = 1  # all the second
+    maps[0, 1, 0, 4, 3] = 2  # but the last the third
+    assert measuring.agreement(maps).tolist() == [0.25, 0.75]
 
 
 @pytest.mark.slide("31")
@@ -129,8 +167,15 @@ def test_pointing_counts_highest_patches_that_touch():
     assert measuring.touches(looked, boxes, 4).tolist() == [True, False]
     maps = torch.rand(2, 2, 2, 7, 7)
     maps[:, 1, 0, 0, 1:] = torch.tensor([[0, 0, 9.0, 0, 0, 0], [9, 0, 0, 0, 0, 0]])  # the best head hits both
-    found = measuring.pointing(looked, maps, boxes, 4)
-    assert found == {"rollout": 0.5, "best single head": 1, "rollout of another image": 0}
+    maps[:, 1, 1, 0, 1:] = torch.tensor([[0, 0, 0, 0, 0, 0.0], [0, 99, 0, 0, 0, 0]])  # its layer's mean the first
+    maps[:, 0, :, 0, 1:] = torch.tensor([0, 0, 0, 0, 0, 1.0])  # and layer 1 none
+    found = {name: hit.tolist() for name, hit in measuring.pointing(looked, maps, boxes, 4).items()}
+    assert found == {
+        "rollout": [True, False],
+        "mean of the heads, best layer": [True, False],
+        "best single head": [True, True],
+        "rollout of another image": [False, False],
+    }
 
 
 @pytest.mark.slide("31")
@@ -166,6 +211,13 @@ def test_leads_are_paired():
 
 
 @pytest.mark.slide("32")
+def test_leads_are_told_by_two_groupings():
+    first, second = torch.ones(4).bool(), torch.tensor([True, False, False, True])
+    found = measuring.lead_table(first, second, ("ab", torch.tensor([0, 0, 1, 1])), ("xy", torch.tensor([0, 1, 0, 0])))
+    assert found.split() == ["x", "y", "a", "+0.00", "(1)", "+1.00", "(1)", "b", "+0.50", "(2)", "-"]
+
+
+@pytest.mark.slide("32")
 def test_both_start_from_the_same_seeds_and_batches():
     data = LabelledObjects("train", 12, transforms=photo_transforms(train=True))
     run = runtime.setup(device="cpu", quiet=True)
@@ -186,6 +238,17 @@ def test_a_study_is_read_by_seed_and_fraction():
     assert last[0].split()[0] == "streets"
     assert last[1].split() == ["500", "102"]
     assert last[-1].split() == ["8,000", "6"]
+
+
+@pytest.mark.slide("32")
+def test_a_study_is_read_by_its_points():
+    rows = [
+        {"model": f"{name}_{n}_{t}", "seed": seed, "accuracy": n + t + seed}
+        for name in ("vit", "vit_augmented")
+        for n, t in ((5, 10), (7, 10))
+        for seed in (0, 2)
+    ]
+    assert measuring.at_points(rows, "vit", [(7, 10), (5, 10)]) == [[17, 15], [19, 17]]
 
 
 def test_images_are_prepared_whatever_the_data_set_does_to_them():
