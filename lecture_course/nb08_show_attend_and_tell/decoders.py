@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
+from lecture_course.nb08_show_attend_and_tell.figures import smoothed
 from lecture_utils.captioning.decoding import NEVER_GENERATED
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
 from lecture_utils.figures.attention_maps import overlay_attention
@@ -209,7 +210,7 @@ def encoder_decoder(
 @course_look
 def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "") -> Figure:
     """Draw the first steps of a `ShowAttendTell`, above each its map, which gives the context vector (slide 26)."""
-    head, pixels = 0.4 * bool(title), to_pixels(image)
+    head, pixels = 0.4 * bool(title), smoothed(image)
     side = (WIDTH - FIRST) / STEPS - 0.25
     fig, ax = inches(side + 2.6 + head, title)
     top, cell = head + 0.3, head + side + 1.05
@@ -286,7 +287,7 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     )
     bare([scores])
     weights = ax.inset_axes((right, top, side, side), transform=ax.transData)
-    veil = overlay_attention(weights, to_pixels(image), told.weights[t], glow=True)
+    veil = overlay_attention(weights, smoothed(image), told.weights[t], glow=True)
     veil.set_cmap(LIGHT)
     for inner, image_, x in ((scores, shown, left), (weights, veil, right)):
         inner.set_in_layout(False)

@@ -109,16 +109,16 @@ def gallery(
     for number, image in enumerate(plain):
         row, column = divmod(number, columns)
         above, below = (fig.add_subplot(grid[2 * row + part, column]) for part in (0, 1))
-        _smooth_image(above, image)
+        draw_image(above, image)
+        above.images[0].set_interpolation("antialiased")  # its pixels are not those of the page
         contours(above, maps[number], plain[number].shape[:2])
         _write(below, lines[number], words[number], room, low)
     return fig
 
 
-def _smooth_image(ax: Axes, image: np.ndarray) -> None:
-    """Draw an image whose pixels are not those of the page; without jagged edges it takes up less room, too."""
-    draw_image(ax, image)
-    ax.images[0].set_interpolation("antialiased")
+def smoothed(image: Tensor | np.ndarray, radius: float = 1.2) -> np.ndarray:
+    """An image without its finest grain, which nobody sees where it is drawn small, and which takes up most room."""
+    return np.asarray(Image.fromarray(to_pixels(image)).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> None:
@@ -136,8 +136,7 @@ def contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> Non
 
 def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
     """The `gallery` of some examples, their streets painted large, the finest grain smoothed away."""
-    painted = [toycity.render(data.truth(one.image)[0], 512).image for one in chosen]
-    images = [np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(1))) for one in painted]
+    images = [smoothed(toycity.render(data.truth(one.image)[0], 512).image) for one in chosen]
     parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
     return gallery(images, *parts, title=title)
 
@@ -248,11 +247,11 @@ def channels(
 
     Red lines are the borders between the values of a mask (H, W), one for each map: where what it should show is.
     """
-    pixels = to_pixels(image)
     rows = -(-(1 + len(maps)) // columns)
     fig, axes = image_axes(rows, columns, title=title, width=width)
     fig.set_figheight(fig.get_figheight() + 0.15 * rows)
-    _smooth_image(axes.flat[0], pixels)
+    draw_image(axes.flat[0], smoothed(image))
+    axes.flat[0].images[0].set_interpolation("antialiased")
     axes.flat[0].set_title("the street", size=TEXT + 1.5)
     for ax, (name, map_), mask in zip(axes.flat[1:], maps.items(), masks, strict=False):
         high, wide = mask.shape

@@ -373,8 +373,8 @@ def budget_table(rows: Sequence[Mapping]) -> str:
     """The `budgets` as a table."""
     lines = [f"{'':20}  steps  learning rate  parameters  trainings"]
     for one in budgets(rows):
-        numbers = f"{one['steps']:6,} {one['rate']:13g} {one['parameters']:12,}"
-        lines.append(f"{one['model']:20} {numbers} {one['runs']:8}")
+        numbers = f"{one['steps']:7,} {one['rate']:14g} {one['parameters']:11,}"
+        lines.append(f"{one['model']:20}{numbers} {one['runs']:10}")
     return "\n".join(lines)
 
 
