@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
+from lecture_course.nb08_show_attend_and_tell.figures import smoothed
 from lecture_utils.captioning.decoding import NEVER_GENERATED
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
 from lecture_utils.figures.attention_maps import overlay_attention
@@ -30,6 +32,10 @@ from lecture_utils.figures.style import (
     to_array,
 )
 
+# Light where attention goes, over an image that stays bright enough to tell its colours.
+LIGHT = LinearSegmentedColormap.from_list(
+    "light", [(0, (0, 0, 0, 0.22)), (0.15, (0, 0, 0, 0.12)), (0.5, (1, 0.85, 0.2, 0.4)), (1, (1, 1, 0.55, 0.8))]
+)
 LAYER = "#E8E8E8"
 TEXT = 10.5  # points of the smaller labels
 WORD = {"boxstyle": "round,pad=0,rounding_size=0.08"}
@@ -204,7 +210,7 @@ def encoder_decoder(
 @course_look
 def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "") -> Figure:
     """Draw the first steps of a `ShowAttendTell`, above each its map, which gives the context vector (slide 26)."""
-    head, pixels = 0.4 * bool(title), to_pixels(image)
+    head, pixels = 0.4 * bool(title), smoothed(image)
     side = (WIDTH - FIRST) / STEPS - 0.25
     fig, ax = inches(side + 2.6 + head, title)
     top, cell = head + 0.3, head + side + 1.05
@@ -215,11 +221,11 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
         ax.text(x + 0.08, top - 0.05, f"α{LOW[t + 1]}", ha="center", va="bottom", size=TEXT)
         arrow(ax, (x, top + side + 0.04), (x, cell - 0.28), colour=VERMILION, width=2)
         ax.text(x + 0.07, top + side + 0.28, f"ẑ{LOW[t + 1]}", va="center", size=TEXT, color=VERMILION)
-        if t:  # what the decoder remembers says where to look
-            before = left - 0.13
-            arrow(ax, (before, cell), (before, top + side / 2), (left, top + side / 2), colour=BLUE, width=1.6)
+        before = left - 0.13  # what the decoder remembers says where to look
+        arrow(ax, (before, cell), (before, top + side / 2), (left, top + side / 2), colour=BLUE, width=1.6)
+        if t == 0:
+            arrow(ax, (1.1, cell), (x - 0.44, cell), colour=FAINT, width=1.6)
     ax.text(0.6, cell, "h₀ from the\nmean point", ha="center", va="center", size=TEXT)
-    arrow(ax, (1.1, cell), (1.45, cell), colour=FAINT, width=1.6)
     return fig
 
 
@@ -251,7 +257,7 @@ def decoder_row(ax: Axes, told: Trace, y: float) -> list[float]:
 def glow(ax: Axes, image: np.ndarray, map_: Tensor, corner: tuple[float, float], side: float) -> None:
     """A map of attention over an image (`overlay_attention`) on axes whose unit is an inch."""
     inner = ax.inset_axes((*corner, side, side), transform=ax.transData)
-    overlay_attention(inner, image, map_, glow=True)
+    overlay_attention(inner, image, map_, glow=True).set_cmap(LIGHT)
 
 
 def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: str, below: str) -> None:
@@ -267,11 +273,13 @@ def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: s
 
 @course_look
 def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
-    """Draw how a `ShowAttendTell` finds word t of a caption: scores e, weights α over the image, ẑ, h, and the word."""
-    fig, ax = inches(6.25)
-    before = " ".join(told.words[:t])
-    ax.text(0.15, 0.25, f"so far:  <start> {before}", va="center", size=13)
-    left, right, top, side = 0.15, 4.75, 0.75, 3.6
+    """Draw how a `ShowAttendTell` finds word t of a caption: scores e, weights α over the image, ẑ, h, and the word.
+
+    Above them the whole caption with its `gates`.
+    """
+    fig, ax = inches(6.75)
+    gates(ax, told, t)
+    left, right, top, side = 0.15, 4.7, 1.3, 3.6
     scores = ax.inset_axes((left, top, side, side), transform=ax.transData)
     e = told.scores
     shown = scores.imshow(
@@ -279,7 +287,8 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     )
     bare([scores])
     weights = ax.inset_axes((right, top, side, side), transform=ax.transData)
-    veil = overlay_attention(weights, to_pixels(image), told.weights[t], glow=True)
+    veil = overlay_attention(weights, smoothed(image), told.weights[t], glow=True)
+    veil.set_cmap(LIGHT)
     for inner, image_, x in ((scores, shown, left), (weights, veil, right)):
         inner.set_in_layout(False)
         bar = fig.colorbar(image_, cax=ax.inset_axes((x + side + 0.06, top, 0.12, side), transform=ax.transData))
@@ -305,6 +314,20 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     strip(ax, told.hidden[t], left, y + 0.85, 4.3, 0.3, most=1.0)
     bars(ax, told.likeliest[t], told.words[t], (right, y), "⑤ the next word")
     return fig
+
+
+def gates(ax: Axes, told: Trace, t: int) -> None:
+    """The words of a caption, word t bold and those after it faint; below each its gate β as a bar."""
+    widths = np.array([0.3 + 0.08 * len(word) for word in told.words])
+    widths *= (WIDTH - 0.9) / widths.sum()
+    middles = 0.75 + np.cumsum(widths) - widths / 2
+    ax.text(0.15, 0.62, "gate β", va="center", size=11)
+    for i, (word, gate, x) in enumerate(zip(told.words, told.gate.tolist(), middles, strict=True)):
+        look = {"color": FAINT if i > t else INK, "weight": "bold" if i == t else "normal"}
+        ax.text(x, 0.18, word, ha="center", va="center_baseline", size=11.5, **look)
+        ax.add_patch(Rectangle((x - 0.16, 0.75 - 0.4 * gate), 0.32, 0.4 * gate, fc=ORANGE if i == t else "#BBBBBB"))
+        ax.plot([x - 0.16, x + 0.16], [0.75, 0.75], color=INK, lw=0.8)
+        ax.text(x, 0.87, f"{gate:.2f}", ha="center", va="center", size=TEXT)
 
 
 @course_look

@@ -6,20 +6,27 @@ from textwrap import wrap
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lecture_course.nb08_show_attend_and_tell.measuring import Example
 from lecture_utils import toycity
-from lecture_utils.figures.attention_maps import SIZE, overlay_attention
-from lecture_utils.figures.overlays import draw_image, to_pixels
+from lecture_utils.figures.attention_maps import SIZE
+from lecture_utils.figures.overlays import draw_image, outline, to_pixels
 from lecture_utils.figures.style import (
+    BLUE,
+    FAINT,
     GREEN,
     INK,
+    ORANGE,
+    PURPLE,
     VERMILION,
     WIDTH,
     bare,
@@ -79,10 +86,10 @@ def gallery(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw images under a map each, bright where the model looked, above their captions with some words underlined.
+    """Draw images, where the model looked in white lines, above their captions with some words underlined (slide 27).
 
-    As on slide 27. `captions` are lists of words, `words` the places of the underlined ones, one or more for each, and
-    `maps` their maps, each on a scale of its own.
+    `captions` are lists of words, `words` the places of the underlined ones, one or more for each, and `maps` their
+    maps, each on a scale of its own (`contours`).
     """
     counts = {"images": len(images), "captions": len(captions), "maps": len(maps), "words": len(words)}
     if len(set(counts.values())) != 1 or not len(images):
@@ -102,14 +109,34 @@ def gallery(
     for number, image in enumerate(plain):
         row, column = divmod(number, columns)
         above, below = (fig.add_subplot(grid[2 * row + part, column]) for part in (0, 1))
-        overlay_attention(above, image, maps[number], glow=True)
+        draw_image(above, image)
+        above.images[0].set_interpolation("antialiased")  # its pixels are not those of the page
+        contours(above, maps[number], plain[number].shape[:2])
         _write(below, lines[number], words[number], room, low)
     return fig
 
 
+def smoothed(image: Tensor | np.ndarray, radius: float = 1.2) -> np.ndarray:
+    """An image without its finest grain, which nobody sees where it is drawn small, and which takes up most room."""
+    return np.asarray(Image.fromarray(to_pixels(image)).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> None:
+    """Draw lines over an image of `size` that enclose where a map is above a quarter (thin) and half of its largest.
+
+    The image keeps its colours, which a veil would change.
+    """
+    values = torch.as_tensor(map_).detach().cpu().float()[None, None]
+    smooth = F.interpolate(values, size, mode="bicubic", align_corners=False)[0, 0]
+    levels = smooth.max().item() * np.array([0.25, 0.5])
+    if levels[0] > 0:
+        ax.contour(smooth.numpy(), levels, colors=INK, linewidths=(3.0, 4.5))
+        ax.contour(smooth.numpy(), levels, colors="white", linewidths=(1.2, 2.6))
+
+
 def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
-    """The `gallery` of some examples, their streets painted large."""
-    images = [toycity.render(data.truth(one.image)[0], 512).image for one in chosen]
+    """The `gallery` of some examples, their streets painted large, the finest grain smoothed away."""
+    images = [smoothed(toycity.render(data.truth(one.image)[0], 512).image) for one in chosen]
     parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
     return gallery(images, *parts, title=title)
 
@@ -208,18 +235,89 @@ def crop(pixels: np.ndarray, box: Sequence[float]) -> np.ndarray:
 
 @course_look
 def channels(
-    image: Tensor | np.ndarray, maps: Mapping[str, Float[Tensor, "h w"]], *, title: str = "", columns: int = 3
+    image: Tensor | np.ndarray,
+    maps: Mapping[str, Float[Tensor, "h w"]],
+    masks: Sequence[np.ndarray],
+    *,
+    title: str = "",
+    columns: int = 3,
+    width: float = WIDTH,
 ) -> Figure:
-    """Draw the image, and feature maps under their names, each on a scale of its own from 0 to its largest value."""
-    pixels = to_pixels(image)
+    """Draw the image, and feature maps under their names, each on a scale of its own from 0 to its largest value.
+
+    Red lines are the borders between the values of a mask (H, W), one for each map: where what it should show is.
+    """
     rows = -(-(1 + len(maps)) // columns)
-    fig, axes = image_axes(rows, columns, title=title)
+    fig, axes = image_axes(rows, columns, title=title, width=width)
     fig.set_figheight(fig.get_figheight() + 0.15 * rows)
-    draw_image(axes.flat[0], pixels)
+    draw_image(axes.flat[0], smoothed(image))
+    axes.flat[0].images[0].set_interpolation("antialiased")
     axes.flat[0].set_title("the street", size=TEXT + 1.5)
-    for ax, (name, map_) in zip(axes.flat[1:], maps.items(), strict=False):
-        ax.imshow(to_array(map_), cmap="viridis", vmin=0, interpolation="nearest")
+    for ax, (name, map_), mask in zip(axes.flat[1:], maps.items(), masks, strict=False):
+        high, wide = mask.shape
+        area = (-0.5, wide - 0.5, high - 0.5, -0.5)
+        ax.imshow(to_array(map_), cmap="viridis", vmin=0, interpolation="nearest", extent=area)
+        ax.add_collection(LineCollection(outline(mask), colors="#FF3B30", linewidths=1.3))
         ax.set_title(name, size=TEXT + 1.5)
     for ax in axes.flat[1 + len(maps) :]:
         ax.remove()
+    return fig
+
+
+@course_look
+def learning(losses: Sequence[float], untaught: float, *, title: str) -> Figure:
+    """Draw the loss of every training step, and as a dashed line that of a model which knows nothing."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    ax.plot(range(1, len(losses) + 1), to_array(losses), color=BLUE, lw=1.4)
+    ax.axhline(untaught, color=FAINT, ls="--", lw=1.2)
+    ax.text(len(losses), untaught - 0.08, "all words equally likely", ha="right", va="top", color=INK, size=11)
+    ticks = np.linspace(0, len(losses), 5).round().astype(int)
+    ax.set(xlabel="training step", ylabel="loss", xticks=ticks, ylim=(0, None), title=title)
+    ax.grid(axis="y")
+    return fig
+
+
+@course_look
+def by_objects(
+    groups: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    chance: Sequence[Sequence[float]],
+    *,
+    title: str,
+) -> Figure:
+    """Draw the true statements by the number of objects, a panel for each split; every training is a dot.
+
+    `panels` are split → model → one row of values over the `groups` for each training, `chance` a row for each panel.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.7), sharey=True, squeeze=False)
+    fig.suptitle(title)
+    places = np.arange(len(groups))
+    for ax, (name, lines), blind in zip(axes[0], panels.items(), chance, strict=True):
+        colours = dict(zip(lines, (BLUE, ORANGE, GREEN, PURPLE), strict=False)) | {"chance": FAINT}
+        every = {model: to_array(runs, float) for model, runs in lines.items()} | {"chance": to_array([blind], float)}
+        for model, runs in every.items():
+            look = {"color": colours[model], "ls": ":" if model == "chance" else "-", "lw": 2}
+            ax.plot(places, runs.mean(0), **look)
+            if model != "chance":
+                ax.scatter(np.tile(places, len(runs)), runs.ravel(), s=16, color=colours[model], zorder=3)
+        ax.set_title(name, size=12)
+        ax.set(xlabel="objects in the street", xlim=(-0.2, len(groups) - 0.8), ylim=(0, 0.9))
+        ax.set_xticks(places, groups)
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("true statements")
+    # Names beside the ends of the last panel's lines, so far apart that they can be read.
+    ends = sorted((runs[:, -1].mean(), model) for model, runs in every.items())
+    heights = [end for end, _ in ends]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + 0.075)
+    for height, (end, model) in zip(heights, ends, strict=True):
+        ax.annotate(
+            model,
+            (places[-1] + 0.03, end),
+            (places[-1] + 0.28, height),
+            size=11,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[model], "lw": 1.6, "relpos": (0, 0.5), "shrinkB": 0},
+        )
     return fig

@@ -1,6 +1,7 @@
 """What notebook 08 measures: channels that fire at a class, attention by object, models by the number of objects."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,7 @@ from torch import Tensor
 from lecture_utils import recipes, studies
 from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import bleu, points_in
+from lecture_utils.cityscapes import CLASSES
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import GROUPS as TASK_GROUPS
 from lecture_utils.tasks.caption_scores import true_share
@@ -68,13 +70,56 @@ def linear_readout(
 
     Least squares, with a little weight decay, on the first half of the images; the area is that of the second half.
     """
-    means, spreads = z.mean((0, 2, 3)), z.std((0, 2, 3)) + 1e-6
-    points = (z.transpose(0, 1).flatten(1).T - means) / spreads
-    positive, half = _classes_of_points(z, labels) == train_id, len(points) // 2
-    seen, wanted = points[:half], positive[:half].float()
-    weights = torch.linalg.solve(seen.T @ seen + 0.01 * half * torch.eye(len(means)), seen.T @ (wanted - wanted.mean()))
-    area = auc((points[half:] @ weights)[None], positive[half:]).item()
+    points, means, spreads = _standardised(z.transpose(0, 1).flatten(1).T)
+    weights, area = _least_squares(points, _classes_of_points(z, labels) == train_id, len(points) // 2)
     return ((of.flatten(1).T - means) / spreads @ weights).view(of.shape[1:]), area
+
+
+def class_maps(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], names: Sequence[str], of: Tensor
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Of the grid `of` (channels, h, w) the best channel for each class, and all channels for the first; the areas.
+
+    The maps' names say which and how well (`auc`); the areas are by class, that of all channels under "all".
+    """
+    best = best_channels(z, labels, {name: CLASSES.index(name) for name in names})
+    maps = {f"channel {k}: {name} ({area:.2f})": of[k] for name, (k, area) in best.items()}
+    scores, area = linear_readout(z, labels, CLASSES.index(names[0]), of)
+    maps[f"all {len(of)} channels: {names[0]} ({area:.2f})"] = scores.clamp(min=0)
+    return maps, {name: found for name, (_, found) in best.items()} | {"all": area}
+
+
+def colour_readout(z: Float[Tensor, "b channels h w"], data: CaptionDataset) -> dict[str, float]:
+    """How well points on cars of one colour are told from those on other cars, by all channels together (`auc`).
+
+    The cars of the first images of a data set, whose grids are `z`; as in `linear_readout`, half of the images each.
+    """
+    points, colours, half = [], [], 0
+    for image, grid in enumerate(z):
+        half = len(colours) if image == len(z) // 2 else half
+        truth, side = data.truth(image)[1], data.truth(image)[1].labels.shape[0] // grid.shape[1]
+        cells = torch.from_numpy(truth.instances).long().unfold(0, side, side).unfold(1, side, side)
+        of_cells = cells.flatten(2).mode(-1).values
+        for number, car in enumerate(truth.objects, start=1):
+            if car.category == "car":
+                points.append(grid[:, of_cells == number].T)
+                colours += [car.colour] * len(points[-1])
+    every = _standardised(torch.cat(points))[0]
+    is_of = {colour: torch.tensor([one == colour for one in colours]) for colour in sorted(set(colours))}
+    return {colour: _least_squares(every, positive, half)[1] for colour, positive in is_of.items()}
+
+
+def _standardised(points: Float[Tensor, "n channels"]) -> tuple[Tensor, Tensor, Tensor]:
+    means, spreads = points.mean(0), points.std(0) + 1e-6
+    return (points - means) / spreads, means, spreads
+
+
+def _least_squares(points: Float[Tensor, "n channels"], positive: Tensor, half: int) -> tuple[Tensor, float]:
+    """Weights for the channels, fitted with a little decay to the first `half` points, and the `auc` of the others."""
+    seen, wanted = points[:half], positive[:half].float()
+    decay = 0.01 * half * torch.eye(points.shape[1])
+    weights = torch.linalg.solve(seen.T @ seen + decay, seen.T @ (wanted - wanted.mean()))
+    return weights, auc((points[half:] @ weights)[None], positive[half:]).item()
 
 
 def _classes_of_points(z: Tensor, labels: Tensor) -> Tensor:
@@ -156,11 +201,14 @@ def truth_by_kind(captions: Sequence[str], data: CaptionDataset, *, shift: int =
 
 
 def attended_objects(example: Example, data: CaptionDataset) -> list[tuple[str, float]]:
-    """The objects of an example's image with their shares of its map, the largest first."""
+    """The shares of an example's map that lie on the objects of its image, the largest first; equal ones are added."""
     truth = data.truth(example.image)[1]
     boxes = [obj.box for obj in truth.objects]
     (shares,) = shares_of_objects(example.map_[None] / example.map_.sum(), boxes, truth.labels.shape)
-    return sorted(zip(map(phrase, truth.objects), shares.tolist(), strict=False), key=lambda one: -one[1])
+    found: Counter = Counter()
+    for obj, share in zip(truth.objects, shares.tolist(), strict=False):  # the last share is that of no object
+        found[phrase(obj)] += share
+    return found.most_common()
 
 
 # What a sentence of the city's grammar tells, and words by which to know it; in this order.
@@ -183,10 +231,16 @@ def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequ
     return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
 
 
-def most_on_the_named(named: Sequence[Example], data: CaptionDataset, kind: str) -> list[bool]:
-    """Of each object that is there, in sentences of a kind, whether one of that name has most of the map."""
-    chosen = [one for one in named if one.there and kind_of(" ".join(one.words)) == kind]
-    return [attended_objects(one, data)[0][0] == one.text for one in chosen]
+def attended_in_pairs(named: Sequence[Example], data: CaptionDataset) -> dict[str, int]:
+    """In captions that compare two objects, both there: which has most of the map of the one that is named first?"""
+    found = dict.fromkeys(("itself", "the one named next", "another one"), 0)
+    for first, second in pairwise(named):
+        pair = first.image == second.image and first.there and second.there
+        if pair and kind_of(" ".join(first.words)) == "two objects":
+            best = attended_objects(first, data)[0][0]
+            name = "itself" if best == first.text else "the one named next" if best == second.text else "another one"
+            found[name] += 1
+    return found
 
 
 def by_noun(named: Sequence[Example], maps: Float[Tensor, "n t h w"], data: CaptionDataset) -> str:
@@ -242,10 +296,21 @@ def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
     return " ".join(words)
 
 
+def words_found(captions: Sequence[str], references: Sequence[str]) -> float:
+    """Which fraction of the captions' words their one reference has, synonyms understood: what METEOR begins with."""
+    said, wanted = ([Counter(_plain(one).split()) for one in some] for some in (captions, references))
+    found = sum((one & other).total() for one, other in zip(said, wanted, strict=True))
+    return found / sum(one.total() for one in said)
+
+
+def _plain(caption: str) -> str:
+    colours = {synonym: colour for colour, synonym in SYNONYMS.items()}
+    return " ".join(colours.get(word, word) for word in caption.split())
+
+
 def true_statements(captions: Sequence[str], data: CaptionDataset, images: Sequence[int] | None = None) -> float:
     """The mean share of true statements in captions of `images`, by default the first ones; synonyms are understood."""
-    plain = {synonym: colour for colour, synonym in SYNONYMS.items()}
-    read = [" ".join(plain.get(word, word) for word in caption.split()) for caption in captions]
+    read = [_plain(caption) for caption in captions]
     images = range(len(read)) if images is None else images
     return sum(true_share(one, data, image) for one, image in zip(read, images, strict=True)) / len(read)
 
@@ -280,7 +345,7 @@ def chance_by_objects(data: CaptionDataset) -> list[float]:
 
 
 def panels_by_objects(rows: Sequence[Mapping], metric: str = "facts") -> dict[str, dict[str, list[list[float]]]]:
-    """What `figures.over_seeds` draws of the study: a panel for each split with a line for each model that has rows."""
+    """What `figures.by_objects` draws of the study: a panel for each split with a line for each model that has rows."""
     panels = {
         name: {shown: by_objects(rows, model, split, metric) for model, shown in NAMES.items()}
         for name, split in SPLITS.items()
@@ -302,6 +367,25 @@ def budgets(rows: Sequence[Mapping]) -> list[dict]:
             about | {"parameters": parameters, "seconds": sum(seconds) / max(1, len(seconds)), "runs": len(seconds)}
         )
     return found
+
+
+def budget_table(rows: Sequence[Mapping]) -> str:
+    """The `budgets` as a table."""
+    lines = [f"{'':20}  steps  learning rate  parameters  trainings"]
+    for one in budgets(rows):
+        numbers = f"{one['steps']:7,} {one['rate']:14g} {one['parameters']:11,}"
+        lines.append(f"{one['model']:20}{numbers} {one['runs']:10}")
+    return "\n".join(lines)
+
+
+def gains(lines: Mapping[str, Sequence[Sequence[float]]], chance: Sequence[float]) -> dict[str, list[float]]:
+    """Which fraction of attention's gain over chance each vector keeps, by the number of objects.
+
+    `lines` are those of one panel of `panels_by_objects`; the means over the trainings count.
+    """
+    over = {name: torch.tensor(runs).mean(0) - torch.tensor(chance) for name, runs in lines.items()}
+    most = over.pop("attention")
+    return {name: (gain / most).tolist() for name, gain in over.items()}
 
 
 def best_rates(rows: Sequence[Mapping]) -> dict[str, float]:

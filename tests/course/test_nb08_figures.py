@@ -1,5 +1,6 @@
 """What the images of captions show, read off their artists, and what is measured for them."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -9,11 +10,12 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import roc_auc_score
 
 from lecture_course.nb08_show_attend_and_tell import decoders, measuring, sentences
-from lecture_course.nb08_show_attend_and_tell.figures import alignment, channels, crop, fact_check
+from lecture_course.nb08_show_attend_and_tell.figures import alignment, by_objects, channels, crop, fact_check, learning
 from lecture_utils import studies, tasks
 from lecture_utils.captioning import BottleneckRNN, ShowAttendTell, Vocabulary, beam_search, greedy
 from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import clipped_matches
+from lecture_utils.cityscapes import CLASSES
 from lecture_utils.figures import over_seeds
 from lecture_utils.figures.style import GREEN, VERMILION
 from lecture_utils.toycity.describe import phrase
@@ -122,7 +124,11 @@ def test_a_step_shows_scores_weights_context_and_the_next_word():
     fig = decoders.attention_step(IMAGE, told, 2)
     (ax,) = fig.axes[:1]
     shown = written(fig)
-    assert f"so far:  <start> {told.words[0]} {told.words[1]}" in shown
+    bold = [text.get_text() for text in ax.texts if text.get_weight() == "bold" and text.get_position()[1] < 0.5]
+    assert bold == [told.words[2]]
+    assert [text for text in shown if text in told.words][: len(told.words)] == told.words
+    heights = [patch.get_height() for patch in ax.patches[: len(told.words)]]
+    assert heights == pytest.approx((0.4 * told.gate).tolist())
     assert set(told.likeliest[2]) <= set(shown)
     assert any(f"β = {told.gate[2]:.2f}" in text for text in shown)
     scores = ax.child_axes[0].images[0]
@@ -218,8 +224,43 @@ def test_the_channel_that_tells_a_class_is_found():
     scores, area = measuring.linear_readout(z, labels, 5, z[0])
     assert area > 0.95
     assert scores[:2, 1:3].min() > scores[2:].max()
-    fig = channels(IMAGE, {"channel 2": z[0, 2], "channel 3": z[0, 3]}, title="Two")
+    masks = [(labels[0] == one).numpy() for one in (5, 6)]
+    fig = channels(IMAGE, {"channel 2": z[0, 2], "channel 3": z[0, 3]}, masks, title="Two")
     assert [ax.get_title() for ax in fig.axes] == ["the street", "channel 2", "channel 3"]
+    borders = [ax.collections[0].get_segments() for ax in fig.axes[1:]]
+    assert len(borders[0]) == 8 + 8 + 8  # around the class, whose upper side is the image's
+    assert not len(borders[1])
+    assert np.concatenate(borders[0]).max(0).tolist() == [11.5, 7.5]
+
+
+@pytest.mark.slide("25")
+def test_class_maps_are_those_of_the_best_channels_and_of_all():
+    torch.manual_seed(0)
+    z, labels = torch.randn(4, 6, 4, 4), torch.zeros(4, 16, 16, dtype=torch.int64)
+    labels[:, :8], labels[:, 8:] = CLASSES.index("sky"), CLASSES.index("car")
+    z[:, 3, :2] += 9
+    z[:, 4, 2:] += 9
+    maps, areas = measuring.class_maps(z, labels, ("car", "sky"), z[0])
+    assert list(maps)[:2] == ["channel 4: car (1.00)", "channel 3: sky (1.00)"]
+    assert list(maps)[2].startswith("all 6 channels: car")
+    torch.testing.assert_close(maps["channel 3: sky (1.00)"], z[0, 3])
+    assert list(areas) == ["car", "sky", "all"]
+
+
+@pytest.mark.slide("25")
+def test_a_grid_that_holds_the_colours_of_cars_is_read():
+    streets, numbers = tasks.caption_data("val"), 100
+    grids = torch.rand(numbers, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    blind = measuring.colour_readout(grids, streets)
+    for image in range(numbers):
+        truth = streets.truth(image)[1]
+        for number, one in enumerate(truth.objects, start=1):
+            there = torch.from_numpy(truth.instances == number).unfold(0, 8, 8).unfold(1, 8, 8).flatten(2).any(-1)
+            grids[image, list(measuring.SYNONYMS).index(one.colour)][there] += 5
+    seeing = measuring.colour_readout(grids, streets)
+    assert set(seeing) == set(blind) <= set(measuring.SYNONYMS)
+    assert min(seeing.values()) > 0.9
+    assert sum(blind.values()) / len(blind) < 0.65
 
 
 @pytest.mark.slide("27")
@@ -294,11 +335,43 @@ def test_attention_is_told_apart_by_object_and_noun():
     one = measuring.Example(image, words, " ".join(words), (1, 2), map_, True, True)
     ranking = measuring.attended_objects(one, streets)
     assert ranking[0] == (phrase(chosen), pytest.approx(1))
-    assert measuring.most_on_the_named([one], streets, measuring.kind_of(" ".join(words))) == [True]
+    other = replace(one, text=phrase(objects[1]))
+    sentence = [*words, "is", "behind", *phrase(objects[1]).split()]
+    for first, second, expected in (
+        (one, other, "itself"),
+        (other, one, "the one named next"),
+        (other, other, "another one"),
+    ):
+        pair = [replace(first, words=sentence), replace(second, words=sentence)]
+        found = measuring.attended_in_pairs(pair, streets)
+        assert found == dict.fromkeys(found, 0) | {expected: 1}
+    assert sum(measuring.attended_in_pairs([one, other], streets).values()) == 0  # no comparison
     maps = torch.zeros(image + 1, 3, 16, 16)
     maps[image, 1] = map_
     table = measuring.by_noun([one], maps, streets)
     assert f"{words[2]:16} {1:7} {1:14.2f}" in table
+
+
+@pytest.mark.slide("27")
+def test_the_shares_of_equal_objects_are_added():
+    streets = tasks.caption_data("val")
+    names = [[phrase(obj) for obj in streets.truth(image)[1].objects] for image in range(len(streets))]
+    image = next(i for i, some in enumerate(names) if len(set(some)) < len(some))
+    everywhere = torch.ones(16, 16)
+    ranking = measuring.attended_objects(measuring.Example(image, [], "", (0, 0), everywhere, True, True), streets)
+    assert {name for name, _ in ranking} == set(names[image])
+    assert len(ranking) == len(set(names[image]))
+    boxes = [obj.box for obj in streets.truth(image)[1].objects]
+    (shares,) = measuring.shares_of_objects(everywhere[None] / 256, boxes, (128, 128))
+    assert sum(share for _, share in ranking) == pytest.approx(shares[:-1].sum().item())
+
+
+@pytest.mark.slide("25")
+def test_synonyms_are_found_and_other_words_are_not():
+    wanted = ["a red car", "a blue sign and a car"]
+    assert measuring.words_found(["a scarlet car", "a azure sign and a car"], wanted) == 1
+    assert measuring.words_found(["a blue car", "a blue sign and a car"], wanted) == pytest.approx(8 / 9)
+    assert measuring.words_found(["a a car", "a blue sign and a car"], wanted) == pytest.approx(8 / 9)
 
 
 @pytest.mark.slide("25")
@@ -330,12 +403,34 @@ def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
     assert all(list(lines) == list(measuring.NAMES.values()) for lines in panels.values())
     assert panels["500 training streets"]["attention"][2][1] == rows[-1]["facts_3_4"]
     assert measuring.by_objects(rows, "bottleneck_mean", "test", "bleu_4")[0][0] == rows[0]["bleu_4_1_2"]
-    fig = over_seeds(list(measuring.GROUPS), panels, xlabel="objects in the street", title="Facts")
-    left, right = fig.axes
-    for ax, lines in ((left, panels["500 test streets"]), (right, panels["500 training streets"])):
-        offsets = [np.asarray(scatter.get_offsets()) for scatter in ax.collections]
-        dots = np.concatenate([places[:, 1] for places in offsets if len(places) == 9])
+    chance = [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]
+    fig = by_objects(list(measuring.GROUPS), panels, chance, title="Facts")
+    assert [ax.get_title() for ax in fig.axes] == list(panels)
+    for ax, lines, blind in zip(fig.axes, panels.values(), chance, strict=True):
+        dots = np.concatenate([np.asarray(scatter.get_offsets())[:, 1] for scatter in ax.collections])
         assert sorted(dots) == pytest.approx(sorted(np.array(list(lines.values())).ravel()))
+        means = [np.mean(runs, 0) for runs in lines.values()]
+        np.testing.assert_allclose([line.get_ydata() for line in ax.lines], [*means, blind])
+    fig.draw_without_rendering()
+    names = [text for text in fig.axes[-1].texts]
+    assert {text.get_text() for text in names} == {*measuring.NAMES.values(), "chance"}
+    boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
+    assert all(a.y1 <= b.y0 + 1 for a, b in pairwise(boxes))
+    assert all(box.x1 <= fig.bbox.x1 for box in boxes)
+
+
+@pytest.mark.slide("26")
+def test_gains_are_fractions_of_what_attention_gains_over_chance():
+    lines = {"mean of the points": [[0.2, 0.1, 0.3]], "attention": [[0.5, 0.9, 0.7], [0.7, 0.9, 0.9]]}
+    assert measuring.gains(lines, [0.1, 0.1, 0.4]) == {"mean of the points": pytest.approx([0.2, 0, -0.25], abs=1e-6)}
+
+
+def test_the_loss_is_drawn_with_that_of_a_model_that_knows_nothing():
+    (ax,) = learning([4.0, 3.0, 2.0, 1.0], 4.1, title="Learning").axes
+    curve, level = ax.lines
+    assert list(curve.get_ydata()) == [4, 3, 2, 1]
+    assert set(level.get_ydata()) == {4.1}
+    assert len(ax.get_xticks()) <= 5
 
 
 @pytest.mark.slide("26")
@@ -346,6 +441,9 @@ def test_budgets_name_steps_rates_parameters_and_seconds():
     assert {budget["steps"] for budget in found.values()} == {4000}
     assert {budget["seconds"] for budget in found.values()} == {101}
     assert found["MLP, 192 numbers"]["parameters"] > 2 * found["mean of the points"]["parameters"]
+    head, *lines = measuring.budget_table(study()).split("\n")
+    assert [line.split("  ")[0].strip() for line in lines] == list(found)
+    assert all(len(line) == len(head) for line in lines)
 
 
 def test_the_best_rate_of_each_model_is_found():

@@ -100,8 +100,13 @@ def test_a_strip_refuses_fewer_maps_than_words():
 def test_a_gallery_underlines_words_of_each_caption():
     captions, chosen = [WORDS, WORDS * 3, ["two", "cars"], WORDS], [[1, 2], [20], [0], [4, 1]]
     fig = gallery([IMAGE] * 4, captions, list(maps(4)), chosen, title="Four")
-    heats, texts = ([ax for ax in visible(fig) if len(ax.images) == n] for n in (2, 0))
-    assert (len(heats), len(texts)) == (4, 4)
+    streets, texts = ([ax for ax in visible(fig) if len(ax.images) == n] for n in (1, 0))
+    assert (len(streets), len(texts)) == (4, 4)
+    for ax, map_ in zip(streets, maps(4), strict=True):  # lines around the point that has its mass
+        ends = np.concatenate([path.vertices for lines in ax.collections for path in lines.get_paths()])
+        row, column = divmod(int(map_.argmax()), 7)
+        middle = (np.array([column, row]) + 0.5) * (44 / 7, 30 / 5)
+        assert (np.abs(ends - middle) <= 6.5).all()
     for ax, caption, places in zip(texts, captions, chosen, strict=True):
         assert [text.get_text() for text in ax.texts] == caption
         bold = [number for number, text in enumerate(ax.texts) if text.get_weight() == "bold"]

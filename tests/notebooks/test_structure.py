@@ -11,6 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lecture_course.engine import definitions, grading
+from lecture_utils import claims
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -106,6 +107,14 @@ def describes_pictures(notebook, name):
                 yield f"<img> without alternative text: {tag[:80]}"
 
 
+def shows_each_claim(notebook, name):
+    for cell in code(notebook):
+        checked = cell.source.count("claims.check(")
+        shown = sum(claims.METADATA in output.get("metadata", {}) for output in cell.outputs)
+        if shown < checked:
+            yield f"{shown} cards of {checked} claims (only the last line, or display(...), shows): {cell.source[:60]}"
+
+
 def begins_with_title_and_opening(notebook, name):
     if not notebook.cells or notebook.cells[0].cell_type != "markdown":
         yield "the first cell is not Markdown"
@@ -192,6 +201,7 @@ RULES = (
     names_no_machine,
     is_small,
     describes_pictures,
+    shows_each_claim,
     begins_with_title_and_opening,
     stores_no_widgets,
     has_known_slides,
@@ -281,6 +291,7 @@ FAULTS = {
     "no words for an image": (describes_pictures, lambda nb: nb.cells[2].outputs[0].update(metadata={})),
     "no words in HTML": (describes_pictures, lambda nb: nb.cells[1].outputs.append(html("<img src='x.png' alt=''>"))),
     "no words in Markdown": (describes_pictures, lambda nb: nb.cells.append(new_markdown_cell("![](x.png)"))),
+    "a claim without its card": (shows_each_claim, lambda nb: nb.cells[1].update(source="claims.check('Big')\nx = 1")),
     "no title": (begins_with_title_and_opening, lambda nb: nb.cells.pop(0)),
     "two titles": (begins_with_title_and_opening, lambda nb: nb.cells.append(new_markdown_cell("# Another"))),
     "badges of an address": (
