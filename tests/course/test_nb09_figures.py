@@ -91,7 +91,7 @@ def test_a_captioner_is_drawn_from_its_own_tensors(kind):
     torch.testing.assert_close(parts["MLP of the decoder"].value, spoken)
     assert parts["x + attention"].words == "36 × 8"
     assert ("patches" in parts) == (kind == "ViT")
-    assert {arrow.kind for arrow in drawing.arrows} >= {"Q and K", "V", "Q", "K", "residual: add", "MLP"}
+    assert {arrow.kind for arrow in drawing.arrows} >= {"Q, K", "V", "residual: add", "MLP"}
     with pytest.raises(ValueError, match="z: got 2 images"):
         captioner_drawing(model, z.repeat(2, 1, 1, 1), STREET, "a", WORDS)
 
