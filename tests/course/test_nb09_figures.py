@@ -193,7 +193,7 @@ def test_lamps_show_their_signs_and_each_asker_its_map():
     assert signs.count("+") == (x[9] > 0).sum()
     assert signs.count("−") == (x[9] < 0).sum()
     for ax, (row, column) in zip(each, askers, strict=True):
-        assert np.allclose(ax.images[0].get_array(), weights[8 * row + column].view(8, 8))
+        assert np.allclose(ax.images[0].get_array(), weights[8 * row + column].view(8, 8).numpy())
     assert bar.get_ylabel() == "attention weight"
 
 
