@@ -156,7 +156,7 @@ def lamps(
             ax.imshow([[to_rgb(colours[kind]) for kind in row] for row in kinds], interpolation="nearest")
             ax.set_title("the grid")
         else:
-            map_ = weights[asker[0] * side + asker[1]].view(side, side).cpu()
+            map_ = to_array(weights[asker[0] * side + asker[1]].view(side, side))
             shown = ax.imshow(map_, vmin=0, vmax=most, interpolation="nearest")
             ax.set_title(f"{1 + list(askers).index(asker)} attends to")
         for row, column in x[8].nonzero().tolist():
