@@ -30,9 +30,7 @@ KINDS = {  # the same colour for an operation in all three drawings
     "embedding + position": GREEN,
     "pick the point": FAINT,
     "dot product": ORANGE,
-    "Q and K": ORANGE,
-    "Q": ORANGE,
-    "K": ORANGE,
+    "Q, K": ORANGE,
     "softmax": PURPLE,
     "attention weights": PURPLE,
     "weighted mean": SKY,
@@ -45,7 +43,7 @@ KINDS = {  # the same colour for an operation in all three drawings
 ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
 STRIP_GAP = 0.32  # where a residual connection passes below
-LAYER_NORM = "Vectors run from left to right, weights stand above. Before Q, K, V and each MLP comes a layer norm."
+LAYER_NORM = "Vectors run to the right, weights (means of the heads) stand above. Before Q, K, V and MLP: a layer norm."
 FADED = 0.45  # of its colour a part keeps while another is highlighted
 Tokens = Float[Tensor, "n d"]
 
@@ -154,11 +152,16 @@ def captioner_figure(
     large: UInt8[np.ndarray, "H W 3"],
     sentence: str,
     vocabulary: Vocabulary,
+    *,
+    encoder_only: bool = False,
 ) -> Figure:
-    """`captioner_drawing` as one figure."""
+    """`captioner_drawing` as one figure, or its upper half."""
     drawing = captioner_drawing(model, z, large, sentence, vocabulary)
-    look = {"about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": drawing.bands, "width": drawing.width}
-    return draw_network(drawing.blocks, drawing.arrows, **look)
+    blocks = drawing.bands[0].blocks if encoder_only else drawing.blocks
+    arrows = [arrow for arrow in drawing.arrows if arrow.start in blocks and arrow.end in blocks]
+    bands = drawing.bands[: 1 if encoder_only else 2]
+    look = {"about": LAYER_NORM, "kinds": KINDS, "gap": STRIP_GAP, "bands": bands, "width": drawing.width}
+    return draw_network(blocks, arrows, **look)
 
 
 @torch.no_grad()
@@ -203,8 +206,8 @@ def captioner_drawing(
         (thought, memory, "the next layer"),
         (read, embedded, "embedding + position"),
         *mixing(embedded, mask, spoken),
-        (spoken, over, "Q", ("right", "bottom")),
-        (memory, over, "K", ("bottom", "top")),
+        (spoken, over, "Q, K", ("right", "bottom")),
+        (memory, over, "Q, K", ("bottom", "top")),
         (over, asked, "attention weights", ("right", "top")),
         (memory, asked, "V", ("bottom", "top")),
         (spoken, asked, "residual: add"),
@@ -214,6 +217,8 @@ def captioner_drawing(
     ]
     bends = {(memory, over): 0.16, (memory, asked): 0.3}
     arrows = [Arrow(start, end, *look, bend=bends.get((start, end))) for start, end, *look in ways]
+    for arrow in arrows:  # the second residual connection starts beside the head of the first one
+        arrow.shift = 0.22 * (arrow.start is attended and arrow.sides == around)
     layers = f"{len(model.encoder)} layers", f"{len(model.decoder)} layers"
     bands = [
         Band(f"encoder, {layers[0]}, once per image", above, ENCODER),
@@ -225,7 +230,7 @@ def captioner_drawing(
 def mixing(x: Block, weights: Block, mixed: Block) -> list[tuple]:
     """The ways of self-attention: queries and keys make weights, these mix the values, and x itself is added."""
     return [
-        (x, weights, "Q and K", ("top", "left")),
+        (x, weights, "Q, K", ("top", "left")),
         (weights, mixed, "attention weights", ("right", "top")),
         (x, mixed, "V"),
         (x, mixed, "residual: add", ("bottom", "bottom")),
@@ -272,8 +277,13 @@ def encoder_parts(
             (3.65, 1),
             "The weights mix the values; the result is added to x, a residual connection.",
         ),
-        strip("MLP", thought[0], (4.75, 1), "The position-wise MLP, a small network for each token alone; added, too."),
-        strip("c", c[0], (5.95, 1), f"c = T_w(z), after {layers} such layers: a vector for each token, no bottleneck."),
+        strip(
+            "MLP",
+            thought[0],
+            (4.75, 1),
+            "The position-wise MLP, a small network for each token alone; x + attention is added.",
+        ),
+        strip("c", c[0], (5.95, 1), f"c = T_w(z), after {layers} such layers: a vector for each token."),
     ]
 
 

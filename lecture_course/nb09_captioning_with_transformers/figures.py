@@ -8,16 +8,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lecture_course.nb09_captioning_with_transformers.positions import by_distance, cosines
-from lecture_utils.figures.attention_maps import attention_bar, overlay_attention
+from lecture_utils.figures.attention_maps import attention_bar
 from lecture_utils.figures.overlays import draw_image
-from lecture_utils.figures.style import CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, image_axes, to_array
 from lecture_utils.figures.transformers import cells, frame
+
+YELLOW = "#F0E442"
 
 
 @course_look
@@ -64,34 +68,38 @@ def word_by_word(
 def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
     """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d)).
 
-    A last row shows the mean cosine against the distance of two positions, in one panel those of each row above.
+    Each row has one scale, as far as the cosines of two different vectors reach in it. A last row shows the mean cosine
+    against the distance of two positions, in one panel those of each row above.
     """
-    rows = ceil(len(panels) / 2)
-    fig = plt.figure(figsize=(WIDTH, 4.25 * rows + 3.4))
-    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[4.25] * rows + [3.2])
+    rows, vectors = ceil(len(panels) / 2), {}
+    for name, (_, of) in panels.items():
+        vectors[name] = of = torch.as_tensor(to_array(of, float))
+        if of.ndim != 2 or not of.any(1).all():
+            raise ValueError(f"panels: got shape {tuple(of.shape)} of {name!r}, expected (n, d), none of them 0")
+    fig = plt.figure(figsize=(WIDTH, 3.9 * rows + 3.4))
+    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.9] * rows + [3.2])
     fig.suptitle(title)
-    below = [fig.add_subplot(grid[rows, row]) for row in range(min(rows, 2))]
-    maps = []
-    for number, (name, (axis, vectors)) in enumerate(panels.items()):
-        vectors = torch.as_tensor(to_array(vectors, float))
-        if vectors.ndim != 2 or not vectors.any(1).all():
-            raise ValueError(f"panels: got shape {tuple(vectors.shape)} of {name!r}, expected (n, d), none of them 0")
-        ax = fig.add_subplot(grid[number // 2, number % 2])
-        maps.append(ax)
-        shown = ax.imshow(cosines(vectors).numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-        ax.set(title=name, xlabel=axis, ylabel=axis)
-        for side in (ax.xaxis, ax.yaxis):
-            side.set_major_locator(MultipleLocator(4 if len(vectors) <= 24 else 10))
-        ax.spines[:].set_visible(False)
-        means, style = by_distance(vectors), {"marker": "os"[number % 2], "ms": 4, "color": CYCLE[number % 2]}
-        below[number // 2].plot(range(1, len(vectors)), means, label=name, **style)
-    for ax in below:
-        ax.axhline(0, color=FAINT, lw=1)
-        ax.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.4, 1.45))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(loc="upper right")
-    bar = fig.colorbar(shown, ax=maps, location="right", fraction=0.03, pad=0.02, aspect=30, label="cosine")
-    bar.outline.set_visible(False)
+    for row, names in enumerate([list(panels)[i : i + 2] for i in range(0, len(panels), 2)]):
+        tables = {name: cosines(vectors[name]).numpy() for name in names}
+        most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
+        most = max(0.1, np.ceil(10 * most) / 10)  # the diagonal, always 1, may be darker than the scale tells
+        axes = [fig.add_subplot(grid[row, column]) for column in range(len(names))]
+        below = fig.add_subplot(grid[rows, row])
+        for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+            axis = panels[name][0]
+            shown = ax.imshow(tables[name], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+            ax.set(title=name, xlabel=axis, ylabel=axis)
+            for side in (ax.xaxis, ax.yaxis):
+                side.set_major_locator(MultipleLocator(4 if len(tables[name]) <= 24 else 10))
+            ax.spines[:].set_visible(False)
+            means, style = by_distance(vectors[name]), {"marker": "os"[number], "ms": 4, "color": CYCLE[number]}
+            below.plot(range(1, len(vectors[name])), means, label=name, **style)
+        below.axhline(0, color=FAINT, lw=1)
+        below.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.5, 1.02))
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
+        below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=20, label="cosine")
+        bar.outline.set_visible(False)
     return fig
 
 
@@ -103,20 +111,89 @@ def queries_compared(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw, a panel for each query (name → row and column), where it attends on a square grid; the query is framed.
+    """Draw an arrow from each query (name → row and column of a square grid) to the point it gives the largest weight.
 
-    One scale for all panels.
+    Beside it that point of the first query, framed, and what is around it.
     """
-    side = round(len(weights) ** 0.5)
-    fig, axes = image_axes(1, len(queries), width=13.2, aspect=image.shape[1] / image.shape[0], title=title)
-    step = image.shape[0] / side
-    for ax, (name, (row, column)) in zip(axes.flat, queries.items(), strict=True):
-        map_ = weights[row * side + column].view(side, side).cpu()
-        shown = overlay_attention(ax, image, map_, most=1)
-        frame(ax, (column * step, row * step, (column + 1) * step, (row + 1) * step), ORANGE)
-        ax.set_title(f"query: {name}")
+    side, size = round(len(weights) ** 0.5), image.shape[0]
+    step, lines = size / side, {"lw": 2.4, "arrowstyle": "-|>", "shrinkA": 9, "shrinkB": 9}
+    fig, axes = image_axes(1, 2, width=WIDTH, title=title)
+    left, right = axes.flat
+    draw_image(left, image)
+    ends = []
+    for (name, (row, column)), colour in zip(queries.items(), CYCLE, strict=False):
+        of = weights[row * side + column].cpu()
+        ends.append(divmod(of.argmax().item(), side))
+        start, end = (((x + 0.5) * step, (y + 0.5) * step) for y, x in ((row, column), ends[-1]))
+        frame(left, (column * step, row * step, (column + 1) * step, (row + 1) * step), colour)
+        left.annotate("", end, start, arrowprops=lines | {"color": colour})
+        aside = {"ha": "right" if column > side / 2 else "left", "va": "top", "size": 12, "in_layout": False}
+        across = step if aside["ha"] == "right" else -step
+        words = left.text(start[0] + across, start[1] + 0.8 * step, f"{name}: {of.max():.2f}", **aside)
+        words.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    left.set_title("from each query to its largest weight")
+    row, column = ends[0]
+    draw_image(right, image)
+    for ax in (left, right):
+        frame(ax, (column * step, row * step, (column + 1) * step, (row + 1) * step))
+    middle, reach = ((column + 0.5) * step, (row + 0.5) * step), 3.5 * step
+    x, y = (min(max(at, reach), size - reach) for at in middle)
+    right.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach), title="that point, and what is around it")
+    return fig
+
+
+@course_look
+def lamps(
+    x: Float[Tensor, "10 8 8"], weights: Float[Tensor, "64 64"], askers: Sequence[tuple[int, int]], *, title: str = ""
+) -> Figure:
+    """Draw a grid of the lookup task, its lamps with what they show, and where each of the `askers` attends in it."""
+    side, colours = x.shape[1], [*CYCLE, FAINT, YELLOW]
+    fig, axes = image_axes(1, 1 + len(askers), width=WIDTH, title=title)
+    x, kinds = x.cpu(), x[:8].argmax(0).cpu()
+    most = max(weights[row * side + column].max().item() for row, column in askers)
+    for ax, asker in zip(axes.flat, [None, *askers], strict=True):
+        if asker is None:
+            ax.imshow([[to_rgb(colours[kind]) for kind in row] for row in kinds], interpolation="nearest")
+            ax.set_title("the grid")
+        else:
+            map_ = to_array(weights[asker[0] * side + asker[1]].view(side, side))
+            shown = ax.imshow(map_, vmin=0, vmax=most, interpolation="nearest")
+            ax.set_title(f"{1 + list(askers).index(asker)} attends to")
+        for row, column in x[8].nonzero().tolist():
+            mine = asker is None or kinds[row, column] == kinds[asker]
+            look = {"weight": "bold", "ha": "center", "va": "center", "size": 12}
+            sign = ax.text(column, row, "+" if x[9, row, column] > 0 else "−", color="black", **look)
+            sign.set_bbox(
+                {"boxstyle": "circle,pad=0.1", "fc": "white" if mine else "#B5B5B5", "ec": "black", "lw": 0.8}
+            )
+        for number, (row, column) in enumerate(askers, 1):
+            if asker in (None, (row, column)):
+                frame(ax, (column, row, column + 1, row + 1), INK)
+                ax.text(column, row, number, ha="center", va="center", size=11).set_path_effects(
+                    [withStroke(linewidth=2.5, foreground="white")]
+                )
     attention_bar(shown, axes)
     return fig
+
+
+def outlined(
+    image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Sequence[float]], size: tuple[int, int]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The image with a white outline around each box (x0, y0, x1, y1), in pixels of `size` = (height, width)."""
+    canvas = image.copy()
+    for box in boxes:
+        x0, y0, x1, y1 = (
+            round(side * whole / own)
+            for side, whole, own in zip(box, image.shape[1::-1] * 2, size[::-1] * 2, strict=True)
+        )
+        for rows, columns in (
+            ((y0 - 2, y0), (x0 - 2, x1 + 2)),
+            ((y1, y1 + 2), (x0 - 2, x1 + 2)),
+            ((y0, y1), (x0 - 2, x0)),
+            ((y0, y1), (x1, x1 + 2)),
+        ):
+            canvas[max(0, rows[0]) : max(0, rows[1]), max(0, columns[0]) : max(0, columns[1])] = 255
+    return canvas
 
 
 @course_look
@@ -152,15 +229,58 @@ def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Se
 
 
 @course_look
-def head_bars(hits: Float[Tensor, "layers heads"], together: float, chance: float, *, title: str = "") -> Figure:
-    """Draw, a bar for each head of each layer, what share of objects it points at; a last bar for all of them."""
+def head_bars(
+    hits: Float[Tensor, "layers heads"],
+    together: float,
+    elsewhere: Float[Tensor, "heads+1"],
+    chance: float,
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw, a bar for each head of each layer, what share of objects it points at; a last bar for all of them.
+
+    A line across each bar, `elsewhere`, is the same with the maps of another image; the dashed one a random point.
+    """
     layers, heads = hits.shape
     names = [f"layer {layer + 1}\nhead {head + 1}" for layer in range(layers) for head in range(heads)]
     colours = [CYCLE[layer] for layer in range(layers) for _ in range(heads)]
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    bars = ax.bar([*names, "all\ntogether"], [*to_array(hits).ravel(), together], color=[*colours, INK])
-    ax.bar_label(bars, fmt="%.2f", padding=2)
-    ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5)
-    ax.text(layers * heads + 0.55, chance, "a random\npoint", color=FAINT, va="center", backgroundcolor="white")
-    ax.set(title=title, ylabel="fraction of objects", xlim=(-0.6, layers * heads + 1.4), ylim=(0, 1.05))
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.8))
+    heights = [*to_array(hits).ravel(), together]
+    bars = ax.bar([*names, "all\ntogether"], heights, color=[*colours, FAINT])
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in bars]
+    levels = to_array(elsewhere).tolist()
+    for x, height, level in zip(middles, heights, levels, strict=True):
+        ax.text(x, max(height, level) + 0.02, f"{height:.2f}", ha="center")
+    ax.hlines(levels, [x - 0.4 for x in middles], [x + 0.4 for x in middles], color=INK, lw=3)
+    last = layers * heads + 0.55
+    ax.text(last, levels[-1], "maps of\nanother\nimage", color=INK, va="center")
+    ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5, xmax=(last + 0.6) / (last + 1.45))
+    ax.text(last, chance, "a random\npoint", color=FAINT, va="center", backgroundcolor="white")
+    ax.set(title=title, ylabel="fraction of objects", xlim=(-0.6, last + 0.85), ylim=(0, 1.05))
+    return fig
+
+
+@course_look
+def captioners(
+    rows: Mapping[str, Mapping[str, float]], names: Mapping[str, str], chance: Mapping[str, float], *, title: str = ""
+) -> Figure:
+    """Draw the scores of captioners, a panel for each: `names` are key of a score → title, `rows` name → key → score.
+
+    `chance` is a dashed line in the panels of its keys. A score of `KEY_shuffled` is a line across the bar of `KEY`.
+    """
+    fig, axes = plt.subplots(1, len(names), figsize=(WIDTH, 0.5 * len(rows) + 1.5), sharey=True)
+    fig.suptitle(title)
+    for ax, (key, name) in zip(axes, names.items(), strict=True):
+        values = [row.get(key) for row in rows.values()]
+        bars = ax.barh(list(rows), [value or 0 for value in values], height=0.62, color=CYCLE[: len(rows)])
+        ax.bar_label(bars, ["      no maps" if value is None else f"{value:.2f}" for value in values], padding=6)
+        for place, row in enumerate(rows.values()):
+            if f"{key}_shuffled" in row:
+                ax.vlines(row[f"{key}_shuffled"], place - 0.31, place + 0.31, color=INK, lw=3)
+        if key in chance:
+            ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
+        says = ["dashed: what guessing gives"] * (key in chance)
+        says += ["bold: maps of another image"] * any(f"{key}_shuffled" in row for row in rows.values())
+        ax.set_xlabel("\n".join(says), size=11)
+        ax.set(title=name, xlim=(0, 1.2), xticks=[0, 0.5, 1], ylim=(len(rows) - 0.5, -0.5))
     return fig

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lecture_utils.captioning import CaptionTransformer, caption_loss, greedy, pad
+from lecture_utils.captioning.vocabulary import PAD
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.tasks.caption_scores import true_share
+from lecture_utils.toycity.facts import facts
 
 LONGEST = 20  # words of a caption that is decoded
 
@@ -45,6 +46,24 @@ def speak(model: CaptionTransformer, z: Float[Tensor, "n features h w"], data: C
     return [data.vocabulary.decode(words) for words in greedy(model, z, max_length=LONGEST).words]
 
 
-def true_statements(sentences: Sequence[str], data: CaptionDataset) -> float:
-    """The mean share of true statements in sentences about the first streets."""
-    return sum(true_share(one, data, index) for index, one in enumerate(sentences)) / len(sentences)
+@torch.no_grad()
+def next_words(
+    model: CaptionTransformer, z: Float[Tensor, "n features h w"], data: CaptionDataset
+) -> tuple[float, float]:
+    """The loss with the right words given (teacher forcing), and how many next words are the likeliest then."""
+    pairs = [(index, data.vocabulary.encode(one)) for index in range(len(z)) for one in data.dataset.captions(index)]
+    captions = pad([words for _, words in pairs]).to(z.device)
+    logits, following = model(z[[index for index, _ in pairs]], captions[:, :-1])[0], captions[:, 1:]
+    right = (logits.argmax(-1) == following)[following != PAD].float().mean()
+    return caption_loss(logits, captions).item(), right.item()
+
+
+def true_statements(sentences: Sequence[str], data: CaptionDataset, *, ahead: int = 0) -> tuple[int, int]:
+    """How many statements of sentences about the first streets hold, and how many there are.
+
+    A sentence that states nothing counts as one that does not hold. With `ahead`, each is checked against the street so
+    many further on.
+    """
+    places = [(index + ahead) % len(sentences) for index in range(len(sentences))]
+    told = [fact.holds for index, one in zip(places, sentences, strict=True) for fact in facts(one, *data.truth(index))]
+    return sum(told), len(told)

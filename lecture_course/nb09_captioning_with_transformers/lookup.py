@@ -71,8 +71,23 @@ def accuracy(model: Asker, grids: int = 200) -> float:
     return ((model(x) > 0) == answers)[asks].float().mean().item()
 
 
+def commonest_colour(grids: int = 40) -> float:
+    """The fraction of a grid's points that have its commonest colour, the mean over grids not seen in training."""
+    x = draw(grids, torch.Generator().manual_seed(UNSEEN))[0]
+    return x[:, :LAMPS].mean((2, 3)).amax(1).mean().item()
+
+
 @torch.no_grad()
 def attention_weights(model: Asker, grids: int = 40) -> Float[Tensor, "n 64 64"]:
     """Of a model with self-attention: which point (row) attends to which (column) on grids not seen in training."""
     x = draw(grids, torch.Generator().manual_seed(UNSEEN))[0].to(next(model.parameters()).device)
     return model.block(model.project(x).relu())[1]
+
+
+def askers(x: Float[Tensor, "10 8 8"], number: int = 3) -> list[tuple[int, int]]:
+    """Row and column of points of a grid that ask, each of another colour; every 27th is tried, so they lie apart."""
+    first = {}
+    for row, column in (divmod(27 * k % SIDE**2, SIDE) for k in range(1, SIDE**2)):
+        if x[LAMPS, row, column] == 0:
+            first.setdefault(x[:LAMPS, row, column].argmax().item(), (row, column))
+    return list(first.values())[:number]

@@ -1,7 +1,7 @@
 """Which points lie on objects, what a captioner lists, and which heads point at what it names (slides 28 and 29)."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -27,6 +27,18 @@ def on_objects(
     return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
 
 
+@torch.no_grad()
+def weight_on(
+    objects: Bool[Tensor, "b hw"], layers: Iterable[nn.Module], points: Float[Tensor, "b hw d"]
+) -> list[float]:
+    """For each of some layers of self-attention the part of all points' weight that falls on the objects of images."""
+    found = []
+    for layer in layers:
+        points, weights = layer(points, need_weights=True)
+        found.append((weights.cpu() * objects[:, None, None]).sum(-1).mean().item())
+    return found
+
+
 def list_objects(
     model: nn.Module, z: Float[Tensor, "1 features ..."], data: CaptionDataset, index: int
 ) -> tuple[list[str], Float[Tensor, "layers heads t h w"], list[Box | None]]:
@@ -45,15 +57,22 @@ def list_objects(
 
 
 def pointing_heads(
-    model: nn.Module, z: Float[Tensor, "b features ..."], data: CaptionDataset, scenes: Sequence[int]
+    model: nn.Module,
+    z: Float[Tensor, "b features ..."],
+    data: CaptionDataset,
+    scenes: Sequence[int],
+    *,
+    maps_of_next: bool = False,
 ) -> Float[Tensor, "objects heads"]:
     """For each object that a list names rightly, which heads point at it: layer by layer, at last all of them together.
 
     The maps of the object's words are added, head by head; 1 where the highest point lies in its box or next to it.
+    With `maps_of_next`, the maps are those of the next image's list at the same places.
     """
     prefix = data.vocabulary.encode(LIST)[1:-1]
     said, hits = greedy(model, z, prefix=prefix, need_weights=True), []
-    for index, numbers, maps in zip(scenes, said.words, said.attention.cpu(), strict=True):
+    attention = said.attention.roll(-1, 0) if maps_of_next else said.attention
+    for index, numbers, maps in zip(scenes, said.words, attention.cpu(), strict=True):
         hits += _hits(data, index, numbers, maps, model.grid)
     return torch.stack(hits)
 
@@ -71,6 +90,12 @@ def _hits(
         highest = torch.cat([each, each.sum(0, keepdim=True)]).argmax(1)
         found.append(points_in(obj.box, SIZE, grid).flatten()[highest].float())
     return found
+
+
+def together_against_best(hits: Float[Tensor, "objects heads"]) -> tuple[int, int]:
+    """At how many objects only the last column points, and at how many only the best of the others."""
+    gained = hits[:, -1] - hits[:, hits[:, :-1].mean(0).argmax()]
+    return (gained > 0).sum().item(), (gained < 0).sum().item()
 
 
 def effective_points(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lecture_utils.tasks.caption_dataset import CaptionDataset
@@ -43,6 +43,24 @@ def self_attention(gamma: float = 0.0) -> GridSelfAttention:
     return block
 
 
+def divided_attention() -> GridSelfAttention:
+    """The same with scores divided by √d, as in `attention`; the block's queries are."""
+    block = self_attention()
+    block.query = nn.Sequential(block.query, Scale(block.query.out_channels**-0.5))
+    return block
+
+
+class Scale(nn.Module):
+    """Its input times a fixed number."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
 class PointClassifier(nn.Module):
     """Features (b, 256, h, w) → at each point the logits of the four classes, (b, 4, h, w); between them a `block`.
 
@@ -74,6 +92,7 @@ BLOCKS = {
     "global max pooling": lambda: GlobalPooling(torch.amax),
     "self-attention": self_attention,
     "self-attention, γ from 1": lambda: self_attention(1.0),
+    "self-attention, divided by √d": divided_attention,
 }
 
 
@@ -113,15 +132,25 @@ def accuracy(model: PointClassifier, z: Float[Tensor, "n features h w"], there: 
 
 @torch.no_grad()
 def habits(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> dict[str, float]:
-    """How alike the points of an image attend, and how sharply, in a model with self-attention; means over images."""
+    """How alike the points of an image attend, and how sharply, in a model with self-attention; means over images.
+
+    `shared`: the points whose largest weight lies where the commonest does; `deviation`: that of a point's scores;
+    `largest`: its largest weight.
+    """
     x, block = model.reduce(z), model.block
     queries, keys = (layer(x).flatten(2) for layer in (block.query, block.key))
     scores, weights = queries.mT @ keys, block(x)[1]
     return {
-        "points that share the commonest largest weight": agreement(weights),
-        "standard deviation of a point's scores": scores.std(-1).mean().item(),
-        "its largest weight": weights.amax(-1).mean().item(),
+        "shared": agreement(weights),
+        "deviation": scores.std(-1).mean().item(),
+        "largest": weights.amax(-1).mean().item(),
     }
+
+
+@torch.no_grad()
+def commonest_point(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> Int64[Tensor, "n"]:
+    """Of each image the number of the point to which most of its points give their largest weight."""
+    return model.block(model.reduce(z))[1].argmax(-1).mode().values.cpu()
 
 
 def agreement(weights: Float[Tensor, "b q k"]) -> float:

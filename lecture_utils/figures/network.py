@@ -68,7 +68,7 @@ def draw_network(
             raise ValueError(f"arrows: got {arrow.start.name!r} → {arrow.end.name!r}, expected two of the blocks")
     shown = blocks if highlight is None else steps[highlight]
     swung = {b for arrow in arrows if arrow.sides == ("top", "top") for b in (arrow.start, arrow.end)}
-    centres, height = _places(blocks, gap, swung, width)
+    centres, height = _places(blocks, gap, swung, width, top=0.12 if bands else 0.05)
     named = dict.fromkeys(arrow.kind for arrow in arrows if arrow.kind)
     large = [_enlarged(step) for step in (*steps, blocks[-1:])] if enlarge else []
     below = _height(large) if enlarge else 0.98 + (0.38 if named else 0)
@@ -82,6 +82,7 @@ def draw_network(
     height += key
     for arrow in arrows:
         ends = [anchor_of(block, centres[block], side) for block, side in zip(*sides_of(arrow), strict=True)]
+        ends[0] = (ends[0][0] + arrow.shift, ends[0][1])
         strength = 1 if highlight is None or arrow.end in shown else pale
         look = {"colour": colours[arrow.kind], "strength": strength, "dashed": arrow.dashed, "bend": arrow.bend}
         ax.add_patch(path_of(ends, sides_of(arrow)[1], **look))
@@ -143,17 +144,22 @@ def network_steps(
 
 
 def _places(
-    blocks: Sequence[Block], gap: float, swung: AbstractSet[Block] = frozenset(), width: float = WIDTH
+    blocks: Sequence[Block],
+    gap: float,
+    swung: AbstractSet[Block] = frozenset(),
+    width: float = WIDTH,
+    *,
+    top: float = 0.05,
 ) -> tuple[dict[Block, tuple[float, float]], float]:
     """The centre of each block in inches, from the top left corner, and the height of the drawing.
 
-    Above the blocks of `swung` an arrow passes.
+    Above the blocks of `swung` an arrow passes; above all of them are `top` inches.
     """
     columns = [block.at[0] for block in blocks]
     first, last = min(columns), max(columns)
     left, right = (MARGIN + max(b.room for b in blocks if b.at[0] == column) / 2 for column in (first, last))
     pitch = (width - left - right) / (last - first or 1)
-    rows, middles, y = sorted({b.at[1] for b in blocks if b.at[1] == int(b.at[1])}), [], 0.05
+    rows, middles, y = sorted({b.at[1] for b in blocks if b.at[1] == int(b.at[1])}), [], top
     for row in rows:
         inside = [b for b in blocks if b.at[1] == row]
         above = max(b.sides[1] / 2 + b.behind + LINE * bool(b.label) + SWING * (b in swung) for b in inside)

@@ -86,7 +86,7 @@ class Arrow:
     """A layer that makes `end` of `start`. `sides`, where it leaves and enters: "right", "left", "top" or "bottom".
 
     Between a bottom and a top it turns half way, or `bend` inches before its end; with twice the same side, so many
-    inches beyond it.
+    inches beyond it. It starts `shift` inches to the right of the middle of its side.
     """
 
     start: Block
@@ -95,6 +95,7 @@ class Arrow:
     sides: tuple[str, str] | None = None
     dashed: bool = False
     bend: float | None = None
+    shift: float = 0.0
 
 
 @dataclass(eq=False)

@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 import torch
 
+from lecture_course.nb09_captioning_with_transformers import lookup
 from lecture_course.nb09_captioning_with_transformers.drawings import (
     block_drawing,
     block_steps,
     captioner_drawing,
+    captioner_figure,
     captioner_steps,
     under,
 )
 from lecture_course.nb09_captioning_with_transformers.figures import (
     accuracies,
+    captioners,
     head_bars,
+    lamps,
+    outlined,
     queries_compared,
     similarity_maps,
     streets_and_sentences,
@@ -91,9 +96,34 @@ def test_a_captioner_is_drawn_from_its_own_tensors(kind):
     torch.testing.assert_close(parts["MLP of the decoder"].value, spoken)
     assert parts["x + attention"].words == "36 × 8"
     assert ("patches" in parts) == (kind == "ViT")
-    assert {arrow.kind for arrow in drawing.arrows} >= {"Q and K", "V", "Q", "K", "residual: add", "MLP"}
+    assert {arrow.kind for arrow in drawing.arrows} >= {"Q, K", "V", "residual: add", "MLP"}
     with pytest.raises(ValueError, match="z: got 2 images"):
         captioner_drawing(model, z.repeat(2, 1, 1, 1), STREET, "a", WORDS)
+
+
+@pytest.mark.slide("29")
+def test_each_residual_connection_adds_what_went_in():
+    """In both halves: from what enters a part to what leaves it, and no further."""
+    drawing = captioner_drawing(*captioner("CNN"), STREET, "a red", WORDS)
+    ways = [(arrow.start.name, arrow.end.name) for arrow in drawing.arrows if arrow.kind == "residual: add"]
+    assert ways == [
+        ("tokens x", "x + attention"),
+        ("x + attention", "MLP"),
+        ("embedded", "+ self-attention"),
+        ("+ self-attention", "+ cross-attention"),
+        ("+ cross-attention", "MLP of the decoder"),
+    ]
+    assert [arrow.start.name for arrow in drawing.arrows if arrow.shift] == ["x + attention"]
+
+
+@pytest.mark.slide("30")
+def test_the_encoder_can_be_drawn_alone():
+    labels = [
+        text.get_text()
+        for text in captioner_figure(*captioner("ViT"), STREET, "a", WORDS, encoder_only=True).axes[0].texts
+    ]
+    assert "patches" in labels
+    assert "cross-attention" not in labels
 
 
 def test_the_words_of_every_step_fit(block):
@@ -115,7 +145,7 @@ def test_a_map_glows_where_it_is_high():
 def test_similarities_are_cosines():
     vectors = torch.tensor([[1.0, 0], [0, 2], [-3, 0]])
     fig = similarity_maps({"a": ("row", vectors), "b": ("word", torch.ones(2, 5))}, title="t")
-    distances, first, second, bar = fig.axes
+    first, second, distances, bar = fig.axes
     assert np.allclose(first.images[0].get_array(), [[1, 0, -1], [0, 1, 0], [-1, 0, 1]])
     assert np.allclose(second.images[0].get_array(), 1)
     assert (first.get_title(), first.get_xlabel(), bar.get_ylabel()) == ("a", "row", "cosine")
@@ -127,23 +157,64 @@ def test_similarities_are_cosines():
 
 @pytest.mark.slide("29")
 def test_each_head_has_its_bar():
-    (ax,) = head_bars(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), 0.9, 0.05, title="t").axes
+    elsewhere = [0.2, 0.1, 0.1, 0.2, 0.3]
+    (ax,) = head_bars(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), 0.9, torch.tensor(elsewhere), 0.05, title="t").axes
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.9])
+    assert [line[0, 1] for line in ax.collections[0].get_segments()] == pytest.approx(elsewhere)
     names = [label.get_text() for label in ax.get_xticklabels()]
     assert names == ["layer 1\nhead 1", "layer 1\nhead 2", "layer 2\nhead 1", "layer 2\nhead 2", "all\ntogether"]
 
 
 @pytest.mark.slide("28")
-def test_each_query_has_its_map_and_its_frame():
+def test_an_arrow_leads_from_each_query_to_its_largest_weight():
     weights = torch.eye(16)
-    fig = queries_compared(STREET, weights, {"sky": (0, 1), "road": (3, 2)}, title="t")
-    sky, road, bar = fig.axes
-    assert (sky.get_title(), road.get_title()) == ("query: sky", "query: road")
-    for ax, (row, column) in ((sky, (0, 1)), (road, (3, 2))):
-        assert ax.patches[0].get_xy() == (24 * column - 0.5, 24 * row - 0.5)
-        at = np.unravel_index(ax.images[1].get_array().argmax(), STREET.shape[:2])
-        assert (at[0] // 24, at[1] // 24) == (row, column)
+    weights[:, 6] = 2.0
+    weights[14] = torch.eye(16)[3]
+    left, right = queries_compared(STREET, weights, {"sky": (0, 1), "road": (3, 2)}, title="t").axes
+    corners = [frame.get_xy() for frame in left.patches if hasattr(frame, "get_xy")]
+    assert corners[:2] == [(23.5, -0.5), (47.5, 71.5)]
+    assert right.patches[0].get_xy() == (47.5, 23.5)  # row 1, column 2
+    words = [text.get_text() for text in left.texts]
+    assert "sky: 2.00" in words
+    assert "road: 1.00" in words
+    ends = [text.xy for text in left.texts if hasattr(text, "xy")]
+    assert ends == [(60, 36), (84, 12)]
+
+
+@pytest.mark.slide("28")
+def test_lamps_show_their_signs_and_each_asker_its_map():
+    x = lookup.draw(1, torch.Generator().manual_seed(0))[0][0]
+    askers = lookup.askers(x)
+    assert len({x[:8, row, column].argmax().item() for row, column in askers}) == 3
+    assert all(x[8, row, column] == 0 for row, column in askers)
+    weights = torch.rand(64, 64)
+    grid, *each, bar = lamps(x, weights, askers, title="t").axes
+    signs = [text.get_text() for text in grid.texts]
+    assert signs.count("+") == (x[9] > 0).sum()
+    assert signs.count("−") == (x[9] < 0).sum()
+    for ax, (row, column) in zip(each, askers, strict=True):
+        assert np.allclose(ax.images[0].get_array(), weights[8 * row + column].view(8, 8).numpy())
     assert bar.get_ylabel() == "attention weight"
+
+
+def test_a_box_is_outlined_in_white():
+    image = np.zeros((40, 80, 3), np.uint8)
+    found = outlined(image, [(2.0, 3.0, 6.0, 8.0)], (20, 40))
+    white = (found == 255).all(2)
+    assert white[4:6, 4:12].all()  # above the box, whose corners are (4, 6) and (12, 16)
+    assert not white[6:16, 4:12].any()
+    assert not image.any()
+
+
+@pytest.mark.slide("30")
+def test_captioners_have_a_bar_for_each_score():
+    rows = {"a": {"x": 0.5}, "b": {"x": 0.25, "y": 0.75, "y_shuffled": 0.125}}
+    first, second = captioners(rows, {"x": "X", "y": "Y"}, {"x": 0.0625}, title="t").axes
+    assert [bar.get_width() for bar in first.patches] == [0.5, 0.25]
+    assert [text.get_text().strip() for text in second.texts] == ["no maps", "0.75"]
+    assert second.collections[0].get_segments()[0][0, 0] == 0.125
+    assert first.lines[0].get_xdata()[0] == 0.0625
+    assert (first.get_xlabel(), second.get_xlabel()) == ("dashed: what guessing gives", "bold: maps of another image")
 
 
 @pytest.mark.slide("28")

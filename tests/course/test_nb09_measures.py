@@ -1,5 +1,7 @@
 """What notebook 09 measures: points that know what is elsewhere, lists and their boxes, heads that point, and speed."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -55,8 +57,21 @@ def test_agreement_counts_the_commonest_highest_key():
     weights = torch.tensor([[[0.6, 0.4, 0.0], [0.9, 0.1, 0.0], [0.0, 0.3, 0.7]], torch.eye(3).tolist()])
     assert presence.agreement(weights) == pytest.approx((2 / 3 + 1 / 3) / 2)
     model = presence.PointClassifier(presence.BLOCKS["self-attention"](), 8).eval()
-    habits = presence.habits(model, torch.rand(2, 8, 4, 4))
-    assert all(0 <= value <= 1 for name, value in habits.items() if "deviation" not in name)
+    z = torch.rand(2, 8, 4, 4)
+    habits = presence.habits(model, z)
+    assert all(0 <= value <= 1 for name, value in habits.items() if name != "deviation")
+    highest = model.block(model.reduce(z))[1].argmax(-1)
+    points = presence.commonest_point(model, z)
+    shared = (highest == points[:, None]).float().mean().item()
+    assert shared == pytest.approx(habits["shared"])
+
+
+def test_the_divided_block_is_the_other_one_with_smaller_scores():
+    torch.manual_seed(0)
+    divided, x = presence.divided_attention(), torch.rand(1, presence.CHANNELS, 3, 3)
+    query, key = divided.query[0](x).flatten(2), divided.key(x).flatten(2)
+    expected = (query.mT @ key / 8**0.5).softmax(-1)
+    torch.testing.assert_close(divided(x)[1], expected)
 
 
 @pytest.mark.slide("28")
@@ -75,6 +90,7 @@ def test_each_point_asks_for_the_lamp_of_its_colour():
 def test_an_asker_learns_and_its_weights_sum_to_1():
     model = lookup.train("self-attention", seed=0, steps=2)
     assert 0 <= lookup.accuracy(model, 4) <= 1
+    assert 1 / 8 < lookup.commonest_colour(4) < 0.4
     torch.testing.assert_close(lookup.attention_weights(model, 2).sum(-1), torch.ones(2, 64))
 
 
@@ -85,6 +101,7 @@ def test_scores_spread_with_the_root_of_d():
     assert divided.deviation == pytest.approx(1, rel=0.05)
     assert plain.largest > 0.5 > divided.largest
     assert softmax.spread(1024).gradient < 0.01 * softmax.spread(1024, 1 / 32).gradient
+    assert plain.query > 2 * divided.query  # a score of long keys is steep, so less is lost at the query
 
 
 @pytest.mark.slide("29")
@@ -104,8 +121,14 @@ def test_a_small_captioner_learns_and_speaks(scenes):
     model, losses = leaking.train(scenes, z, is_causal=True, steps=3)
     said = leaking.speak(model, z[:2], scenes)
     assert (len(losses), len(said)) == (3, 2)
-    assert 0 <= leaking.true_statements(said, scenes) <= 1
-    assert leaking.true_statements([scenes.dataset.captions(0)[0]], scenes) == 1
+    loss, right = leaking.next_words(model, z[:2], scenes)
+    assert loss > 0
+    assert 0 <= right <= 1
+    told = [scenes.dataset.captions(index)[0] for index in (0, 1)]
+    true, of = leaking.true_statements(told, scenes)
+    assert true == of
+    assert leaking.true_statements(told, scenes, ahead=1)[0] < of
+    assert leaking.true_statements(["in in in"], scenes) == (0, 1)
 
 
 def test_a_training_is_the_same_again():
@@ -146,7 +169,22 @@ def test_heads_that_point_are_those_of_the_card(scenes, model):
     hits = naming.pointing_heads(model, scenes.grids(range(30)), scenes, range(30))
     assert hits.shape[1] == 9
     assert set(hits.unique().tolist()) <= {0.0, 1.0}
+    elsewhere = naming.pointing_heads(model, scenes.grids(range(30)), scenes, range(30), maps_of_next=True)
+    assert elsewhere.shape == hits.shape
+    assert elsewhere[:, -1].mean() < 0.6 * hits[:, -1].mean()
     assert hits[:, -1].mean() == pytest.approx(checkpoints.card("caption_transformer")["metrics"]["pointing"], abs=0.12)
+
+
+def test_together_is_held_against_the_best_head():
+    hits = torch.tensor([[1.0, 0, 1], [1, 0, 0], [1, 0, 1], [0, 1, 1], [0, 0, 1]])
+    assert naming.together_against_best(hits) == (2, 1)
+
+
+@pytest.mark.slide("28")
+def test_weight_on_objects_is_a_fraction(scenes, model):
+    objects, points = torch.ones(2, 256, dtype=torch.bool), model.encode_grid(scenes.grids(range(2)))
+    assert naming.weight_on(objects, model.encoder, points) == pytest.approx([1, 1], abs=1e-4)
+    assert naming.weight_on(~objects, model.encoder, points) == [0, 0]
 
 
 @pytest.mark.slide("29")
@@ -202,6 +240,10 @@ def test_seconds_of_a_step_and_words_per_second(monkeypatch):
     assert speed.learning_seconds(lambda words: slow(None, words)[0], 4, 10) == 0.5
     assert speed.said_per_second(slow, torch.zeros(4, 1, 2, 2)) == 8
     assert len(calls) == 2
+
+
+def test_only_the_processor_is_timed():
+    assert speed.seconds(time.sleep, 0.05, times=1) < 0.04
 
 
 def test_the_slope_is_that_of_a_line():

@@ -218,7 +218,7 @@ def test_bands_lie_behind_their_blocks_and_are_named_in_every_step():
         left, right, *_ = fig.axes[0].images[0].get_extent()  # of the image
         assert areas[0].x0 < left < right < areas[0].x1 < areas[2].x0
     plain, tinted = (draw_network(blocks, arrows, bands=some).get_figheight() for some in ((), bands))
-    assert tinted == pytest.approx(plain + 0.3)
+    assert tinted == pytest.approx(plain + 0.37)
 
 
 def test_an_arrow_between_two_tops_passes_above_what_stands_between():
@@ -237,6 +237,14 @@ def test_an_arrow_turns_where_it_is_told():
         way = draw_network(blocks, [arrow]).axes[0].patches[0]._path_original.vertices
         assert abs(way[-1, 1] - way[-2, 1]) == pytest.approx(0.1)
         assert way[1, 1] == way[2, 1]
+
+
+def test_an_arrow_starts_beside_another_that_ends_there():
+    blocks = [Block(str(x), torch.rand(3, 4, 4), (x, 0)) for x in range(3)]
+    around = "bottom", "bottom"
+    arrows = [Arrow(*blocks[:2], sides=around), Arrow(*blocks[1:], sides=around, shift=0.2)]
+    first, second = (way._path_original.vertices for way in draw_network(blocks, arrows).axes[0].patches[:2])
+    assert second[0] == pytest.approx(first[-1] + [0.2, 0])
 
 
 def test_smaller_maps_are_drawn_smaller_but_not_as_much():
