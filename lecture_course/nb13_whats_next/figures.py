@@ -180,7 +180,9 @@ def fields(panels: Mapping[str, toy.Snapshot], real: Float[Tensor, "n 2"], *, ti
             interpolation="bilinear",
         )  # fmt: skip
         ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
-        ax.scatter(*to_array(shot.samples[0][:300]).T, s=12, marker="^", color="#B85C00", linewidths=0, label="generated")
+        ax.scatter(
+            *to_array(shot.samples[0][:300]).T, s=12, marker="^", color="#B85C00", linewidths=0, label="generated"
+        )
         _colour_circle(ax)
         ax.set_title(name)
     fig.colorbar(shown, ax=axes, shrink=0.8, label="D(x)")
@@ -198,9 +200,7 @@ def denoising(
     grid = toy.plane(points.device, 17)[None].expand(net.seeds, -1, -1)
     _, noise = net.parts(grid, net.at(max(step, 0), grid))
     arrows = -to_array(noise[seed])
-    ax.quiver(
-        *to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035
-    )
+    ax.quiver(*to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035)
     history = np.stack([to_array(at[seed]) for _, at in path[max(0, stop - tail) : stop + 1]])
     ax.plot(*history.transpose(2, 0, 1), color=ORANGE, lw=0.8, alpha=0.5)
     ax.scatter(*history[-1].T, s=16, marker="^", color="#B85C00", linewidths=0, zorder=3)

@@ -18,16 +18,17 @@ from lecture_utils.generative import cosine_alpha_bar
 from lecture_utils.generative.diffusion import timestep_embedding, timesteps
 
 PAINTS = 8
-DEVIATION = 0.08  # of a paint around its middle, along each axis
+RADIUS = 2**0.5  # of the colour circle, so that points have a variance of 1 along each axis
+DEVIATION = 0.1  # of a paint around its middle, along each axis
 STEPS = 100  # of the diffusion
-EXTENT = 2.0  # of the plane that is drawn, to each side
+EXTENT = 2.7  # of the plane that is drawn, to each side
 CELLS = 48  # of a field, along each side
 
 
 def middles(device: str = "cpu") -> Float[Tensor, "paints 2"]:
-    """The middle of each paint, on a circle of radius 1: red on the right, then counter-clockwise."""
+    """The middle of each paint, on a circle of `RADIUS`: red on the right, then counter-clockwise."""
     angles = torch.arange(PAINTS, device=device) * 2 * math.pi / PAINTS
-    return torch.stack([angles.cos(), angles.sin()], dim=1)
+    return RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
 def paints(*shape: int, device: str = "cpu") -> Float[Tensor, "*shape 2"]:
@@ -147,7 +148,7 @@ def snapshot(players: Players, step: int, *, count: int = 1000) -> Snapshot:
 class Denoiser(nn.Module):
     """A noisy point and its step → the `target`, "velocity" or "noise", by a network for each seed."""
 
-    def __init__(self, target: str = "velocity", *, seeds: int = 1, width: int = 96):
+    def __init__(self, target: str = "velocity", *, seeds: int = 1, width: int = 64):
         super().__init__()
         require_one_of("target", target, ("velocity", "noise"))
         self.target, self.seeds = target, seeds
@@ -194,7 +195,7 @@ def train_diffusion(
     loss: Callable[[Denoiser, Tensor], Tensor],
     target: str = "velocity",
     *,
-    steps: int = 1500,
+    steps: int = 2000,
     seeds: int = 3,
     batch: int = 128,
     seed: int = 0,
@@ -203,7 +204,7 @@ def train_diffusion(
     """Train a denoiser for each seed; `loss(net, points)` is one number, and the learning rate falls to 0."""
     torch.manual_seed(seed)
     net = Denoiser(target, seeds=seeds).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), 4e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()

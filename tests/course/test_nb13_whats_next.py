@@ -275,6 +275,191 @@ def project_in_numpy(data, k):
     return project_by_sklearn(data, k).numpy()
 
 
+# 13.reparameterise, right
+
+
+def code_by_torch(mean, log_variance, noise):
+    return torch.addcmul(mean, torch.exp(log_variance / 2), noise)
+
+
+def code_by_root(mean, log_variance, noise):
+    return mean + log_variance.exp().sqrt() * noise
+
+
+# 13.reparameterise, wrong
+
+
+def code_by_variance(mean, log_variance, noise):
+    return mean + log_variance.exp() * noise
+
+
+def code_by_logarithm(mean, log_variance, noise):
+    return mean + log_variance * noise
+
+
+def code_without_mean(mean, log_variance, noise):
+    return torch.exp(log_variance / 2) * noise
+
+
+def code_without_noise(mean, log_variance, noise):
+    return mean
+
+
+def code_with_noise_of_one(mean, log_variance, noise):
+    return mean + noise
+
+
+def code_stretched(mean, log_variance, noise):
+    return torch.exp(log_variance / 2) * (noise + mean)
+
+
+# 13.gan_losses, right
+
+
+def losses_by_softplus(real, fake):
+    return torch.nn.functional.softplus(-real).mean() + torch.nn.functional.softplus(fake).mean(), (
+        torch.nn.functional.softplus(-fake).mean()
+    )
+
+
+def losses_by_bce(real, fake):
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+    return bce(real, ones) + bce(fake, zeros), bce(fake, torch.ones_like(fake))
+
+
+# 13.gan_losses, wrong
+
+
+def losses_saturating(real, fake):
+    discriminator, _ = losses_by_bce(real, fake)
+    return discriminator, torch.nn.functional.logsigmoid(-fake).mean()
+
+
+def losses_found_out(real, fake):
+    discriminator, _ = losses_by_bce(real, fake)
+    return discriminator, torch.nn.functional.softplus(fake).mean()
+
+
+def losses_exchanged(real, fake):
+    return losses_by_bce(fake, real)[0], losses_by_bce(real, fake)[1]
+
+
+def losses_of_real_alone(real, fake):
+    return torch.nn.functional.softplus(-real).mean(), torch.nn.functional.softplus(-fake).mean()
+
+
+def losses_halved(real, fake):
+    discriminator, generator = losses_by_bce(real, fake)
+    return discriminator / 2, generator
+
+
+def losses_of_wasserstein(real, fake):
+    return fake.mean() - real.mean(), -fake.mean()
+
+
+def losses_with_log_zero(real, fake):
+    d, g = torch.sigmoid(real), torch.sigmoid(fake)
+    return -torch.log(d).mean() - torch.log(1 - g).mean(), -torch.log(g).mean()
+
+
+def losses_turned_round(real, fake):
+    return losses_by_bce(real, fake)[::-1]
+
+
+# 13.ddpm_step, right
+
+
+def back_by_x0(noisy, noise, alpha, alpha_bar, fresh):
+    """The posterior's mean from the clean image (DDPM, equation 7), with the paper's larger variance."""
+    before, beta = alpha_bar / alpha, 1 - alpha
+    clean = (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+    a, b = math.sqrt(before) * beta / (1 - alpha_bar), math.sqrt(alpha) * (1 - before) / (1 - alpha_bar)
+    return a * clean + b * noisy + math.sqrt(beta) * fresh
+
+
+def back_by_score(noisy, noise, alpha, alpha_bar, fresh):
+    score = -noise / math.sqrt(1 - alpha_bar)
+    return (noisy + (1 - alpha) * score) / math.sqrt(alpha) + fresh * math.sqrt(1 - alpha)
+
+
+# 13.ddpm_step, wrong
+
+
+def back_without_fresh(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - (1 - alpha) / math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha)
+
+
+def back_with_variance(noisy, noise, alpha, alpha_bar, fresh):
+    return back_without_fresh(noisy, noise, alpha, alpha_bar, fresh) + (1 - alpha) * fresh
+
+
+def back_with_all_fresh(noisy, noise, alpha, alpha_bar, fresh):
+    return back_without_fresh(noisy, noise, alpha, alpha_bar, fresh) + fresh
+
+
+def back_undivided(noisy, noise, alpha, alpha_bar, fresh):
+    return noisy - (1 - alpha) / math.sqrt(1 - alpha_bar) * noise + math.sqrt(1 - alpha) * fresh
+
+
+def back_taking_all(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha) + math.sqrt(1 - alpha) * fresh
+
+
+def back_rootless(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - (1 - alpha) / (1 - alpha_bar) * noise) / math.sqrt(alpha) + math.sqrt(1 - alpha) * fresh
+
+
+# 13.ddim_step, right
+
+
+def ddim_sigma(alpha_bar, following, eta):
+    return eta * math.sqrt((1 - following) / (1 - alpha_bar) * (1 - alpha_bar / following))
+
+
+def onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    variance = ddim_sigma(alpha_bar, alpha_bar_next, eta) ** 2
+    old = torch.tensor(1 - alpha_bar_next - variance).sqrt() * noise
+    return math.sqrt(alpha_bar_next) * clean + old + math.sqrt(variance) * fresh
+
+
+def onwards_as_the_package(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    """As `Diffusion.trajectory` does it: a share of the noise is drawn again, and its variance stays."""
+    share = eta**2 * (1 - alpha_bar / alpha_bar_next) / (1 - alpha_bar)
+    mixed = math.sqrt(1 - share) * noise + math.sqrt(share) * fresh
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next) * mixed
+
+
+# 13.ddim_step, wrong
+
+
+def onwards_on_top(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    sigma = ddim_sigma(alpha_bar, alpha_bar_next, eta)
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next) * noise + sigma * fresh
+
+
+def onwards_without_fresh(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    sigma = ddim_sigma(alpha_bar, alpha_bar_next, eta)
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next - sigma**2) * noise
+
+
+def onwards_of_one(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, 1.0, fresh)
+
+
+def onwards_with_eta(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_without_fresh(clean, noise, alpha_bar, alpha_bar_next, eta, fresh) + eta * fresh
+
+
+def onwards_from_before(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    right = onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, eta, fresh)
+    return right + (math.sqrt(alpha_bar) - math.sqrt(alpha_bar_next)) * clean
+
+
+def onwards_exchanged(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_by_variances(clean, fresh, alpha_bar, alpha_bar_next, eta, noise)
+
+
 # 13.divergence, right
 
 
@@ -422,6 +607,10 @@ RIGHT = {
     "13.kmeans_step": [step_by_loops, step_by_adding],
     "13.responsibilities": [shares_by_torch, shares_by_the_largest],
     "13.project": [project_by_sklearn, project_by_eigh, project_by_values],
+    "13.reparameterise": [code_by_torch, code_by_root],
+    "13.gan_losses": [losses_by_softplus, losses_by_bce],
+    "13.ddpm_step": [back_by_x0, back_by_score],
+    "13.ddim_step": [onwards_by_variances, onwards_as_the_package],
     "13.divergence": [divergence_by_torch, divergence_by_loops],
     "13.add_noise": [noised_by_view, noised_by_loops, noised_by_einsum],
 }
@@ -467,6 +656,40 @@ WRONG = {
         (project_the_first_columns, "mixtures of all columns"),
         (project_nothing, "as it was"),
         (project_in_numpy, "NumPy array"),
+    ],
+    "13.reparameterise": [
+        (code_by_variance, "You multiply by σ²"),
+        (code_by_logarithm, "log σ² itself"),
+        (code_without_mean, "mean is missing"),
+        (code_without_noise, "without any noise"),
+        (code_with_noise_of_one, "multiply it by σ"),
+        (code_stretched, "stretch the mean"),
+    ],
+    "13.gan_losses": [
+        (losses_saturating, "saturating"),
+        (losses_found_out, "found out"),
+        (losses_exchanged, "exchanged in the discriminator"),
+        (losses_of_real_alone, "lacks the generated"),
+        (losses_halved, "Half of"),
+        (losses_of_wasserstein, "Wasserstein"),
+        (losses_with_log_zero, "log 0"),
+        (losses_turned_round, "but exchanged"),
+    ],
+    "13.ddpm_step": [
+        (back_without_fresh, "fresh noise is missing"),
+        (back_with_variance, "β is its variance"),
+        (back_with_all_fresh, "added whole"),
+        (back_undivided, "division by √α"),
+        (back_taking_all, "all the noise out"),
+        (back_rootless, "root over 1 − ᾱ"),
+    ],
+    "13.ddim_step": [
+        (onwards_on_top, "on top"),
+        (onwards_without_fresh, "η = 0 only"),
+        (onwards_of_one, "η is missing"),
+        (onwards_with_eta, "only its share"),
+        (onwards_from_before, "comes from"),
+        (onwards_exchanged, "exchanged"),
     ],
     "13.divergence": [
         (divergence_of_variances, "for σ² itself"),
