@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from lecture_utils import training
+from lecture_utils.generative import LinearAutoEncoder
+from lecture_utils.runtime import Runtime
+from lecture_utils.training import History
 
 FILE = Path(__file__).with_name("components.npz")
 COMPONENTS = 32
@@ -32,12 +40,39 @@ class Components(NamedTuple):
         return ((images.flatten(1) - self.mean) @ axes.T @ axes + self.mean).view_as(images)
 
 
-def fit(crops: Float[Tensor, "n c h w"]) -> Components:
-    """PCA of crops and their mirror images; a network that learns from them sees either of both, at random."""
-    both = torch.cat([crops, crops.flip(3)]).flatten(1).numpy()
+def fit(crops: Float[Tensor, "n c h w"], *, mirrored: bool = True) -> Components:
+    """PCA of crops and their mirror images: a network that learns with flips sees either of both, at random."""
+    both = (torch.cat([crops, crops.flip(3)]) if mirrored else crops).flatten(1).numpy()
     pca = PCA(COMPONENTS, svd_solver="covariance_eigh").fit(both)
     parts = (torch.from_numpy(part).float() for part in (pca.mean_, pca.components_, pca.explained_variance_**0.5))
     return Components(*parts, total=float(both.var(0, ddof=1).sum()), crops=len(crops))
+
+
+def train_linear(
+    crops: Float[Tensor, "n c h w"], run: Runtime, *, latent: int = 6
+) -> tuple[LinearAutoEncoder, History]:
+    """A linear auto-encoder trained on centred crops for 600 steps of the squared error."""
+    centred = (crops - crops.mean(0)).flatten(1)
+    torch.manual_seed(run.seed)
+    net = LinearAutoEncoder(centred.shape[1], latent=latent)
+    settings = {"steps": 600, "batch_size": 64, "lr": 1e-2, "weight_decay": 0.0, "quiet": True}
+    loss = lambda net, batch: F.mse_loss(net(batch[0]).float(), batch[0])  # noqa: E731
+    return net, training.fit(net, TensorDataset(centred), loss=loss, run=run, **settings)
+
+
+@torch.no_grad()
+def compare(
+    net: LinearAutoEncoder, exact: Components, crops: Float[Tensor, "n c h w"], run: Runtime
+) -> dict[str, float]:
+    """The largest angle between the decoder's subspace and that of PCA, and how much variance each explains."""
+    centred, axes = (crops - crops.mean(0)).flatten(1), net.decoder.weight.detach().cpu()
+    directions = exact.directions[: axes.shape[1]]
+    explains = lambda found: 100 * (1 - (found - centred).square().sum() / centred.square().sum()).item()  # noqa: E731
+    return {
+        "largest angle, °": np.degrees(subspace_angles(axes.numpy(), directions.T.numpy())).max(),
+        "PCA explains, percent": explains(centred @ directions.T @ directions),
+        "the network": explains(net(centred.to(run.device)).cpu()),
+    }
 
 
 def load() -> Components:

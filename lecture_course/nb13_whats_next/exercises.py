@@ -13,14 +13,12 @@ from lecture_course.nb13_whats_next.mistakes import (
     KMEANS_STEP_MISTAKES,
     PROJECT_MISTAKES,
     REPARAMETERISE_MISTAKES,
-    RESPONSIBILITIES_MISTAKES,
     ddim_step,
     ddpm_step,
     gan_losses,
     kmeans_step,
     project,
     reparameterised,
-    responsibilities,
 )
 from lecture_utils.generative import add_noise, kl_divergence
 
@@ -40,22 +38,6 @@ def points_and_centres(rng: Generator) -> list[Case]:
         case(40, 4, 2, "four clusters in the plane"),
         case(30, 3, 5, "a centre that no point joins", alone=1),
         case(200, 6, 3, "colours"),
-    ]
-
-
-def mixtures(rng: Generator) -> list[Case]:
-    def case(n: int, k: int, d: int, note: str, *, far: float = 1.0) -> Case:
-        points, means = 2 * far * torch.randn(n, d, generator=rng), 2 * torch.randn(k, d, generator=rng)
-        weights = torch.randn(k, generator=rng).softmax(0)
-        return Case((points, weights, means, 0.5 + 2 * torch.rand(k, d, generator=rng)), note=note)
-
-    return [
-        case(3, 2, 1, "three points on a line, two Gaussians"),
-        case(6, 2, 2, "two Gaussians in the plane"),
-        case(20, 4, 3, "four Gaussians"),
-        case(7, 5, 2, "more Gaussians than axes"),
-        case(9, 3, 2, "points far away from all", far=10.0),
-        case(5, 3, 200, "points of 200 numbers"),
     ]
 
 
@@ -169,22 +151,6 @@ EXERCISES = (
         ),
         because="Neither half of the step can enlarge the sum of squared distances, and there are only so many ways to "
         "label the points: k-means always comes to rest, though not always at the best place.",
-    ),
-    Exercise(
-        "13.responsibilities",
-        title="Whose point is it?",
-        minutes=15,
-        difficulty=3,
-        reference=responsibilities,
-        cases=mixtures,
-        mistakes=RESPONSIBILITIES_MISTAKES,
-        hints=(
-            "Along one axis the logarithm of the density is −½ (x − μ)² / σ² − ½ log(2πσ²).",
-            "points[:, None] − means has the shape (n, k, d). The axes are independent: sum the logarithms over d.",
-            "Add weights.log(), and let softmax over the Gaussians do the exp and the division.",
-        ),
-        because="Softmax subtracts the largest logarithm before exp, so the shares are right even where every density "
-        "is too small for float32. With equal weights and ever smaller equal variances it is k-means.",
     ),
     Exercise(
         "13.project",

@@ -1,8 +1,8 @@
 """The figures of notebook 13: clusters, rows of samples, a t-SNE map, and GAN and diffusion in the plane."""
 
 import colorsys
-
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,10 +18,11 @@ from torch import Tensor
 from lecture_course.nb13_whats_next import toy
 from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.scores import MARKERS
-from lecture_utils.figures.style import BLUE, CYCLE, FAINT, INK, ORANGE, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.style import BLUE, CYCLE, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 
 Moments = tuple[ArrayLike, ArrayLike]  # a mean (2,) and a covariance (2, 2)
 FORMS = MARKERS + "*Xph<>"  # so that a dozen clusters differ by more than their colour
+RUST = "#B85C00"  # generated points, dark enough for the map behind them
 CONTOUR = 2  # standard deviations
 ENLARGED = 6  # pixels for each of a crop's, interpolated smoothly
 SAYS = LinearSegmentedColormap.from_list("says", ["#F2B950", "#FFFFFF", "#7FB8DC"])  # generated, undecided, real
@@ -32,6 +33,12 @@ def enlarge(image: Tensor | np.ndarray, times: int = ENLARGED) -> UInt8[np.ndarr
     pixels = to_pixels(image)
     size = pixels.shape[1] * times, pixels.shape[0] * times
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def stretch(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 h w"]:
+    """Directions as images of equal contrast, grey where they are 0."""
+    side = math.isqrt(rows.shape[1] // 3)
+    return (2 * rows / rows.abs().amax(1, keepdim=True)).view(-1, 3, side, side)
 
 
 @course_look
@@ -81,8 +88,8 @@ def clouds(
     """Draw points in the plane, coloured by cluster, a panel for each name; all panels on the same axes.
 
     A panel is (points (n, 2), clusters (n,) whole numbers, moments): of each cluster a mean and a covariance, drawn as
-    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. All of them lie
-    inside the axes. `names` are those of the clusters, for a legend.
+    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. The ellipses lie
+    inside the axes, and all points but a hundredth. `names` are those of the clusters, for a legend.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, sharex=True, sharey=True)
     fig.suptitle(title)
@@ -97,6 +104,8 @@ def clouds(
         for cluster, (mean, covariance) in enumerate(moments):
             _contour(ax, to_array(mean), to_array(covariance), _colour(cluster))
         ax.set(title=name, xlabel=xlabel)
+    low, high = _limits(panels.values())
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes[0, 0].set_ylabel(ylabel)
     if names:
         handles = [
@@ -104,6 +113,18 @@ def clouds(
         ]
         fig.legend(handles=handles, loc="outside lower center", ncols=len(names))
     return fig
+
+
+def _limits(panels: Iterable[tuple[ArrayLike, ArrayLike, Sequence[Moments]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Where axes begin and end that hold all ellipses and all points but the outermost half percent of each side."""
+    held = []
+    for points, _, moments in panels:
+        held += [*np.quantile(to_array(points), [0.005, 0.995], axis=0)]
+        for mean, covariance in moments:
+            reach = CONTOUR * np.sqrt(np.diag(to_array(covariance)))
+            held += [to_array(mean) - reach, to_array(mean) + reach]
+    low, high = np.min(held, axis=0), np.max(held, axis=0)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _contour(ax: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str) -> None:
@@ -114,9 +135,6 @@ def _contour(ax: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str) ->
     height, width = 2 * CONTOUR * np.sqrt(spread.clip(0))
     angle = np.degrees(np.arctan2(*axes[::-1, 1]))
     ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=colour, linewidth=2.4))
-    reach = CONTOUR * np.sqrt(np.diag(covariance))  # a patch alone does not move the limits
-    ax.update_datalim(np.array([mean - reach, mean + reach]))
-    ax.autoscale_view()
 
 
 def _colour(cluster: int) -> str:
@@ -129,6 +147,7 @@ def segments(
 ) -> Figure:
     """Draw images side by side, and last a map of numbers from 0 to 1 with its colour bar, whose name is `label`."""
     fig, axes = image_axes(1, len(images) + 1, aspect=1.0, width=WIDTH, title=title)
+    fig.set_figheight(fig.get_figheight() - 0.3)  # the colour bar makes the panels smaller
     for ax, (name, image) in zip(axes[0], images.items(), strict=False):
         draw_image(ax, to_array(image))
         ax.set_title(name)
@@ -170,21 +189,20 @@ def neighbour_map(
 
 
 @course_look
-def fields(panels: Mapping[str, toy.Snapshot], real: Float[Tensor, "n 2"], *, title: str = "") -> Figure:
-    """Draw GANs in the plane, a panel each: the first seed's D(x) as a map, true samples and generated ones on it."""
+def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 240) -> Figure:
+    """Draw GANs in the plane, a panel each: the first seed's D(x) as a map, true samples and generated ones on it.
+
+    Above each stands how many of the paints its samples cover.
+    """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.9), squeeze=False)
     fig.suptitle(title)
+    real, reach = toy.paints(true, seed=0), [-toy.EXTENT, toy.EXTENT] * 2
     for ax, (name, shot) in zip(axes[0], panels.items(), strict=True):
-        shown = ax.imshow(
-            shot.field, cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=[-toy.EXTENT, toy.EXTENT] * 2,
-            interpolation="bilinear",
-        )  # fmt: skip
+        shown = ax.imshow(shot.field, cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=reach, interpolation="bilinear")
         ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
-        ax.scatter(
-            *to_array(shot.samples[0][:300]).T, s=12, marker="^", color="#B85C00", linewidths=0, label="generated"
-        )
+        ax.scatter(*to_array(shot.samples[0][:300]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
         _colour_circle(ax)
-        ax.set_title(name)
+        ax.set_title(f"{name}: {int(toy.covered(shot.samples)[0])} of {toy.PAINTS} paints")
     fig.colorbar(shown, ax=axes, shrink=0.8, label="D(x)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2.5)
     return fig
@@ -203,7 +221,7 @@ def denoising(
     ax.quiver(*to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035)
     history = np.stack([to_array(at[seed]) for _, at in path[max(0, stop - tail) : stop + 1]])
     ax.plot(*history.transpose(2, 0, 1), color=ORANGE, lw=0.8, alpha=0.5)
-    ax.scatter(*history[-1].T, s=16, marker="^", color="#B85C00", linewidths=0, zorder=3)
+    ax.scatter(*history[-1].T, s=16, marker="^", color=RUST, linewidths=0, zorder=3)
     _colour_circle(ax)
     noise_left = 0.0 if step < 0 else net.scales(net.at(step, points))[1][0, 0, 0].item()
     ax.set_title(f"{noise_left:.2f} of the noise left" if step >= 0 else "samples, no noise left")
@@ -236,20 +254,17 @@ def predictions(
     axes[0].grid()
     axes[0].legend()
     for ax, (name, points) in zip(axes[1:], samples.items(), strict=True):
-        ax.scatter(*to_array(points).T, s=6, color="#B85C00", linewidths=0)
+        ax.scatter(*to_array(points).T, s=6, color=RUST, linewidths=0)
         _colour_circle(ax)
         ax.set_title(name)
     return fig
 
 
-@course_look
-def lengths(panels: Mapping[str, Mapping[str, Sequence[float]]], x: Sequence[float], *, expected: float) -> Figure:
-    """Draw the length of mixed noise over the share of the second, and as a dotted line what a sample's length is."""
-    fig, ax = plt.subplots(figsize=(6.0, 2.8))
-    for i, (name, values) in enumerate(panels.items()):
-        ax.plot(x, values, color=CYCLE[i], marker=MARKERS[i], label=name)
-    ax.axhline(expected, color=FAINT, linestyle=":", label="√d, a sample's length")
-    ax.set(xlabel="share of the second seed", ylabel="length of the noise", ylim=(0, 1.15 * expected))
-    ax.grid()
-    ax.legend(loc="lower left")
-    return fig
+def compare_targets(nets: Mapping[str, toy.Denoiser]) -> tuple[Figure, dict[str, Tensor], dict[str, list[int]]]:
+    """The figure of `predictions` for networks of both targets, the errors at the last step, and the paints found."""
+    errors = {target: toy.clean_errors(net) for target, net in nets.items()}
+    samples = {target: toy.sample(net, 1000) for target, net in nets.items()}
+    found = {target: toy.covered(points).tolist() for target, points in samples.items()}
+    shown = {f"by {target}": points[0][:500] for target, points in samples.items()}
+    fig = predictions(errors, shown, title="What to predict: velocity or noise?")
+    return fig, {target: lines[:, -1] for target, lines in errors.items()}, found

@@ -53,8 +53,8 @@ class LatentPad(Pad):
     """Decoded codes as a grid, over which a reader moves by pointer or arrow keys; the crop there is shown large.
 
     `decoded` is row after row from the top, `lines` the codes of columns (left to right) and rows (top to bottom). The
-    `codes` of crops of each kind are dots on the grid, which a tick box shows; beside it stands the kind of the nearest.
-    Shapes that do not fit are a ValueError.
+    `codes` of crops of each kind are dots on the grid, which a tick box shows; beside it stands the nearest one's
+    kind. Shapes that do not fit are a ValueError.
     """
 
     def __init__(
@@ -126,7 +126,9 @@ class LatentPad(Pad):
     def _places(self, codes: Float[Tensor, "n 2"]) -> list[tuple[float, float]]:
         """Codes inside the grid as points of the image."""
         found = []
-        for axis, (line, side, count) in enumerate(zip(self.lines, self.stage.size[::-1], self.grid[::-1], strict=True)):
+        for axis, (line, side, count) in enumerate(
+            zip(self.lines, self.stage.size[::-1], self.grid[::-1], strict=True)
+        ):
             step = (line[-1] - line[0]) / (count - 1)
             found.append(((codes[:, axis] - line[0]) / step + 0.5) * side / count)
         height, width = self.stage.size

@@ -48,48 +48,6 @@ KMEANS_STEP_MISTAKES = mistakes(
 )
 
 
-def responsibilities(
-    points: Float[Tensor, "n d"],
-    weights: Float[Tensor, " k"],
-    means: Float[Tensor, "k d"],
-    variances: Float[Tensor, "k d"],
-) -> Float[Tensor, "n k"]:
-    """The share that each Gaussian of a mixture has in each point; the densities stay logarithms until softmax."""
-    far = (points[:, None] - means).square() / variances
-    log_joint = weights.log() - 0.5 * (far + (2 * torch.pi * variances).log()).sum(-1)
-    return log_joint.softmax(1)
-
-
-RESPONSIBILITIES_MISTAKES = mistakes(
-    responsibilities,
-    {
-        "weights.log() → 0": "The weights are missing: without them all Gaussians are equally common.",
-        "weights.log() → weights": "Among logarithms the weights are logarithms, too: a product becomes a sum.",
-        lambda x, w, m, v: responsibilities(x, w, m, v.square()): "`variances` are σ² already; you have squared them "
-        "once more.",
-        lambda x, w, m, v: responsibilities(x, w, m, v.sqrt()): "`variances` are σ² already; you have taken the root "
-        "before dividing by them.",
-        "+ (2 * torch.pi * variances).log() → ": "The density's first factor, 1 / √(2πσ²), is missing: a wide Gaussian "
-        "is a low one.",
-        "+ (2 * → + 2 * (2 *": "The root is missing in 1 / √(2πσ²): its logarithm is −½ log(2πσ²).",
-        "far + → 2 * far +": "The ½ is missing in the exponent: −½ (x − μ)² / σ².",
-        "far + → -far +": "The exponent's minus is missing: what lies farther away has become more likely.",
-        "sum(-1) → mean(-1)": "The axes of a point are averaged: the density is the product over all of them, its "
-        "logarithm their sum.",
-        "softmax(1) → softmax(0)": "Each column sums to 1: you have divided by the sum over the points. The Gaussians "
-        "share each point.",
-        "log_joint.softmax(1) → log_joint.exp() / log_joint.exp().sum(1, keepdim=True)": "Right where a density is "
-        "more than 0. Far from all Gaussians every one is 0 in float32, and 0 / 0 is nan: keep the logarithms, and "
-        "let softmax divide.",
-        "softmax(1) → exp()": "These are weight · density; divide by their sum over all Gaussians.",
-        ".softmax(1) → ": "These are the logarithms of weight · density; softmax makes shares of them.",
-        "softmax → log_softmax": "These are the logarithms of the shares.",
-        "log_joint.softmax(1) → F.one_hot(log_joint.argmax(1), len(weights)).float()": "Each point goes to one "
-        "Gaussian, as in k-means; here they share it.",
-    },
-)
-
-
 def project(data: Float[Tensor, "n d"], k: int) -> Float[Tensor, "n d"]:
     """Each row drawn again from its `k` principal components: the nearest points of the best flat of k dimensions."""
     mean = data.mean(0)
@@ -291,8 +249,8 @@ DDPM_STEP_MISTAKES = mistakes(
         "steps so far.",
         "mean + → mean - ": "The fresh noise is added; where its sign is turned, it is not the noise that was given.",
         "beta ** 0.5 * fresh → beta ** 0.5 * noise": "You put the predicted noise back in; use the fresh one.",
-        "(noisy - beta / (1 - alpha_bar) ** 0.5 * noise) / alpha ** 0.5 → noisy / alpha ** 0.5 - beta / (1 - alpha_bar) "
-        "** 0.5 * noise": "√α divides all of the difference, the predicted noise, too.",
+        "(noisy - beta / (1 - alpha_bar) ** 0.5 * noise) / alpha ** 0.5 → noisy / alpha ** 0.5 - beta "
+        "/ (1 - alpha_bar) ** 0.5 * noise": "√α divides all of the difference, the predicted noise, too.",
     },
 )
 
@@ -332,8 +290,8 @@ DDIM_STEP_MISTAKES = mistakes(
         "√ᾱ' of the clean one.",
         "alpha_bar_next ** 0.5 * clean → alpha_bar_next * clean": "The root over ᾱ' is missing.",
         "alpha_bar_next ** 0.5 * clean → clean": "The clean image is kept whole; its share is √ᾱ'.",
-        "kept = (1 - alpha_bar_next - sigma ** 2) ** 0.5 → kept = 1 - alpha_bar_next - sigma ** 2": "The root is missing: "
-        "1 − ᾱ' − σ² is the variance of what stays of the predicted noise.",
+        "kept = (1 - alpha_bar_next - sigma ** 2) ** 0.5 → kept = 1 - alpha_bar_next - sigma ** 2": "The root is "
+        "missing: 1 − ᾱ' − σ² is the variance of what stays of the predicted noise.",
         "kept = (1 - alpha_bar_next → kept = (1 - alpha_bar": "The noise that stays is measured at the step you come "
         "from; it is 1 − ᾱ' − σ² at the one you go to.",
         "+ kept * noise → ": "The predicted noise is missing: only fresh noise is left.",

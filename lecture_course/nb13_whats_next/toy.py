@@ -31,11 +31,11 @@ def middles(device: str = "cpu") -> Float[Tensor, "paints 2"]:
     return RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def paints(*shape: int, device: str = "cpu") -> Float[Tensor, "*shape 2"]:
+def paints(*shape: int, seed: int | None = None) -> Float[Tensor, "*shape 2"]:
     """Samples of the true distribution: one of the paints at random, and a little beside its middle."""
-    return middles(device)[torch.randint(PAINTS, shape, device=device)] + DEVIATION * torch.randn(
-        *shape, 2, device=device
-    )
+    dice = None if seed is None else torch.Generator().manual_seed(seed)
+    which, beside = torch.randint(PAINTS, shape, generator=dice), torch.randn(*shape, 2, generator=dice)
+    return middles()[which] + DEVIATION * beside
 
 
 def plane(device: str = "cpu", cells: int = CELLS) -> Float[Tensor, "cells·cells 2"]:
@@ -121,7 +121,7 @@ def train_gan(
     optimizers = [torch.optim.Adam(part, rate, betas=(0.5, 0.99)) for part, rate in zip(both, rates[::-1], strict=True)]
     shots = [snapshot(players, 0)]
     for step in range(1, steps + 1):
-        real = paints(seeds, batch, device=device).requires_grad_(penalty > 0)
+        real = paints(seeds, batch).to(device).requires_grad_(penalty > 0)
         values = list(losses(players, real))
         if penalty:
             (slope,) = torch.autograd.grad(players.score(real).sum(), real, create_graph=True)
@@ -208,18 +208,26 @@ def train_diffusion(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()
-        loss(net, paints(seeds, batch, device=device)).backward()
+        loss(net, paints(seeds, batch).to(device)).backward()
         optimizer.step()
         schedule.step()
     return net
 
 
 @torch.no_grad()
+def sample(net: Denoiser, count: int, *, seed: int = 1) -> Float[Tensor, "seeds count 2"]:
+    """New points of each seed's network, from the same noise whatever the target is."""
+    noise = torch.randn(net.seeds, count, 2, generator=torch.Generator().manual_seed(seed))
+    return net.path(noise.to(net.alpha_bar.device))[-1][1].cpu()
+
+
+@torch.no_grad()
 def clean_errors(net: Denoiser, *, count: int = 2000, seed: int = 1) -> Float[Tensor, "seeds steps"]:
     """How far the predicted clean points lie from the true ones at each step: the root of the mean squared distance."""
-    torch.manual_seed(seed)
     device = net.alpha_bar.device
-    clean, noise = paints(net.seeds, count, device=device), torch.randn(net.seeds, count, 2, device=device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        clean, noise = paints(net.seeds, count).to(device), torch.randn(net.seeds, count, 2).to(device)
     errors = []
     for step in range(STEPS):
         signal, sigma = net.scales(net.at(step, clean))

@@ -7,11 +7,9 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
-from torch.distributions import MultivariateNormal
 
 from lecture_course.engine.definitions import Exercise
-from lecture_course.nb13_whats_next.exercises import EXERCISES, kmeans_step, project, responsibilities
+from lecture_course.nb13_whats_next.exercises import EXERCISES, ddim_step, ddpm_step, kmeans_step, project
 
 # 13.kmeans_step, right
 
@@ -102,81 +100,6 @@ def step_in_place(points, centres):
     labels, new = step_by_loops(points, centres)
     centres[:] = new
     return labels, centres
-
-
-# 13.responsibilities, right
-
-
-def shares_by_torch(points, weights, means, variances):
-    gaussians = [MultivariateNormal(m, torch.diag(v)) for m, v in zip(means, variances, strict=True)]
-    densities = torch.stack([gaussian.log_prob(points) for gaussian in gaussians], dim=1) + torch.log(weights)
-    return (densities - densities.logsumexp(dim=1, keepdim=True)).exp()
-
-
-def shares_by_the_largest(points, weights, means, variances):
-    logs = torch.zeros(len(points), len(weights))
-    for i in range(len(weights)):
-        squares = (points - means[i]) ** 2 / (2 * variances[i])
-        logs[:, i] = weights[i].log() - (squares + 0.5 * (2 * math.pi * variances[i]).log()).sum(1)
-    scaled = (logs - logs.max(1, keepdim=True).values).exp()
-    return scaled / scaled.sum(1, keepdim=True)
-
-
-# 13.responsibilities, wrong
-
-
-def log_joint(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.log(weights) - 0.5 * (apart / variances + torch.log(2 * math.pi * variances)).sum(-1)
-
-
-def shares_without_weights(points, weights, means, variances):
-    return torch.softmax(log_joint(points, torch.ones_like(weights), means, variances), dim=1)
-
-
-def shares_of_deviations(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances**2), dim=1)
-
-
-def shares_without_the_width(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.softmax(torch.log(weights) - 0.5 * (apart / variances).sum(-1), dim=1)
-
-
-def shares_without_a_half(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.softmax(torch.log(weights) - (apart / variances + 0.5 * torch.log(variances)).sum(-1), dim=1)
-
-
-def shares_by_points(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances), dim=0)
-
-
-def shares_by_division(points, weights, means, variances):
-    densities = weights * torch.exp(-0.5 * ((points[:, None] - means) ** 2 / variances).sum(-1))
-    densities = densities / (2 * math.pi * variances).prod(-1).sqrt()
-    return densities / densities.sum(1, keepdim=True)
-
-
-def shares_unnormalised(points, weights, means, variances):
-    return log_joint(points, weights, means, variances).exp()
-
-
-def shares_as_logarithms(points, weights, means, variances):
-    return torch.log_softmax(log_joint(points, weights, means, variances), dim=1)
-
-
-def shares_of_the_winner(points, weights, means, variances):
-    best = log_joint(points, weights, means, variances).argmax(1)
-    return torch.eye(len(weights))[best]
-
-
-def shares_turned(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances), dim=1).T
-
-
-def shares_of_mismatched_axes(points, weights, means, variances):
-    return torch.softmax(-0.5 * ((points - means) ** 2 / variances).sum(-1), dim=1)
 
 
 # 13.project, right
@@ -605,7 +528,6 @@ def noised_past_the_end(image, noise, alpha_bar):
 
 RIGHT = {
     "13.kmeans_step": [step_by_loops, step_by_adding],
-    "13.responsibilities": [shares_by_torch, shares_by_the_largest],
     "13.project": [project_by_sklearn, project_by_eigh, project_by_values],
     "13.reparameterise": [code_by_torch, code_by_root],
     "13.gan_losses": [losses_by_softplus, losses_by_bce],
@@ -629,19 +551,6 @@ WRONG = {
         (step_of_centres_alone, "2 values"),
         (step_with_int32, "int32"),
         (step_in_place, "writes into its input"),
-    ],
-    "13.responsibilities": [
-        (shares_without_weights, "equally common"),
-        (shares_of_deviations, "squared them once more"),
-        (shares_without_the_width, "low one"),
-        (shares_without_a_half, "½ is missing in the exponent"),
-        (shares_by_points, "sum over the points"),
-        (shares_by_division, "0 / 0"),
-        (shares_unnormalised, "sum over all Gaussians"),
-        (shares_as_logarithms, "logarithms of the shares"),
-        (shares_of_the_winner, "k-means"),
-        (shares_turned, "rows and columns"),
-        (shares_of_mismatched_axes, "RuntimeError"),
     ],
     "13.project": [
         (project_around_zero, "not taken off"),
@@ -748,26 +657,28 @@ def test_steps_of_kmeans_end_where_scikit_learn_ends(dice):
     assert torch.equal(kmeans_step(points, centres)[1], centres)
 
 
-@pytest.mark.slide("36")
-def test_responsibilities_are_scikit_learns(dice):
-    points = torch.randn(400, 3, generator=dice, dtype=torch.float64) + torch.arange(400)[:, None] % 3
-    mixture = GaussianMixture(3, covariance_type="diag", random_state=0, max_iter=20, tol=0.1).fit(points.numpy())
-    parts = (torch.from_numpy(x) for x in (mixture.weights_, mixture.means_, mixture.covariances_))
-    ours = responsibilities(points, *parts)
-    np.testing.assert_allclose(ours, mixture.predict_proba(points.numpy()), atol=1e-9)
-
-
-@pytest.mark.slide("36")
-def test_responsibilities_of_narrow_gaussians_are_the_step_of_kmeans(dice):
-    points, centres = torch.randn(50, 2, generator=dice), torch.randn(4, 2, generator=dice)
-    narrow = responsibilities(points, torch.full((4,), 0.25), centres, torch.full((4, 2), 1e-6))
-    assert torch.equal(narrow.round().argmax(1), kmeans_step(points, centres)[0])
-    assert narrow.max(1).values.min() > 0.99
-
-
 @pytest.mark.slide("38")
 @pytest.mark.parametrize(("n", "d", "k"), [(40, 7, 3), (6, 20, 4), (9, 5, 5)])
 def test_the_projection_is_that_of_scikit_learn(dice, n, d, k):
     data = torch.randn(n, d, generator=dice, dtype=torch.float64) + 5
     pca = PCA(k).fit(data.numpy())
     np.testing.assert_allclose(project(data, k), pca.inverse_transform(pca.transform(data.numpy())))
+
+
+@pytest.mark.slide("37")
+def test_a_ddim_step_with_eta_one_has_the_mean_of_ddpms(dice):
+    """Over one step of α = ᾱ / ᾱ' both take the same noise out; DDIM's σ² is the smaller of DDPM's two choices."""
+    noisy, noise = torch.randn(2, 2, 3, 4, 5, generator=dice, dtype=torch.float64)
+    still = torch.zeros(1, dtype=torch.float64)
+    alpha, alpha_bar = 0.8, 0.3
+    clean = (noisy - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+    ours = ddim_step(clean, noise, alpha_bar, alpha_bar / alpha, 1.0, still)
+    torch.testing.assert_close(ours, ddpm_step(noisy, noise, alpha, alpha_bar, still))
+
+
+@pytest.mark.slide("37")
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_a_ddim_step_keeps_the_variance_of_the_noise(dice, eta):
+    noise, fresh = torch.randn(2, 1, 1, 300, 300, generator=dice)
+    after = ddim_step(torch.zeros_like(noise), noise, 0.3, 0.6, eta, fresh)
+    assert after.var().item() == pytest.approx(0.4, rel=0.02)
