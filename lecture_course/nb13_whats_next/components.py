@@ -43,7 +43,9 @@ class Components(NamedTuple):
 def fit(crops: Float[Tensor, "n c h w"], *, mirrored: bool = True) -> Components:
     """PCA of crops and their mirror images: a network that learns with flips sees either of both, at random."""
     both = (torch.cat([crops, crops.flip(3)]) if mirrored else crops).flatten(1).numpy()
-    pca = PCA(COMPONENTS, svd_solver="covariance_eigh").fit(both)
+    # Both are exact; which one is fast depends on whether there are more images than pixels.
+    solver = "covariance_eigh" if len(both) > both.shape[1] else "arpack"
+    pca = PCA(COMPONENTS, svd_solver=solver, random_state=0).fit(both)
     parts = (torch.from_numpy(part).float() for part in (pca.mean_, pca.components_, pca.explained_variance_**0.5))
     return Components(*parts, total=float(both.var(0, ddof=1).sum()), crops=len(crops))
 

@@ -88,8 +88,8 @@ def clouds(
     """Draw points in the plane, coloured by cluster, a panel for each name; all panels on the same axes.
 
     A panel is (points (n, 2), clusters (n,) whole numbers, moments): of each cluster a mean and a covariance, drawn as
-    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. The ellipses lie
-    inside the axes, and all points but a hundredth. `names` are those of the clusters, for a legend.
+    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. Inside the axes
+    lie the ellipses, and all points but a hundredth. `names` are those of the clusters, for a legend.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, sharex=True, sharey=True)
     fig.suptitle(title)

@@ -1,6 +1,7 @@
 """A two-dimensional latent space to move in, on a page without a kernel (slides 37 and 38)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from lecture_utils.figures.style import INK, ORANGE
 
 COLOURS = ("#FFFFFF", "#F0E442", "#56B4E9", "#000000")
 TIMES = 2  # pixels on the page for each of a decoded crop's in the grid
-LARGE = 224  # CSS pixels of the decoded crop beside it
+SIDE, LARGE = 430, 208  # CSS pixels of the grid, and of the decoded crop beside it
 
 SCRIPT = """
   const [rows, columns] = data.grid, image = figure.querySelector("img"), canvas = part("decoded");
@@ -71,6 +72,7 @@ class LatentPad(Pad):
             raise ValueError(f"lines: got {got}, expected as many codes as columns and rows")
         sheet = np.concatenate([np.concatenate([enlarge(one, TIMES) for one in row], 1) for row in decoded])
         super().__init__(sheet, None, title, alt)
+        self.stage = replace(self.stage, frame=replace(self.stage.frame, width=SIDE))
         self.lines, self.codes, self.grid = lines, dict(codes), tuple(decoded.shape[:2])
 
     @property
@@ -109,7 +111,7 @@ class LatentPad(Pad):
             f"</canvas>{table([(swatch(ORANGE) + 'code', said('code', large=True)), ('nearest crop', said('near'))])}"
             '<label><input type="checkbox" data-part="dots" autocomplete="off"> codes of crops</label>' + table(dots)
         )
-        return as_page(self.title, self._state(), stage, controls, script=SCRIPT, data=data, width=17)
+        return as_page(self.title, self._state(), stage, controls, script=SCRIPT, data=data, width=15)
 
     def _lines(self) -> str:
         height, width = self.stage.size
