@@ -198,7 +198,9 @@ def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 2
     fig.suptitle(title)
     real, reach = toy.paints(true, seed=0), [-toy.EXTENT, toy.EXTENT] * 2
     for ax, (name, shot) in zip(axes[0], panels.items(), strict=True):
-        shown = ax.imshow(shot.field, cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=reach, interpolation="bilinear")
+        shown = ax.imshow(
+            to_array(shot.field), cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=reach, interpolation="bilinear"
+        )
         ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
         ax.scatter(*to_array(shot.samples[0][:300]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
         _colour_circle(ax)
