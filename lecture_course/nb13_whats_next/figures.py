@@ -121,7 +121,7 @@ def _limits(panels: Iterable[tuple[ArrayLike, ArrayLike, Sequence[Moments]]]) ->
     for points, _, moments in panels:
         held += [*np.quantile(to_array(points), [0.005, 0.995], axis=0)]
         for mean, covariance in moments:
-            reach = CONTOUR * np.sqrt(np.diag(to_array(covariance)))
+            reach = CONTOUR * np.sqrt(np.diag(to_array(covariance)).clip(0))
             held += [to_array(mean) - reach, to_array(mean) + reach]
     low, high = np.min(held, axis=0), np.max(held, axis=0)
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
