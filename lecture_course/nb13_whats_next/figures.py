@@ -1,24 +1,44 @@
-"""The figures of notebook 13: point clouds and rows of samples."""
+"""The figures of notebook 13: clusters, rows of samples, a t-SNE map, and GAN and diffusion in the plane."""
 
-from collections.abc import Mapping, Sequence
+import colorsys
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from lecture_utils.figures.overlays import draw_image
+from lecture_course.nb13_whats_next import toy
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.scores import MARKERS
-from lecture_utils.figures.style import CYCLE, WIDTH, course_look, to_array
+from lecture_utils.figures.style import BLUE, CYCLE, INK, ORANGE, WIDTH, course_look, image_axes, to_array
 
 Moments = tuple[ArrayLike, ArrayLike]  # a mean (2,) and a covariance (2, 2)
 FORMS = MARKERS + "*Xph<>"  # so that a dozen clusters differ by more than their colour
+RUST = "#B85C00"  # generated points, dark enough for the map behind them
 CONTOUR = 2  # standard deviations
+ENLARGED = 6  # pixels for each of a crop's, interpolated smoothly
+SAYS = LinearSegmentedColormap.from_list("says", ["#F2B950", "#FFFFFF", "#7FB8DC"])  # generated, undecided, real
+
+
+def enlarge(image: Tensor | np.ndarray, times: int = ENLARGED) -> UInt8[np.ndarray, "H W 3"]:
+    """A crop, (3, h, w) or (h, w, 3) bytes, with so many times the pixels a side, bicubic."""
+    pixels = to_pixels(image)
+    size = pixels.shape[1] * times, pixels.shape[0] * times
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def stretch(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 3 h w"]:
+    """Directions as images of equal contrast, grey where they are 0."""
+    side = math.isqrt(rows.shape[1] // 3)
+    return (2 * rows / rows.abs().amax(1, keepdim=True)).view(-1, 3, side, side)
 
 
 @course_look
@@ -29,29 +49,27 @@ def in_rows(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Draw a row of images for each name, which stands to its left; `above` are words over the columns.
+    """Draw a row of images for each name, which stands to its left, enlarged smoothly; `above` are words over columns.
 
-    They share 64 colours, which the eye hardly notices and the size of a notebook does.
+    Six or seven crops in a row are about a hundred pixels of the page wide each.
     """
-    counts = {name: len(pictures) for name, pictures in rows.items()}
+    counts = {name: len(images) for name, images in rows.items()}
     columns = max(counts.values(), default=0)
     if not columns or min(counts.values()) < columns:
         raise ValueError(f"rows: got {counts} images, expected as many in each row, and at least one")
     if above and len(above) != columns:
         raise ValueError(f"above: got {len(above)} words, expected {columns}, one a column")
-    n, _, h, w = next(iter(rows.values())).shape
+    h, w = (side * ENLARGED for side in next(iter(rows.values())).shape[-2:])
     gap = max(1, w // 16)
-    sheet = np.full((len(rows), h + gap, n, w + gap, 3), 255, np.uint8)
-    for line, pictures in zip(sheet, rows.values(), strict=True):
-        line[:h, :, :w] = to_array(pictures.permute(2, 0, 3, 1))
-    sheet = sheet.reshape(len(rows) * (h + gap), n * (w + gap), 3)[:-gap, :-gap]
-    room = 0.25 + 0.1 * max(map(len, rows))  # inches for the names
+    sheet = np.full((len(rows), h + gap, columns, w + gap, 3), 255, np.uint8)
+    for line, images in zip(sheet, rows.values(), strict=True):
+        line[:h, :, :w] = np.stack([enlarge(image) for image in images], axis=1)
+    sheet = sheet.reshape(len(rows) * (h + gap), columns * (w + gap), 3)[:-gap, :-gap]
+    room = 0.2 + 0.095 * max(len(line) for name in rows for line in name.split("\n"))  # inches for the names
     height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
     fig, ax = plt.subplots(figsize=(width, height))  # one image, because many axes take their time
     fig.suptitle(title)
-    # Maximum coverage keeps the rare colours, as of traffic lights, which the median cut turns to grey.
-    few = Image.fromarray(sheet).quantize(64, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    draw_image(ax, np.asarray(few.convert("RGB")))
+    draw_image(ax, sheet)
     ax.set_yticks([row * (h + gap) + h / 2 for row in range(len(rows))], rows)
     ax.set_xticks([column * (w + gap) + w / 2 for column in range(len(above))], above)
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -70,10 +88,10 @@ def clouds(
     """Draw points in the plane, coloured by cluster, a panel for each name; all panels on the same axes.
 
     A panel is (points (n, 2), clusters (n,) whole numbers, moments): of each cluster a mean and a covariance, drawn as
-    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. `names` are
-    those of the clusters, for a legend.
+    a cross and as the ellipse at 2 standard deviations, or the cross alone where all covariances are 0. Inside the axes
+    lie the ellipses, and all points but a hundredth. `names` are those of the clusters, for a legend.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), squeeze=False, sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, sharex=True, sharey=True)
     fig.suptitle(title)
     for ax, (name, (points, clusters, moments)) in zip(axes[0], panels.items(), strict=True):
         points, clusters = to_array(points), to_array(clusters)
@@ -82,10 +100,12 @@ def clouds(
         extent = {cluster: np.ptp(points[clusters == cluster], axis=0).prod() for cluster in np.unique(clusters)}
         for cluster in sorted(extent, key=extent.get, reverse=True):  # the small ones on top
             style = {"color": _colour(cluster), "marker": FORMS[cluster % len(FORMS)]}
-            ax.scatter(*points[clusters == cluster].T, s=8, linewidths=0, **style)
+            ax.scatter(*points[clusters == cluster].T, s=12, linewidths=0, **style)
         for cluster, (mean, covariance) in enumerate(moments):
             _contour(ax, to_array(mean), to_array(covariance), _colour(cluster))
         ax.set(title=name, xlabel=xlabel)
+    low, high = _limits(panels.values())
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes[0, 0].set_ylabel(ylabel)
     if names:
         handles = [
@@ -95,8 +115,20 @@ def clouds(
     return fig
 
 
+def _limits(panels: Iterable[tuple[ArrayLike, ArrayLike, Sequence[Moments]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Where axes begin and end that hold all ellipses and all points but the outermost half percent of each side."""
+    held = []
+    for points, _, moments in panels:
+        held += [*np.quantile(to_array(points), [0.005, 0.995], axis=0)]
+        for mean, covariance in moments:
+            reach = CONTOUR * np.sqrt(np.diag(to_array(covariance)).clip(0))
+            held += [to_array(mean) - reach, to_array(mean) + reach]
+    low, high = np.min(held, axis=0), np.max(held, axis=0)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
+
+
 def _contour(ax: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str) -> None:
-    ax.plot(*mean, marker="P", color=colour, markeredgecolor="white", markersize=9, zorder=3)
+    ax.plot(*mean, marker="P", color=colour, markeredgecolor="white", markersize=10, zorder=3)
     spread, axes = np.linalg.eigh(covariance)
     if spread.max() <= 0:
         return
@@ -107,3 +139,134 @@ def _contour(ax: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str) ->
 
 def _colour(cluster: int) -> str:
     return CYCLE[cluster % len(CYCLE)]
+
+
+@course_look
+def segments(
+    images: Mapping[str, ArrayLike], shares: Float[np.ndarray, "h w"], *, label: str, title: str = ""
+) -> Figure:
+    """Draw images side by side, and last a map of numbers from 0 to 1 with its colour bar, whose name is `label`."""
+    fig, axes = image_axes(1, len(images) + 1, aspect=1.0, width=WIDTH, title=title)
+    fig.set_figheight(fig.get_figheight() - 0.3)  # the colour bar makes the panels smaller
+    for ax, (name, image) in zip(axes[0], images.items(), strict=False):
+        draw_image(ax, to_array(image))
+        ax.set_title(name)
+    shown = axes[0, -1].imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    axes[0, -1].set_title("largest share")
+    fig.colorbar(shown, ax=axes[0, -1], label=label, shrink=0.8)
+    return fig
+
+
+@course_look
+def neighbour_map(
+    points: Float[np.ndarray, "n 2"],
+    crops: UInt8[Tensor, "n 3 h w"],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    cells: int = 15,
+) -> Figure:
+    """Draw points of a t-SNE map by kind, and beside them the same map with crops in place of some of the points."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 5.0))
+    fig.suptitle(title)
+    points = points - points.min(0)
+    points = points / points.max()
+    for i, name in enumerate(dict.fromkeys(names)):
+        of = np.asarray(names) == name
+        left.scatter(*points[of].T, s=22, color=CYCLE[i], marker=MARKERS[i], linewidths=0, label=name)
+    taken = set()
+    for (x, y), crop in zip(points, crops, strict=True):
+        cell = int(x * cells), int(y * cells)
+        if cell not in taken:  # the first crop of each cell of a grid, in the middle of its cell
+            taken.add(cell)
+            edges = cell[0] / cells, (cell[0] + 0.96) / cells, cell[1] / cells, (cell[1] + 0.96) / cells
+            right.imshow(enlarge(crop, 2), extent=edges, interpolation="bilinear")
+    for ax in (left, right):
+        ax.set(xlim=(-0.02, 1.09), ylim=(-0.02, 1.09), xticks=[], yticks=[], aspect="equal")
+        ax.spines[:].set_visible(False)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return fig
+
+
+@course_look
+def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 240) -> Figure:
+    """Draw GANs in the plane, a panel each: the first seed's D(x) as a map, true samples and generated ones on it.
+
+    Above each stands how many of the paints its samples cover.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.9), squeeze=False)
+    fig.suptitle(title)
+    real, reach = toy.paints(true, seed=0), [-toy.EXTENT, toy.EXTENT] * 2
+    for ax, (name, shot) in zip(axes[0], panels.items(), strict=True):
+        shown = ax.imshow(
+            to_array(shot.field), cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=reach, interpolation="bilinear"
+        )
+        ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
+        ax.scatter(*to_array(shot.samples[0][:300]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
+        _colour_circle(ax)
+        ax.set_title(f"{name}: {int(toy.covered(shot.samples)[0])} of {toy.PAINTS} paints")
+    fig.colorbar(shown, ax=axes, shrink=0.8, label="D(x)")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2.5)
+    return fig
+
+
+@course_look
+def denoising(
+    net: toy.Denoiser, path: Sequence[tuple[int, Tensor]], stop: int, *, tail: int = 6, seed: int = 0
+) -> Figure:
+    """Draw the plane at a stop of `Denoiser.path`: arrows of the score times σ, and particles with their tails."""
+    fig, ax = plt.subplots(figsize=(6.4, 6.4))
+    step, points = path[stop]
+    grid = toy.plane(points.device, 17)[None].expand(net.seeds, -1, -1)
+    _, noise = net.parts(grid, net.at(max(step, 0), grid))
+    arrows = -to_array(noise[seed])
+    ax.quiver(*to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035)
+    history = np.stack([to_array(at[seed]) for _, at in path[max(0, stop - tail) : stop + 1]])
+    ax.plot(*history.transpose(2, 0, 1), color=ORANGE, lw=0.8, alpha=0.5)
+    ax.scatter(*history[-1].T, s=16, marker="^", color=RUST, linewidths=0, zorder=3)
+    _colour_circle(ax)
+    noise_left = 0.0 if step < 0 else net.scales(net.at(step, points))[1][0, 0, 0].item()
+    ax.set_title(f"{noise_left:.2f} of the noise left" if step >= 0 else "samples, no noise left")
+    return fig
+
+
+def _colour_circle(ax: Axes) -> None:
+    """A swatch of each paint outside of its place, and bare axes of the plane."""
+    for k, (x, y) in enumerate(to_array(toy.middles())):
+        colour = colorsys.hsv_to_rgb(k / toy.PAINTS, 0.75, 0.9)
+        ax.scatter(1.7 * x, 1.7 * y, s=150, color=[colour], edgecolors=INK, linewidths=0.6, zorder=2)
+    ax.set(xlim=(-toy.EXTENT, toy.EXTENT), ylim=(-toy.EXTENT, toy.EXTENT), xticks=[], yticks=[], aspect="equal")
+
+
+@course_look
+def predictions(
+    errors: Mapping[str, Float[Tensor, "seeds steps"]],
+    samples: Mapping[str, Float[Tensor, "n 2"]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw the error of the predicted clean point over the step, a line for each seed, and samples of the first."""
+    fig, axes = plt.subplots(1, 1 + len(samples), figsize=(WIDTH, 3.6), width_ratios=[1.25] + [1] * len(samples))
+    fig.suptitle(title)
+    for i, (name, lines) in enumerate(errors.items()):
+        steps = np.arange(1, lines.shape[1] + 1)
+        axes[0].plot(steps, to_array(lines).T, color=CYCLE[i], lw=1.4)
+        axes[0].plot([], [], color=CYCLE[i], label=name)
+    axes[0].set(yscale="log", xlabel="step", ylabel="error of the clean point (log)")
+    axes[0].grid()
+    axes[0].legend()
+    for ax, (name, points) in zip(axes[1:], samples.items(), strict=True):
+        ax.scatter(*to_array(points).T, s=6, color=RUST, linewidths=0)
+        _colour_circle(ax)
+        ax.set_title(name)
+    return fig
+
+
+def compare_targets(nets: Mapping[str, toy.Denoiser]) -> tuple[Figure, dict[str, Tensor], dict[str, list[int]]]:
+    """The figure of `predictions` for networks of both targets, the errors at the last step, and the paints found."""
+    errors = {target: toy.clean_errors(net) for target, net in nets.items()}
+    samples = {target: toy.sample(net, 1000) for target, net in nets.items()}
+    found = {target: toy.covered(points).tolist() for target, points in samples.items()}
+    shown = {f"by {target}": points[0][:500] for target, points in samples.items()}
+    fig = predictions(errors, shown, title="What to predict: velocity or noise?")
+    return fig, {target: lines[:, -1] for target, lines in errors.items()}, found

@@ -1,6 +1,7 @@
 """The right answers of notebook 13 written out, the edits that make them wrong, and what each says to its author."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -43,48 +44,6 @@ KMEANS_STEP_MISTAKES = mistakes(
         "square().sum(-1) → sum(-1).abs()": "Differences of both signs cancel out in your sum; square them first.",
         "(labels, → (distances.argmin(0),": "For each centre the nearest point; asked for is the nearest centre of "
         "each point.",
-    },
-)
-
-
-def responsibilities(
-    points: Float[Tensor, "n d"],
-    weights: Float[Tensor, " k"],
-    means: Float[Tensor, "k d"],
-    variances: Float[Tensor, "k d"],
-) -> Float[Tensor, "n k"]:
-    """The share that each Gaussian of a mixture has in each point; the densities stay logarithms until softmax."""
-    far = (points[:, None] - means).square() / variances
-    log_joint = weights.log() - 0.5 * (far + (2 * torch.pi * variances).log()).sum(-1)
-    return log_joint.softmax(1)
-
-
-RESPONSIBILITIES_MISTAKES = mistakes(
-    responsibilities,
-    {
-        "weights.log() → 0": "The weights are missing: without them all Gaussians are equally common.",
-        "weights.log() → weights": "Among logarithms the weights are logarithms, too: a product becomes a sum.",
-        lambda x, w, m, v: responsibilities(x, w, m, v.square()): "`variances` are σ² already; you have squared them "
-        "once more.",
-        lambda x, w, m, v: responsibilities(x, w, m, v.sqrt()): "`variances` are σ² already; you have taken the root "
-        "before dividing by them.",
-        "+ (2 * torch.pi * variances).log() → ": "The density's first factor, 1 / √(2πσ²), is missing: a wide Gaussian "
-        "is a low one.",
-        "+ (2 * → + 2 * (2 *": "The root is missing in 1 / √(2πσ²): its logarithm is −½ log(2πσ²).",
-        "far + → 2 * far +": "The ½ is missing in the exponent: −½ (x − μ)² / σ².",
-        "far + → -far +": "The exponent's minus is missing: what lies farther away has become more likely.",
-        "sum(-1) → mean(-1)": "The axes of a point are averaged: the density is the product over all of them, its "
-        "logarithm their sum.",
-        "softmax(1) → softmax(0)": "Each column sums to 1: you have divided by the sum over the points. The Gaussians "
-        "share each point.",
-        "log_joint.softmax(1) → log_joint.exp() / log_joint.exp().sum(1, keepdim=True)": "Right where a density is "
-        "more than 0. Far from all Gaussians every one is 0 in float32, and 0 / 0 is nan: keep the logarithms, and "
-        "let softmax divide.",
-        "softmax(1) → exp()": "These are weight · density; divide by their sum over all Gaussians.",
-        ".softmax(1) → ": "These are the logarithms of weight · density; softmax makes shares of them.",
-        "softmax → log_softmax": "These are the logarithms of the shares.",
-        "log_joint.softmax(1) → F.one_hot(log_joint.argmax(1), len(weights)).float()": "Each point goes to one "
-        "Gaussian, as in k-means; here they share it.",
     },
 )
 
@@ -183,5 +142,159 @@ ADD_NOISE_MISTAKES = mistakes(
         "alpha_bar[:, None, None, None].",
         "[:, None, None, None] → [:, None, None]": "`alpha_bar` meets the channels, one factor each. It belongs to the "
         "images: alpha_bar[:, None, None, None].",
+    },
+)
+
+
+def reparameterised(
+    mean: Float[Tensor, "b d"], log_variance: Float[Tensor, "b d"], noise: Float[Tensor, "b d"]
+) -> Float[Tensor, "b d"]:
+    """A code of N(μ, σ²) made from noise of N(0, 1), so that gradients reach μ and σ (the VAE's paper, section 2.4)."""
+    deviation = (0.5 * log_variance).exp()
+    return mean + deviation * noise
+
+
+REPARAMETERISE_MISTAKES = mistakes(
+    reparameterised,
+    {
+        "0.5 * log_variance → log_variance": "You multiply by σ²; a normal distribution is stretched by σ, the root: "
+        "exp(½ log σ²).",
+        "(0.5 * log_variance).exp() → log_variance": "You multiply by log σ² itself: exp(½ log σ²) is σ.",
+        "(0.5 * log_variance).exp() → log_variance.abs().sqrt()": "The net gives log σ², not σ²: no root, but exp(½ "
+        "log σ²).",
+        "(0.5 * log_variance).exp() → (2 * log_variance).exp()": "exp(2 log σ²) is σ⁴: it is exp(½ log σ²).",
+        "(0.5 * log_variance).exp() → (-0.5 * log_variance).exp()": "That is 1 / σ: without the minus it is σ.",
+        "mean + → ": "The mean is missing: all codes lie around 0.",
+        "mean + → mean * ": "The mean is added, not multiplied.",
+        "deviation * noise → deviation": "The noise is missing: that is always the same code, one σ beside the mean.",
+        "deviation * noise → noise": "The noise keeps the size of 1: multiply it by σ.",
+        "mean + deviation * noise → mean": "That is the mean, without any noise: an auto-encoder.",
+        "mean + deviation * noise → (mean + noise) * deviation": "σ stretches the noise alone; you stretch the mean, "
+        "too.",
+        "deviation * noise → deviation * torch.randn_like(noise)": "You draw noise of your own; use the one that is "
+        "given, so that the code is a function of μ, σ and this noise.",
+    },
+)
+
+
+def gan_losses(real: Float[Tensor, "b 1"], fake: Float[Tensor, "b 1"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The discriminator's loss and the generator's non-saturating one (Goodfellow et al., 2014, section 3)."""
+    discriminator = -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean()
+    generator = -F.logsigmoid(fake).mean()
+    return discriminator, generator
+
+
+GAN_LOSSES_MISTAKES = mistakes(
+    gan_losses,
+    {
+        "generator = -F.logsigmoid(fake) → generator = F.logsigmoid(-fake)": "That is log(1 − D(G(z))), the saturating "
+        "loss of the minimax game: where the discriminator is sure, its gradient is nearly 0. Minimise −log D(G(z)).",
+        "generator = -F.logsigmoid(fake) → generator = -F.logsigmoid(-fake)": "The generator is to be taken for real: "
+        "−log D(G(z)); yours is least when it is found out.",
+        "generator = - → generator = ": "The sign of the generator's loss is turned: a loss is minimised, so it is "
+        "−log D(G(z)).",
+        "discriminator = -F.logsigmoid(real).mean() - F.logsigmoid(-fake) → discriminator = F.logsigmoid(real).mean() "
+        "+ F.logsigmoid(-fake)": "The sign of the discriminator's loss is turned: those logarithms are to become "
+        "large, so the loss is their negative.",
+        "logsigmoid(-fake) → logsigmoid(fake)": "Of generated images the discriminator should say “not real”: "
+        "log(1 − D) is the logsigmoid of the negative score.",
+        "-F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean() → -F.logsigmoid(-real).mean() - "
+        "F.logsigmoid(fake).mean()": "Real and generated are exchanged in the discriminator's loss.",
+        " - F.logsigmoid(-fake).mean() → ": "The discriminator's loss lacks the generated images: − log(1 − D(G(z))).",
+        "-F.logsigmoid(real).mean() - → -": "The discriminator's loss lacks the real images: −log D(x).",
+        "real).mean() - F.logsigmoid(-fake).mean() → real).mean() / 2 - F.logsigmoid(-fake).mean() / 2": "Half of the "
+        "discriminator's loss: both terms count in full, so that it is 2 ln 2 where it can tell nothing.",
+        "F.logsigmoid(real) → real.sigmoid(); F.logsigmoid(-fake) → (-fake).sigmoid(); F.logsigmoid(fake) → "
+        "fake.sigmoid()": "The logarithms are missing: those are probabilities.",
+        "F.logsigmoid(real) → real; F.logsigmoid(-fake) → -fake; F.logsigmoid(fake) → fake": "Those are the scores "
+        "themselves, the loss of a Wasserstein GAN; here the score is the logit of D.",
+        "F.logsigmoid(real) → real.sigmoid().log(); F.logsigmoid(-fake) → (1 - fake.sigmoid()).log(); "
+        "F.logsigmoid(fake) → fake.sigmoid().log()": "Right where D is neither 0 nor 1. Where it is sure, float32 has "
+        "log 0, minus infinity: F.logsigmoid takes both steps at once.",
+        "(discriminator, generator) → (generator, discriminator)": "Both are right, but exchanged: the "
+        "discriminator's first.",
+        ".mean() → .sum()": "Those are sums over the batch; take the means.",
+        "(discriminator, generator) → discriminator": "That is the discriminator's loss alone; give back both.",
+    },
+)
+
+
+def ddpm_step(
+    noisy: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], alpha: float, alpha_bar: float, fresh: Tensor
+) -> Float[Tensor, "b c h w"]:
+    """One step of ancestral sampling with σ² = β: DDPM, algorithm 2, line 4."""
+    beta = 1 - alpha
+    mean = (noisy - beta / (1 - alpha_bar) ** 0.5 * noise) / alpha**0.5
+    return mean + beta**0.5 * fresh
+
+
+DDPM_STEP_MISTAKES = mistakes(
+    ddpm_step,
+    {
+        "+ beta ** 0.5 * fresh → ": "The fresh noise is missing: without it the step is no sample, and images become "
+        "too smooth.",
+        "beta ** 0.5 → beta": "The fresh noise has the standard deviation √β; β is its variance.",
+        "beta ** 0.5 * fresh → fresh": "The fresh noise is added whole; its standard deviation is √β.",
+        "/ alpha ** 0.5 → ": "The division by √α is missing: the image was made fainter by √α in this step.",
+        "/ alpha ** 0.5 → / alpha": "You divide by α; it is √α, as α is a share of the variance.",
+        "/ alpha ** 0.5 → / alpha_bar ** 0.5": "You divide by √ᾱ, which leads to step 0 at once; one step back is √α.",
+        "beta / (1 - alpha_bar) ** 0.5 → (1 - alpha_bar) ** 0.5": "You take all the noise out: one step takes "
+        "β / √(1 − ᾱ) of it.",
+        "beta / (1 - alpha_bar) ** 0.5 → beta / (1 - alpha_bar)": "The root over 1 − ᾱ is missing.",
+        "beta / (1 - alpha_bar) ** 0.5 → beta ** 0.5": "The factor of the predicted noise is β / √(1 − ᾱ): √β is that "
+        "of the fresh noise.",
+        "beta / (1 - alpha_bar) ** 0.5 → beta": "The factor of the predicted noise is β / √(1 − ᾱ); you have only β.",
+        "(noisy - → (noisy + ": "The predicted noise is taken out: a minus.",
+        "beta = 1 - alpha → beta = 1 - alpha_bar": "β is 1 − α, of this step alone; you have taken 1 − ᾱ, of all "
+        "steps so far.",
+        "mean + → mean - ": "The fresh noise is added; where its sign is turned, it is not the noise that was given.",
+        "beta ** 0.5 * fresh → beta ** 0.5 * noise": "You put the predicted noise back in; use the fresh one.",
+        "(noisy - beta / (1 - alpha_bar) ** 0.5 * noise) / alpha ** 0.5 → noisy / alpha ** 0.5 - beta "
+        "/ (1 - alpha_bar) ** 0.5 * noise": "√α divides all of the difference, the predicted noise, too.",
+    },
+)
+
+
+def ddim_step(
+    clean: Float[Tensor, "b c h w"],
+    noise: Float[Tensor, "b c h w"],
+    alpha_bar: float,
+    alpha_bar_next: float,
+    eta: float,
+    fresh: Float[Tensor, "b c h w"],
+) -> Float[Tensor, "b c h w"]:
+    """One step of DDIM to a step with more of the image, ᾱ' > ᾱ (equations 12 and 16)."""
+    sigma = eta * ((1 - alpha_bar_next) / (1 - alpha_bar)) ** 0.5 * (1 - alpha_bar / alpha_bar_next) ** 0.5
+    kept = (1 - alpha_bar_next - sigma**2) ** 0.5
+    return alpha_bar_next**0.5 * clean + kept * noise + sigma * fresh
+
+
+DDIM_STEP_MISTAKES = mistakes(
+    ddim_step,
+    {
+        "- sigma ** 2 → ": "The predicted noise keeps all of its variance and the fresh noise comes on top: together "
+        "they may have 1 − ᾱ' only, so take σ² off under the root.",
+        "- sigma ** 2 → - sigma": "Under the root stand variances: σ², not σ.",
+        "+ sigma * fresh → ": "The fresh noise is missing: right for η = 0 only.",
+        "sigma * fresh → eta * fresh": "The fresh noise has the standard deviation σ; η is only its share.",
+        "sigma * fresh → sigma ** 2 * fresh": "The fresh noise has the standard deviation σ, not its square.",
+        "eta * ((1 → ((1": "η is missing: this is the step of η = 1, whatever is asked for.",
+        "= eta * → = eta**0.5 * ": "η multiplies the standard deviation σ, not the variance: no root.",
+        "= eta * → = eta**2 * ": "η multiplies the standard deviation σ: no square.",
+        "** 0.5 * (1 - alpha_bar / alpha_bar_next) ** 0.5 → * (1 - alpha_bar / alpha_bar_next)": "That is the "
+        "variance σ²; σ is its root.",
+        "((1 - alpha_bar_next) / (1 - alpha_bar)) ** 0.5 * → ": "The first factor of σ is missing: "
+        "√((1 − ᾱ') / (1 − ᾱ)).",
+        "* (1 - alpha_bar / alpha_bar_next) ** 0.5 → ": "The second factor of σ is missing: √(1 − ᾱ / ᾱ').",
+        "alpha_bar_next ** 0.5 * clean → alpha_bar ** 0.5 * clean": "√ᾱ is where the image comes from; it goes on to "
+        "√ᾱ' of the clean one.",
+        "alpha_bar_next ** 0.5 * clean → alpha_bar_next * clean": "The root over ᾱ' is missing.",
+        "alpha_bar_next ** 0.5 * clean → clean": "The clean image is kept whole; its share is √ᾱ'.",
+        "kept = (1 - alpha_bar_next - sigma ** 2) ** 0.5 → kept = 1 - alpha_bar_next - sigma ** 2": "The root is "
+        "missing: 1 − ᾱ' − σ² is the variance of what stays of the predicted noise.",
+        "kept = (1 - alpha_bar_next → kept = (1 - alpha_bar": "The noise that stays is measured at the step you come "
+        "from; it is 1 − ᾱ' − σ² at the one you go to.",
+        "+ kept * noise → ": "The predicted noise is missing: only fresh noise is left.",
+        "kept * noise + sigma * fresh → kept * fresh + sigma * noise": "Predicted and fresh noise are exchanged.",
     },
 )

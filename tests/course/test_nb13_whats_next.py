@@ -7,11 +7,9 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
-from torch.distributions import MultivariateNormal
 
 from lecture_course.engine.definitions import Exercise
-from lecture_course.nb13_whats_next.exercises import EXERCISES, kmeans_step, project, responsibilities
+from lecture_course.nb13_whats_next.exercises import EXERCISES, ddim_step, ddpm_step, kmeans_step, project
 
 # 13.kmeans_step, right
 
@@ -102,81 +100,6 @@ def step_in_place(points, centres):
     labels, new = step_by_loops(points, centres)
     centres[:] = new
     return labels, centres
-
-
-# 13.responsibilities, right
-
-
-def shares_by_torch(points, weights, means, variances):
-    gaussians = [MultivariateNormal(m, torch.diag(v)) for m, v in zip(means, variances, strict=True)]
-    densities = torch.stack([gaussian.log_prob(points) for gaussian in gaussians], dim=1) + torch.log(weights)
-    return (densities - densities.logsumexp(dim=1, keepdim=True)).exp()
-
-
-def shares_by_the_largest(points, weights, means, variances):
-    logs = torch.zeros(len(points), len(weights))
-    for i in range(len(weights)):
-        squares = (points - means[i]) ** 2 / (2 * variances[i])
-        logs[:, i] = weights[i].log() - (squares + 0.5 * (2 * math.pi * variances[i]).log()).sum(1)
-    scaled = (logs - logs.max(1, keepdim=True).values).exp()
-    return scaled / scaled.sum(1, keepdim=True)
-
-
-# 13.responsibilities, wrong
-
-
-def log_joint(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.log(weights) - 0.5 * (apart / variances + torch.log(2 * math.pi * variances)).sum(-1)
-
-
-def shares_without_weights(points, weights, means, variances):
-    return torch.softmax(log_joint(points, torch.ones_like(weights), means, variances), dim=1)
-
-
-def shares_of_deviations(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances**2), dim=1)
-
-
-def shares_without_the_width(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.softmax(torch.log(weights) - 0.5 * (apart / variances).sum(-1), dim=1)
-
-
-def shares_without_a_half(points, weights, means, variances):
-    apart = (points[:, None] - means[None]) ** 2
-    return torch.softmax(torch.log(weights) - (apart / variances + 0.5 * torch.log(variances)).sum(-1), dim=1)
-
-
-def shares_by_points(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances), dim=0)
-
-
-def shares_by_division(points, weights, means, variances):
-    densities = weights * torch.exp(-0.5 * ((points[:, None] - means) ** 2 / variances).sum(-1))
-    densities = densities / (2 * math.pi * variances).prod(-1).sqrt()
-    return densities / densities.sum(1, keepdim=True)
-
-
-def shares_unnormalised(points, weights, means, variances):
-    return log_joint(points, weights, means, variances).exp()
-
-
-def shares_as_logarithms(points, weights, means, variances):
-    return torch.log_softmax(log_joint(points, weights, means, variances), dim=1)
-
-
-def shares_of_the_winner(points, weights, means, variances):
-    best = log_joint(points, weights, means, variances).argmax(1)
-    return torch.eye(len(weights))[best]
-
-
-def shares_turned(points, weights, means, variances):
-    return torch.softmax(log_joint(points, weights, means, variances), dim=1).T
-
-
-def shares_of_mismatched_axes(points, weights, means, variances):
-    return torch.softmax(-0.5 * ((points - means) ** 2 / variances).sum(-1), dim=1)
 
 
 # 13.project, right
@@ -273,6 +196,191 @@ def project_nothing(data, k):
 
 def project_in_numpy(data, k):
     return project_by_sklearn(data, k).numpy()
+
+
+# 13.reparameterise, right
+
+
+def code_by_torch(mean, log_variance, noise):
+    return torch.addcmul(mean, torch.exp(log_variance / 2), noise)
+
+
+def code_by_root(mean, log_variance, noise):
+    return mean + log_variance.exp().sqrt() * noise
+
+
+# 13.reparameterise, wrong
+
+
+def code_by_variance(mean, log_variance, noise):
+    return mean + log_variance.exp() * noise
+
+
+def code_by_logarithm(mean, log_variance, noise):
+    return mean + log_variance * noise
+
+
+def code_without_mean(mean, log_variance, noise):
+    return torch.exp(log_variance / 2) * noise
+
+
+def code_without_noise(mean, log_variance, noise):
+    return mean
+
+
+def code_with_noise_of_one(mean, log_variance, noise):
+    return mean + noise
+
+
+def code_stretched(mean, log_variance, noise):
+    return torch.exp(log_variance / 2) * (noise + mean)
+
+
+# 13.gan_losses, right
+
+
+def losses_by_softplus(real, fake):
+    return torch.nn.functional.softplus(-real).mean() + torch.nn.functional.softplus(fake).mean(), (
+        torch.nn.functional.softplus(-fake).mean()
+    )
+
+
+def losses_by_bce(real, fake):
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+    return bce(real, ones) + bce(fake, zeros), bce(fake, torch.ones_like(fake))
+
+
+# 13.gan_losses, wrong
+
+
+def losses_saturating(real, fake):
+    discriminator, _ = losses_by_bce(real, fake)
+    return discriminator, torch.nn.functional.logsigmoid(-fake).mean()
+
+
+def losses_found_out(real, fake):
+    discriminator, _ = losses_by_bce(real, fake)
+    return discriminator, torch.nn.functional.softplus(fake).mean()
+
+
+def losses_exchanged(real, fake):
+    return losses_by_bce(fake, real)[0], losses_by_bce(real, fake)[1]
+
+
+def losses_of_real_alone(real, fake):
+    return torch.nn.functional.softplus(-real).mean(), torch.nn.functional.softplus(-fake).mean()
+
+
+def losses_halved(real, fake):
+    discriminator, generator = losses_by_bce(real, fake)
+    return discriminator / 2, generator
+
+
+def losses_of_wasserstein(real, fake):
+    return fake.mean() - real.mean(), -fake.mean()
+
+
+def losses_with_log_zero(real, fake):
+    d, g = torch.sigmoid(real), torch.sigmoid(fake)
+    return -torch.log(d).mean() - torch.log(1 - g).mean(), -torch.log(g).mean()
+
+
+def losses_turned_round(real, fake):
+    return losses_by_bce(real, fake)[::-1]
+
+
+# 13.ddpm_step, right
+
+
+def back_by_x0(noisy, noise, alpha, alpha_bar, fresh):
+    """The posterior's mean from the clean image (DDPM, equation 7), with the paper's larger variance."""
+    before, beta = alpha_bar / alpha, 1 - alpha
+    clean = (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+    a, b = math.sqrt(before) * beta / (1 - alpha_bar), math.sqrt(alpha) * (1 - before) / (1 - alpha_bar)
+    return a * clean + b * noisy + math.sqrt(beta) * fresh
+
+
+def back_by_score(noisy, noise, alpha, alpha_bar, fresh):
+    score = -noise / math.sqrt(1 - alpha_bar)
+    return (noisy + (1 - alpha) * score) / math.sqrt(alpha) + fresh * math.sqrt(1 - alpha)
+
+
+# 13.ddpm_step, wrong
+
+
+def back_without_fresh(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - (1 - alpha) / math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha)
+
+
+def back_with_variance(noisy, noise, alpha, alpha_bar, fresh):
+    return back_without_fresh(noisy, noise, alpha, alpha_bar, fresh) + (1 - alpha) * fresh
+
+
+def back_with_all_fresh(noisy, noise, alpha, alpha_bar, fresh):
+    return back_without_fresh(noisy, noise, alpha, alpha_bar, fresh) + fresh
+
+
+def back_undivided(noisy, noise, alpha, alpha_bar, fresh):
+    return noisy - (1 - alpha) / math.sqrt(1 - alpha_bar) * noise + math.sqrt(1 - alpha) * fresh
+
+
+def back_taking_all(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha) + math.sqrt(1 - alpha) * fresh
+
+
+def back_rootless(noisy, noise, alpha, alpha_bar, fresh):
+    return (noisy - (1 - alpha) / (1 - alpha_bar) * noise) / math.sqrt(alpha) + math.sqrt(1 - alpha) * fresh
+
+
+# 13.ddim_step, right
+
+
+def ddim_sigma(alpha_bar, following, eta):
+    return eta * math.sqrt((1 - following) / (1 - alpha_bar) * (1 - alpha_bar / following))
+
+
+def onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    variance = ddim_sigma(alpha_bar, alpha_bar_next, eta) ** 2
+    old = torch.tensor(1 - alpha_bar_next - variance).sqrt() * noise
+    return math.sqrt(alpha_bar_next) * clean + old + math.sqrt(variance) * fresh
+
+
+def onwards_as_the_package(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    """As `Diffusion.trajectory` does it: a share of the noise is drawn again, and its variance stays."""
+    share = eta**2 * (1 - alpha_bar / alpha_bar_next) / (1 - alpha_bar)
+    mixed = math.sqrt(1 - share) * noise + math.sqrt(share) * fresh
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next) * mixed
+
+
+# 13.ddim_step, wrong
+
+
+def onwards_on_top(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    sigma = ddim_sigma(alpha_bar, alpha_bar_next, eta)
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next) * noise + sigma * fresh
+
+
+def onwards_without_fresh(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    sigma = ddim_sigma(alpha_bar, alpha_bar_next, eta)
+    return math.sqrt(alpha_bar_next) * clean + math.sqrt(1 - alpha_bar_next - sigma**2) * noise
+
+
+def onwards_of_one(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, 1.0, fresh)
+
+
+def onwards_with_eta(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_without_fresh(clean, noise, alpha_bar, alpha_bar_next, eta, fresh) + eta * fresh
+
+
+def onwards_from_before(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    right = onwards_by_variances(clean, noise, alpha_bar, alpha_bar_next, eta, fresh)
+    return right + (math.sqrt(alpha_bar) - math.sqrt(alpha_bar_next)) * clean
+
+
+def onwards_exchanged(clean, noise, alpha_bar, alpha_bar_next, eta, fresh):
+    return onwards_by_variances(clean, fresh, alpha_bar, alpha_bar_next, eta, noise)
 
 
 # 13.divergence, right
@@ -420,8 +528,11 @@ def noised_past_the_end(image, noise, alpha_bar):
 
 RIGHT = {
     "13.kmeans_step": [step_by_loops, step_by_adding],
-    "13.responsibilities": [shares_by_torch, shares_by_the_largest],
     "13.project": [project_by_sklearn, project_by_eigh, project_by_values],
+    "13.reparameterise": [code_by_torch, code_by_root],
+    "13.gan_losses": [losses_by_softplus, losses_by_bce],
+    "13.ddpm_step": [back_by_x0, back_by_score],
+    "13.ddim_step": [onwards_by_variances, onwards_as_the_package],
     "13.divergence": [divergence_by_torch, divergence_by_loops],
     "13.add_noise": [noised_by_view, noised_by_loops, noised_by_einsum],
 }
@@ -441,19 +552,6 @@ WRONG = {
         (step_with_int32, "int32"),
         (step_in_place, "writes into its input"),
     ],
-    "13.responsibilities": [
-        (shares_without_weights, "equally common"),
-        (shares_of_deviations, "squared them once more"),
-        (shares_without_the_width, "low one"),
-        (shares_without_a_half, "½ is missing in the exponent"),
-        (shares_by_points, "sum over the points"),
-        (shares_by_division, "0 / 0"),
-        (shares_unnormalised, "sum over all Gaussians"),
-        (shares_as_logarithms, "logarithms of the shares"),
-        (shares_of_the_winner, "k-means"),
-        (shares_turned, "rows and columns"),
-        (shares_of_mismatched_axes, "RuntimeError"),
-    ],
     "13.project": [
         (project_around_zero, "not taken off"),
         (project_without_the_mean, "not given back"),
@@ -467,6 +565,40 @@ WRONG = {
         (project_the_first_columns, "mixtures of all columns"),
         (project_nothing, "as it was"),
         (project_in_numpy, "NumPy array"),
+    ],
+    "13.reparameterise": [
+        (code_by_variance, "You multiply by σ²"),
+        (code_by_logarithm, "log σ² itself"),
+        (code_without_mean, "mean is missing"),
+        (code_without_noise, "without any noise"),
+        (code_with_noise_of_one, "multiply it by σ"),
+        (code_stretched, "stretch the mean"),
+    ],
+    "13.gan_losses": [
+        (losses_saturating, "saturating"),
+        (losses_found_out, "found out"),
+        (losses_exchanged, "exchanged in the discriminator"),
+        (losses_of_real_alone, "lacks the generated"),
+        (losses_halved, "Half of"),
+        (losses_of_wasserstein, "Wasserstein"),
+        (losses_with_log_zero, "log 0"),
+        (losses_turned_round, "but exchanged"),
+    ],
+    "13.ddpm_step": [
+        (back_without_fresh, "fresh noise is missing"),
+        (back_with_variance, "β is its variance"),
+        (back_with_all_fresh, "added whole"),
+        (back_undivided, "division by √α"),
+        (back_taking_all, "all the noise out"),
+        (back_rootless, "root over 1 − ᾱ"),
+    ],
+    "13.ddim_step": [
+        (onwards_on_top, "on top"),
+        (onwards_without_fresh, "η = 0 only"),
+        (onwards_of_one, "η is missing"),
+        (onwards_with_eta, "only its share"),
+        (onwards_from_before, "comes from"),
+        (onwards_exchanged, "exchanged"),
     ],
     "13.divergence": [
         (divergence_of_variances, "for σ² itself"),
@@ -525,26 +657,28 @@ def test_steps_of_kmeans_end_where_scikit_learn_ends(dice):
     assert torch.equal(kmeans_step(points, centres)[1], centres)
 
 
-@pytest.mark.slide("36")
-def test_responsibilities_are_scikit_learns(dice):
-    points = torch.randn(400, 3, generator=dice, dtype=torch.float64) + torch.arange(400)[:, None] % 3
-    mixture = GaussianMixture(3, covariance_type="diag", random_state=0, max_iter=20, tol=0.1).fit(points.numpy())
-    parts = (torch.from_numpy(x) for x in (mixture.weights_, mixture.means_, mixture.covariances_))
-    ours = responsibilities(points, *parts)
-    np.testing.assert_allclose(ours, mixture.predict_proba(points.numpy()), atol=1e-9)
-
-
-@pytest.mark.slide("36")
-def test_responsibilities_of_narrow_gaussians_are_the_step_of_kmeans(dice):
-    points, centres = torch.randn(50, 2, generator=dice), torch.randn(4, 2, generator=dice)
-    narrow = responsibilities(points, torch.full((4,), 0.25), centres, torch.full((4, 2), 1e-6))
-    assert torch.equal(narrow.round().argmax(1), kmeans_step(points, centres)[0])
-    assert narrow.max(1).values.min() > 0.99
-
-
 @pytest.mark.slide("38")
 @pytest.mark.parametrize(("n", "d", "k"), [(40, 7, 3), (6, 20, 4), (9, 5, 5)])
 def test_the_projection_is_that_of_scikit_learn(dice, n, d, k):
     data = torch.randn(n, d, generator=dice, dtype=torch.float64) + 5
     pca = PCA(k).fit(data.numpy())
     np.testing.assert_allclose(project(data, k), pca.inverse_transform(pca.transform(data.numpy())))
+
+
+@pytest.mark.slide("37")
+def test_a_ddim_step_with_eta_one_has_the_mean_of_ddpms(dice):
+    """Over one step of α = ᾱ / ᾱ' both take the same noise out; DDIM's σ² is the smaller of DDPM's two choices."""
+    noisy, noise = torch.randn(2, 2, 3, 4, 5, generator=dice, dtype=torch.float64)
+    still = torch.zeros(1, dtype=torch.float64)
+    alpha, alpha_bar = 0.8, 0.3
+    clean = (noisy - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+    ours = ddim_step(clean, noise, alpha_bar, alpha_bar / alpha, 1.0, still)
+    torch.testing.assert_close(ours, ddpm_step(noisy, noise, alpha, alpha_bar, still))
+
+
+@pytest.mark.slide("37")
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_a_ddim_step_keeps_the_variance_of_the_noise(dice, eta):
+    noise, fresh = torch.randn(2, 1, 1, 300, 300, generator=dice)
+    after = ddim_step(torch.zeros_like(noise), noise, 0.3, 0.6, eta, fresh)
+    assert after.var().item() == pytest.approx(0.4, rel=0.02)
