@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from html import escape
 
@@ -52,7 +53,8 @@ class Street:
 class MaskPad(Pad):
     """Two images of a street: one on which a reader hides patches, one that a masked image model fills in.
 
-    The weights stand on the page, and the whole forward pass runs there, in a fraction of a second.
+    The weights stand on the page, rounded to eight bits, and the whole forward pass runs there, in a fraction of a
+    second. `model` is that rounded copy, which everything that the pad says comes from.
     `mask` (h, w) is hidden first, on the first of the `streets`. Painted by pointer or by keyboard; buttons hide blocks
     or single patches, `hidden` of them at most. Beside it stand the share of the visual tokens that is found, that of
     the nearest visible patch, and for a chosen patch the likeliest tokens. No street, or a mask of another shape than
@@ -71,6 +73,7 @@ class MaskPad(Pad):
     ):
         if not streets:
             raise ValueError("streets: got none, expected at least one")
+        model = in_eight_bits(model)
         self.model, self.streets, self.grid = model, list(streets), model.backbone.grid
         if mask.shape != self.grid or mask.dtype != torch.bool:
             raise ValueError(f"mask: got {tuple(mask.shape)} of {mask.dtype}, expected {self.grid} of torch.bool")
@@ -118,7 +121,7 @@ class MaskPad(Pad):
             "vocabulary": len(self.model.tokens.codebook),
             "mean": MEAN,
             "std": STD,
-            "weights": packed(weights_of(self.model)),
+            **weights_of(self.model),
             "codes": packed(pixels.cpu().permute(0, 2, 3, 1).numpy()),
             "streets": [
                 {"shown": frames[k - 1].address if k else "", "pixels": packed(photo.numpy()), "truth": truth.tolist()}
@@ -180,8 +183,32 @@ class MaskPad(Pad):
         return f'<form style="margin: 0; display: grid; gap: 0.4em">{"".join(rows)}</form>'
 
 
-def weights_of(model: MaskedImageModel) -> np.ndarray:
-    """The weights in the order in which the page's forward pass takes them, in half precision, as they are shipped."""
+@torch.no_grad()
+def in_eight_bits(model: MaskedImageModel) -> MaskedImageModel:
+    """A copy of which each row of a large matrix is rounded to whole multiples, -127 to 127, of a step of its own."""
+    model = deepcopy(model).eval()
+    for weight in filter(is_large, model.parameters()):
+        whole, steps = rows_of(weight)
+        weight.copy_((whole * steps[:, None]).view_as(weight))
+    return model
+
+
+def is_large(weight: Tensor) -> bool:
+    return weight.ndim > 1 and weight[0].numel() >= 8
+
+
+def rows_of(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of a matrix as whole numbers (rows, columns), and the step of each row, which half precision holds."""
+    rows = weight.detach().flatten(1)
+    steps = (rows.abs().amax(1) / 127).clamp(min=1e-7).half().float()
+    return (rows / steps[:, None]).round().clamp(-127, 127), steps
+
+
+def weights_of(model: MaskedImageModel) -> dict[str, str | list[list[int]]]:
+    """The weights in the order in which the page's forward pass takes them.
+
+    `parts` has (rows, columns) of each; those with rows stand in `bytes`, their steps and all others in `halves`.
+    """
     backbone = model.backbone
     parts = [backbone.patch_embed.weight, backbone.patch_embed.bias, backbone.class_token, backbone.mask_token]
     for block, bias in zip(backbone.blocks, backbone.biases, strict=True):
@@ -191,7 +218,14 @@ def weights_of(model: MaskedImageModel) -> np.ndarray:
         parts += [bias.table, block.scales[0], block.norm_mlp.weight, block.norm_mlp.bias]
         parts += [block.mlp[0].weight, block.mlp[0].bias, block.mlp[-1].weight, block.mlp[-1].bias, block.scales[1]]
     parts += [model.norm.weight, model.norm.bias, model.predict.weight, model.predict.bias]
-    return torch.cat([part.detach().flatten().cpu() for part in parts]).half().numpy()
+    sizes, whole, halves = [], [], []
+    for part in (part.detach().cpu() for part in parts):
+        if large := is_large(part):
+            rows, steps = rows_of(part)
+            whole.append(rows.flatten().to(torch.int8))
+        sizes.append([len(steps), rows.shape[1]] if large else [0, part.numel()])
+        halves.append((steps if large else part.flatten()).half())
+    return {"parts": sizes, "bytes": packed(torch.cat(whole).numpy()), "halves": packed(torch.cat(halves).numpy())}
 
 
 def masks(grid: tuple[int, int], hidden: int, **how: float) -> list[list[int]]:

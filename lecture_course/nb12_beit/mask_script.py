@@ -11,7 +11,15 @@ NETWORK = """
     });
     return numbers;
   };
-  const all = halves(unpack(data.weights)), {dim, heads, depth, vocabulary, patch} = data, [rows, columns] = data.grid;
+  const whole = new Int8Array(unpack(data.bytes).buffer), fine = halves(unpack(data.halves));
+  const all = new Float32Array(data.parts.reduce((sum, [rows, columns]) => sum + Math.max(1, rows) * columns, 0));
+  let [to, ofWhole, ofFine] = [0, 0, 0];
+  for (const [rows, columns] of data.parts) {
+    if (!rows) for (let k = 0; k < columns; k++) all[to++] = fine[ofFine++];
+    for (let row = 0; row < rows; row++, ofFine++)
+      for (let k = 0; k < columns; k++) all[to++] = whole[ofWhole++] * fine[ofFine];
+  }
+  const {dim, heads, depth, vocabulary, patch} = data, [rows, columns] = data.grid;
   const patches = rows * columns, n = 1 + patches, size = 3 * patch * patch, steps = (2 * rows - 1) * (2 * columns - 1);
   let taken = 0;
   const take = count => all.subarray(taken, taken += count);

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_course.nb12_beit.mask_pad import MaskPad, Street
+from lecture_course.nb12_beit.mask_pad import MaskPad, Street, in_eight_bits
 from lecture_utils import recipes, tasks
 from lecture_utils.tasks.photos import to_photo
 
@@ -14,7 +14,7 @@ SCENES = (5, 9)
 
 @pytest.fixture(scope="module")
 def model():
-    return recipes.load("beit")
+    return in_eight_bits(recipes.load("beit"))  # as it stands on the page
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_course.nb12_beit.mask_pad import MaskPad, Street, weights_of
+from lecture_course.nb12_beit.mask_pad import MaskPad, Street, in_eight_bits
 from lecture_utils.transformers import BEiT, MaskedImageModel, VisualTokens
 
 DICE = torch.Generator().manual_seed(0)
@@ -62,9 +62,14 @@ def test_the_page_holds_the_weights_and_the_masks():
     pad = MaskPad(model, streets(), MASK, hidden=4)
     script = html(pad).partition("<script>")[2]
     data, _ = json.JSONDecoder().raw_decode(script[script.index("const data = ") + len("const data = ") :])
-    weights = np.frombuffer(base64.b64decode(data["weights"]), np.float16)
-    assert np.array_equal(weights, weights_of(model))
-    assert len(weights) == sum(p.numel() for p in model.parameters())
+    whole, halves = (
+        np.frombuffer(base64.b64decode(data[k]), t) for k, t in (("bytes", np.int8), ("halves", np.float16))
+    )
+    assert sum(max(1, rows) * columns for rows, columns in data["parts"]) == sum(p.numel() for p in model.parameters())
+    assert len(whole) == sum(rows * columns for rows, columns in data["parts"])
+    assert len(halves) == sum(rows or columns for rows, columns in data["parts"])
+    embed = (whole[: 8 * 48].reshape(8, 48) * halves[:8, None].astype(np.float32)).reshape(8, 3, 4, 4)
+    assert np.array_equal(embed, pad.model.backbone.patch_embed.weight.detach().numpy())
     for kind in ("blocks", "single patches"):
         assert all(len(set(mask)) == len(mask) <= 4 for mask in data[kind])
         assert all(0 <= number < 12 for mask in data[kind] for number in mask)
@@ -77,3 +82,32 @@ def test_what_does_not_fit_is_refused():
         MaskPad(small(), [], MASK)
     with pytest.raises(ValueError, match=r"mask: got \(2, 3\)"):
         MaskPad(small(), streets(), torch.zeros(2, 3, dtype=torch.bool))
+
+
+@pytest.mark.slide("34")
+def test_eight_bits_are_nearly_the_same_network_and_leave_the_given_one_alone():
+    model = small()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    rounded = in_eight_bits(model)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, before[name])
+    for one, other in zip(model.parameters(), rounded.parameters(), strict=True):
+        assert (one - other).abs().max() <= one.abs().max() / 250
+    again = in_eight_bits(rounded)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(again.parameters(), rounded.parameters(), strict=True))
+
+
+@pytest.mark.slide("34")
+def test_the_shipped_network_finds_as_much_in_eight_bits():
+    from lecture_utils import recipes, tasks
+    from lecture_utils.transformers import blockwise_mask
+
+    model, streets = recipes.load("beit"), tasks.masked_data("test")
+    images = torch.stack([streets[index][0] for index in range(40)])
+    masks = torch.stack([blockwise_mask((12, 12), 55, generator=DICE) for _ in images])
+    truth = model.tokens(images)
+    hit = [
+        (each.complete(images, masks)[0] == truth)[masks.flatten(1)].float().mean()
+        for each in (model, in_eight_bits(model))
+    ]
+    assert abs(hit[0] - hit[1]) < 0.01

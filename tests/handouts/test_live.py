@@ -99,7 +99,7 @@ def test_each_experiment_has_a_section_a_network_and_a_builder():
         assert entry["data"] in assets.DATA
         assert f'LIVE.json("{entry["data"]}")' in script
     assert {network for entry in entries.values() for network in entry["networks"]} == set(networks.NETWORKS)
-    assert script.count("LIVE.experiment(") == len(entries)
+    assert script.count("\nLIVE.experiment(") == len(entries)
 
 
 def planted():
