@@ -110,6 +110,13 @@ def flipped(name: str, *, flip: bool) -> Recipe:
     return replace(shipped, name=name, task=task, model=shipped.build)
 
 
+def without_places() -> nn.Module:
+    """The caption transformer, told nothing of where in the image a feature comes from."""
+    model = city_models.BUILDERS["caption_transformer"]()
+    model.encode_grid.places = nn.Identity()
+    return model
+
+
 def pooled_fast_rcnn() -> nn.Module:
     return FastRCNN(city_models.backbone(), city_models.head(), pooled=True)
 
@@ -144,6 +151,13 @@ STUDIES = {
         [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],
         seeds=(0,),
         splits=("val",),
+    ),
+    # Slide 29: positions are added to the features of the image, or never were; a quarter of the steps.
+    "positions": Study(
+        [
+            shorter(RECIPES["caption_transformer"], "transformer_places", 4),
+            shorter(RECIPES["caption_transformer"], "transformer_no_places", 4, model=without_places),
+        ]
     ),
     # Slide 32: more and more of the images, equal compute.
     "vit_against_resnet": Study(("vit", "resnet"), fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)),
