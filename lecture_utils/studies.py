@@ -15,7 +15,10 @@ from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
 from lecture_utils.captioning import BottleneckRNN
+from lecture_utils.costs import training_multiply_adds
+from lecture_utils.datasets import CROP_SIZE
 from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
+from lecture_utils.generative import GAN, VAE, Diffusion
 from lecture_utils.recipes import RECIPES, Recipe
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.classification import classification_data, score_classification
@@ -32,7 +35,8 @@ class Study:
     A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
     the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
     scored in the network of each other one; with `exchanged`, both detectors also with the other's proposals. Scores
-    are of the test scenes, or of each of `splits`, of which at most the first 500 scenes count.
+    are of the test scenes, or of each of `splits`, of which at most the first 500 scenes count. With `counted`, a row
+    also tells the budget of its training, of models that learn from images alone.
     """
 
     models: Sequence[str | Recipe]
@@ -41,6 +45,7 @@ class Study:
     crossed: bool = False
     exchanged: bool = False
     splits: Sequence[str] = ("test",)
+    counted: bool = False
 
 
 def slots(order: str, name: str) -> Recipe:
@@ -96,6 +101,25 @@ def flipped(name: str, *, flip: bool) -> Recipe:
     return replace(shipped, name=name, task=task, model=shipped.build)
 
 
+# Slide 37: as many parameters, within 3 %, of all networks that are trained, and as many multiply-adds of a training
+# step, within 1 %; steps and batches are equal, too. Each with the best learning rate of RATES.
+GENERATORS = {
+    "vae": (partial(VAE, latent=32, size=CROP_SIZE, widths=(32, 64, 64)), 3e-3),
+    "gan": (partial(GAN, latent=80, size=CROP_SIZE, discriminator_widths=(32, 64, 112)), 3e-3),
+    "diffusion": (partial(Diffusion, size=CROP_SIZE, base_channels=12), 3e-3),
+}
+
+
+def equal_generator(name: str) -> Recipe:
+    """One of the shipped generative models in GENERATORS' size: 96,000 images in 3,000 steps, minutes on one core.
+
+    Not equal: the seconds of a step, and what a sample costs: diffusion passes its network 50 times, the others once.
+    """
+    (model, lr), shipped = GENERATORS[name], RECIPES[name]
+    options = replace(shipped.options, steps=3000, batch_size=32, lr=lr)
+    return replace(shipped, name=f"{name}_equal", options=options, model=model)
+
+
 def pooled_fast_rcnn() -> nn.Module:
     return FastRCNN(city_models.backbone(), city_models.head(), pooled=True)
 
@@ -137,6 +161,15 @@ STUDIES = {
     "flips": Study((flipped("vit_flips", flip=True), flipped("vit_no_flips", flip=False))),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
+    # Slide 37: three generative models, equal budgets of parameters and compute.
+    "generators": Study([equal_generator(name) for name in GENERATORS], counted=True),
+    # Which learning rate is best for each, on validation images? A quarter of the steps.
+    "generator_rates": Study(
+        [shorter(equal_generator(name), f"{name}_equal_{lr:g}", 4, lr=lr) for name in GENERATORS for lr in RATES],
+        seeds=(0,),
+        splits=("val",),
+        counted=True,
+    ),
     # Slide 20: what do the proposals contribute, and what the network behind them?
     "proposals": Study(("fast_rcnn", "faster_rcnn"), exchanged=True),
 }
@@ -158,7 +191,7 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
         for split in study.splits:
             named = {"seconds": seconds} | ({} if split == "test" else {"split": split})
             scenes, scores = _scored(chosen, model, fraction, seed, split)
-            rows.append(about | named | scores)
+            rows.append(about | named | (_budget(chosen) if study.counted else {}) | scores)
         models[chosen.name, seed] = model
         others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
         rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
@@ -203,6 +236,17 @@ def _scored(chosen: Recipe, model: nn.Module, fraction: float, seed: int, split:
 
 def _is_shipped(chosen: Recipe, fraction: float, seed: int) -> bool:
     return chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]
+
+
+def _budget(chosen: Recipe) -> dict[str, int]:
+    """The parameters of all that is trained, and the images and the multiply–adds of the whole training."""
+    model, images = chosen.build(), chosen.options.steps * chosen.options.batch_size
+    image = (model.channels, chosen.pixels, chosen.pixels)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": images,
+        "multiply_adds": training_multiply_adds(model, chosen.task.make_loss(None), image=image, images=images),
+    }
 
 
 def _scored_as(network: Recipe, model: nn.Module) -> dict:

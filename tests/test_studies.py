@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lecture_utils import checkpoints, recipes, runtime, studies
+from lecture_utils.costs import training_multiply_adds
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
@@ -262,3 +263,40 @@ def test_a_table_of_ranges_has_a_line_for_each_name():
     assert head.split() == ["mean", "(range)", "mAP"]
     assert first.split() == ["a", "0.625", "(0.500", "to", "0.750)"]
     assert second.split() == ["b", "0.250", "(0.250", "to", "0.250)"]
+
+
+@pytest.mark.slide("37")
+def test_generators_of_equal_budgets_have_equal_budgets():
+    """Parameters within 3 % of their mean, multiply–adds within 1 %, as many images; the rates are the best on val."""
+    rows, rates = (studies.load(name)["rows"] for name in ("generators", "generator_rates"))
+    for stored, share in ((rows, 1), (rates, 4)):
+        models = {recipes.recipe(model).name: model for model in studies.STUDIES["generators"].models}
+        assert {row["images"] for row in stored} == {96_000 // share}
+        for key, within in (("parameters", 0.03), ("multiply_adds", 0.01)):
+            values = [row[key] for row in stored]
+            assert max(values) - min(values) < 2 * within * sum(values) / len(values)
+    for name, model in models.items():
+        of = {lr: row["frechet"] for lr in studies.RATES for row in rates if row["model"] == f"{name}_{lr:g}"}
+        assert model.options.lr == min(of, key=of.get)
+
+
+def test_a_budget_is_that_of_the_recipe():
+    chosen = studies.equal_generator("vae")
+    model = chosen.build()
+    loss = chosen.task.make_loss(None)
+    assert studies._budget(chosen) == {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": 96_000,
+        "multiply_adds": training_multiply_adds(model, loss, image=(3, 32, 32), images=96_000),
+    }
+
+
+def test_the_first_of_a_split_are_scored(monkeypatch):
+    """Of a data set that has no `first` of its own, too."""
+    task = replace(
+        recipes.RECIPES["vae"].task, data=lambda *_, **__: [*range(9)], score=lambda model, data, run: [*data]
+    )
+    chosen = replace(recipes.RECIPES["vae"], task=task, pixels=None)
+    monkeypatch.setattr(recipes.own_data, "require_one_size", lambda *_, **__: None)
+    assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=4) == (4, [0, 1, 2, 3])
+    assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=12) == (9, [*range(9)])
