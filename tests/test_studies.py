@@ -301,3 +301,12 @@ def test_the_first_of_a_split_are_scored(monkeypatch):
     monkeypatch.setattr(recipes.own_data, "require_one_size", lambda *_, **__: None)
     assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=4) == (4, [0, 1, 2, 3])
     assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=12) == (9, [*range(9)])
+
+
+@pytest.mark.slide("37")
+def test_with_so_little_compute_the_gan_leads_and_diffusion_covers_least():
+    """In every seed; the shipped three, trained for longer, come in another order."""
+    frechet, recall = (studies.by_model("generators", key) for key in ("frechet", "recall"))
+    assert max(frechet["gan_equal"]) + 30 < min(frechet["diffusion_equal"] + frechet["vae_equal"])
+    assert max(recall["diffusion_equal"]) + 0.2 < min(recall["gan_equal"] + recall["vae_equal"])
+    assert checkpoints.card("diffusion")["metrics"]["frechet"] < checkpoints.card("gan")["metrics"]["frechet"]
