@@ -1,5 +1,6 @@
 """What one run of a model costs, counted by PyTorch while it runs and not by hand (slides 5 and 6), and its seconds."""
 
+import copy
 import time
 from collections.abc import Callable
 from statistics import median
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from lecture_utils.arguments import require_positive
 
@@ -83,6 +85,31 @@ def costs(model: nn.Module, *inputs: Any) -> Costs:
         parameters=sum(p.numel() for p in model.parameters()),
         activations=sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in own),
     )
+
+
+class _Counter(TorchDispatchMode):
+    """Sums up the FLOPs by the formulas of `FlopCounterMode`, which itself refuses a gradient within a loss."""
+
+    flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def training_multiply_adds(
+    model: nn.Module, loss: Callable[[nn.Module, tuple[Tensor]], Tensor], *, image: tuple[int, ...], images: int
+) -> int:
+    """Multiply–adds of a training on so many `images` of a shape, forward and backward pass, counted as `costs` does.
+
+    One step is counted, of two images on torch's meta device: no time and no memory, and the model stays as it was.
+    """
+    require_positive(images=images)
+    with torch.enable_grad(), _Counter() as counter:
+        loss(copy.deepcopy(model).to("meta").train(), (torch.empty(2, *image, device="meta"),)).backward()
+    return counter.flops * images // 4
 
 
 def conv_multiply_adds(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:

@@ -248,12 +248,12 @@ def evaluate(
 ) -> tuple[int, dict]:
     """Score a model of the kind `name` on unseen scenes of the city (or of `root`): (number of scenes, scores).
 
-    With `first`, on no more than so many of them; of captions alone.
+    With `first`, on no more than so many of them.
     """
     chosen = recipe(name)
     data = _dataset(chosen, split, root, size, run)
     if first is not None and len(data) > first:
-        data = data.first(first)
+        data = data.first(first) if hasattr(data, "first") else Subset(data, range(first))
     return len(data), chosen.task.score(model, data, run)
 
 

@@ -16,7 +16,10 @@ from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
 from lecture_utils.captioning import BottleneckRNN
+from lecture_utils.costs import training_multiply_adds
+from lecture_utils.datasets import CROP_SIZE
 from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
+from lecture_utils.generative import GAN, VAE, Diffusion
 from lecture_utils.recipes import RECIPES, Recipe
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.classification import classification_data, score_classification
@@ -33,7 +36,8 @@ class Study:
     A model is a shipped one, by its name, or a recipe of the study's own. With several `fractions`, each is trained on
     the first items of its training set, as many as each share of them. With `crossed`, the weights of each are also
     scored in the network of each other one; with `exchanged`, both detectors also with the other's proposals. Scores
-    are of the test scenes, or of each of `splits`, of which at most the first 500 scenes count.
+    are of the test scenes, or of each of `splits`, of which at most the first 500 scenes count. With `counted`, a row
+    also tells the budget of its training, of models that learn from images alone.
     """
 
     models: Sequence[str | Recipe]
@@ -42,6 +46,7 @@ class Study:
     crossed: bool = False
     exchanged: bool = False
     splits: Sequence[str] = ("test",)
+    counted: bool = False
 
 
 def slots(order: str, name: str) -> Recipe:
@@ -117,6 +122,27 @@ def without_places() -> nn.Module:
     return model
 
 
+# Slide 37: as many parameters, within 3 %, of all networks that are trained, and as many multiply-adds of a training
+# step, within 1 %; three learning rates each, the best first.
+GENERATORS = {
+    "vae": (partial(VAE, latent=32, size=CROP_SIZE, widths=(32, 64, 64)), (3e-3, 1e-3, 3e-4)),  # diverges with 1e-2
+    "gan": (partial(GAN, latent=80, size=CROP_SIZE, discriminator_widths=(32, 64, 112)), (3e-4, 1e-4, 1e-3)),
+    "diffusion": (partial(Diffusion, size=CROP_SIZE, base_channels=12), (3e-3, 1e-3, 1e-2)),
+}
+
+
+def equal_generator(name: str, *, steps: int = 1500, rate: float | None = None) -> Recipe:
+    """One of the shipped generative models, in the size of GENERATORS: 48,000 images in 1,500 steps.
+
+    All trainings together, those that find the rates too, take less than an hour of one core. The shipped GAN had 15
+    times and the shipped diffusion 117 times as many operations as one of these, so their samples are much better. Not
+    equal are the seconds of a step, and what a sample costs: diffusion passes its network 50 times, the others once.
+    """
+    (model, rates), shipped = GENERATORS[name], RECIPES[name]
+    options = replace(shipped.options, steps=steps, batch_size=32, lr=rate or rates[0])
+    return replace(shipped, name=f"{name}_equal" + (f"_{rate:g}" if rate else ""), options=options, model=model)
+
+
 def pooled_fast_rcnn() -> nn.Module:
     return FastRCNN(city_models.backbone(), city_models.head(), pooled=True)
 
@@ -165,6 +191,15 @@ STUDIES = {
     "flips": Study((flipped("vit_flips", flip=True), flipped("vit_no_flips", flip=False))),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
+    # Slide 37: three generative models, equal budgets of parameters and compute.
+    "generators": Study([equal_generator(name) for name in GENERATORS], counted=True),
+    # Which learning rate is best for each, on validation images, after 750 steps?
+    "generator_rates": Study(
+        [equal_generator(name, steps=750, rate=lr) for name, (_, rates) in GENERATORS.items() for lr in rates],
+        seeds=(0,),
+        splits=("val",),
+        counted=True,
+    ),
     # Slide 20: what do the proposals contribute, and what the network behind them?
     "proposals": Study(("fast_rcnn", "faster_rcnn"), exchanged=True),
 }
@@ -186,7 +221,7 @@ def make(name: str, *, runs: Path | str = "runs", restart: bool = False, profile
         for split in study.splits:
             named = {"seconds": seconds} | ({} if split == "test" else {"split": split})
             scenes, scores = _scored(chosen, model, fraction, seed, split)
-            rows.append(about | named | scores)
+            rows.append(about | named | (_budget(chosen) if study.counted else {}) | scores)
         models[chosen.name, seed] = model
         others = [recipes.recipe(other, profile) for other in study.models if study.crossed and other != model_name]
         rows += [about | {"scored_as": other.name} | _scored_as(other, model) for other in others]
@@ -231,6 +266,17 @@ def _scored(chosen: Recipe, model: nn.Module, fraction: float, seed: int, split:
 
 def _is_shipped(chosen: Recipe, fraction: float, seed: int) -> bool:
     return chosen is RECIPES.get(chosen.name) and fraction == 1 and seed == checkpoints.card(chosen.name)["seed"]
+
+
+def _budget(chosen: Recipe) -> dict[str, int]:
+    """The parameters of all that is trained, and the images and the multiply–adds of the whole training."""
+    model, images = chosen.build(), chosen.options.steps * chosen.options.batch_size
+    image = (model.channels, chosen.pixels, chosen.pixels)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": images,
+        "multiply_adds": training_multiply_adds(model, chosen.task.make_loss(None), image=image, images=images),
+    }
 
 
 def _scored_as(network: Recipe, model: nn.Module) -> dict:

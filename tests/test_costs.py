@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lecture_utils.costs import GPU, Costs, conv_multiply_adds, costs, estimated_step, seconds, timed
+from lecture_utils.costs import (
+    GPU,
+    Costs,
+    conv_multiply_adds,
+    costs,
+    estimated_step,
+    seconds,
+    timed,
+    training_multiply_adds,
+)
 from lecture_utils.segmentation import UNet
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -150,3 +159,38 @@ def test_a_call_is_timed_on_one_thread_and_the_threads_come_back():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+# A whole training
+
+
+def mean_square(model, batch):
+    return model(batch[0]).square().mean()
+
+
+def test_a_training_step_is_the_forward_pass_and_two_products_for_each_layer_but_the_first():
+    """The first layer needs no gradient of the image."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(160, 7))
+    first, second = conv_multiply_adds(3, 8, 3, 4, 5), 160 * 7
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert training_multiply_adds(model, mean_square, image=(3, 4, 5), images=1) == 2 * first + 3 * second
+    assert training_multiply_adds(model, mean_square, image=(3, 4, 5), images=10) == 10 * (2 * first + 3 * second)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_gradient_within_the_loss_counts_too():
+    """Of a linear score of an image: the image's gradient is the weight, once more for the penalty's own gradient."""
+    model = nn.Linear(6, 1)
+
+    def penalised(model, batch):
+        image = batch[0].requires_grad_()
+        (gradient,) = torch.autograd.grad(model(image).sum(), image, create_graph=True)
+        return gradient.square().sum()
+
+    assert training_multiply_adds(model, penalised, image=(6,), images=1) == 3 * 6
+
+
+def test_a_training_on_no_image_is_refused():
+    with pytest.raises(ValueError, match="images: got 0"):
+        training_multiply_adds(nn.Linear(2, 1), mean_square, image=(2,), images=0)

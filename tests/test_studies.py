@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lecture_utils import checkpoints, recipes, runtime, studies
+from lecture_utils.costs import training_multiply_adds
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
@@ -277,3 +278,50 @@ def test_a_table_of_ranges_has_a_line_for_each_name():
     assert head.split() == ["mean", "(range)", "mAP"]
     assert first.split() == ["a", "0.625", "(0.500", "to", "0.750)"]
     assert second.split() == ["b", "0.250", "(0.250", "to", "0.250)"]
+
+
+@pytest.mark.slide("37")
+def test_generators_of_equal_budgets_have_equal_budgets():
+    """Parameters within 3 % of their mean, multiply–adds within 1 %, as many images; the rates are the best on val."""
+    rows, rates = (studies.load(name)["rows"] for name in ("generators", "generator_rates"))
+    models = {model.name: model for model in studies.STUDIES["generators"].models}
+    for stored, images in ((rows, 48_000), (rates, 24_000)):
+        assert {row["images"] for row in stored} == {images}
+        for key, within in (("parameters", 0.03), ("multiply_adds", 0.01)):
+            values = [row[key] for row in stored]
+            assert max(values) - min(values) < 2 * within * sum(values) / len(values)
+    for name, model in models.items():
+        of = {row["model"]: row["frechet"] for row in rates if row["model"].startswith(f"{name}_")}
+        assert len(of) == 3
+        assert f"{name}_{model.options.lr:g}" == min(of, key=of.get)
+
+
+def test_a_budget_is_that_of_the_recipe():
+    chosen = studies.equal_generator("vae")
+    model = chosen.build()
+    loss = chosen.task.make_loss(None)
+    assert studies._budget(chosen) == {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": 48_000,
+        "multiply_adds": training_multiply_adds(model, loss, image=(3, 32, 32), images=48_000),
+    }
+
+
+def test_the_first_of_a_split_are_scored(monkeypatch):
+    """Of a data set that has no `first` of its own, too."""
+    task = replace(
+        recipes.RECIPES["vae"].task, data=lambda *_, **__: [*range(9)], score=lambda model, data, run: [*data]
+    )
+    chosen = replace(recipes.RECIPES["vae"], task=task, pixels=None)
+    monkeypatch.setattr(recipes.own_data, "require_one_size", lambda *_, **__: None)
+    assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=4) == (4, [0, 1, 2, 3])
+    assert recipes.evaluate(chosen, None, runtime.setup(quiet=True), first=12) == (9, [*range(9)])
+
+
+@pytest.mark.slide("37")
+def test_with_so_little_compute_the_gan_leads_and_diffusion_covers_least():
+    """In every seed; the shipped three, trained for longer, come in another order."""
+    frechet, recall = (studies.by_model("generators", key) for key in ("frechet", "recall"))
+    assert max(frechet["gan_equal"]) + 30 < min(frechet["diffusion_equal"] + frechet["vae_equal"])
+    assert max(recall["diffusion_equal"]) + 0.2 < min(recall["gan_equal"] + recall["vae_equal"])
+    assert checkpoints.card("diffusion")["metrics"]["frechet"] < checkpoints.card("gan")["metrics"]["frechet"]

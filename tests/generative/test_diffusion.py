@@ -16,10 +16,11 @@ from lecture_utils.generative import (
     add_noise,
     cosine_alpha_bar,
     denoising_loss,
+    diffusion,
     predict_x0_and_noise,
     velocity,
 )
-from lecture_utils.generative.diffusion import timestep_embedding, timesteps
+from lecture_utils.generative.diffusion import sampling_copy, timestep_embedding, timesteps
 
 pytestmark = pytest.mark.slide("37")
 
@@ -344,3 +345,53 @@ def test_the_net_is_asked_at_the_steps_where_it_stops():
     model.forward = lambda noisy, step: asked.append(step.tolist()) or torch.zeros_like(noisy)
     model.sample(2, num_inference_steps=4, generator=seeded())
     assert asked == [[step] * 2 for step in (6, 4, 2, 0)]
+
+
+# The copy that samples
+
+
+def trained(seed, **changed):
+    """Random weights, and batch normalisations that have seen data."""
+    torch.manual_seed(seed)
+    model = tiny(**changed)
+    with torch.no_grad():
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                nn.init.normal_(norm.weight, 1, 0.2)
+                nn.init.normal_(norm.bias, 0, 0.5)
+        for _ in range(5):
+            model(2 * torch.randn(9, model.channels, model.size, model.size) + 1, torch.randint(model.steps, (9,)))
+    return model.eval()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_copy_that_samples_predicts_the_same(seed):
+    rng = torch.Generator().manual_seed(seed)
+    bounds = ((1, 4), (1, 4), (2, 9), (1, 20), (1, 20), (1, 9))
+    depth, channels, base, height, width, count = (int(torch.randint(*each, (), generator=rng)) for each in bounds)
+    model = trained(seed, depth=depth, channels=channels, base_channels=base, size=16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    noisy, step = torch.randn(count, channels, height, width, generator=rng), torch.full((count,), seed)
+    with torch.no_grad():
+        torch.testing.assert_close(sampling_copy(model)(noisy, step), model(noisy, step), atol=1e-5, rtol=1e-5)
+    assert before.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize(("count", "size", "eta"), [(1, 5, 0.0), (32, 8, 1.0), (33, 7, 0.5), (70, 6, 1.0)])
+def test_samples_are_those_of_the_plain_network(monkeypatch, count, size, eta):
+    model = trained(count, size=size, depth=2, base_channels=4)
+    given = {"count": count, "num_inference_steps": 7, "eta": eta}
+    fast = [*rolled(model, seeded(), **given)]
+    monkeypatch.setattr(diffusion, "sampling_copy", lambda model: model)
+    monkeypatch.setattr(diffusion, "CPU_BATCH", 1000)
+    torch.testing.assert_close(fast, [*rolled(model, seeded(), **given)], atol=1e-4, rtol=1e-4)
+
+
+def test_in_training_mode_the_net_itself_sees_the_whole_batch():
+    model, asked = tiny(), []
+    model.register_forward_pre_hook(lambda module, given: asked.append((module, len(given[0]))))
+    before = model.unet.bottleneck[1].running_mean.clone()
+    model.sample(40, num_inference_steps=2, generator=seeded())
+    assert asked == [(model, 40)] * 2
+    assert not torch.equal(model.unet.bottleneck[1].running_mean, before)
