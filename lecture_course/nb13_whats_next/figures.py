@@ -65,7 +65,7 @@ def in_rows(
     for line, images in zip(sheet, rows.values(), strict=True):
         line[:h, :, :w] = np.stack([enlarge(image) for image in images], axis=1)
     sheet = sheet.reshape(len(rows) * (h + gap), columns * (w + gap), 3)[:-gap, :-gap]
-    room = 0.2 + 0.095 * max(len(line) for name in rows for line in name.split("\n"))  # inches for the names
+    room = 0.3 + 0.1 * max(len(line) for name in rows for line in name.split("\n"))  # inches for the names
     height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
     fig, ax = plt.subplots(figsize=(width, height))  # one image, because many axes take their time
     fig.suptitle(title)
