@@ -65,7 +65,7 @@ def in_rows(
     for line, images in zip(sheet, rows.values(), strict=True):
         line[:h, :, :w] = np.stack([enlarge(image) for image in images], axis=1)
     sheet = sheet.reshape(len(rows) * (h + gap), columns * (w + gap), 3)[:-gap, :-gap]
-    room = 0.2 + 0.095 * max(len(line) for name in rows for line in name.split("\n"))  # inches for the names
+    room = 0.3 + 0.1 * max(len(line) for name in rows for line in name.split("\n"))  # inches for the names
     height = (width - room) * sheet.shape[0] / sheet.shape[1] + 0.15 + (0.4 if title else 0) + (0.3 if above else 0)
     fig, ax = plt.subplots(figsize=(width, height))  # one image, because many axes take their time
     fig.suptitle(title)
@@ -189,7 +189,7 @@ def neighbour_map(
 
 
 @course_look
-def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 240) -> Figure:
+def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 200) -> Figure:
     """Draw GANs in the plane, a panel each: the first seed's D(x) as a map, true samples and generated ones on it.
 
     Above each stands how many of the paints its samples cover.
@@ -202,7 +202,7 @@ def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 2
             to_array(shot.field), cmap=SAYS, vmin=0, vmax=1, origin="lower", extent=reach, interpolation="bilinear"
         )
         ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
-        ax.scatter(*to_array(shot.samples[0][:300]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
+        ax.scatter(*to_array(shot.samples[0][:250]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
         _colour_circle(ax)
         ax.set_title(f"{name}: {int(toy.covered(shot.samples)[0])} of {toy.PAINTS} paints")
     fig.colorbar(shown, ax=axes, shrink=0.8, label="D(x)")
@@ -215,9 +215,9 @@ def denoising(
     net: toy.Denoiser, path: Sequence[tuple[int, Tensor]], stop: int, *, tail: int = 6, seed: int = 0
 ) -> Figure:
     """Draw the plane at a stop of `Denoiser.path`: arrows of the score times σ, and particles with their tails."""
-    fig, ax = plt.subplots(figsize=(6.4, 6.4))
+    fig, ax = plt.subplots(figsize=(6.0, 6.2))
     step, points = path[stop]
-    grid = toy.plane(points.device, 17)[None].expand(net.seeds, -1, -1)
+    grid = toy.plane(points.device, 13)[None].expand(net.seeds, -1, -1)
     _, noise = net.parts(grid, net.at(max(step, 0), grid))
     arrows = -to_array(noise[seed])
     ax.quiver(*to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035)

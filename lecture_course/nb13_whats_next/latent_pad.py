@@ -108,7 +108,7 @@ class LatentPad(Pad):
         controls = (
             f'<canvas data-part="decoded" width="{2 * LARGE}" height="{2 * LARGE}" role="img" '
             f'aria-label="the decoded crop, enlarged" style="width: {LARGE}px; height: {LARGE}px; border-radius: 4px">'
-            f"</canvas>{table([(swatch(ORANGE) + 'code', said('code', large=True)), ('nearest crop', said('near'))])}"
+            f"</canvas>{table([(swatch(ORANGE) + 'code', said('code')), ('nearest crop', said('near'))])}"
             '<label><input type="checkbox" data-part="dots" autocomplete="off"> codes of crops</label>' + table(dots)
         )
         return as_page(self.title, self._state(), stage, controls, script=SCRIPT, data=data, width=15)

@@ -195,7 +195,7 @@ def train_diffusion(
     loss: Callable[[Denoiser, Tensor], Tensor],
     target: str = "velocity",
     *,
-    steps: int = 2000,
+    steps: int = 1500,
     seeds: int = 3,
     batch: int = 128,
     seed: int = 0,
