@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lecture_utils.cityscapes import IGNORE_INDEX
 from lecture_utils.tasks.photos import to_photo
@@ -37,6 +38,19 @@ def with_labels(labels: UInt8[np.ndarray, "h w"], clusters: Int64[np.ndarray, " 
     """The adjusted Rand index of true classes and clusters, without the pixels that have no class."""
     known = labels.ravel() != IGNORE_INDEX
     return adjusted_rand_score(labels.ravel()[known], clusters[known])
+
+
+def over_streets(streets: Dataset, indices: Sequence[int], clusters: int) -> dict[str, float]:
+    """How well k-means and a Gaussian mixture agree with the classes of streets, on average: method → `with_labels`."""
+    methods = {
+        "k-means": KMeans(clusters, n_init=1, random_state=0),
+        "Gaussian mixture": GaussianMixture(clusters, random_state=0),
+    }
+    parts = [pixels_of(*streets[i])[1:] for i in indices]
+    return {
+        name: float(np.mean([with_labels(labels, method.fit_predict(pixels)) for labels, pixels in parts]))
+        for name, method in methods.items()
+    }
 
 
 def painted(photo: Float[np.ndarray, "h w 3"], clusters: Int64[np.ndarray, " n"]) -> Float[np.ndarray, "h w 3"]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 
 from lecture_course.nb13_whats_next import clustering, components, latent_pad, toy
 from lecture_utils.generative import VAE
@@ -151,3 +152,17 @@ def test_the_pads_page_holds_all_codes_and_needs_nothing_else(pad):
 def test_a_pad_refuses_lines_that_do_not_fit(pad):
     with pytest.raises(ValueError, match=r"lines: got \(3, 5\) for \(3, 5\)"):
         latent_pad.LatentPad(torch.zeros(3, 5, 3, 8, 8, dtype=torch.uint8), pad.lines[::-1], pad.codes)
+
+
+def test_over_streets_averages_what_each_street_gives():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 6, 8, generator=generator)
+    labels = torch.randint(0, 3, (3, 6, 8), dtype=torch.uint8, generator=generator)
+    streets = list(zip(images, labels, strict=True))
+    found = clustering.over_streets(streets, (0, 2), 3)
+    assert list(found) == ["k-means", "Gaussian mixture"]
+    each = []
+    for image, truth in (streets[0], streets[2]):
+        _, known, pixels = clustering.pixels_of(image, truth)
+        each.append(clustering.with_labels(known, KMeans(3, n_init=1, random_state=0).fit_predict(pixels)))
+    assert found["k-means"] == pytest.approx(sum(each) / 2)
