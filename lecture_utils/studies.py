@@ -102,8 +102,8 @@ def flipped(name: str, *, flip: bool) -> Recipe:
 
 
 # Slide 37: as many parameters, within 3 %, of all networks that are trained, and as many multiply-adds of a training
-# step, within 1 %; three learning rates each, the best first. The GAN was also tried with 3e-3 and 1e-2, which are worse
-# still, and the VAE with 1e-2, with which it diverges.
+# step, within 1 %; three learning rates each, the best first. The GAN was also tried with 3e-3 and 1e-2, which are
+# worse still, and the VAE with 1e-2, with which it diverges.
 GENERATORS = {
     "vae": (partial(VAE, latent=32, size=CROP_SIZE, widths=(32, 64, 64)), (3e-3, 1e-3, 3e-4)),
     "gan": (partial(GAN, latent=80, size=CROP_SIZE, discriminator_widths=(32, 64, 112)), (3e-4, 1e-4, 1e-3)),
