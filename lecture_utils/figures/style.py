@@ -26,6 +26,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))  # nor lin
 WIDTH = 9.0  # inches of a figure as wide as the column of text
 CSS_PIXELS_PER_INCH = 80  # so that WIDTH is 720 pixels on the page, and 11 points are 12
 KILOBYTES = 180  # of an image: 250 as text in a notebook
+ROUGH = 62  # the quality below which a photograph shows its blocks, taken where nothing else helps
 HOPELESS = 5  # times the room, from which even the best encoding of quickly packed pixels does not fit
 LABEL_MAP = "label map"  # the gid of an image whose colours are read, so that none may change
 
@@ -115,10 +116,13 @@ def encode(
         if qualities and (smallest := _fitting(images, qualities[-1], kilobytes, web=web)):
             better = (_fitting(images, quality, kilobytes, web=web) for quality in qualities[:-1])
             return next(filter(None, better), smallest)
-    # A drawing of few colours is smaller without loss.
-    return [
-        min((_encoded(image, q, web) for q in (None, *qualities)), key=lambda one: len(one.data)) for image in drawings
-    ]
+    for quality in (*qualities[-1:], ROUGH) if qualities else (None,):
+        # A drawing of few colours is smaller without loss.
+        ways = [((drawing, None), (image, quality)) for image, drawing in zip(images, drawings, strict=True)]
+        least = [min((_encoded(x, q, web) for x, q in both), key=lambda one: len(one.data)) for both in ways]
+        if sum(len(one.data) for one in least) <= kilobytes * 1000:
+            break
+    return least
 
 
 def to_array(values: Tensor | ArrayLike, dtype: DTypeLike = None) -> np.ndarray:
