@@ -130,8 +130,8 @@ def found_by_query(
     """Draw for each query the centres of the boxes it gave over many images, coloured by their shape.
 
     `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `street` lies faintly behind them. Red dots
-    stand for boxes at least as wide as high, blue ones for the others; the larger the box, the larger the dot. Over each
-    panel stand the query's number and how many boxes it gave.
+    stand for boxes at least as wide as high, blue ones for the others; the larger the box, the larger the dot. Over
+    each panel stand the query's number and how many boxes it gave.
     """
     boxes = [to_array(part, float).reshape(-1, 4) for part in boxes]
     if not boxes:
