@@ -21,7 +21,6 @@ from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,
-    GREEN,
     INK,
     ORANGE,
     SKY,
@@ -37,8 +36,7 @@ from lecture_utils.toycity import Scene, render
 
 WIDE = 10.8  # inches of twenty panels
 STREET = 128  # pixels a side of the streets that the detectors see
-SMALL = 0.02  # of an image's area; below that a box is called small
-SHAPES = {"small": GREEN, "wide": VERMILION, "tall": BLUE}  # the paper's figure 7 has the same three kinds
+SHAPES = {"wide": VERMILION, "tall": BLUE}  # as in the paper's figure 7, which has small boxes in a third colour
 
 
 @course_look
@@ -131,8 +129,8 @@ def found_by_query(
 ) -> Figure:
     """Draw for each query the centres of the boxes it gave over many images, coloured by their shape.
 
-    `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `street` lies faintly behind them. As the
-    paper's figure 7: green for small boxes, red for large ones wider than high, blue for the other large ones. Over
+    `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `street` lies faintly behind them. Red dots
+    stand for boxes at least as wide as high, blue ones for the others; the larger the box, the larger the dot. Over
     each panel stand the query's number and how many boxes it gave.
     """
     boxes = [to_array(part, float).reshape(-1, 4) for part in boxes]
@@ -144,9 +142,11 @@ def found_by_query(
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
     for query, (ax, part) in enumerate(zip(axes.flat, boxes, strict=False)):
         ax.imshow(fade(street), extent=(0, 1, 1, 0), interpolation="antialiased", alpha=0.55)
-        x, y = part.T[:2]
+        x, y, w, h = part.T
         for kind, chosen in kinds_of(part).items():
-            ax.scatter(x[chosen], y[chosen], s=22, color=SHAPES[kind], ec="white", linewidths=0.4)
+            ax.scatter(
+                x[chosen], y[chosen], s=(14 + 600 * w * h)[chosen], color=SHAPES[kind], ec="white", linewidths=0.4
+            )
         ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
         ax.set_title(f"query {query}: {len(part)}", size=12)
     for ax in axes.flat[len(boxes) :]:
@@ -157,10 +157,9 @@ def found_by_query(
 
 
 def kinds_of(boxes: Float[np.ndarray, "n 4"]) -> dict[str, Bool[np.ndarray, "n"]]:
-    """Which of the normalized boxes (x, y, w, h) are small, wide or tall."""
+    """Which of the normalized boxes (x, y, w, h) are wide, at least as wide as high, and which are tall."""
     w, h = np.asarray(boxes)[:, 2:].T
-    large = w * h >= SMALL
-    return {"small": ~large, "wide": large & (w >= h), "tall": large & (w < h)}
+    return {"wide": w >= h, "tall": w < h}
 
 
 @course_look
@@ -251,14 +250,15 @@ def gains(
 
     `panels` are y label → for each layer the gain and the ends of its interval.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDE * len(panels) / 3, 3.4), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDE * min(1, len(panels) / 3), 3.4), squeeze=False)
     fig.suptitle(title)
     for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
         middle, low, high = np.array(rows).T
         ax.errorbar(layers, middle, [middle - low, high - middle], fmt="o", color=BLUE, ms=8, capsize=6)
         ax.axhline(0, color=FAINT, lw=1)
         ax.set(xlabel="after decoder layer", ylabel=name, xlim=(min(layers) - 0.5, max(layers) + 0.5))
-        ax.set_ylim(min(0, low.min()) - 0.02 * high.max(), 1.12 * high.max())
+        bottom, top = min(0, low.min()), max(0, high.max())
+        ax.set_ylim(bottom - 0.1 * (top - bottom) * (bottom < 0), top + 0.1 * (top - bottom))
         ax.set_xticks(layers)
         ax.grid(axis="y")
     return fig

@@ -19,6 +19,7 @@ from lecture_utils.transformers.detr import DETR, Predictions
 from lecture_utils.transformers.matcher import hungarian_match
 
 RIGHT, SURPLUS, ELSEWHERE = range(3)
+OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()  # the IoUs over which COCO's mAP is a mean
 RECALLS = torch.from_numpy(np.linspace(0, 1, 101))  # at which COCO reads the precision; torch rounds some differently
 
 
@@ -56,6 +57,11 @@ def judge(found: Sequence[dict], targets: Sequence[dict], classes: int, *, thres
             free[nearest[row]] = False
         parts.append((torch.full_like(labels, image), labels, one["scores"][order], outcome, order, nearest))
     return Judged(*map(torch.cat, zip(*parts, strict=True)), objects)
+
+
+def judge_all(found: Sequence[dict], targets: Sequence[dict], classes: int) -> list[Judged]:
+    """What `judge` says at each of COCO's ten IoUs, from 0.5 to 0.95."""
+    return [judge(found, targets, classes, threshold=overlap) for overlap in OVERLAPS]
 
 
 def counts(judged: Judged, *, score: float = 0.5) -> dict[str, float]:
@@ -133,6 +139,18 @@ def precision_at(judged: Judged, weights: Float[Tensor, "draws images"], *, scor
     return (counted * (judged.outcome == RIGHT)).sum(1) / counted.sum(1).clamp(min=1)
 
 
+def mean_map(judged: Sequence[Judged], weights: Float[Tensor, "draws images"] | None = None) -> Float[Tensor, "draws"]:
+    """COCO's mAP, the mean of `map_50` over the IoUs of `judge_all`."""
+    return torch.stack([map_50(one, weights) for one in judged]).mean(0)
+
+
+def averages(judged: Sequence[Judged]) -> dict[str, float]:
+    """COCO's mAP, mAP@0.5 and mAP@0.75, of what `judge_all` gives."""
+    each = {"mAP": mean_map(judged), "mAP@0.5": map_50(judged[0]), "mAP@0.75": map_50(judged[5])}
+    return {name: value.item() for name, value in each.items()}
+
+
+# Beside mAP, at an IoU of 0.5.
 SCORES = {"mAP@0.5": map_50, "precision": precision_at, "precision at 0.9": partial(precision_at, score=0.9)}
 
 
@@ -144,12 +162,15 @@ def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor,
     )
 
 
-def gains(before: Judged, after: Judged, weights: Float[Tensor, "rows images"]) -> dict[str, Float[Tensor, "rows"]]:
+def gains(
+    before: Sequence[Judged], after: Sequence[Judged], weights: Float[Tensor, "rows images"]
+) -> dict[str, Float[Tensor, "rows"]]:
     """By how much each score is higher `after`, on the images themselves and on each bootstrap sample of them.
 
-    Both sides are scored on the same samples: a paired bootstrap over images.
+    Both sides, as `judge_all` gives them, are scored on the same samples: a paired bootstrap over images.
     """
-    return {name: score(after, weights) - score(before, weights) for name, score in SCORES.items()}
+    gained = {"mAP": mean_map(after, weights) - mean_map(before, weights)}
+    return gained | {name: score(after[0], weights) - score(before[0], weights) for name, score in SCORES.items()}
 
 
 def with_interval(rows: Float[Tensor, "rows"]) -> tuple[float, float, float]:

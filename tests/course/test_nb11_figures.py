@@ -49,13 +49,15 @@ def test_centres_are_coloured_by_shape():
     fig = found_by_query(boxes, STREET, columns=2, title="queries")
     shown = [ax for ax in fig.axes if ax.get_visible()]
     assert [ax.get_title() for ax in shown] == ["query 0: 3", "query 1: 0", "query 2: 1"]
-    for ax, counts in zip(shown, ((1, 1, 1), (0, 0, 0), (1, 0, 0)), strict=True):
+    for ax, counts in zip(shown, ((2, 1), (0, 0), (1, 0)), strict=True):
         assert [len(dots.get_offsets()) for dots in ax.collections] == list(counts)
         assert [to_hex(dots.get_facecolor()[0]) for dots in ax.collections] == [c.lower() for c in SHAPES.values()]
         low, high = ax.get_ylim()[::-1]
         assert (low, high) == (0, 1)  # the image's upper border is at the top
         assert ax.yaxis_inverted()
-    assert shown[0].collections[2].get_offsets().tolist() == [[0.7, 0.6]]  # the tall one
+    assert shown[0].collections[1].get_offsets().tolist() == [[0.7, 0.6]]  # the tall one
+    small, large = shown[0].collections[0].get_sizes()
+    assert small < large
     assert [text.get_text() for text in fig.legends[0].get_texts()] == list(SHAPES)
 
 
@@ -99,8 +101,10 @@ def test_a_box_slides_on_one_scale():
 
 
 def test_gains_have_their_intervals():
-    fig = gains((1, 2), {"gain": [(0.2, 0.1, 0.3), (0.1, -0.05, 0.2)]})
-    (ax,) = fig.axes
+    fig = gains((1, 2), {"gain": [(0.2, 0.1, 0.3), (0.1, -0.05, 0.2)], "harm": [(-0.2, -0.3, -0.1)] * 2})
+    ax, harm = fig.axes
+    assert harm.get_ylim()[0] < -0.3
+    assert harm.get_ylim()[1] > 0
     assert ax.get_ylim()[0] < -0.05
     assert ax.get_ylim()[1] > 0.3
     assert ax.get_xlabel() == "after decoder layer"

@@ -90,7 +90,11 @@ def test_map_is_that_of_coco(seed):
         found.append({"boxes": near, "labels": said, "scores": torch.rand(11, generator=rng)})
     judged, metric = measuring.judge(found, truths, 4), CocoScores(("background", "a", "b", "c"))
     metric.update(found, truths)
-    assert measuring.map_50(judged).item() == pytest.approx(metric.compute()["map_50"], abs=1e-6)
+    scores = metric.compute()
+    assert measuring.map_50(judged).item() == pytest.approx(scores["map_50"], abs=1e-6)
+    averages = measuring.averages(measuring.judge_all(found, truths, 4))
+    wanted = {"mAP": scores["map"], "mAP@0.5": scores["map_50"], "mAP@0.75": scores["map_75"]}
+    assert averages == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_bootstrap_is_paired_and_its_first_row_is_the_images():
@@ -98,11 +102,11 @@ def test_the_bootstrap_is_paired_and_its_first_row_is_the_images():
     weights = measuring.resampled(3, 50)
     assert weights[0].tolist() == [1, 1, 1]
     assert weights.sum(1).tolist() == [3] * 51
-    judged = measuring.judge(found, truths, 3)
+    judged = measuring.judge_all(found, truths, 3)
     none = measuring.gains(judged, judged, weights)
     assert all((rows == 0).all() for rows in none.values())
     without = [{key: value[[0, 2, 3]] for key, value in found[0].items()}, *found[1:]]
-    gained = measuring.gains(judged, measuring.judge(without, truths, 3), weights)["precision"]
+    gained = measuring.gains(judged, measuring.judge_all(without, truths, 3), weights)["precision"]
     value, low, high = measuring.with_interval(gained)
     assert value == pytest.approx(1 / 3 - 1 / 4)
     assert low <= value <= high
