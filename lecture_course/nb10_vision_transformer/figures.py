@@ -309,12 +309,13 @@ def by_group(
     for k, (name, pairs) in enumerate(columns.items()):
         at = np.arange(len(groups)) + wide * (k - (len(columns) - 1) / 2)
         bars = ax.bar(at, [hits / max(number, 1) for hits, number in pairs], 0.92 * wide, label=name, color=CYCLE[k])
-        bars_are = {"hatch": "" if k == 0 else "///", "edgecolor": "white"}
+        bars_are = {"hatch": "" if k == 0 else "/", "edgecolor": "white"}
         for bar in bars:
             bar.set(**bars_are)
         for x, (hits, number) in zip(at, pairs, strict=True):
             low, high = interval(hits, number) if number else (0, 0)
-            ax.plot([x, x], [low, high], color=INK, lw=1.5)
+            halo = [withStroke(linewidth=4, foreground="white")]
+            ax.plot([x, x], [low, high], color=INK, lw=1.5, path_effects=halo)
             ax.annotate(f"{hits} of {number}", (x, high), (0, 3), textcoords="offset points", ha="center", fontsize=11)
     ax.set_xticks(range(len(groups)), groups)
     ax.set(title=title, ylabel=ylabel, ylim=(0, 1.12))

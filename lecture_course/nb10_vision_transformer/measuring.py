@@ -56,6 +56,12 @@ def principal_components(model: ViT) -> Float[Tensor, "k c p p"]:
     return torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2].unflatten(1, filters.shape[1:])
 
 
+def untrained(seed: int) -> ViT:
+    """The ViT of the recipe, as a training with this seed starts."""
+    torch.manual_seed(seed)
+    return recipes.recipe("vit").build()
+
+
 def filter_cosine(first: ViT, second: ViT) -> float:
     """The cosine of the angle between the filters of two patch embeddings, all of each in one vector."""
     flat = (model.patch_embed.weight.detach().float().cpu().flatten() for model in (first, second))
