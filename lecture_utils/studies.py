@@ -85,15 +85,19 @@ def score_positions(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
 
 
 def alike_in_rows(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:
-    """Mean cosines of positions in one row, at least three patches apart: those that a flip exchanges, and others."""
+    """Mean cosines of positions in one row, at least three patches apart: those that a flip exchanges, and others.
+
+    The same `_inside`, without the first column and the last; and of these two, `borders`, which a flip exchanges, too.
+    """
     rows, columns = similarity.shape[:2]
     at = torch.arange(columns)
     mirrored, apart = at[:, None] + at == columns - 1, (at[:, None] - at).abs() >= 3
+    off = (at > 0) & (at < columns - 1)
+    inside = off[:, None] & off
     in_rows = torch.stack([similarity[row, :, row] for row in range(rows)])  # row, column, column
-    return {
-        "mirrored": in_rows[:, mirrored & apart].mean().item(),
-        "others": in_rows[:, ~mirrored & apart].mean().item(),
-    }
+    chosen = {"mirrored": mirrored & apart, "others": ~mirrored & apart}
+    chosen |= {f"{name}_inside": which & inside for name, which in chosen.items()} | {"borders": mirrored & ~inside}
+    return {name: in_rows[:, which].mean().item() for name, which in chosen.items()}
 
 
 def alike_inside(similarity: Float[Tensor, "h w h w"]) -> dict[str, float]:

@@ -261,7 +261,13 @@ def test_positions_are_compared_by_direction():
     row, column = torch.arange(8).view(8, 1), torch.arange(8)
     mirrored = (row - 3.5).abs() * 0 + (column - 3.5).abs()  # of a place: how far from the middle column
     alike = (mirrored.flatten()[:, None] == mirrored.flatten()).float().reshape(8, 8, 8, 8)
-    assert studies.alike_in_rows(alike) == {"mirrored": 1, "others": 0}
+    found = studies.alike_in_rows(alike)
+    assert found == {"mirrored": 1, "others": 0, "mirrored_inside": 1, "others_inside": 0, "borders": 1}
+    border = (column % 7 == 0).float()  # a border unlike the inside looks like mirroring, unless it is left out
+    alike = ((column.expand(8, 8) % 7 == 0).flatten()[:, None] == border.bool().repeat(8)).float().reshape(8, 8, 8, 8)
+    found = studies.alike_in_rows(alike)
+    assert found["mirrored"] == 1 > found["others"]
+    assert found["mirrored_inside"] == found["others_inside"] == found["borders"] == 1
     alike = (row.expand(8, 8).flatten()[:, None] == row.expand(8, 8).flatten()).float().reshape(8, 8, 8, 8)
     assert studies.alike_inside(alike) == {"row": 1, "column": 0, "neither": 0}
 
@@ -270,6 +276,18 @@ def test_inside_six_vits_rows_are_alike_and_columns_are_not():
     for row in studies.load("flips")["rows"]:
         assert row["row"] > row["neither"] + 0.2
         assert row["column"] < row["neither"]
+
+
+@pytest.mark.slide("31")
+def test_without_flips_borders_stay_alike_and_half_of_the_mirroring_is_left():
+    flips, none = (
+        [row for row in studies.load("flips")["rows"] if row["model"] == m] for m in ("vit_flips", "vit_no_flips")
+    )
+    assert min(row["borders"] for row in none) > 0.6
+    gaps = [[row["mirrored_inside"] - row["others_inside"] for row in rows] for rows in (flips, none)]
+    assert min(map(min, gaps)) > 0
+    assert max(gaps[1]) > min(gaps[0])
+    assert 0.4 < sum(gaps[1]) / sum(gaps[0]) < 0.6
 
 
 def test_a_table_of_ranges_has_a_line_for_each_name():

@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from lecture_course.nb05_from_one_box_to_many.figures import interval
 from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
@@ -189,21 +190,30 @@ def distances_by_layer(
 
 @course_look
 def mirror_dots(rows: Sequence[Mapping], groups: Mapping[str, str], *, title: str = "") -> Figure:
-    """Draw, for each training of a study, the cosines of mirror images and of others; `groups` are model → name."""
+    """Draw, for each training of a study, the cosines of positions of one row: of the first column and the last, and in
+    the columns between of mirror images and of others. `groups` are model → name."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    kinds = {"mirrored": ("mirror images of each other", VERMILION, "o"), "others": ("others", BLUE, "s")}
+    kinds = {
+        "borders": ("first and last column", GREEN, "^"),
+        "mirrored_inside": ("between: mirror images", VERMILION, "o"),
+        "others_inside": ("between: others", BLUE, "s"),
+    }
     for k, (model, _) in enumerate(groups.items()):
         of = [row for row in rows if row["model"] == model]
         for x, row in zip(k + np.linspace(-0.25, 0.25, len(of)), of, strict=True):
-            ax.plot([x, x], [row["mirrored"], row["others"]], color=FAINT, lw=1)
+            ax.plot([x, x], [row["mirrored_inside"], row["others_inside"]], color=FAINT, lw=1)
             for key, (label, colour, marker) in kinds.items():
                 label = label if row is rows[0] else None
                 ax.scatter(x, row[key], color=colour, marker=marker, s=70, label=label, zorder=3)
     ax.axhline(0, color=INK, lw=0.8)
     ax.set_xticks(range(len(groups)), list(groups.values()))
-    ax.set(title=title, ylabel="mean cosine", xlim=(-0.6, len(groups) - 0.4))
+    ax.set(
+        title=title or "How alike are positions of one row? A dot for each training",
+        ylabel="mean cosine",
+        xlim=(-0.6, len(groups) - 0.4),
+    )
     ax.grid(axis="y")
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center", ncols=len(kinds))
     return fig
 
 
@@ -292,17 +302,21 @@ def lead_bars(leads: Mapping[str, tuple[float, float, float, int]], *, xlabel: s
 def by_group(
     groups: Sequence[str], columns: Mapping[str, Sequence[tuple[int, int]]], *, ylabel: str, title: str = ""
 ) -> Figure:
-    """Draw fractions (hits, number) side by side in each group, with the numbers above; `columns` are name → a pair
-    for each group."""
+    """Draw fractions (hits, number) side by side in each group, with Wilson's 95 % interval and the numbers above;
+    `columns` are name → a pair for each group."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     wide = 0.8 / len(columns)
     for k, (name, pairs) in enumerate(columns.items()):
         at = np.arange(len(groups)) + wide * (k - (len(columns) - 1) / 2)
         bars = ax.bar(at, [hits / max(number, 1) for hits, number in pairs], 0.92 * wide, label=name, color=CYCLE[k])
-        bars_are = {"hatch": "" if k == 0 else "///", "edgecolor": "white"}
+        bars_are = {"hatch": "" if k == 0 else "/", "edgecolor": "white"}
         for bar in bars:
             bar.set(**bars_are)
-        ax.bar_label(bars, [f"{hits} of {number}" for hits, number in pairs], padding=2, fontsize=11)
+        for x, (hits, number) in zip(at, pairs, strict=True):
+            low, high = interval(hits, number) if number else (0, 0)
+            halo = [withStroke(linewidth=4, foreground="white")]
+            ax.plot([x, x], [low, high], color=INK, lw=1.5, path_effects=halo)
+            ax.annotate(f"{hits} of {number}", (x, high), (0, 3), textcoords="offset points", ha="center", fontsize=11)
     ax.set_xticks(range(len(groups)), groups)
     ax.set(title=title, ylabel=ylabel, ylim=(0, 1.12))
     fig.legend(loc="outside lower center", ncols=len(columns))

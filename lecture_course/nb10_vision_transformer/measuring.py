@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from lecture_course.nb10_vision_transformer.windows import patches_on_objects
+from lecture_course.nb10_vision_transformer.windows import by_area, patches_on_objects
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.datasets import LabelledObjects
 from lecture_utils.runtime import Runtime
@@ -56,6 +56,12 @@ def principal_components(model: ViT) -> Float[Tensor, "k c p p"]:
     return torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2].unflatten(1, filters.shape[1:])
 
 
+def untrained(seed: int) -> ViT:
+    """The ViT of the recipe, as a training with this seed starts."""
+    torch.manual_seed(seed)
+    return recipes.recipe("vit").build()
+
+
 def filter_cosine(first: ViT, second: ViT) -> float:
     """The cosine of the angle between the filters of two patch embeddings, all of each in one vector."""
     flat = (model.patch_embed.weight.detach().float().cpu().flatten() for model in (first, second))
@@ -100,11 +106,13 @@ def border_table(similarities: Mapping[str, Float[Tensor, "h w h w"]]) -> str:
     """A table of mean cosines, a column for each of `similarities`, of pairs of places on borders and in rows."""
     columns = []
     for alike in similarities.values():
+        in_rows = alike_in_rows(alike)
         top, bottom = (alike[row, 1:-1] for row in (0, -1))
         sides = [[0, -1], slice(1, -1)]
         columns.append(
-            {"in a row, mirror images, 3 or more apart": alike_in_rows(alike)["mirrored"],
-             "in a row, others, 3 or more apart": alike_in_rows(alike)["others"],
+            {"left border and right border, one row": in_rows["borders"],
+             "columns 1 to 6, one row, mirror images": in_rows["mirrored_inside"],
+             "columns 1 to 6, one row, others": in_rows["others_inside"],
              "top border and bottom border": top[:, -1, 1:-1].mean().item(),
              "top border and side borders": top[:, sides[1]][:, :, sides[0]].mean().item(),
              "bottom border and side borders": bottom[:, sides[1]][:, :, sides[0]].mean().item()}
@@ -124,6 +132,16 @@ def attention_distance(
     weights = maps[..., 1:, 1:].cpu()
     distance = distances(grid, patch)
     return ((weights * distance).sum(-1) / weights.sum(-1)).mean((0, 3))
+
+
+def effective_patches(maps: Float[Tensor, "b layers heads n n"]) -> Float[Tensor, "layers heads"]:
+    """Over how many patches a head spreads its weight: the exponential of the entropy, its mean over those who ask.
+
+    1 if all lies on one patch, n − 1 if it is uniform; n counts the class token first, which is left out.
+    """
+    weights = maps[..., 1:, 1:].cpu()
+    weights = weights / weights.sum(-1, keepdim=True)
+    return torch.special.entr(weights).sum(-1).exp().mean((0, 3))
 
 
 def distances(grid: tuple[int, int], patch: int) -> Float[Tensor, "hw hw"]:
@@ -192,6 +210,17 @@ def difference_within(right: Right, hit: Right, group: Int64[Tensor, "n"]) -> fl
             weight = len(here) * len(there) / (len(here) + len(there))
             total, weights = total + weight * (here.mean() - there.mean()).item(), weights + weight
     return total / weights if weights else 0.0
+
+
+def gaps_by_size(right: Right, hit: Right, boxes: Float[Tensor, "n 4"]) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of `difference_within`, in more and more groups by size, last of the smallest third alone."""
+    small = by_area(boxes) == 0
+    every = {f"all, {k} groups by size": (slice(None), by_area(boxes, k)) for k in (1, 3, 10)}
+    every["the smallest third, 10 groups"] = small, by_area(boxes[small], 10)
+    return {
+        name: bootstrap(difference_within, right[which], hit[which], group, draws=500)
+        for name, (which, group) in every.items()
+    }
 
 
 def leads(

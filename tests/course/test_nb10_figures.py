@@ -116,11 +116,12 @@ def test_each_head_has_its_distance_over_its_layer():
 
 
 @pytest.mark.slide("31")
-def test_each_training_has_its_two_dots():
-    rows = [{"model": m, "seed": s, "mirrored": 0.1 * s, "others": -0.1} for m in ("f", "n") for s in range(3)]
+def test_each_training_has_its_three_dots():
+    alike = {"others_inside": -0.1, "borders": 0.15}
+    rows = [{"model": m, "seed": s, "mirrored_inside": 0.1 * s} | alike for m in ("f", "n") for s in range(3)]
     ax = nb10.mirror_dots(rows, {"f": "flipped", "n": "not"}).axes[0]
     dots = np.concatenate([dots.get_offsets() for dots in ax.collections])
-    assert len(dots) == 12
+    assert len(dots) == 18
     assert sorted(np.round(dots[:, 1], 2))[-2:] == [0.2, 0.2]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["flipped", "not"]
 
@@ -164,6 +165,9 @@ def test_bars_tell_their_numbers():
     ax = nb10.by_group(["small", "large"], {"hits": [(3, 4), (1, 1)], "misses": [(0, 2), (0, 0)]}, ylabel="y").axes[0]
     assert [bar.get_height() for bar in ax.patches] == [0.75, 1, 0, 0]
     assert [text.get_text() for text in ax.texts] == ["3 of 4", "1 of 1", "0 of 2", "0 of 0"]
+    low, high = ax.lines[0].get_ydata()
+    assert 0.25 < low < 0.35
+    assert 0.9 < high < 1
 
 
 @pytest.mark.slide("31")

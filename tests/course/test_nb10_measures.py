@@ -123,7 +123,7 @@ def test_content_of_a_place_is_the_mean_of_what_is_seen_there():
     table = measuring.border_table({"content": alike}).splitlines()
     assert table[0].split()[-1] == "content"
     found = [float(line.split()[-1]) for line in table[1:]]
-    np.testing.assert_allclose(found, [1, np.nan, -1, 0, 0])  # of four columns all pairs so far apart are mirrored
+    np.testing.assert_allclose(found, [1, np.nan, np.nan, -1, 0, 0])  # between four columns no pair is so far apart
 
 
 @pytest.mark.slide("31")
@@ -146,6 +146,15 @@ def test_attention_distance_is_that_to_the_patch_attended_to():
     torch.testing.assert_close(found, torch.tensor([[0.0, sum(to_first) / 6]]))
     even = measuring.attention_distance(torch.full((1, 1, 1, 7, 7), 1 / 7), GRID, 4)
     torch.testing.assert_close(even[0, 0], measuring.distances(GRID, 4).mean())
+
+
+@pytest.mark.slide("31")
+def test_effective_patches_are_one_for_a_favourite_and_all_for_uniform_weights():
+    maps = torch.zeros(2, 1, 2, 10, 10)
+    maps[:, :, 0, :, 3] = 0.5
+    maps[:, :, 0, :, 0] = 0.5  # the class token's share does not count
+    maps[:, :, 1] = 0.1
+    assert measuring.effective_patches(maps)[0].tolist() == pytest.approx([1, 9])
 
 
 @pytest.mark.slide("31")
@@ -198,6 +207,18 @@ def test_a_difference_that_size_explains_is_gone_within_sizes():
 
 
 @pytest.mark.slide("32")
+def test_gaps_are_told_in_finer_and_finer_groups_and_of_small_objects_alone():
+    generator = torch.Generator().manual_seed(0)
+    sides = 1 + 20 * torch.rand(300, generator=generator)
+    boxes = torch.stack([torch.zeros(300), torch.zeros(300), sides, sides], 1)
+    hit = torch.rand(300, generator=generator) < 0.5
+    right = torch.where(sides < 7, hit, torch.ones(300, dtype=torch.bool))  # among small objects it decides, else not
+    found = measuring.gaps_by_size(right, hit, boxes)
+    assert list(found)[-1] == "the smallest third, 10 groups"
+    assert [high < 0.6 for _, high in found.values()] == [True, True, True, False]
+    assert found["the smallest third, 10 groups"][0] > 0.6
+
+
 def test_leads_are_paired():
     first, second = torch.ones(40).bool(), torch.arange(40) % 4 > 0
     found = measuring.leads(first, second, {"half": (("a", "b"), torch.arange(40) // 20)})
