@@ -50,6 +50,18 @@ def covered(points: Float[Tensor, "seeds n 2"]) -> Int64[Tensor, " seeds"]:
     return (near.float().mean(1) > 0.2 / PAINTS).sum(1)
 
 
+def on_paints(points: Float[Tensor, "seeds n 2"]) -> Float[Tensor, " seeds"]:
+    """Which share of the points lies within three deviations of a paint's middle; 0.99 of the true ones do."""
+    far = torch.cdist(points, middles(points.device).expand(len(points), -1, -1)).amin(2)
+    return (far < 3 * DEVIATION).float().mean(1)
+
+
+def ring(count: int) -> Float[Tensor, "1 count 2"]:
+    """Points spread evenly over the colour circle, as if no paint were there; `covered` takes them for paints."""
+    angles = torch.arange(count) * 2 * math.pi / count
+    return RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)[None]
+
+
 class Networks(nn.Module):
     """A small network for each seed: three linear layers, (seeds, n, inputs) → (seeds, n, outputs)."""
 
@@ -195,16 +207,16 @@ def train_diffusion(
     loss: Callable[[Denoiser, Tensor], Tensor],
     target: str = "velocity",
     *,
-    steps: int = 1500,
+    steps: int = 3000,
     seeds: int = 3,
-    batch: int = 128,
+    batch: int = 256,
     seed: int = 0,
     device: str = "cpu",
 ) -> Denoiser:
     """Train a denoiser for each seed; `loss(net, points)` is one number, and the learning rate falls to 0."""
     torch.manual_seed(seed)
     net = Denoiser(target, seeds=seeds).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()

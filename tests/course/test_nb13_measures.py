@@ -1,6 +1,7 @@
 """The toys, components, clusters and the pad of notebook 13."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_true_samples_cover_all_paints_and_a_single_paint_one():
     assert toy.covered(toy.paints(3, 2000, seed=0)).tolist() == [8, 8, 8]
     assert toy.covered(toy.middles()[2] + torch.zeros(1, 100, 2)).tolist() == [1]
     assert toy.covered(torch.zeros(1, 100, 2)).tolist() == [0]
+
+
+@pytest.mark.slide("37")
+def test_an_even_ring_covers_all_paints_but_half_of_it_lies_between_them():
+    ring, true = toy.ring(2000), toy.paints(3, 2000, seed=0)
+    assert toy.covered(ring).tolist() == [8]
+    # Chords of 3 deviations to both sides of each middle.
+    arc = 8 * 4 * math.asin(3 * toy.DEVIATION / (2 * toy.RADIUS)) / (2 * math.pi)
+    assert toy.on_paints(ring).item() == pytest.approx(arc, abs=0.01)
+    assert (toy.on_paints(true) - (1 - math.exp(-4.5))).abs().max() < 0.01
+    assert toy.on_paints(torch.zeros(1, 5, 2)).item() == 0
 
 
 @pytest.mark.slide("37")
