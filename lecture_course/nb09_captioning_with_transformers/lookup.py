@@ -1,5 +1,7 @@
 """A question of its own at each point, which needs a query: what shows the lamp of my colour? (slide 28)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -49,18 +51,25 @@ class Asker(nn.Module):
         return self.predict(mixed[0] if isinstance(mixed, tuple) else mixed)[:, 0]
 
 
-def train(block: str, *, seed: int, steps: int = 300, device: torch.device | str = "cpu") -> Asker:
-    """An `Asker` with one of `BLOCKS`, trained on 16 new grids in each step."""
+def train(
+    block: str, *, seed: int, at: Sequence[int] = (300,), device: torch.device | str = "cpu"
+) -> tuple[Asker, dict[int, float]]:
+    """An `Asker` with one of `BLOCKS`, trained on 16 new grids in each step; step → accuracy after it, of those `at`.
+
+    The last of them ends the training.
+    """
     torch.manual_seed(seed)
-    generator, model = torch.Generator().manual_seed(seed), Asker(block).to(device)
+    generator, model, found = torch.Generator().manual_seed(seed), Asker(block).to(device), {}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
-    for _ in range(steps):
+    for step in range(1, max(at) + 1):
         x, answers, asks = (part.to(device) for part in draw(16, generator))
         loss = F.binary_cross_entropy_with_logits(model(x)[asks], answers[asks].float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return model.eval()
+        if step in at:
+            found[step] = accuracy(model)
+    return model.eval(), found
 
 
 @torch.no_grad()
@@ -69,6 +78,13 @@ def accuracy(model: Asker, grids: int = 200) -> float:
     device = next(model.parameters()).device
     x, answers, asks = (part.to(device) for part in draw(grids, torch.Generator().manual_seed(UNSEEN)))
     return ((model(x) > 0) == answers)[asks].float().mean().item()
+
+
+def commonest_sign(grids: int = 200) -> float:
+    """The fraction of right answers of one who always names the sign that most lamps of the grid show (or +)."""
+    x, answers, asks = draw(grids, torch.Generator().manual_seed(UNSEEN))
+    most = x[:, LAMPS + 1].sum((1, 2)) >= 0
+    return (most[:, None, None] == answers)[asks].float().mean().item()
 
 
 def commonest_colour(grids: int = 40) -> float:

@@ -12,6 +12,7 @@ from lecture_utils.transformers.self_attention import GridSelfAttention
 
 CLASSES = ("car", "person", "traffic sign", "traffic light")
 CHANNELS, BATCH = 64, 8
+POOLS = {"mean": torch.mean, "maximum": torch.amax}
 
 
 class Local(nn.Module):
@@ -88,8 +89,8 @@ class PointClassifier(nn.Module):
 BLOCKS = {
     "each point alone": nn.Identity,
     "one more 3 × 3 convolution": lambda: Local(CHANNELS),
-    "global mean pooling": lambda: GlobalPooling(torch.mean),
-    "global max pooling": lambda: GlobalPooling(torch.amax),
+    "global mean pooling": lambda: GlobalPooling(POOLS["mean"]),
+    "global max pooling": lambda: GlobalPooling(POOLS["maximum"]),
     "self-attention": self_attention,
     "self-attention, γ from 1": lambda: self_attention(1.0),
     "self-attention, divided by √d": divided_attention,
@@ -128,6 +129,21 @@ def accuracy(model: PointClassifier, z: Float[Tensor, "n features h w"], there: 
     """The fraction of right answers, of all points and classes."""
     wanted = there.to(z.device)[..., None, None] > 0
     return ((model(z) > 0) == wanted).float().mean().item()
+
+
+def probe(pool: Callable[..., Tensor], train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
+    """The accuracy of a logistic regression for each class, on the pooled features of a street, standardised.
+
+    `train` and `test` are features (n, c, h, w) and what is there (n, classes); `pool` as for `GlobalPooling`.
+    """
+    from sklearn.linear_model import LogisticRegression  # half a second, which only the probe needs
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    (x, there), (x_test, wanted) = ((pool(z.cpu(), (2, 3)).numpy(), of.cpu().numpy()) for z, of in (train, test))
+    rule = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    rights = [rule.fit(x, of).score(x_test, asked) for of, asked in zip(there.T, wanted.T, strict=True)]
+    return sum(rights) / len(rights)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def learning_seconds(predict: Predict, sentences: int, length: int) -> float:
         with torch.enable_grad():
             caption_loss(predict(captions[:, :-1]), captions).backward()
 
-    return seconds(learn)
+    return seconds(learn, times=6)  # the least of six: on a busy machine three are too few
 
 
 def slope(lengths: Sequence[float], values: Sequence[float]) -> float:

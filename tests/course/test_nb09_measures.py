@@ -53,6 +53,19 @@ def test_a_point_learns_of_another_by_attention_or_a_global_maximum():
     assert max(scores["each point alone"], scores["one more 3 × 3 convolution"]) < 0.65
 
 
+@pytest.mark.slide("28")
+def test_a_probe_reads_what_pooling_keeps():
+    """The mean tells class 0, whose channel is high everywhere; only the maximum class 1, one point of many."""
+    there = torch.randint(0, 2, (200, 2), generator=torch.Generator().manual_seed(0)).float()
+    z = torch.rand(200, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    z[:, 0] += there[:, 0, None, None]
+    z[:, 1, 3, 4] += 2 * there[:, 1]
+    z[:, 1] -= z[:, 1].mean((1, 2), keepdim=True)
+    train, test = (z[:100], there[:100]), (z[100:], there[100:])
+    assert presence.probe(torch.amax, train, test) > 0.95
+    assert 0.7 < presence.probe(torch.mean, train, test) < 0.85
+
+
 def test_agreement_counts_the_commonest_highest_key():
     weights = torch.tensor([[[0.6, 0.4, 0.0], [0.9, 0.1, 0.0], [0.0, 0.3, 0.7]], torch.eye(3).tolist()])
     assert presence.agreement(weights) == pytest.approx((2 / 3 + 1 / 3) / 2)
@@ -88,8 +101,11 @@ def test_each_point_asks_for_the_lamp_of_its_colour():
 
 
 def test_an_asker_learns_and_its_weights_sum_to_1():
-    model = lookup.train("self-attention", seed=0, steps=2)
+    model, found = lookup.train("self-attention", seed=0, at=(1, 3))
+    assert list(found) == [1, 3]
+    assert found[3] == lookup.accuracy(model)
     assert 0 <= lookup.accuracy(model, 4) <= 1
+    assert lookup.commonest_sign(2000) == pytest.approx((4 + 4 * 70 / 256) / 8, abs=0.01)  # E|k - 4| of eight coins
     assert 1 / 8 < lookup.commonest_colour(4) < 0.4
     torch.testing.assert_close(lookup.attention_weights(model, 2).sum(-1), torch.ones(2, 64))
 
