@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +229,7 @@ def halve_weights(model) -> None:
 
 def largest_difference(name: str, path: Path, *, trials: int = 3) -> float:
     """The largest absolute difference of any output from PyTorch's, on random inputs."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else importing it leaves a device's number in the home folder
     import onnxruntime
 
     network, module = NETWORKS[name], NETWORKS[name].module()

@@ -2,6 +2,9 @@
 
 import base64
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -21,6 +24,24 @@ def test_an_exported_network_gives_what_pytorch_gives_from_half_the_bytes(tmp_pa
     weights = onnx.load(tmp_path / "vit.onnx").graph.initializer
     bytes_of = {kind: sum(len(w.raw_data) for w in weights if w.data_type == kind) for kind in (1, 10)}  # float, half
     assert bytes_of[10] > 20 * bytes_of[1]
+
+
+def test_comparing_leaves_nothing_in_the_home_folder(tmp_path):
+    pytest.importorskip("onnxruntime")
+    code = (
+        "import sys, pathlib; sys.path.insert(0, 'handouts'); from live import networks; import onnx\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "try: networks.largest_difference('vit', path / 'missing.onnx')\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": ""}
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "NoSuchFile", ran.stderr
+    assert not [path for path in home.rglob("*") if "onnxruntime" in path.name]
 
 
 def test_a_network_that_differs_leaves_no_file(tmp_path, monkeypatch):
