@@ -34,7 +34,7 @@ def shown(page, site):
     """The playground; in the end no script has failed and nothing was asked of a network."""
     said, asked = [], []
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
     page.goto((site / "playground.html").as_uri())
     yield page
