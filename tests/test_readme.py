@@ -23,7 +23,7 @@ LINKS = [
     (name, link)
     for name, text in PAGES.items()
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-    if not re.fullmatch(r"(?:slides|claims|glossary|symbols|timing)\.md", link)  # pages that are gathered
+    if not re.fullmatch(r"(?:slides|claims|glossary|symbols|timing|playground)\.md", link)  # pages that are gathered
 ]
 
 

@@ -1,4 +1,4 @@
-"""handouts/live: what experiments load, and where they stand on pages; tests/browser/test_experiments_run.py runs them."""
+"""handouts/live: what experiments load and where they stand; tests/browser/test_experiments_run.py runs them."""
 
 import base64
 import gzip
