@@ -14,12 +14,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
+import npm
 import pages
 from live import assets, places
 
@@ -43,23 +43,18 @@ BROWSER_FLAGS = (
 
 def fetch_mathjax(assets: Path) -> str:
     """Put MathJax 3 from npm into `assets` unless it is there; return a sentence when that cannot be done, else ""."""
-    target = assets / "mathjax"
+    target, members = assets / "mathjax", ("es5/tex-svg.js", "LICENSE")  # one file holds parser, renderer and glyphs
     if target.exists():
         return ""
-    npm = shutil.which("npm")
-    if npm is None:
-        return "No npm (apt-get install npm): mathematics is loaded from its public address, not from the handout."
+    try:
+        contents = npm.files("mathjax@3", members)
+    except npm.Missing as lack:
+        return f"{lack}: mathematics is loaded from its public address, not from the handout."
     assets.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=assets) as folder:
-        packed = subprocess.run([npm, "pack", "mathjax@3", "--silent"], cwd=folder, capture_output=True, text=True)
-        if packed.returncode:
-            return "npm could not fetch mathjax@3: mathematics is loaded from its public address, not from the handout."
         (Path(folder) / "mathjax").mkdir()
-        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
-            # One file holds parser, renderer and glyphs.
-            for member in ("package/es5/tex-svg.js", "package/LICENSE"):
-                data = archive.extractfile(member).read()
-                (Path(folder) / "mathjax" / Path(member).name).write_bytes(data)
+        for member, data in zip(members, contents, strict=True):
+            (Path(folder) / "mathjax" / Path(member).name).write_bytes(data)
         os.replace(Path(folder) / "mathjax", target)
     return ""
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import shutil
-import subprocess
-import tarfile
 import tempfile
 from functools import cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+import npm
 import numpy as np
 import torch
 
-from lecture_utils import city_models, recipes, toycity
+from lecture_utils import city_models, recipes, runtime, toycity
 from lecture_utils.captioning.vocabulary import END, START
 from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
@@ -46,35 +46,46 @@ LARGE = 0.02  # of a street's pixels, the car
 def make(folder: Path) -> str:
     """Put everything into `folder` unless it is there; return a sentence when that cannot be done, else "".
 
-    Then there is no folder, and the pages keep their pictures.
+    Then there is no folder, and the pages keep their pictures. What was made of other files than today's is made again.
     """
-    if folder.exists():
+    stamp, today = folder / "fingerprint", fingerprint()
+    if stamp.exists() and stamp.read_text("ascii") == today:
         return ""
-    lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if lacking:
-        return f"No {', '.join(lacking)} (pip install): the experiments of the handouts show pictures, nothing runs."
-    npm = shutil.which("npm")
-    if npm is None:
-        return "No npm (apt-get install npm): the experiments of the handouts show pictures, nothing runs."
+    shutil.rmtree(folder, ignore_errors=True)
+    still = "the experiments of the handouts show pictures, nothing runs."
+    if lacking := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        return f"No {', '.join(lacking)} (pip install): {still}"
+    try:
+        parts = npm.files(RUNTIME, [f"dist/{file}" for file in PARTS.values()])
+    except npm.Missing as lack:
+        return f"{lack}: {still}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        packed = subprocess.run([npm, "pack", RUNTIME, "--silent"], cwd=work, capture_output=True, text=True)
-        if packed.returncode:
-            return f"npm could not fetch {RUNTIME}: the experiments of the handouts show pictures, nothing runs."
-        made = Path(work) / "live"
+        made, network = Path(work) / "live", Path(work) / "network.onnx"
         made.mkdir()
-        with tarfile.open(next(Path(work).glob("*.tgz"))) as archive:
-            for name, file in PARTS.items():
-                put(made, name, archive.extractfile(f"package/dist/{file}").read())
+        for name, part in zip(PARTS, parts, strict=True):
+            put(made, name, part)
         put(made, "worker", (HERE / "worker.js").read_bytes())
         for name in NETWORKS:
-            export(name, Path(work) / "network.onnx")
-            put(made, name, (Path(work) / "network.onnx").read_bytes())
+            export(name, network)
+            put(made, name, network.read_bytes())
         for name, data in DATA.items():
             put(made, name, json.dumps(data()).encode())
         (made / "live.js").write_text(scripts(), "utf-8")
+        (made / stamp.name).write_text(today, "ascii")
         os.replace(made, folder)
     return ""
+
+
+def fingerprint() -> str:
+    """A checksum of what the folder is made of: the files beside this one and the weights."""
+    weights = {network.checkpoint for network in NETWORKS.values()} | {"faster_rcnn"}  # whose backbone captioners share
+    files = [path for path in HERE.rglob("*.*") if path.suffix in (".py", ".js")]
+    files += [runtime.resource_path(f"checkpoints/{name}.safetensors") for name in weights]
+    total = hashlib.sha256()
+    for file in sorted(map(Path, files)):
+        total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def scripts() -> str:

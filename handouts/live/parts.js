@@ -12,6 +12,18 @@
     labels: street.labels && LIVE.bytesOf(street.labels),
   });
 
+  // A copy of an image in which a square around (y, x) has other colours; `colour(i)` gives those of the byte i.
+  const stamped = (pixels, side, [y, x], width, colour) => {
+    const [copy, half] = [pixels.slice(), Math.floor(width / 2)];
+    for (let v = Math.max(0, y - half); v <= Math.min(side - 1, y + half); v += 1)
+      for (let u = Math.max(0, x - half); u <= Math.min(side - 1, x + half); u += 1) {
+        const i = 3 * (v * side + u);
+        copy.set(colour(i), i);
+      }
+    return copy;
+  };
+  const hint = (text) => element("p", { class: "live-hint" }, `Keyboard: ${text}`);
+
   const argmax = ({ data, dims }) => {
     // (1, classes, h, w) → the number of the likeliest class of each pixel
     const [, classes, h, w] = dims;
@@ -39,5 +51,5 @@
     );
   };
 
-  Object.assign(LIVE, { percent, row, column, said, decoded, argmax, coloured, legend });
+  Object.assign(LIVE, { percent, row, column, said, hint, stamped, decoded, argmax, coloured, legend });
 })();

@@ -5,20 +5,17 @@ Every tensor is one that the model gave for this street and this sentence, with 
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
 from lecture_utils.explorers import Explorer
-from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block
+from lecture_utils.figures.detector_blocks import Drawing, clipped, maps, picture, under
 from lecture_utils.figures.network import draw_network, network_steps
 from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
-from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
 from lecture_utils.figures.transformers import apart
 from lecture_utils.transformers import GridSelfAttention
@@ -116,12 +113,6 @@ def block_drawing(
     return Drawing(
         list(parts.values()), [Arrow(parts[start], parts[end], *look) for start, end, *look in ways], [], WIDE
     )
-
-
-def maps(name: str, value: Tensor, at: tuple[float, float], says: str) -> Block:
-    """Feature maps (c, h, w), or one map (h, w) that keeps the colours of its extremes."""
-    value = value.cpu()
-    return Block(name, value, at, says, 1.15, scale=clipped(value) if value.ndim == 3 else None)
 
 
 def framed(block: Block, at: tuple[int, int], grid: tuple[int, int]) -> Block:
@@ -337,12 +328,6 @@ def decoder_parts(
     ]
 
 
-def picture(
-    name: str, image: UInt8[np.ndarray, "H W 3"], at: tuple[float, float], says: str, shape: str, size: float = 1.9
-) -> Block:
-    return image_block(name, image, torch.empty(3, *image.shape[:2]), at, says, caption=shape, size=size)
-
-
 def strip(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Block:
     """A sequence of tokens as a table, a row for each: upright if they are many, else its rows are stretched."""
     n, d = tokens.shape
@@ -355,16 +340,6 @@ def strip(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Bloc
 
 def table(name: str, weights: Float[Tensor, "n n"], at: tuple[float, float], says: str) -> Block:
     return Block(name, weights, at, says, 1.1, scale=clipped(weights[None]), label="row attends to column")
-
-
-def under(image: UInt8[np.ndarray, "H W 3"], map_: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
-    """The image under a map in viridis, the brighter and denser the higher the weight."""
-    large = F.interpolate(map_[None, None].float(), image.shape[:2], mode="bilinear", align_corners=False)[0, 0]
-    share = (large / large.max().clamp(min=1e-12)).numpy()
-    alpha = (0.25 + 0.6 * share)[..., None]
-    return np.rint((1 - alpha) * to_pixels(image) + alpha * 255 * mpl.colormaps["viridis"](share)[..., :3]).astype(
-        np.uint8
-    )
 
 
 def likeliest(logits: Float[Tensor, "words"], vocabulary: Vocabulary, number: int = 4) -> dict[str, float]:

@@ -1,10 +1,7 @@
 """Chromium for the tests of this folder, and the reason why they are skipped where it is missing."""
 
 import importlib.util
-import shutil
-import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -51,13 +48,12 @@ def page(browser):
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory):
+def axe():
     """The script of axe-core, which looks for what shuts people out; from npm, as MathJax is."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    if (
-        npm is None
-        or subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, stdout=subprocess.DEVNULL).returncode
-    ):
-        pytest.skip("npm cannot fetch axe-core")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
+    import npm
+
+    try:
+        (script,) = npm.files("axe-core@4", ["axe.min.js"])
+    except npm.Missing as lack:
+        pytest.skip(str(lack))
+    return script.decode()

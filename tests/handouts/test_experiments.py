@@ -3,6 +3,7 @@
 import base64
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,25 @@ def test_what_is_lacking_is_said_and_nothing_is_left(tmp_path, monkeypatch, lack
 
 
 def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets.shutil, "which", lambda name: pytest.fail("npm was looked for"))
+    monkeypatch.setattr(assets.npm, "files", lambda package, members: pytest.fail("npm was asked"))
+    (tmp_path / "fingerprint").write_text(assets.fingerprint())
     assert assets.make(tmp_path) == ""
+
+
+def test_what_was_made_of_other_files_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets.shutil, "which", lambda name: None)
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "fingerprint").write_text("another")
+    assert "No npm" in assets.make(tmp_path / "live")
+    assert not (tmp_path / "live").exists()
+
+
+def test_the_fingerprint_changes_with_a_script(tmp_path, monkeypatch):
+    shutil.copytree(assets.HERE, tmp_path / "live")
+    monkeypatch.setattr(assets, "HERE", tmp_path / "live")
+    before = assets.fingerprint()
+    (tmp_path / "live" / "experiments" / "paint.js").write_text("// changed")
+    assert assets.fingerprint() != before
 
 
 def test_streets_have_a_car_to_paint_and_labels_that_the_palette_knows():

@@ -1,7 +1,7 @@
 // Where does a token attend, and does it matter?
 
 LIVE.experiment("attend", async (root, made) => {
-  const { element, button, choice, picture, photo, run, row, column, said } = LIVE;
+  const { element, button, choice, picture, photo, run, row, column, said, hint } = LIVE;
   const data = await LIVE.json("objects");
   const { side, patch } = data;
   const cells = side / patch;
@@ -161,11 +161,7 @@ LIVE.experiment("attend", async (root, made) => {
       choice("image", names, (name) => begin(objects[names.indexOf(name)])),
       LIVE.filePicker(side, (own) => begin({ pixels: own, name: "" })),
     ),
-    element(
-      "p",
-      { class: "live-hint" },
-      "Keyboard: tab to the image, arrow keys move, space chooses or erases. In a rollout the heads are averaged.",
-    ),
+    hint("tab to the image, arrow keys move, space chooses or erases. In a rollout the heads are averaged."),
   );
   await begin(objects[0]);
 });

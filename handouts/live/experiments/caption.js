@@ -1,12 +1,13 @@
 // Which pixels made this word?
 
 LIVE.experiment("caption", async (root, made) => {
-  const { element, button, choice, picture, photo, run, row, column, said, bytesOf } = LIVE;
+  const { element, button, choice, picture, photo, run, row, column, said, bytesOf, stamped, hint } = LIVE;
   const data = await LIVE.json("views");
   const { side, words: vocabulary, start, end } = data;
   const [rows, columns] = data.grid;
   const most = 40; // words of a caption
   const streets = data.streets.map((street) => bytesOf(street.pixels));
+  const grey = data.mean.map((value) => Math.round(255 * value));
   let [street, width] = [streets[0], 9];
   let pixels = street.slice();
   let undone = [];
@@ -102,12 +103,7 @@ LIVE.experiment("caption", async (root, made) => {
   });
   const stroke = (y, x, begins) => {
     if (begins) undone.push(pixels);
-    pixels = pixels.slice();
-    const half = Math.floor(width / 2);
-    const grey = data.mean.map((value) => Math.round(255 * value));
-    for (let v = Math.max(0, y - half); v <= Math.min(side - 1, y + half); v += 1)
-      for (let u = Math.max(0, x - half); u <= Math.min(side - 1, x + half); u += 1)
-        pixels.set(grey, 3 * (v * side + u));
+    pixels = stamped(pixels, side, [y, x], width, () => grey);
     cursor = [y, x];
     draw();
     compute();
@@ -153,10 +149,8 @@ LIVE.experiment("caption", async (root, made) => {
       button("undo", undo),
       button("start again", () => begin(street)),
     ),
-    element(
-      "p",
-      { class: "live-hint" },
-      "Choose a word to see its map. Keyboard: tab to the street, arrow keys move the eraser, space erases, shift + arrow keys go on erasing.",
+    hint(
+      "tab to a word and press space to see its map; tab to the street, arrow keys move the eraser, space erases, shift + arrow keys go on erasing.",
     ),
   );
   await begin(streets[0]);

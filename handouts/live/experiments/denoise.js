@@ -104,7 +104,9 @@ LIVE.experiment("denoise", async (root, made) => {
     const starts = others.map((_, k) =>
       normal(100 * seed + 10 * stop + k).map((noise, i) => signal * from[i] + sigma * noise),
     );
+    const of = path;
     const ends = (await sample(starts, stop)).at(-1);
+    if (of !== path) return; // another noise was asked for meanwhile
     forked = ends;
     draw();
   });

@@ -1,7 +1,7 @@
 // How much context does masked image modelling need?
 
 LIVE.experiment("mask", async (root, made) => {
-  const { element, button, choice, picture, photo, run, row, column, said } = LIVE;
+  const { element, button, choice, picture, photo, run, row, column, said, hint } = LIVE;
   const data = await LIVE.json("patches");
   const { side, patch } = data;
   const cells = side / patch;
@@ -106,7 +106,6 @@ LIVE.experiment("mask", async (root, made) => {
     const i = Math.floor(y / patch) * cells + Math.floor(x / patch);
     if (begins) {
       undone.push(hidden);
-      hidden = hidden.slice();
       paints = hidden[i] ? 0 : 1;
     }
     hidden = hidden.slice();
@@ -124,7 +123,8 @@ LIVE.experiment("mask", async (root, made) => {
   });
   const atRandom = (share) => {
     const next = new Uint8Array(count);
-    const order = Array.from({ length: count }, (_, i) => i).sort(() => Math.random() - 0.5);
+    const dice = Array.from({ length: count }, () => Math.random());
+    const order = [...dice.keys()].sort((a, b) => dice[a] - dice[b]);
     for (const i of order.slice(0, Math.round(share * count))) next[i] = 1;
     change(next);
   };
@@ -157,10 +157,8 @@ LIVE.experiment("mask", async (root, made) => {
       button("start again", () => begin(street)),
     ),
     row(choice("street", names, (name) => begin(streets[names.indexOf(name)]))),
-    element(
-      "p",
-      { class: "live-hint" },
-      "Keyboard: tab to the street, arrow keys choose a patch, space hides or uncovers it, shift + arrow keys go on painting.",
+    hint(
+      "tab to the street, arrow keys choose a patch, space hides or uncovers it, shift + arrow keys go on painting.",
     ),
   );
   await begin(streets[0]);

@@ -1,7 +1,23 @@
 // Does the U-Net see the object or its surroundings?
 
 LIVE.experiment("paint", async (root, made) => {
-  const { element, button, choice, picture, photo, run, row, column, said, argmax, coloured, decoded, legend } = LIVE;
+  const {
+    element,
+    button,
+    choice,
+    picture,
+    photo,
+    run,
+    row,
+    column,
+    said,
+    argmax,
+    coloured,
+    decoded,
+    legend,
+    stamped,
+    hint,
+  } = LIVE;
   const data = await LIVE.json("streets");
   const { side } = data;
   const streets = data.streets.map(decoded);
@@ -9,7 +25,6 @@ LIVE.experiment("paint", async (root, made) => {
   let pixels = street.pixels.slice();
   let undone = [];
   let first = null; // the label map of the street as it was
-  let labels = null;
   let cursor = null;
 
   const left = picture(side, "The street on which you paint", { interactive: true });
@@ -34,7 +49,7 @@ LIVE.experiment("paint", async (root, made) => {
     const asked = pixels;
     const inputs = { image: photo(asked, side, data), gates: { data: new Float32Array(4).fill(1), dims: [4] } };
     const { outputs, ms } = await run("unet", inputs);
-    labels = argmax(outputs.probabilities);
+    const labels = argmax(outputs.probabilities);
     root.dataset.ms = ms.toFixed(1);
     first ??= labels;
     const changed = (i) => labels[i] !== first[i];
@@ -54,19 +69,13 @@ LIVE.experiment("paint", async (root, made) => {
   });
   const stroke = (y, x, begins) => {
     if (begins) undone.push(pixels);
-    pixels = pixels.slice();
     const other = streets[(streets.indexOf(street) + 1) % streets.length];
-    const half = Math.floor(width / 2);
-    for (let v = Math.max(0, y - half); v <= Math.min(side - 1, y + half); v += 1)
-      for (let u = Math.max(0, x - half); u <= Math.min(side - 1, x + half); u += 1) {
-        const i = 3 * (v * side + u);
-        const from = {
-          grey: [128, 128, 128],
-          "the next street": other.pixels.subarray(i, i + 3),
-          "as it was": street.pixels.subarray(i, i + 3),
-        };
-        pixels.set(from[brush], i);
-      }
+    const colours = {
+      grey: () => [128, 128, 128],
+      "the next street": (i) => other.pixels.subarray(i, i + 3),
+      "as it was": (i) => street.pixels.subarray(i, i + 3),
+    };
+    pixels = stamped(pixels, side, [y, x], width, colours[brush]);
     cursor = [y, x];
     draw();
     compute();
@@ -108,11 +117,7 @@ LIVE.experiment("paint", async (root, made) => {
       button("undo", undo),
       button("start again", () => begin(street)),
     ),
-    element(
-      "p",
-      { class: "live-hint" },
-      "Keyboard: tab to the street, arrow keys move the brush, space paints, shift + arrow keys draw a line.",
-    ),
+    hint("tab to the street, arrow keys move the brush, space paints, shift + arrow keys draw a line."),
   );
   await begin(streets[0]);
 });
