@@ -17,7 +17,7 @@ SAME   := LECTURE_DEVICE=cpu LECTURE_PROFILE=quick LECTURE_PRECISION=fp32
 BIOME  := @biomejs/biome@2.6.8
 
 .NOTPARALLEL:
-.PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks notebooks-light
+.PHONY: help handouts test test-style test-unit test-notebooks test-lowest lab kaggle notebooks notebooks-light release
 .PHONY: checkpoints bench clean setup tools city
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make kaggle        gather the wheels that Kaggle and Colab need: dist/kaggle"
 	@echo "make notebooks     execute the notebooks and store their outputs in them"
 	@echo "make notebooks-light OUT=folder   copy the notebooks without outputs, for platforms with a small limit"
+	@echo "make release VERSION=0.1.0   wheels, notebooks, site and PDFs with their checksums: dist/0.1.0"
 	@echo "make checkpoints   train the shipped weights anew, and the comparisons over several seeds"
 	@echo "make bench         measure speeds"
 	@echo "make clean         remove .venv and everything generated"
@@ -83,6 +84,12 @@ notebooks: setup city
 notebooks-light: setup
 	@[ -n "$(OUT)" ] || { echo "Name a new folder: make notebooks-light OUT=folder"; exit 2; }
 	@$(PY) handouts/platforms.py light "$(OUT)"
+
+# Looks before the long work whether it is of any use.
+release: setup tools
+	@$(PY) handouts/release.py --check "$(VERSION)"
+	@$(PY) handouts/build.py
+	@$(PY) handouts/release.py "$(VERSION)"
 
 checkpoints: setup
 	@for name in $$($(PY) -c "from lecture_utils.recipes import RECIPES; print(*RECIPES)"); do \
