@@ -66,7 +66,7 @@ def stage(paths: list[Path], source: Path, timings: dict, *, with_pdf: bool, liv
     """
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
-    shutil.copy(HERE / "course.jpg", source)
+    shutil.copy(HERE / "course.html", source)
     notebooks = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     for page in HERE.glob("*.md"):
         (source / page.name).write_text(pages.linked(page.read_text("utf-8"), notebooks), "utf-8")

@@ -1,6 +1,6 @@
-"""Draw the picture of the course, course.jpg beside this file: a street, and what the course's networks make of it.
+"""Draw the pictures of the course: a street, and what its networks make of it, at once and one after the other.
 
-    python handouts/picture.py
+    python handouts/picture.py      draws course.jpg, for the README, and course.html, for the site's first page
 
 The street is one that no network was trained on, chosen because U-Net, detector and captioner all get it right.
 """
@@ -8,28 +8,29 @@ The street is one that no network was trained on, chosen because U-Net, detector
 from __future__ import annotations
 
 import sys
+import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+from jaxtyping import Float, UInt8
 from torchvision import tv_tensors
 
 from lecture_utils import captioning, city_models, figures, recipes, runtime, tasks, toycity
 from lecture_utils.cityscapes import colour_labels
+from lecture_utils.explorers import Explorer, Slider
 from lecture_utils.figures.style import course_look
 from lecture_utils.tasks.photos import to_photo
 from lecture_utils.transformers import blockwise_mask
 
 SEED = toycity.seeds("test", 1172)[-1]
 SIDE = 12  # patches a side
-TITLES = (
-    "a class for each pixel",
-    "a box for each object",
-    "where it looks for “{word}”",
-    "patches as words",
-    "a part hidden …",
-    "… and filled in",
-)
+GIVEN = "from left to right"  # the words that the captioner goes on from
+BEFORE = ("a class for each pixel", "a box for each object")
+AFTER = ("patches as words", "a part hidden …", "… and filled in")
 
 
 def street(size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,7 +41,7 @@ def street(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def sentence() -> tuple[torch.Tensor, torch.Tensor]:
     """The numbers of the words of Show, Attend and Tell, of which the first were given, and its map for each."""
-    given = city_models.CITY_WORDS.encode("from left to right")[1:-1]
+    given = city_models.CITY_WORDS.encode(GIVEN)[1:-1]
     model, z = recipes.load("show_attend_tell"), tasks.grid_encoder()(street(128)[1])
     said = captioning.greedy(model, z, prefix=given, need_weights=True)
     return said.words[0], said.attention[0, 0, 0]
@@ -52,31 +53,98 @@ def completed() -> tuple[torch.Tensor, torch.Tensor]:
     return hidden, to_photo(recipes.load("beit").complete(street(96)[1], hidden[None])[1])[0]
 
 
-@course_look
-def draw() -> plt.Figure:
-    """The street, six pictures beside it, and the sentence below."""
+class Views(NamedTuple):
+    """What the networks make of the street: what draws it on axes, by title; the captioner's words and their maps."""
+
+    drawings: dict[str, Callable[[plt.Axes], None]]
+    said: list[int]
+    maps: Float[torch.Tensor, "t h w"]
+    large: UInt8[torch.Tensor, "3 H W"]
+
+
+def views() -> Views:
+    """The street through U-Net, Faster R-CNN, Show, Attend and Tell, and BEiT; drawings are of 512 or 96 pixels."""
     large, (small, seen) = street(512)[0], street(96)
     said, maps = sentence()
-    words = city_models.CITY_WORDS.to_tokens(said)
-    word = words.index("green")
     hidden, filled = completed()
     labels = recipes.load("unet")(seen).argmax(1)[0].numpy()
     found = recipes.load("faster_rcnn")(street(128)[1])[0]
     sure = found["scores"] > 0.5
-    fig, whole, axes = sheet()
-    shown = (colour_labels(labels), large, large, large, figures.masked_patches(small, hidden), filled)
-    for ax, image, title in zip((whole, *axes), (large, *shown), ("a street", *TITLES), strict=True):
-        figures.draw_image(ax, figures.to_pixels(image))
-        ax.set_title(title.format(word=words[word]))
     kinds = [figures.class_colour(kind) for kind in found["labels"][sure]]
-    figures.draw_boxes(axes[1], 4 * found["boxes"][sure], colours=kinds)
-    figures.overlay_attention(axes[2], large, maps[word])
-    end = large.shape[1] - 0.5
-    cuts = torch.arange(1, SIDE) * large.shape[1] / SIDE - 0.5
-    axes[3].hlines(cuts, -0.5, end, color="white")
-    axes[3].vlines(cuts, -0.5, end, color="white")
-    fig.text(0.5, 0.02, f"“{city_models.CITY_WORDS.decode(said)}”", size=16, style="italic", ha="center")
+
+    def boxes(ax: plt.Axes) -> None:
+        figures.draw_image(ax, figures.to_pixels(large))
+        figures.draw_boxes(ax, 4 * found["boxes"][sure], colours=kinds)
+
+    def patches(ax: plt.Axes) -> None:
+        figures.draw_image(ax, figures.to_pixels(large))
+        end = large.shape[1] - 0.5
+        cuts = torch.arange(1, SIDE) * large.shape[1] / SIDE - 0.5
+        ax.hlines(cuts, -0.5, end, color="white")
+        ax.vlines(cuts, -0.5, end, color="white")
+
+    images = {
+        "a street": large,
+        "a class for each pixel": colour_labels(labels),
+        "a part hidden …": figures.masked_patches(small, hidden),
+        "… and filled in": filled,
+    }
+    drawings = {
+        title: partial(figures.draw_image, image=figures.to_pixels(image)) for title, image in images.items()
+    } | {"a box for each object": boxes, "patches as words": patches}
+    return Views(drawings, said.tolist(), maps, large)
+
+
+@course_look
+def draw(seen: Views) -> plt.Figure:
+    """The street, six pictures beside it, and the sentence below."""
+    word = city_models.CITY_WORDS.to_tokens(seen.said).index("green")
+    attended = "where it looks for “green”"
+    fig, whole, axes = sheet()
+    titles = ("a street", *BEFORE, attended, *AFTER)
+    for ax, title in zip((whole, *axes), titles, strict=True):
+        if title == attended:
+            attend(ax, seen, word)
+        else:
+            seen.drawings[title](ax)
+        ax.set_title(title)
+    fig.text(0.5, 0.02, f"“{city_models.CITY_WORDS.decode(seen.said)}”", size=16, style="italic", ha="center")
     return fig
+
+
+def attend(ax: plt.Axes, seen: Views, word: int) -> None:
+    """The street, bright where the captioner looks for a word."""
+    figures.overlay_attention(ax, seen.large, seen.maps[word], glow=True)
+
+
+def moving(seen: Views) -> Explorer:
+    """The same, one after the other, and for each word that the captioner finds, where it looks."""
+    words = city_models.CITY_WORDS
+    known, all_ = len(words.encode(GIVEN)) - 2, len(words.to_tokens(seen.said))
+    steps = [(title, None) for title in ("a street", *BEFORE)]
+    steps += [(f"where it looks for “{words.decode([seen.said[t]])}”", t) for t in range(known, all_)]
+    steps += [(title, None) for title in AFTER]
+
+    def draw_step(step: int) -> plt.Figure:
+        title, word = steps[step]
+        fig = plt.figure(figsize=(5.2, 6.3), layout="none")
+        ax = fig.add_axes((0, 0.1, 1, 5.2 / 6.3))
+        if word is None:
+            seen.drawings[title](ax)
+        else:
+            attend(ax, seen, word)
+            said = textwrap.fill(f"“{words.decode(seen.said[: word + 1])}”", 58)
+            fig.text(0.5, 0.05, said, size=13, style="italic", ha="center", va="center")
+        ax.set_title(title, size=15)
+        return fig
+
+    return Explorer(
+        draw_step,
+        title="What the course's networks make of a street",
+        alt=lambda step: f"A street with a sign, a person in yellow, a green and a red car; shown: {steps[step][0]}.",
+        play="step",
+        step=Slider("step", range(len(steps))),
+    )
 
 
 def sheet() -> tuple[plt.Figure, plt.Axes, list[plt.Axes]]:
@@ -96,11 +164,13 @@ def sheet() -> tuple[plt.Figure, plt.Axes, list[plt.Axes]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the picture to the path given, or beside this file."""
+    """Write both pictures into the folder given, or beside this file."""
     runtime.setup(seed=0, profile="quick", quiet=True)
-    path = Path(arguments[0]) if arguments else Path(__file__).with_name("course.jpg")
+    folder = Path(arguments[0]) if arguments else Path(__file__).parent
     with torch.no_grad():
-        draw().savefig(path, dpi=140, pil_kwargs={"quality": 85, "optimize": True})
+        seen = views()
+    draw(seen).savefig(folder / "course.jpg", dpi=140, pil_kwargs={"quality": 85, "optimize": True})
+    (folder / "course.html").write_text(moving(seen)._repr_mimebundle_()["text/html"] + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

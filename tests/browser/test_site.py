@@ -177,6 +177,20 @@ def test_contents_lead_from_the_index_to_the_notebook(visit):
     assert page.locator(".badge-link").inner_text() == "Open in Colab"
 
 
+def test_the_picture_of_the_first_page_moves_unless_the_reader_wants_it_still(visit, page):
+    step = "document.querySelector('figure.explorer output').value"
+    visit("index.html").wait_for_function(f"{step} >= 2")
+    page.locator(".explorer-play button").first.click()  # pause
+    paused = page.evaluate(step)
+    page.wait_for_timeout(1500)
+    assert page.evaluate(step) == paused
+    page.emulate_media(reduced_motion="reduce")
+    visit("index.html").wait_for_timeout(1500)
+    assert page.evaluate(step) == "0"
+    page.locator("figure.explorer input").press("ArrowRight")
+    assert page.evaluate(step) == "1"
+
+
 @pytest.mark.parametrize("width", [400, 1400])
 def test_nothing_is_wider_than_the_page(visit, width):
     page = visit("notebooks/00_small.html")
