@@ -220,7 +220,7 @@ EXERCISES = (
         "05.mean",
         title="The best answer to two annotators",
         minutes=3,
-        difficulty=2,
+        difficulty=1,
         answer=best_answer,
         mistakes={
             LEFT: "That is right three times of four, and the fourth time the square of 0.6 is a high price.",

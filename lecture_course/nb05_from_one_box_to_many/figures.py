@@ -21,6 +21,7 @@ from lecture_utils.figures.style import (
     CYCLE,
     DASHES,
     GREEN,
+    ORANGE,
     SKY,
     VERMILION,
     WIDTH,
@@ -38,6 +39,11 @@ SLOTS = (*CYCLE, "#F0E442", "#BBBBBB")  # the colours of eight slots
 def painted(scene: Scene, pixels: int) -> Rendering:
     """A street, painted once for all frames of an explorer."""
     return render(scene, pixels)
+
+
+def true_boxes(scene: Scene) -> Tensor:
+    """The ground-truth boxes (n, 4) of a street, for 128 × 128 pixels."""
+    return torch.tensor([obj.box for obj in painted(scene, STREET).objects], dtype=torch.float32).reshape(-1, 4)
 
 
 @course_look
@@ -83,17 +89,39 @@ def streets(
 def in_slots(
     scenes: Sequence[Scene], given: Sequence[Mapping[str, Tensor]], *, names: Sequence[str] = (), title: str = ""
 ) -> Figure:
-    """Draw streets with the boxes that the slots give, each with its slot's number and colour.
+    """Draw streets with the boxes that the slots give, each with its slot's number and colour, and how many are found.
 
     `given` has a dict for each scene: `boxes` (n, 4), for 128 × 128 pixels, and `slots` (n,), whose numbers begin at 0.
-    With `names`, those of its `labels` (n,), the class stands beside the number.
+    With `names`, those of its `labels` (n,), the class stands beside the number. Found is an object that a box covers
+    by an IoU of 0.5, whatever its class.
     """
     used = [one["slots"].tolist() for one in given]
     classes = [[f" {names[label]}" for label in one["labels"]] if names else [""] * len(one["slots"]) for one in given]
     pairs = [zip(slots, words, strict=True) for slots, words in zip(used, classes, strict=True)]
     look = {"names": [[f"{slot + 1}{word}" for slot, word in pair] for pair in pairs]}
     look["colours"] = [[SLOTS[slot % len(SLOTS)] for slot in slots] for slots in used]
+    overlaps = [box_iou(true_boxes(scene), one["boxes"]) for scene, one in zip(scenes, given, strict=True)]
+    look["titles"] = [f"{(pairs >= 0.5).any(1).sum()} of {len(pairs)} objects found" for pairs in overlaps]
     return streets(scenes, [one["boxes"] for one in given], title=title, **look)
+
+
+def beside_mean_box(
+    scenes: Sequence[Scene], found: Tensor, classes: Sequence[str], mean_box: Tensor, *, title: str = ""
+) -> Figure:
+    """Draw streets of one object with the box that a network gives, in orange, and the mean box (4,) in blue.
+
+    `found` (scenes, 4) has a box for each street, for 128 × 128 pixels, `classes` its class. A panel's title says
+    the class and the box's IoU, or that the box has no area.
+    """
+    names, titles = [], []
+    for scene, box, name in zip(scenes, found, classes, strict=True):
+        overlap, empty = box_iou(box[None], true_boxes(scene)).item(), bool((box[2:] <= box[:2]).any())
+        titles.append(f"{name}, a box without area" if empty else f"{name}, IoU {overlap:.2f}")
+        names.append(["" if empty else name, "mean box"])
+    both = [torch.stack([box, mean_box]) for box in found]
+    return streets(
+        scenes, both, names=names, colours=[(ORANGE, SKY)] * len(scenes), titles=titles, title=title, pixels=256
+    )
 
 
 @course_look
@@ -125,7 +153,7 @@ def covered(scene: Scene, proposals: Tensor) -> Figure:
     """
     if not len(proposals):
         raise ValueError("proposals: got none, expected at least one")
-    truth = torch.tensor([obj.box for obj in painted(scene, STREET).objects]).reshape(-1, 4)
+    truth = true_boxes(scene)
     proposals = torch.from_numpy(to_array(proposals, np.float32))
     best = box_iou(truth, proposals).max(1)
     hit = best.values >= 0.5
@@ -152,7 +180,7 @@ def recall_curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
         look = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)], "marker": MARKERS[i]}
         ax.plot(numbers, recalls, label=name, **look)
         ax.plot(numbers[-1:], recalls[-1:], marker=MARKERS[i], ms=11, color=look["color"])
-        place = {"xytext": (9, 0), "textcoords": "offset points", "va": "center", "color": look["color"]}
+        place = {"xytext": (13, 0), "textcoords": "offset points", "va": "center", "color": look["color"]}
         ax.annotate(f"all {numbers[-1]:.0f}: {recalls[-1]:.2f}", (numbers[-1], recalls[-1]), **place)
     ticks = [
         number for number in (10, 30, 100, 300, 1000) if number <= max(numbers[-1] for numbers, _ in lines.values())

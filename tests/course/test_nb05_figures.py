@@ -7,6 +7,7 @@ import torch
 from matplotlib.colors import to_hex
 
 from lecture_course.nb05_from_one_box_to_many.figures import (
+    beside_mean_box,
     covered,
     grouping,
     in_slots,
@@ -101,3 +102,20 @@ def test_a_slot_has_one_number_and_one_colour_on_all_streets():
     first, second = in_slots(scenes, given).axes
     assert [[text.get_text() for text in ax.texts] for ax in (first, second)] == [["1", "8"], ["8"]]
     assert to_hex(first.patches[-1].get_facecolor()) == to_hex(second.patches[-1].get_facecolor())
+
+
+@pytest.mark.slide("15")
+def test_slots_say_how_many_objects_they_found():
+    given = [{"boxes": torch.cat([TRUTH[:1], TRUTH[:1]]).float(), "slots": torch.tensor([0, 1])}]
+    (ax,) = in_slots([SCENE], given).axes
+    assert ax.get_title() == f"1 of {len(TRUTH)} objects found"
+
+
+@pytest.mark.slide("14")
+def test_a_box_beside_the_mean_box_has_its_iou_above():
+    scene, true = keep(SCENE, [0]), TRUTH[0].float()
+    found = torch.stack([true, torch.tensor([200.0, 4, 199, 60])])
+    hit, empty = beside_mean_box([scene, scene], found, ["car", "person"], torch.tensor([1.0, 2, 30, 40])).axes
+    assert (hit.get_title(), empty.get_title()) == ("car, IoU 1.00", "person, a box without area")
+    assert [[text.get_text() for text in ax.texts] for ax in (hit, empty)] == [["car", "mean box"], ["mean box"]]
+    plt.close("all")

@@ -23,7 +23,7 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[0-
 # Cells, counted from 0, whose models are fed on the CPU on purpose: timed on one core, or compared number by number.
 ON_THE_CPU = {
     "01": {37},
-    "05": {51},
+    "05": {52},
     "06": {62, 64, 65},
     "07": {4, 51, 64},
     "08": {70},
