@@ -80,6 +80,7 @@ def sampled_proposals(
     }
     fig = plt.figure(figsize=(WIDTH, 7.0))
     fig.suptitle(title)
+    fig.get_layout_engine().set(w_pad=0.02, wspace=0.01)
     grid = fig.add_gridspec(2, 2, height_ratios=[0.4, 1])
     bars = fig.add_subplot(grid[0, :])
     rows, colours = np.arange(len(kinds)), [colour for _, colour in kinds.values()]
@@ -88,12 +89,9 @@ def sampled_proposals(
         bar = bars.barh(rows + shift, counts, height=0.36, color=colours, alpha=0.45 if name == "all" else 1)
         words = [f"with an IoU {kind}" if name == "all" else "sampled" for kind in kinds]
         bars.bar_label(bar, labels=[f" {count} {what}" for count, what in zip(counts, words, strict=True)])
-    bars.set(
-        xlabel="proposals",
-        yticks=[],
-        ylim=(len(kinds) - 0.5, -0.5),
-        xlim=(0, 2.3 * max(int(kind.sum()) for kind, _ in kinds.values())),
-    )
+    most = max(int(kind.sum()) for kind, _ in kinds.values())
+    bars.set(xlabel="proposals, the ground-truth boxes among them", yticks=[], xticks=range(0, most + 1, 100))
+    bars.set(xlim=(0, 2.3 * most), ylim=(len(kinds) - 0.5, -0.5))
     for column, name, shown in ((0, "positive", best >= 0.5), (1, "negative", best < 0.5)):
         street = fig.add_subplot(grid[1, column])
         draw_image(street, large, size=SIZE)
