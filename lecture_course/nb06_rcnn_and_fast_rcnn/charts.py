@@ -78,7 +78,7 @@ def sampled_proposals(
         "from 0.1 to 0.5: negative": ((best >= 0.1) & (best < 0.5), ORANGE),
         "below 0.1: negative (left out in the paper)": (best < 0.1, SKY),
     }
-    fig = plt.figure(figsize=(WIDTH, 7.0))
+    fig = plt.figure(figsize=(WIDTH, 7.3))
     fig.suptitle(title)
     fig.get_layout_engine().set(w_pad=0.02, wspace=0.01)
     grid = fig.add_gridspec(2, 2, height_ratios=[0.4, 1])
