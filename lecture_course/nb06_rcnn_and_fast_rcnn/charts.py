@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lecture_course.nb06_rcnn_and_fast_rcnn.figures import SIZE, Large
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.figures.boxes import TRUTH, draw_boxes, fade
+from lecture_utils.figures.boxes import TRUTH, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import (
     CYCLE,
@@ -42,7 +42,7 @@ def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "
     for kind, colour, name in ((better, GREEN, "grew"), (~better, VERMILION, "did not grow")):
         points.scatter(before[kind], after[kind], s=14, color=colour, alpha=0.55, linewidths=0, label=f"IoU {name}")
     points.plot((0.5, 1), (0.5, 1), color=INK, lw=1.2, ls="--", label="no change")
-    points.set(xlim=(0.49, 1), ylim=(min(0.49, after.min() - 0.02), 1), xlabel="IoU of the proposal")
+    points.set(xlim=(0.49, 1.01), ylim=(min(0.49, after.min() - 0.02), 1.01), xlabel="IoU of the proposal")
     points.set_ylabel("IoU after its deltas")
     tenth = np.clip((10 * before + 1e-5).astype(int), 5, 9)  # 0.7 is no less for being stored as 0.6999999
     parts = [(after - before)[tenth == k] for k in range(5, 10)]
@@ -68,31 +68,39 @@ def sampled_proposals(
     *,
     title: str = "",
 ) -> Figure:
-    """Count proposals by their IoU with the objects (0.5 and 0.1 part them), all and sampled; draw those sampled."""
+    """Count proposals by their IoU with the objects (0.5 and 0.1 part them), all and sampled; draw those sampled.
+
+    The positive and the negative ones stand on a street each.
+    """
     best = box_iou(truth, proposals).amax(0)
     kinds = {
-        "below 0.1: negative\n(left out in the paper)": (best < 0.1, SKY),
-        "0.1 to 0.5: negative": ((best >= 0.1) & (best < 0.5), ORANGE),
-        "0.5 or more: positive": (best >= 0.5, GREEN),
+        "of 0.5 or more: positive": (best >= 0.5, GREEN),
+        "from 0.1 to 0.5: negative": ((best >= 0.1) & (best < 0.5), ORANGE),
+        "below 0.1: negative (left out in the paper)": (best < 0.1, SKY),
     }
-    fig, (bars, street) = plt.subplots(1, 2, figsize=(WIDTH, 5.0), width_ratios=[1, 1.45])
+    fig = plt.figure(figsize=(WIDTH, 7.3))
     fig.suptitle(title)
-    draw_image(street, fade(large), size=SIZE)
+    fig.get_layout_engine().set(w_pad=0.02, wspace=0.01)
+    grid = fig.add_gridspec(2, 2, height_ratios=[0.4, 1])
+    bars = fig.add_subplot(grid[0, :])
     rows, colours = np.arange(len(kinds)), [colour for _, colour in kinds.values()]
     for shift, chosen, name in ((-0.2, torch.ones_like(sampled), "all"), (0.2, sampled, "sampled")):
         counts = [int((kind & chosen).sum()) for kind, _ in kinds.values()]
-        look = {"color": colours, "alpha": 0.45 if name == "all" else 1}
-        bar = bars.barh(rows + shift, counts, height=0.36, **look)
-        bars.bar_label(bar, labels=[f" {count} {name}" for count in counts])
-    bars.set_yticks(rows, list(kinds))
-    bars.set(xlabel="proposals", ylabel="IoU with an object", ylim=(len(kinds) - 0.5, -0.5))
-    bars.margins(x=0.35)
-    for kind, colour in kinds.values():
-        draw_boxes(street, proposals[kind & sampled], colours=colour)
-    draw_boxes(street, truth, colours=TRUTH)
-    street.set_title("those sampled in this step")
+        bar = bars.barh(rows + shift, counts, height=0.36, color=colours, alpha=0.45 if name == "all" else 1)
+        words = [f"with an IoU {kind}" if name == "all" else "sampled" for kind in kinds]
+        bars.bar_label(bar, labels=[f" {count} {what}" for count, what in zip(counts, words, strict=True)])
+    most = max(int(kind.sum()) for kind, _ in kinds.values())
+    bars.set(xlabel="proposals, the ground-truth boxes among them", yticks=[], xticks=range(0, most + 1, 100))
+    bars.set(xlim=(0, 2.3 * most), ylim=(len(kinds) - 0.5, -0.5))
+    for column, name, shown in ((0, "positive", best >= 0.5), (1, "negative", best < 0.5)):
+        street = fig.add_subplot(grid[1, column])
+        draw_image(street, large, size=SIZE)
+        street.set_title(f"the {int((shown & sampled).sum())} {name} ones of this step")
+        for kind, colour in kinds.values():
+            draw_boxes(street, proposals[kind & shown & sampled], colours=colour)
+        draw_boxes(street, truth, colours=TRUTH)
     name_colours(
-        fig, {"ground truth": TRUTH} | dict(zip(("IoU below 0.1", "0.1 to 0.5", "0.5 or more"), colours, strict=True))
+        fig, {"ground truth": TRUTH} | dict(zip(("0.5 or more", "0.1 to 0.5", "IoU below 0.1"), colours, strict=True))
     )
     return fig
 
@@ -177,5 +185,5 @@ def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "
     ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.6, -0.75))
     ax.margins(x=0.12)
     ax.grid()
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center")
     return fig

@@ -5,13 +5,12 @@ in pixels of the `STREET` × `STREET` image that a network gets.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from math import ceil
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -98,21 +97,21 @@ def warped(
 
 @course_look
 def region_answer(
-    crop: Tensor | np.ndarray, scores: Mapping[str, float] | None, *, truth: str = "", title: str = ""
+    crop: Tensor | np.ndarray, scores: Mapping[str, float], *, answered: bool = True, truth: str = "", title: str = ""
 ) -> Figure:
     """Draw what was cut out of an image, and the probability of each class as a bar; that of `truth` bears a tick.
 
-    Without `scores` the crop stands alone, in its place.
+    As long as it is not `answered`, only the names of the classes stand beside the crop, all in the same places.
     """
-    fig, (seen, bars) = plt.subplots(1, 2, figsize=(7, 3.3), width_ratios=[1, 1.2])
+    fig, (seen, bars) = plt.subplots(1, 2, figsize=(8, 3.6))
+    fig.set_layout_engine("none")
+    seen.set_position((0.01, 0.02, 0.37, 0.82))
+    bars.set_position((0.58, 0.16, 0.39, 0.68))
     fig.suptitle(title)
     draw_image(seen, crop)
     seen.set_title("what the network sees")
-    if scores is None:
-        bars.set_visible(False)
-        return fig
-    answer_bars(bars, scores, truth)
-    bars.set_title("what it takes it for")
+    answer_bars(bars, scores if answered else dict.fromkeys(scores, 0.0), truth if answered else "")
+    bars.set_title("what it takes it for" if answered else "which of these is it?")
     return fig
 
 
@@ -145,12 +144,12 @@ def zoomed_deltas(
 @course_look
 def regions_over_pixels(
     large: Large, proposals: Float[Tensor, "n 4"], truth: Float[Tensor, "m 4"], *, side: int, title: str = ""
-) -> tuple[Figure, float]:
-    """Draw a street and in how many proposals each pixel lies, and how large the proposals are; give the pixels' mean.
+) -> tuple[Figure, UInt16[np.ndarray, "h w"]]:
+    """Draw a street and in how many proposals each pixel lies, and how large the proposals are; give those numbers.
 
     The objects, `truth`, are framed on both. `side` is that of the square to which each proposal is warped, in pixels.
     """
-    counts = np.zeros(SIZE)
+    counts = np.zeros(SIZE, np.uint16)
     for x0, y0, x1, y1 in to_array(proposals).round().astype(int).tolist():
         counts[max(0, y0) : y1, max(0, x0) : x1] += 1
     fig = plt.figure(figsize=(WIDTH, 7.9))
@@ -170,7 +169,7 @@ def regions_over_pixels(
     sizes.axvline(side, color=INK, ls="--", label=f"warped to {side} × {side}")
     sizes.set(xlabel="square root of a region's area (pixels)", ylabel="regions", xlim=(0, STREET))
     sizes.legend()
-    return fig, float(counts.mean())
+    return fig, counts
 
 
 def draw_map(ax: Axes, values: Float[np.ndarray, "h w"], *, top: float) -> AxesImage:
@@ -198,7 +197,7 @@ def feature_maps(
 ) -> Figure:
     """Draw an object of a street close up in the grid of a feature map's cells, and channels of the map.
 
-    `channels` are number of a box → channel that is shown with it; the first box is the object close up. `names` are
+    `channels` are number of a box → channel that is chosen for it; the first box is the object close up. `names` are
     those of the boxes. The channels, with all boxes on them and their own in orange, share one scale.
     """
     fig, axes = image_axes(ceil((1 + len(channels)) / 2), 2, title=title)
@@ -213,7 +212,7 @@ def feature_maps(
     close.set_title(f"the {names[near]}, in cells of {cell:g} × {cell:g} pixels")
     top = max(float(features[list(channels.values())].max()), 1e-9)
     for ax, (own, channel) in zip(others, channels.items(), strict=False):
-        ax.set_title(f"channel {channel}, for the {names[own]}")
+        ax.set_title(f"channel {channel}, chosen for the {names[own]}")
         shade = draw_map(ax, to_array(features[channel], float), top=top)
         draw_boxes(ax, boxes, colours=[ORANGE if i == own else TRUTH for i in range(len(boxes))])
     fig.set_figheight(fig.get_figheight() + 0.6)
@@ -235,8 +234,8 @@ def detected(
 ) -> Figure:
     """Draw the detections that score `threshold` or more on a street, a panel for each of `found`; white the truth.
 
-    Their colour tells whether they are right, duplicates or false (`measuring.verdicts`). They are numbered by
-    descending score, the first `most` of them alone, and named below their panel, or beside it where there is only one.
+    Their colour tells whether they are right, duplicates or false (`measuring.verdicts`). Those shown are numbered by
+    descending score, the first `most` alone, and named below their panel, or beside it where there is only one.
     `target` has the `boxes` and `labels` of the objects, `found` is title → dict of `boxes`, `labels` and `scores`;
     `names` are the classes by label. With `view`, only the part of the street around these boxes is shown, and what
     reaches into it.
@@ -255,11 +254,8 @@ def detected(
         draw_image(ax, large, size=SIZE)
         if view is not None:
             close_up(ax, view)
-        told = [
-            each
-            for each in zip(order.tolist(), said[name], count(1), strict=False)
-            if within(ax, one["boxes"][each[0]])
-        ]
+        seen = [each for each in zip(order.tolist(), said[name], strict=True) if within(ax, one["boxes"][each[0]])]
+        told = [(*each, number) for number, each in enumerate(seen, start=1)]
         draw_boxes(ax, target["boxes"][[within(ax, box) for box in target["boxes"]]], colours=TRUTH)
         colours, numbers = [VERDICTS[word] for _, word, _ in told], [str(number) for _, _, number in told]
         draw_boxes(ax, one["boxes"][[i for i, *_ in told]], names=numbers, colours=colours)

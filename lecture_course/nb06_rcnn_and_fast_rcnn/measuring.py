@@ -23,31 +23,66 @@ from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.tasks import photo_transforms
 from lecture_utils.tasks.detection import WIDTH
 
+Answers = Sequence[tuple[Float[Tensor, "n classes"], Float[Tensor, "n classes 4"]]]  # of each image, on the CPU
+
 
 @torch.no_grad()
-def overlaps_of(
-    model: RCNN, photos: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], searched: Sequence[Tensor]
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    """The IoU of proposals with their objects before and after R-CNN's deltas; which are best.
+def answers_of(model: RCNN, photos: Sequence[Tensor], searched: Sequence[Tensor]) -> Answers:
+    """R-CNN's scores and deltas of every proposal (n, 4) of each image; `photos` are (1, 3, h, w), on its device."""
+    crops = (
+        warp(photo, [boxes.to(photo)], model.head.output_size * model.backbone.stride)
+        for photo, boxes in zip(photos, searched, strict=True)
+    )
+    told = [model.head.predict(model.backbone(one)) for one in crops]
+    return [(scores.cpu(), deltas.cpu()) for scores, deltas in told]
 
-    The deltas are those of the class that it predicts, the most probable one that is no background. `photos` are
-    (1, 3, h, w), where the model is; `targets` have `boxes` and `labels`, and `searched` the proposals (m, 4) of each.
-    Those that overlap an object by one half or more count, each with the object it overlaps most. The best are those
-    that overlap some object most of all.
+
+def with_and_without_deltas(
+    model: RCNN, answers: Answers, searched: Sequence[Tensor], size: tuple[int, int] = (128, 128)
+) -> dict[str, list[dict[str, Tensor]]]:
+    """The detections in images of this `size` (height, width) that the answers make: of proposals as they are, and of
+    those that are moved by their deltas."""
+    finish = model.head.postprocess_detections
+    return {
+        name: [
+            finish(scores, deltas * by, [boxes], size)[0]
+            for (scores, deltas), boxes in zip(answers, searched, strict=True)
+        ]
+        for name, by in {"without deltas": 0, "with deltas": 1}.items()
+    }
+
+
+def mean_ap(found: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]], names: Sequence) -> float:
+    """The mAP of detections; `names` are the classes by label."""
+    score = CocoScores(names)
+    score.update(list(found), list(targets))
+    return score.compute()["map"]
+
+
+def overlaps_of(
+    answers: Answers, targets: Sequence[Mapping[str, Tensor]], searched: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """The IoU of proposals with their objects `before` and `after` R-CNN's deltas, one number for each.
+
+    Those that overlap an object by one half or more count, each with the object it overlaps most. The deltas are those
+    of the most probable class, `said`, and mean nothing where that is 0, the background. `label` is the true class,
+    `best` whether the proposal is the one that overlaps some object most.
     """
-    before, after, best = [], [], []
-    for photo, target, boxes in zip(photos, targets, searched, strict=True):
+    every = []
+    for (scores, deltas), target, boxes in zip(answers, targets, searched, strict=True):
         overlap = box_iou(target["boxes"], boxes)
         values, nearest = overlap.max(dim=0)
-        first = torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, overlap.argmax(dim=1), True)
-        best.append(first[values >= 0.5])
-        boxes, nearest = boxes[values >= 0.5], nearest[values >= 0.5]
-        crops = warp(photo, [boxes.to(photo)], model.head.output_size * model.backbone.stride)
-        scores, deltas = (answer.to(boxes) for answer in model.head.predict(model.backbone(crops)))
-        moved = decode(deltas[torch.arange(len(boxes)), 1 + scores[:, 1:].argmax(dim=1)], boxes, WEIGHTS)
-        before.append(values[values >= 0.5])
-        after.append(box_iou(target["boxes"][nearest], moved).diag())
-    return torch.cat(before), torch.cat(after), torch.cat(best)
+        said = scores.argmax(dim=1)
+        moved = decode(deltas[torch.arange(len(boxes)), said], boxes, WEIGHTS)
+        of = {
+            "before": values,
+            "after": box_iou(target["boxes"], moved)[nearest, torch.arange(len(boxes))],
+            "best": torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, overlap.argmax(dim=1), True),
+            "label": target["labels"][nearest],
+            "said": said,
+        }
+        every.append({key: numbers[values >= 0.5] for key, numbers in of.items()})
+    return {key: torch.cat([of[key] for of in every]) for key in every[0]}
 
 
 @torch.no_grad()
@@ -57,17 +92,18 @@ def detect(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Tensor
     return [{key: values.cpu() for key, values in one.items()} for one in found]
 
 
-def crops_apart(side: int, stride: int) -> dict[str, Callable[[Tensor, Tensor], Float[Tensor, "n c side side"]]]:
-    """From RoI align to RoI pooling, one difference at a time: name → function of a map (1, c, h, w) and boxes (n, 4).
+def crops_apart(side: int, stride: int) -> dict[str, tuple[Callable, Callable]]:
+    """From RoI align to RoI pooling, one difference at a time: name → (crop, decoded from).
 
-    Boxes are in pixels of the image, of which a cell of the map has `stride` a side.
+    `crop` makes (n, c, side, side) of a map (1, c, h, w) and boxes (n, 4), in pixels of the image, of which a cell of
+    the map has `stride` a side; the deltas are decoded from the boxes that the second function makes of them.
     """
 
     def rounded(boxes: Tensor) -> Tensor:  # a half up, as RoI pooling rounds
         return (boxes / stride + 0.5).floor() * stride
 
-    def grown(boxes: Tensor, cells: int = 1) -> Tensor:
-        return boxes + cells * stride * boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
+    def grown(boxes: Tensor, pixels: int = stride) -> Tensor:
+        return boxes + pixels * boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
 
     def align(maps: Tensor, boxes: Tensor) -> Tensor:
         return roi_align(maps, [boxes], side, 1 / stride, sampling_ratio=2, aligned=True)
@@ -78,14 +114,20 @@ def crops_apart(side: int, stride: int) -> dict[str, Callable[[Tensor, Tensor], 
     def pool(maps: Tensor, boxes: Tensor) -> Tensor:
         return roi_pool(maps, [boxes], side, 1 / stride)
 
+    def given(boxes: Tensor) -> Tensor:
+        return boxes
+
+    one_more = lambda maps, boxes: align(maps, grown(boxes))  # noqa: E731
     return {
-        "RoI align": align,
-        "… the maximum, not the mean": largest,
-        "… corners rounded to cells": lambda maps, boxes: align(maps, rounded(boxes)),
-        "… one cell more": lambda maps, boxes: align(maps, grown(boxes)),
-        "… rounded, and one cell more": lambda maps, boxes: align(maps, grown(rounded(boxes))),
-        "RoI pooling without the extra cell": lambda maps, boxes: pool(maps, grown(rounded(boxes), cells=-1)),
-        "RoI pooling": pool,
+        "RoI align": (align, given),
+        "… the maximum, not the mean": (largest, given),
+        "… corners rounded to cells": (lambda maps, boxes: align(maps, rounded(boxes)), given),
+        "… one cell more": (one_more, given),
+        "… one cell more, deltas from that box": (one_more, grown),
+        "RoI pooling": (pool, given),
+        "RoI pooling, deltas from the box it reads": (pool, lambda boxes: grown(rounded(boxes))),
+        "RoI pooling of x1 − 1, y1 − 1": (lambda maps, boxes: pool(maps, grown(boxes, -1)), given),
+        "RoI pooling without the extra cell": (lambda maps, boxes: pool(maps, grown(rounded(boxes), -stride)), given),
     }
 
 
@@ -96,10 +138,11 @@ def map_by_crop(model: FastRCNN, streets: CocoInstances, number: int, device: st
     scores = {name: CocoScores(streets.categories, scale=WIDTH / streets[0][0].shape[-1]) for name in crops}
     for image, target in (streets[i] for i in range(number)):
         photo = photo_transforms()(image).as_subclass(Tensor)[None].to(device)
-        maps, boxes = model.backbone(photo), stored_proposals(to_pixels(image), scale=2).to(photo)
-        for name, crop in crops.items():
-            scores_of, deltas = model.head.predict(crop(maps, boxes))
-            (found,) = model.head.postprocess_detections(scores_of, deltas, [boxes], photo.shape[-2:])
+        maps, boxes, cropped = model.backbone(photo), stored_proposals(to_pixels(image), scale=2).to(photo), {}
+        for name, (crop, decoded_from) in crops.items():
+            if crop not in cropped:
+                cropped[crop] = model.head.predict(crop(maps, boxes))
+            (found,) = model.head.postprocess_detections(*cropped[crop], [decoded_from(boxes)], photo.shape[-2:])
             scores[name].update([{key: values.cpu() for key, values in found.items()}], [target])
     return {name: score.compute()["map"] for name, score in scores.items()}
 
@@ -190,10 +233,11 @@ def parts_of(
     """Seconds and billion multiply–adds of Fast R-CNN's parts, and of its backbone on R-CNN's crops."""
     crop = crop_features(model.backbone(street), output_size=7, stride=model.backbone.stride)
     features, crops = crop([proposals]), warp(street, [proposals], 7 * model.backbone.stride)
+    outputs = nn.Linear(model.head.classes.in_features, 5 * model.head.num_classes)  # a score and four deltas a class
     parts = {
         "backbone": (model.backbone, street, len(street)),
         "RoI align": (crop, [proposals], 0),
-        "head": (nn.Sequential(model.head.hidden, model.head.classes), features, len(features)),
+        "head": (nn.Sequential(model.head.hidden, outputs), features, len(features)),
         "backbone on R-CNN's crops": (model.backbone, crops, len(crops)),
     }
     return {

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 
 from lecture_utils import toycity
 from lecture_utils.datasets.single_objects import item_of
-from lecture_utils.detection.selective_search import selective_search
+from lecture_utils.detection.selective_search import selective_search, stored_proposals
 from lecture_utils.toycity.export import CATEGORIES
 
 LARGE = 512  # pixels a side
@@ -22,7 +22,8 @@ class SearchedStreets(Dataset):
     """The first `scenes` streets of a split that show an object, with Selective Search's proposals, kept in memory.
 
     Items are those of `ProposalDataset`: `tv_tensors.Image` (3, 128, 128) uint8 and a dict of `boxes` (n, 4), `labels`
-    (n,) and `proposals` (m, 4), searched without enlarging the image. `categories` begins with "background" at 0.
+    (n,) and `proposals` (m, 4) of the image as it is, stored for the first 128 training streets. `categories` begins
+    with "background" at 0.
     """
 
     categories = ("background", *CATEGORIES)
@@ -50,9 +51,16 @@ class SearchedStreets(Dataset):
 
 
 def proposals_of(image: Tensor) -> tv_tensors.BoundingBoxes:
-    """The proposals (n, 4) in an image (3, h, w) of bytes, sorted: OpenCV's order is random, a training must not be."""
-    boxes = torch.unique(selective_search(image.permute(1, 2, 0).numpy()), dim=0)
-    return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=tuple(image.shape[1:]))
+    """The proposals (n, 4) in an image (3, h, w) of bytes, stored or else searched.
+
+    They are sorted: OpenCV's order is random, a training must not be.
+    """
+    pixels = image.permute(1, 2, 0).numpy()
+    try:
+        found = stored_proposals(pixels)
+    except ValueError:
+        found = selective_search(pixels)
+    return tv_tensors.BoundingBoxes(torch.unique(found, dim=0), format="XYXY", canvas_size=tuple(image.shape[1:]))
 
 
 def val_street(index: int) -> UInt8[np.ndarray, "512 512 3"]:

@@ -74,7 +74,7 @@ def region_drawing(
     top, left = ([block for block in whole if block.at[k] == whole[0].at[k]] for k in (1, 0))
     bands = [Band("once per image", blocks, PER_IMAGE) for blocks in (top, left)]
     if not once:
-        for name, sign in zip(STEPS, "①②③④⑤⑤", strict=True):
+        for name, sign in zip(STEPS, "①②③④④⑤", strict=True):
             first = parts[name][0]
             first.name, first.label = f"{sign} {first.name}", f"{sign} {first.label}"
     bands.append(Band("once per region", each, PER_REGION))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lecture_course.nb06_rcnn_and_fast_rcnn import measuring
-from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, val_street
+from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, proposals_of, val_street
 from lecture_utils import city_models, tasks, toycity
 from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import box_iou
@@ -37,13 +37,15 @@ def test_flipping_one_item_leaves_the_next_as_it_is(streets):
     assert torch.equal(streets[0][1]["proposals"], before)
 
 
-def test_without_opencv_all_training_streets_have_stored_proposals(streets, monkeypatch):
-    """As on Colab and Kaggle on some days: `handouts/proposals.py` stored those of each street of the notebook."""
-    monkeypatch.setattr(module, "_missing", lambda: "OpenCV is not installed here")
-    stored = SearchedStreets("train", 128)
-    assert len(stored) > 100
+def test_stored_proposals_are_those_that_a_search_finds(streets, monkeypatch):
+    """`handouts/proposals.py` stored those of the notebook's streets, which need no OpenCV; others are searched."""
     for index in range(NUMBER):
-        assert torch.equal(stored[index][1]["proposals"], streets[index][1]["proposals"])
+        image, target = streets[index]
+        assert torch.equal(target["proposals"], module.selective_search(image.permute(1, 2, 0).numpy()).unique(dim=0))
+    elsewhere, _ = SearchedStreets("test", 1)[0]
+    assert len(proposals_of(elsewhere)) > 20
+    monkeypatch.setattr(module, "_missing", lambda: "OpenCV is not installed here")
+    assert len(SearchedStreets("train", 128)) > 100
 
 
 def test_a_large_street_is_the_small_one():
@@ -89,13 +91,18 @@ def test_two_objects_under_two_boxes_are_both_found():
 def test_crops_lead_from_align_to_pooling_one_difference_at_a_time():
     crops, maps = measuring.crops_apart(2, 4), torch.arange(64.0).reshape(1, 1, 8, 8)
     box = torch.tensor([[5.0, 4, 13, 12]])  # 1.25 to 3.25 cells across, 1 to 3 down
-    made = {name: crop(maps, box)[0, 0] for name, crop in crops.items()}
-    assert len(made) == 7
+    made = {name: crop(maps, box)[0, 0] for name, (crop, _) in crops.items()}
+    assert len(made) == 9
     assert torch.equal(made["RoI align"], made["… corners rounded to cells"] + 0.25)
     assert (made["… the maximum, not the mean"] > made["RoI align"]).all()
     torch.testing.assert_close(made["RoI pooling without the extra cell"], torch.tensor([[9.0, 10], [17, 18]]))
     torch.testing.assert_close(made["RoI pooling"], torch.tensor([[18.0, 19], [26, 27]]))
     assert (made["… one cell more"] > made["RoI align"]).any()
+    decoded = {name: read(box)[0].tolist() for name, (_, read) in crops.items() if not torch.equal(read(box), box)}
+    assert decoded == {
+        "… one cell more, deltas from that box": [5, 4, 17, 16],
+        "RoI pooling, deltas from the box it reads": [4, 4, 16, 16],
+    }
 
 
 def test_objects_are_counted_by_their_size():
@@ -123,10 +130,29 @@ def test_overlaps_before_and_after_are_of_the_same_proposals():
     torch.nn.init.zeros_(model.head.deltas.weight)  # no deltas: nothing moves
     target = {"boxes": torch.tensor([[10.0, 10, 50, 60], [70, 70, 100, 90]]), "labels": torch.tensor([2, 1])}
     proposals = torch.tensor([[12.0, 10, 50, 62], [0, 0, 5, 5], [70, 72, 100, 90], [10, 10, 50, 58]])
-    before, after, best = measuring.overlaps_of(model, [torch.randn(1, 3, 128, 128)], [target], [proposals])
-    assert torch.equal(before, box_iou(target["boxes"], proposals).amax(0)[[0, 2, 3]])
-    assert best.tolist() == [False, True, True]
-    torch.testing.assert_close(after, before)
+    answers = measuring.answers_of(model, [torch.randn(1, 3, 128, 128)], [proposals])
+    of = measuring.overlaps_of(answers, [target], [proposals])
+    assert torch.equal(of["before"], box_iou(target["boxes"], proposals).amax(0)[[0, 2, 3]])
+    assert of["best"].tolist() == [False, True, True]
+    assert of["label"].tolist() == [2, 1, 2]
+    assert torch.equal(of["said"], answers[0][0].argmax(1)[[0, 2, 3]])
+    torch.testing.assert_close(of["after"], of["before"])
+
+
+def test_without_deltas_detections_are_proposals():
+    model, photo = city_models.BUILDERS["rcnn"]().eval(), torch.randn(1, 3, 128, 128)
+    model.head.score_threshold = 0.1
+    torch.nn.init.normal_(model.head.deltas.weight, std=0.1)
+    proposals = torch.tensor([[10.0, 10, 50, 60], [70, 70, 100, 90]])
+    answers = measuring.answers_of(model, [photo], [proposals])
+    (still,), (moved,) = measuring.with_and_without_deltas(model, answers, [proposals]).values()
+    with torch.no_grad():
+        (whole,) = model(photo, [proposals])
+    torch.testing.assert_close(moved, whole)
+    assert len(still["boxes"])
+    assert all(box in proposals.tolist() for box in still["boxes"].tolist())
+    target = {"boxes": still["boxes"][:1], "labels": still["labels"][:1]}
+    assert measuring.mean_ap([{key: of[:1] for key, of in still.items()}], [target], "abcde") == pytest.approx(1)
 
 
 def test_seconds_are_those_of_each_image(monkeypatch):

@@ -52,8 +52,10 @@ def test_bars_are_the_probabilities_and_the_truth_has_a_tick():
     assert np.array_equal(drawn(crop), image(7, 7, 1).permute(1, 2, 0))
     assert [patch.get_width() for patch in bars.patches] == list(scores.values())
     assert [label.get_text() for label in bars.get_yticklabels()] == ["background", "car ✓", "person"]
-    (_, bars) = nb06.region_answer(image(7, 7, 1), None, truth="car").axes
-    assert not bars.get_visible()
+    ballot = nb06.region_answer(image(7, 7, 1), scores, answered=False, truth="car")
+    assert [label.get_text() for label in ballot.axes[1].get_yticklabels()] == list(scores)
+    assert [patch.get_width() for patch in ballot.axes[1].patches] == [0, 0, 0]
+    assert all(a.get_position().bounds == b.get_position().bounds for a, b in zip(fig.axes, ballot.axes, strict=True))
 
 
 LARGE = np.zeros((512, 512, 3), np.uint8)
@@ -91,13 +93,14 @@ def test_points_above_the_diagonal_are_those_that_grew():
 
 
 def test_a_pixel_is_counted_once_for_each_region():
-    fig, mean = nb06.regions_over_pixels(LARGE, torch.tensor([[0.0, 0, 64, 128], [0, 0, 128, 64]]), TRUTH, side=28)
+    fig, given = nb06.regions_over_pixels(LARGE, torch.tensor([[0.0, 0, 64, 128], [0, 0, 128, 64]]), TRUTH, side=28)
     street, over, _, sizes = fig.axes
     counts = np.asarray(over.images[0].get_array())
     assert corners(street) == corners(over) == list(map(tuple, TRUTH.tolist()))
     assert counts[:64, :64].tolist() == np.full((64, 64), 2).tolist()
     assert counts[64:, 64:].max() == 0
-    assert mean == 1
+    assert np.array_equal(counts, given)
+    assert given.mean() == 1
     heights = [bar.get_height() for bar in sizes.patches]
     assert heights[int(8192**0.5) // 4] == sum(heights) == 2
 
@@ -106,7 +109,9 @@ def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
     features = torch.rand(5, 32, 32) * torch.tensor([1.0, 2, 3, 4, 5])[:, None, None]
     fig = nb06.feature_maps(LARGE, features, TRUTH, {1: 4, 0: 1}, ["car", "person"])
     close, first, second, *_ = fig.axes
-    assert [ax.get_title() for ax in (first, second)] == ["channel 4, for the person", "channel 1, for the car"]
+    assert [ax.get_title() for ax in (first, second)] == [
+        "channel 4, chosen for the person", "channel 1, chosen for the car",
+    ]  # fmt: skip
     assert corners(close) == [tuple(TRUTH[1].tolist())]
     assert sorted({line.get_xdata()[0] + 0.5 for line in close.get_lines()} - {0.5}) == list(range(0, 129, 4))
     for ax, channel in ((first, 4), (second, 1)):
@@ -118,11 +123,10 @@ def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
 
 def test_proposals_are_counted_and_those_sampled_drawn():
     sampled = torch.tensor([True, False, True, False])
-    bars, street = charts.sampled_proposals(LARGE, TRUTH, PROPOSALS, sampled).axes
-    assert [text.get_text().strip() for text in bars.texts] == [
-        "1 all", "1 all", "2 all", "0 sampled", "1 sampled", "1 sampled",
-    ]  # fmt: skip
-    assert set(corners(street)) == set(map(tuple, [*PROPOSALS[sampled].tolist(), *TRUTH.tolist()]))
+    bars, *streets = charts.sampled_proposals(LARGE, TRUTH, PROPOSALS, sampled).axes
+    assert [text.get_text().split()[0] for text in bars.texts] == [*"211110"]  # all, then those sampled
+    for street, of in zip(streets, PROPOSALS[[0, 2]], strict=True):  # the positive one, and the negative one
+        assert set(corners(street)) == set(map(tuple, [of.tolist(), *TRUTH.tolist()]))
 
 
 def test_detections_above_the_threshold_have_class_and_score():

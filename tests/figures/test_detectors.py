@@ -62,7 +62,7 @@ def named(drawing):
 STEPS = {
     SingleObject: ["image", "stage 1", "stage 2", "vector", "class scores", "box", "cross-entropy", "L2", "loss"],
     RCNN: [
-        "① image", "② region proposals", "③ warped regions", "④ CNN features", "vectors", "⑤ class scores",
+        "① image", "② region proposals", "③ warped regions", "④ CNN features", "vectors", "④ class scores",
         "⑤ box deltas", "two losses", "detections",
     ],
     FastRCNN: [
@@ -139,7 +139,7 @@ def test_regions_are_drawn_with_what_the_model_makes_of_them(kind):
     for block, region in zip(column, (2, 0), strict=True):
         assert torch.allclose(block.value, features[region], atol=1e-5)
     assert blocks["vectors"].shape == (20,)
-    title = "⑤ class scores" if kind is RCNN else "class scores"
+    title = "④ class scores" if kind is RCNN else "class scores"
     assert blocks[title].value == pytest.approx(dict(zip(NAMES, scores[2].softmax(0).tolist(), strict=True)), abs=1e-5)
     assert blocks[title].words == "3"
     table = blocks["⑤ box deltas" if kind is RCNN else "box deltas"]
