@@ -51,10 +51,11 @@ def by_threshold(
 def proposals(
     detector: FasterRCNN | ProposalNetwork, scenes: Dataset, device: str | torch.device, *, number: int | None = None
 ) -> list[Float[Tensor, "n 4"]]:
-    """The proposals of a detector's RPN, best first, for each of the first scenes, by default for all; on the CPU."""
+    """The proposals of a detector's RPN, best first, for each of the first scenes, by default of all; on the CPU."""
     network = ProposalNetwork(detector.backbone, detector.rpn)
-    images = (scenes[i][0].as_subclass(Tensor)[None].to(device) for i in range(number or len(scenes)))
-    return [network(image)[0].cpu() for image in images]
+    images = [scenes[i][0].as_subclass(Tensor) for i in range(number or len(scenes))]
+    batches = (torch.stack(images[i : i + 8]).to(device) for i in range(0, len(images), 8))  # all of one size
+    return [boxes.cpu() for batch in batches for boxes in network(batch)]
 
 
 def rpn_losses(model: ProposalNetwork, images: Tensor, targets: list[dict]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def suppress(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold:
 
 
 SUPPRESSION = {
-    "object": Kind(TRUTH, width=4, fill=0.25),
+    "object": Kind(TRUTH, width=4, fill=0.1),
     "object without a box": Kind(VERMILION, width=4, fill=0.5),
     "dropped before": Kind("#BBBBBB", width=0, struck=True),
     "waits": Kind(SKY, width=1.5),
@@ -262,5 +262,5 @@ def _list(ax: Axes, judged: Sequence[Judged], number: int) -> None:
         colour, marker, verdict = (GREEN, "o", "TP") if one.correct else (VERMILION, "X", "FP")
         ax.scatter(0.05, row, marker=marker, s=50, color=colour, clip_on=False)
         last = {"weight": "bold"} if row == number - 1 else {}
-        words = f"{row + 1:>2}  {one.score:.3f}  {verdict}"
+        words = f"{row + 1:>2} {one.score:.3f} {verdict}"
         ax.text(0.13, row, words, family="DejaVu Sans Mono", size=11.5, va="center", color=INK, **last)
