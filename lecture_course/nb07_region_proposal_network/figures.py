@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from lecture_course.nb05_from_one_box_to_many.figures import SLOTS, STREET, interval, painted, streets
-from lecture_course.nb07_region_proposal_network.steps import suppress
+from lecture_course.nb05_from_one_box_to_many.figures import STREET, interval, painted, streets
+from lecture_course.nb07_region_proposal_network.steps import YELLOW, suppress
 from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image
-from lecture_utils.figures.boxes import TRUTH, draw_boxes
+from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
@@ -62,7 +62,7 @@ def suppressed(
     if not len(boxes):
         raise ValueError("boxes: got none, expected at least one")
     groups = suppress(boxes.cpu(), scores.cpu(), threshold)
-    palette = (*SLOTS, INK)
+    palette = (*CYCLE, TRUTH, YELLOW, INK)
     colour = {i: palette[k % len(palette)] for k, taken in enumerate(groups) for i in (taken.kept, *taken.dropped)}
     worst_first = scores.argsort().tolist()
     low, high = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
@@ -77,15 +77,19 @@ def suppressed(
         draw_image(ax, pixels)
         ax.set(xlim=(max(-0.5, left), right), ylim=(min(pixels.shape[0] - 0.5, bottom), top), title=name)
         numbers = {taken.kept: str(k + 1) for k, taken in enumerate(groups)} if those is not worst_first else {}
-        draw_boxes(ax, boxes[those], names=[numbers.get(i, "") for i in those], colours=[colour[i] for i in those])
+        look = {"names": [numbers.get(i, "") for i in those], "colours": [colour[i] for i in those]}
+        draw_boxes(ax, boxes[those], halo=False, **look)  # with one, all dark lines look white where they are many
+    words = ["1 and what it drops", *map(str, range(2, len(groups) + 1))]
+    name_colours(fig, {name: colour[taken.kept] for name, taken in zip(words, groups, strict=True)}, columns=len(words))
     return fig
 
 
 @course_look
 def rpn_losses(
     losses: Mapping[str, Sequence[float]],
-    lines: Mapping[str, Mapping[str, float]],
+    lines: Mapping[str, Mapping[str, float]] | None = None,
     *,
+    ylabels: Mapping[str, str] | None = None,
     spans: Mapping[str, int] | None = None,
     title: str = "",
 ) -> Figure:
@@ -93,13 +97,16 @@ def rpn_losses(
 
     The steps are pale dots. The line goes from the first step's loss to means: over `spans` steps where a loss has one,
     each at the last of them, else, on a logarithmic axis, over the steps since the point before, which become more and
-    more. `lines` are dashed: name of the loss → text → height.
+    more. `lines` are dashed: name of the loss → text → height. `ylabels` are for what is no loss, by its name.
     """
     rows = -(-len(losses) // 2)
-    fig, axes = plt.subplots(rows, min(2, len(losses)), figsize=(WIDTH, 1.0 + 3.0 * rows), squeeze=False)
+    height = 1.0 + (3.0 if rows < 3 else 2.4) * rows
+    fig, axes = plt.subplots(rows, min(2, len(losses)), figsize=(WIDTH, height), squeeze=False)
     fig.suptitle(title)
-    for ax, (name, values) in zip(axes.flat, losses.items(), strict=True):
-        steps, span, levels = len(values), (spans or {}).get(name), lines.get(name, {})
+    for ax in axes.flat[len(losses) :]:
+        ax.remove()
+    for ax, (name, values) in zip(axes.flat, losses.items(), strict=False):
+        steps, span, levels = len(values), (spans or {}).get(name), (lines or {}).get(name, {})
         ends = sorted({1, *range(span, steps + 1, span)} if span else {min(steps, round(1.5**k)) for k in range(40)})
         means = [np.mean(values[low:high]) for low, high in zip([0, *ends], ends, strict=False)]
         ax.scatter(range(1, steps + 1), values, s=8, color=FAINT, alpha=0.4, lw=0, label="one step")
@@ -107,7 +114,7 @@ def rpn_losses(
         for style, (text, height) in zip(DASHES[1:], levels.items(), strict=False):
             ax.axhline(height, color=VERMILION, linestyle=style, linewidth=1.6, label=text)
         top = max(*means, *levels.values(), np.quantile(values, 0.98))
-        ax.set(title=name, ylabel="loss", ylim=(0, 1.12 * top))
+        ax.set(title=name, ylabel=(ylabels or {}).get(name, "loss"), ylim=(0, 1.12 * top))
         ax.grid()
         if span:
             ax.set(xlabel=f"training step (means of {span})", xlim=(0, steps))
@@ -116,7 +123,7 @@ def rpn_losses(
             ax.set(xscale="log", xlabel="training step (means since the point before)")
             ax.set_xticks(ticks, ticks)
             ax.minorticks_off()
-    handles = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    handles = {label: handle for ax in fig.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(handles.values(), handles, loc="outside lower center", ncols=4, columnspacing=1.2, fontsize=10.5)
     return fig
 
@@ -132,6 +139,38 @@ def learned_proposals(scenes: Sequence[Scene], found: Sequence[Float[Tensor, "n 
     fig = streets(scenes, found, colours=colours, titles=titles, title=title)
     name_colours(fig, {"object": TRUTH, "proposal, IoU of 0.5 or more": GREEN, "proposal, less": ORANGE})
     return fig
+
+
+@course_look
+def detections(
+    scenes: Sequence[Scene],
+    found: Sequence[Mapping[str, Tensor]],
+    truths: Sequence[Mapping[str, Tensor]],
+    *,
+    names: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Draw streets with their objects in white and detections in the colours of their classes, `names` by label.
+
+    `found` and `truths` hold for each street `boxes`, for 128 × 128 pixels, and `labels`. The titles count the objects
+    that a detection of their class covers by an IoU of 0.5, and the detections that cover none.
+    """
+    titles = []
+    for one, truth in zip(found, truths, strict=True):
+        hit = (box_iou(truth["boxes"], one["boxes"]) >= 0.5) & (truth["labels"][:, None] == one["labels"])
+        titles.append(f"{hit.any(1).sum()} of {len(hit)} objects found, {(~hit.any(0)).sum()} false")
+    look = {"names": [[names[label] for label in one["labels"]] for one in found]}
+    look["colours"] = [[class_colour(label) for label in one["labels"].tolist()] for one in found]
+    return streets(scenes, [one["boxes"] for one in found], titles=titles, title=title, **look)
+
+
+def two_titles(fig: Figure, *titles: str) -> None:
+    """Give each panel of curves a title and, inside it, the key of its own lines."""
+    for legend in fig.legends:
+        legend.remove()
+    for ax, title in zip(fig.axes, titles, strict=True):
+        ax.set_title(title, size=12)
+        ax.legend(loc="lower left")
 
 
 @course_look

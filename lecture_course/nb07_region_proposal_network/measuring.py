@@ -1,6 +1,6 @@
 """What notebook 07 measures on many streets: recall and precision after NMS, recall by kind, AP by size, seconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,48 +10,106 @@ from torch.utils.data import Dataset
 from lecture_utils import training
 from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.rpn import ProposalNetwork
 from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms
 from lecture_utils.runtime import Runtime
+
+SIZE = "√area (pixels)"
+
+
+@torch.no_grad()
+def detect(model: FasterRCNN, images: Sequence[Tensor], device: str | torch.device) -> list[dict]:
+    """The detections of each image (3, h, w), one image at a time, on the CPU."""
+    each = (model(image.as_subclass(Tensor)[None].to(device)) for image in images)
+    return [{key: values.cpu() for key, values in one.items()} for (one,) in each]
 
 
 def by_threshold(
     found: Sequence[dict], truths: Sequence[dict], thresholds: Sequence[float], *, score: float = 0.5
 ) -> dict[str, list[float]]:
-    """Of detections before NMS (`boxes`, `labels`, `scores` of each street): what is found, and right, after it.
+    """Recall and precision after NMS of detections before it (`boxes`, `labels`, `scores` of each street).
 
-    For each IoU threshold the fraction of objects that a detection of their class covers by half, and how many objects
-    are found for each box that stays; detections below `score` do not count.
+    For each IoU threshold the fraction of objects that a detection of their class covers by half, and the number of
+    these objects divided by that of the boxes that stay; detections below `score` do not count.
     """
     objects = sum(len(target["boxes"]) for target in truths)
-    shares = {"objects found": [], "objects found per box": []}
+    sure = [{key: values[one["scores"] >= score] for key, values in one.items()} for one in found]
+    shares = {"recall": [], "precision": []}
     for threshold in thresholds:
         hits = number = 0
-        for one, target in zip(apply_nms(list(found), iou_threshold=threshold), truths, strict=True):
-            sure = one["scores"] >= score
-            same = target["labels"][:, None] == one["labels"][sure]
-            hits += int(((box_iou(target["boxes"], one["boxes"][sure]) >= 0.5) & same).any(1).sum())
-            number += int(sure.sum())
-        shares["objects found"].append(hits / objects)
-        shares["objects found per box"].append(hits / max(1, number))
+        for one, target in zip(apply_nms(sure, iou_threshold=threshold), truths, strict=True):
+            same = target["labels"][:, None] == one["labels"]
+            hits += int(((box_iou(target["boxes"], one["boxes"]) >= 0.5) & same).any(1).sum())
+            number += len(one["boxes"])
+        shares["recall"].append(hits / objects)
+        shares["precision"].append(hits / max(1, number))
     return shares
 
 
-def four_losses(model: FasterRCNN, examples: Dataset, run: Runtime, **settings) -> dict[str, list[float]]:
-    """Train a detector on the sum of its four losses: name of a loss → one number for each step.
+@torch.no_grad()
+def proposals(
+    detector: FasterRCNN | ProposalNetwork, scenes: Dataset, device: str | torch.device, *, number: int | None = None
+) -> list[Float[Tensor, "n 4"]]:
+    """The proposals of a detector's RPN, best first, for each of the first scenes, by default of all; on the CPU."""
+    network = ProposalNetwork(detector.backbone, detector.rpn)
+    images = [scenes[i][0].as_subclass(Tensor) for i in range(number or len(scenes))]
+    batches = (torch.stack(images[i : i + 8]).to(device) for i in range(0, len(images), 8))  # all of one size
+    return [boxes.cpu() for batch in batches for boxes in network(batch)]
 
-    `settings` goes to `training.fit`.
+
+def rpn_losses(model: ProposalNetwork, images: Tensor, targets: list[dict]) -> dict[str, Tensor]:
+    """The two losses of an RPN alone: no proposals are made, which no loss needs."""
+    return model.rpn.losses(*model.rpn.predict(model.backbone(images)), targets)
+
+
+def losses_in_training(
+    model: FasterRCNN | ProposalNetwork,
+    examples: Dataset,
+    run: Runtime,
+    *,
+    losses: Callable[..., dict[str, Tensor]] | None = None,
+    **settings,
+) -> dict[str, list[float]]:
+    """Train a detector on the sum of its losses: name of a loss → one number for each step.
+
+    `losses(model, images, targets)` gives them, by default the model itself; `settings` goes to `training.fit`.
     """
     course: dict[str, list[float]] = {}
 
-    def loss(model: FasterRCNN, batch: tuple[Tensor, list[dict]]) -> Tensor:
-        losses = model(*batch)
-        for name, value in losses.items():
+    def loss(model: FasterRCNN | ProposalNetwork, batch: tuple[Tensor, list[dict]]) -> Tensor:
+        each = losses(model, *batch) if losses else model(*batch)
+        for name, value in each.items():
             course.setdefault(name, []).append(value.item())
-        return sum(losses.values())
+        return sum(each.values())
 
     training.fit(model, examples, loss=loss, run=run, **settings)
     return course
+
+
+def four_losses(model: FasterRCNN, examples: Dataset, run: Runtime, **settings) -> dict[str, list[float]]:
+    """Train on all four losses: "RPN: objectness", …, "head: class", … → one number for each step.
+
+    "head: positives that are proposals" is a fraction of the regions that the head may take for positive: proposals
+    that cover an object by an IoU of 0.5, and the objects' own boxes, which join them.
+    """
+    shares = []
+
+    def count(_rpn, given: tuple, answer: tuple) -> None:
+        if len(given) < 3:  # no targets: not a step of training
+            return
+        truths = [target["boxes"] for target in given[2]]
+        near = sum(int((box_iou(b.to(a), a) >= 0.5).any(0).sum()) for a, b in zip(answer[0], truths, strict=True))
+        shares.append(near / max(1, near + sum(map(len, truths))))
+
+    hook = model.rpn.register_forward_hook(count)
+    try:
+        course = losses_in_training(model, examples, run, **settings)
+    finally:
+        hook.remove()
+    parts = ("RPN: ", "RPN: ", "head: ", "head: ")
+    named = {part + name: values for part, (name, values) in zip(parts, course.items(), strict=True)}
+    return named | {"head: positives that are proposals": shares}
 
 
 @torch.no_grad()
@@ -84,6 +142,11 @@ def covered(truths: Sequence[dict], proposals: Sequence[Float[Tensor, "n 4"]]) -
     return torch.cat([(box_iou(target["boxes"], boxes) >= 0.5).any(1) for target, boxes in pairs])
 
 
+def sizes_of(truths: Sequence[dict]) -> dict[str, Bool[Tensor, "objects"]]:
+    """Which objects of all streets of 128 × 128 pixels are small, middling, large by √area in pixels: words → mask."""
+    return kinds_of(truths)[SIZE]
+
+
 def kinds_of(truths: Sequence[dict]) -> dict[str, dict[str, Bool[Tensor, "objects"]]]:
     """Which objects of all streets of 128 × 128 pixels are wide or tall, and small or large: panel → kind → mask."""
     boxes = torch.cat([target["boxes"] for target in truths])
@@ -95,7 +158,7 @@ def kinds_of(truths: Sequence[dict]) -> dict[str, dict[str, Bool[Tensor, "object
             "square": (ratio >= 0.75) & (ratio <= 1.5),
             "tall": ratio > 1.5,
         },
-        "√area (pixels)": {"below 8": side < 8, "8 to 16": (side >= 8) & (side < 16), "from 16": side >= 16},
+        SIZE: {"below 8": side < 8, "8 to 16": (side >= 8) & (side < 16), "from 16": side >= 16},
     }
 
 
@@ -110,27 +173,29 @@ def recall_by_number(
 
 
 @torch.no_grad()
-def recall_and_map(
+def map_by_number(
     detector: FasterRCNN, scenes: Dataset, truths: Sequence[dict], numbers: Sequence[int], device: str | torch.device
 ) -> dict[str, float]:
-    """How good the first few of the RPN's proposals are, and the detections of the head that gets no others.
+    """How good the detections of the head are that gets only the first few of the RPN's proposals: "mAP with 10", ….
 
-    On the first scenes, those of `truths`: "recall with 10" proposals, …, then "mAP with 10", ….
+    On the first scenes, those of `truths`.
     """
-    usual, maps = detector.rpn.post_nms_top_n, [CocoScores(scenes.categories) for _ in numbers]
-    network, recall = ProposalNetwork(detector.backbone, detector.rpn), ProposalRecall(numbers)
+    usual, scores = detector.rpn.post_nms_top_n, [CocoScores(scenes.categories) for _ in numbers]
+    detector.rpn.post_nms_top_n = max(numbers)
     try:
         for i, target in enumerate(truths):
             image = scenes[i][0].as_subclass(Tensor)[None].to(device)
-            recall.update([boxes.cpu() for boxes in network(image)], [target])
-            for detector.rpn.post_nms_top_n, score in zip(numbers, maps, strict=True):
-                (found,) = detector(image)
+            features, size = detector.backbone(image), tuple(image.shape[-2:])
+            (proposals,), _ = detector.rpn(features, size)
+            crop = crop_features(features, output_size=detector.head.output_size, stride=detector.backbone.stride)
+            classes, deltas = detector.head.predict(crop([proposals]))  # each region by itself: once for all numbers
+            for n, score in zip(numbers, scores, strict=True):
+                of = classes[:n], deltas[:n], [proposals[:n]]
+                (found,) = detector.head.postprocess_detections(*of, size)
                 score.update([{key: values.cpu() for key, values in found.items()}], [target])
-            detector.rpn.post_nms_top_n = usual
     finally:
         detector.rpn.post_nms_top_n = usual
-    values = {f"recall with {n}": value for n, value in recall.compute().items()}
-    return values | {f"mAP with {n}": score.compute()["map"] for n, score in zip(numbers, maps, strict=True)}
+    return {f"mAP with {n}": score.compute()["map"] for n, score in zip(numbers, scores, strict=True)}
 
 
 def ap_by_size(

@@ -1,6 +1,6 @@
 """What notebook 07 shows step by step: anchors of one shape, non-maximum suppression, a precision–recall curve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -77,10 +77,10 @@ def suppress(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold:
 
 
 SUPPRESSION = {
-    "object": Kind(YELLOW, width=1.5, fill=0.18),
-    "object without a box": Kind(VERMILION, width=1.5, fill=0.5),
+    "object": Kind(TRUTH, width=4, fill=0.1),
+    "object without a box": Kind(VERMILION, width=4, fill=0.5),
     "dropped before": Kind("#BBBBBB", width=0, struck=True),
-    "waits": Kind(TRUTH, width=1.5),
+    "waits": Kind(SKY, width=1.5),
     "dropped now": Kind(PURPLE, width=2, dashed=True, struck=True),
     "kept before": Kind(BLUE, width=4),
     "duplicate": Kind(VERMILION, width=4),
@@ -151,6 +151,30 @@ def _boxes(number: int) -> str:
     return "1 box" if number == 1 else f"{number} boxes"
 
 
+class Two(NamedTuple):
+    """Two objects of a class that overlap, and the boxes of that class on them."""
+
+    boxes: Float[Tensor, "n 4"]
+    scores: Float[Tensor, "n"]
+    truth: Float[Tensor, "2 4"]
+
+
+def overlapping(found: Mapping[str, Tensor], truth: Mapping[str, Tensor], label: int, score: float = 0.5) -> Two:
+    """Of a street's detections before NMS those with a score of `score` or more on the two objects that overlap most.
+
+    A box belongs to the object that it overlaps most. Fewer than two objects of the class are a ValueError.
+    """
+    objects = truth["boxes"].as_subclass(Tensor)[truth["labels"] == label]
+    if len(objects) < 2:
+        raise ValueError(f"truth: got {len(objects)} objects of label {label}, expected two at least")
+    number = int(box_iou(objects, objects).fill_diagonal_(0).argmax())
+    two = torch.tensor(divmod(number, len(objects))).sort().values
+    sure = (found["labels"] == label) & (found["scores"] >= score)
+    boxes, scores = found["boxes"][sure], found["scores"][sure]
+    near = torch.isin(box_iou(objects, boxes).argmax(0), two)
+    return Two(boxes[near], scores[near], objects[two])
+
+
 class CloseUp(NamedTuple):
     """A part of a street painted large, and where it lies in a street of 128 × 128 pixels."""
 
@@ -165,6 +189,12 @@ def close_up(scene: Scene, boxes: Float[Tensor, "n 4"], margin: int = 6, aspect:
     left, top, right, bottom = (round(LARGE / STREET * side) for side in (x, y, x + width, y + height))
     part = painted(scene, LARGE).image[top:bottom, left:right]
     return CloseUp(part, torch.tensor([x, y, x, y]), (height, width))
+
+
+def seen_close(scene: Scene, two: Two) -> tuple[CloseUp, Two]:
+    """The part of a street around two objects and their boxes, and these in its coordinates."""
+    view = close_up(scene, torch.cat([two.boxes, two.truth]))
+    return view, two._replace(boxes=two.boxes - view.corner, truth=two.truth - view.corner)
 
 
 def _around(boxes: Float[Tensor, "n 4"], margin: float, aspect: float) -> tuple[float, float, float, float]:
@@ -219,7 +249,7 @@ def growing_curve(judged: Sequence[Judged], number: int, objects: int, *, thresh
     curve.set_xticks((0, 0.5, 1))
     curve.set_title(f"precision {correct[-1]}/{number}, recall {correct[-1]}/{objects}", size=12)
     curve.grid()
-    curve.legend(loc="lower left", fontsize=10)
+    curve.legend(loc="upper center", bbox_to_anchor=(0.42, -0.13), ncols=1, fontsize=11)  # below: the area fills all
     return fig
 
 
@@ -232,5 +262,5 @@ def _list(ax: Axes, judged: Sequence[Judged], number: int) -> None:
         colour, marker, verdict = (GREEN, "o", "TP") if one.correct else (VERMILION, "X", "FP")
         ax.scatter(0.05, row, marker=marker, s=50, color=colour, clip_on=False)
         last = {"weight": "bold"} if row == number - 1 else {}
-        words = f"{row + 1:>2}  {one.score:.3f}  {verdict}"
-        ax.text(0.13, row, words, family="DejaVu Sans Mono", size=10, va="center", color=INK, **last)
+        words = f"{row + 1:>2} {one.score:.3f} {verdict}"
+        ax.text(0.13, row, words, family="DejaVu Sans Mono", size=11.5, va="center", color=INK, **last)

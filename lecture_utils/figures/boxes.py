@@ -62,12 +62,13 @@ def draw_boxes(
     scores: Sequence[float] | torch.Tensor | None = None,
     colours: ColorType | Sequence[ColorType] | None = None,
     dashed: bool = False,
+    halo: bool = True,
 ) -> None:
     """Outline boxes (n, 4), in pixels (x0, y0, x1, y1), on axes that hold an image.
 
     `names` and `scores`, one a box, are written at it, inside the axes and out of each other's way. `colours` is one
-    for all or one a box. Lines have a halo, dark or white, whatever differs from their colour, so that they show by day
-    and by night; many boxes get thin lines.
+    for all or one a box. Lines have a `halo`, dark or white, whatever differs from their colour, so that they show by
+    day and by night; many boxes get thin lines. Without it, lines stay thick, and many can be told by their colours.
     """
     boxes = to_array(boxes, float)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -78,10 +79,11 @@ def draw_boxes(
             raise ValueError(f"{argument}: got {len(given)}, expected {len(boxes)}, one a box")
     ax.figure.draw_without_rendering()  # lets the layout find its sizes
     (left, right), many = ax.get_xlim(), len(boxes) > 2 * FEW
-    line = 0.9 if many else min(2.0, 0.0085 * abs(right - left) * points_per_unit(ax))
+    line = 0.9 if many and halo else min(2.0, 0.0085 * abs(right - left) * points_per_unit(ax))
     for (x0, y0, x1, y1), colour in zip(boxes - 0.5, colours, strict=True):
         outline = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=line, ls="--" if dashed else "-")
-        outline.set_path_effects([withStroke(linewidth=1.9 * line, foreground=ink_on(colour))])
+        if halo:
+            outline.set_path_effects([withStroke(linewidth=1.9 * line, foreground=ink_on(colour))])
         ax.add_patch(outline)
     if names is not None or scores is not None:
         words = [""] * len(boxes) if names is None else [str(name) for name in names]

@@ -43,7 +43,9 @@ def draw_image(ax: Axes, image: Tensor | np.ndarray, *, size: tuple[int, int] | 
         raise ValueError(f"image: got shape {image.shape}, expected (H, W, 3) for an image or (H, W) for a label map")
     height, width = size or image.shape[:2]
     shown, gid = (colour_labels(image), LABEL_MAP) if image.ndim == 2 else (image, None)
-    ax.imshow(shown, interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5), gid=gid)
+    # An image painted finer than its coordinates is a reader's, not a network's: no grain of its pixels is needed.
+    how = "auto" if image.ndim == 3 and image.shape[0] > height else "nearest"
+    ax.imshow(shown, interpolation=how, extent=(-0.5, width - 0.5, height - 0.5, -0.5), gid=gid)
     bare([ax])
 
 

@@ -90,8 +90,10 @@ def test_the_four_losses_of_a_step_are_written_down():
     item = torch.rand(3, 64, 64), {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([2])}
     collate = lambda items: (torch.stack([image for image, _ in items]), [target for _, target in items])  # noqa: E731
     course = measuring.four_losses(model, [item] * 4, run, steps=2, batch_size=2, lr=1e-3, collate=collate, quiet=True)
-    assert list(course) == ["objectness", "anchor deltas", "class", "box deltas"]
-    assert {len(losses) for losses in course.values()} == {2}
+    *losses, near = course
+    assert losses == ["RPN: objectness", "RPN: anchor deltas", "head: class", "head: box deltas"]
+    assert {len(values) for values in course.values()} == {2}
+    assert all(0 <= share < 1 for share in course[near])  # of an object its own box is positive, too
 
 
 @pytest.mark.slide("22")
@@ -156,6 +158,20 @@ def test_suppression_of_nothing_is_refused():
         steps.suppression(torch.zeros(0, 4), torch.zeros(0), 0.5, 0, truth=torch.zeros(0, 4), size=(128, 128))
 
 
+def test_of_a_street_the_two_objects_that_overlap_most_keep_their_boxes():
+    objects = torch.tensor([[60.0, 60, 90, 90], [0, 0, 40, 40], [10, 0, 50, 40], [0, 0, 40, 40]])
+    truth = {"boxes": objects, "labels": torch.tensor([2, 2, 2, 1])}
+    found = {"boxes": objects[[0, 1, 2, 2, 3]], "labels": torch.tensor([2, 2, 2, 2, 1])}
+    found["scores"] = torch.tensor([0.9, 0.8, 0.7, 0.4, 0.9])  # the fourth is too low, the fifth of another class
+    two = steps.overlapping(found, truth, 2)
+    assert two.boxes.tolist() == two.truth.tolist() == objects[1:3].tolist()
+    assert two.scores.tolist() == pytest.approx([0.8, 0.7])
+    view, seen = steps.seen_close(STREET, two)
+    torch.testing.assert_close(seen.truth + view.corner, two.truth)
+    with pytest.raises(ValueError, match="truth: got 1 objects of label 1"):
+        steps.overlapping(found, truth, 1)
+
+
 def test_a_close_up_is_the_part_of_the_street_around_boxes():
     boxes = torch.tensor([[2.0, 30, 40, 52], [20, 28, 50, 50]])
     view = steps.close_up(STREET, boxes)
@@ -198,7 +214,7 @@ def test_a_higher_threshold_keeps_more_boxes():
     boxes = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
     found = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 2]), "scores": torch.tensor([0.9, 0.8, 0.7, 0.2])}
     shares = measuring.by_threshold([found], [truth], (0.3, 0.5, 0.95))  # the objects overlap by 3/7
-    assert shares == {"objects found": [0.5, 1.0, 1.0], "objects found per box": [1.0, 1.0, pytest.approx(2 / 3)]}
+    assert shares == {"recall": [0.5, 1.0, 1.0], "precision": [1.0, 1.0, pytest.approx(2 / 3)]}
 
 
 @pytest.mark.parametrize("hits", [0, 7, 20])
@@ -268,6 +284,39 @@ def test_proposals_that_cover_an_object_are_green():
     torch.testing.assert_close(outlines(fig.axes[0], GREEN), found[:1])
     torch.testing.assert_close(outlines(fig.axes[0], ORANGE), found[1:])
     assert fig.axes[0].get_title().startswith("1 of 2")
+
+
+def test_found_and_false_detections_are_counted():
+    objects = toycity.render(STREET, 128).objects
+    truth = {"boxes": torch.tensor([one.box for one in objects]), "labels": torch.ones(len(objects), dtype=torch.int64)}
+    found = {"boxes": truth["boxes"][[0, 0]], "labels": torch.tensor([1, 2])}  # the second of a wrong class
+    fig = nb07.detections([STREET], [found], [truth], names=("background", "person", "car"))
+    hits = (torchvision.ops.box_iou(truth["boxes"], truth["boxes"][:1]) >= 0.5).sum()
+    assert fig.axes[0].get_title() == f"{hits} of {len(objects)} objects found, 1 false"
+
+
+def test_the_head_gets_the_first_proposals_only():
+    model, truth = city_models.build("faster_rcnn").eval(), {"boxes": torch.tensor([[8.0, 8, 40, 40]])}
+    truth["labels"] = torch.tensor([2])
+    scenes = SingleImage()
+    values = measuring.map_by_number(model, scenes, [truth], (5, 20), "cpu")
+    assert list(values) == ["mAP with 5", "mAP with 20"]
+    assert model.rpn.post_nms_top_n == city_models.build("faster_rcnn").rpn.post_nms_top_n
+    (boxes,) = measuring.proposals(model, scenes, "cpu")
+    assert len(boxes) <= model.rpn.post_nms_top_n
+
+
+class SingleImage:
+    """A data set of one image."""
+
+    categories = ("background", "person", "car", "traffic sign", "traffic light")
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        torch.manual_seed(0)
+        return torch.rand(3, 64, 64), {}
 
 
 def test_objects_have_one_shape_and_one_size():
