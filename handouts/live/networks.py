@@ -9,16 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lecture_utils import city_models, recipes, tasks
 from lecture_utils.captioning import ShowAttendTell
 from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE
+from lecture_utils.detection import Backbone, FasterRCNN
+from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.generative import Diffusion
 from lecture_utils.segmentation import UNet
 from lecture_utils.transformers import MaskedImageModel, ViT
+from lecture_utils.transformers.detr import DETR
 
 FORKS = 4  # images that are denoised at a time
+PROPOSALS = 300  # that Faster R-CNN's head is given at a time; what is missing is filled up with empty boxes
 TOLERANCE = 1e-4  # the largest difference from PyTorch in any output
 
 
@@ -111,6 +116,44 @@ class CaptionStep(nn.Module):
         return logits.softmax(1), weights, h, cell
 
 
+class Proposals(nn.Module):
+    """The map of Faster R-CNN's backbone, and its RPN's objectness (a logit) and deltas for each anchor of the map."""
+
+    def __init__(self, model: FasterRCNN):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.model.backbone(image)
+        objectness, deltas, _ = self.model.rpn.predict(features)
+        return features, objectness, deltas
+
+
+class Regions(nn.Module):
+    """That map and proposals (n, 4) in pixels → of each the probabilities of the classes, and deltas for each class."""
+
+    def __init__(self, model: FasterRCNN):
+        super().__init__()
+        self.stride, self.head = model.backbone.stride, model.head
+
+    def forward(self, features: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        crop = crop_features(features, output_size=self.head.output_size, stride=self.stride)
+        scores, deltas = self.head.predict(crop([proposals]))
+        return scores.softmax(1), deltas
+
+
+class SetOfObjects(nn.Module):
+    """The same map → of each of DETR's queries the probabilities of the classes, and a box in normalized (x, y, w, h)."""
+
+    def __init__(self, model: DETR):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.model(F.pixel_unshuffle(features, 2))  # as space_to_depth_encoder does
+        return found.logits[-1].softmax(-1), found.boxes[-1]
+
+
 @dataclass(frozen=True)
 class Network:
     """A shipped checkpoint as a page runs it: `wrap` gives the module, `inputs` examples of what it takes, by name."""
@@ -139,6 +182,17 @@ def state(generator: torch.Generator) -> dict[str, Tensor]:
     }
     drawn = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
     return drawn | {"word": torch.randint(0, model.embed.num_embeddings, (1,), generator=generator).float()}
+
+
+def feature_map(generator: torch.Generator) -> Tensor:
+    """A map of the detectors' backbone as random numbers, none of them negative."""
+    side = DETECTION_SIZE // Backbone.stride
+    return torch.rand(1, city_models.backbone().out_channels, side, side, generator=generator)
+
+
+def boxes(generator: torch.Generator) -> Tensor:
+    corners, sizes = (torch.rand(PROPOSALS, 2, generator=generator) * length for length in (DETECTION_SIZE, 40))
+    return torch.cat([corners, corners + sizes], dim=1)
 
 
 NETWORKS = {
@@ -181,6 +235,19 @@ NETWORKS = {
     "caption_step": Network(
         "show_attend_tell", CaptionStep, state, ("probabilities", "attention", "next_h", "next_cell")
     ),
+    "proposals": Network(
+        "faster_rcnn",
+        Proposals,
+        lambda dice: {"image": image(DETECTION_SIZE, dice)},
+        ("features", "objectness", "deltas"),
+    ),
+    "regions": Network(
+        "faster_rcnn",
+        Regions,
+        lambda dice: {"features": feature_map(dice), "proposals": boxes(dice)},
+        ("probabilities", "region_deltas"),
+    ),
+    "detr": Network("detr", SetOfObjects, lambda dice: {"features": feature_map(dice)}, ("probabilities", "boxes")),
 }
 
 
@@ -205,6 +272,7 @@ def export(name: str, path: Path) -> None:
         )
     model = program.model_proto
     halve_weights(model)
+    drop_notes(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     if (difference := largest_difference(name, path)) > TOLERANCE:
@@ -225,6 +293,13 @@ def halve_weights(model) -> None:
             casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     for node in reversed(casts):
         model.graph.node.insert(0, node)
+
+
+def drop_notes(model) -> None:
+    """Remove what the exporter notes of the Python code that each node comes from, and of where it lies."""
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def largest_difference(name: str, path: Path, *, trials: int = 3) -> float:
