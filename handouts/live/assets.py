@@ -26,9 +26,9 @@ from lecture_utils.captioning.vocabulary import END, START
 from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
 from lecture_utils.datasets import CLASSIFICATION_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
-from lecture_utils.generative.diffusion import timesteps
 from lecture_utils.detection import heads
 from lecture_utils.figures.boxes import class_colour
+from lecture_utils.generative.diffusion import timesteps
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms, to_photo
 from lecture_utils.toycity.export import CATEGORIES
 from live import sprites

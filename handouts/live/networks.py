@@ -143,7 +143,7 @@ class Regions(nn.Module):
 
 
 class SetOfObjects(nn.Module):
-    """The same map → of each of DETR's queries the probabilities of the classes, and a box in normalized (x, y, w, h)."""
+    """The same map → of each of DETR's queries the probabilities of the classes, and a box, normalized (x, y, w, h)."""
 
     def __init__(self, model: DETR):
         super().__init__()

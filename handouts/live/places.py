@@ -78,7 +78,8 @@ def html(name: str, entry: Mapping, *, runs: bool) -> str:
     why = "" if runs else "<p>These handouts were made without ONNX Runtime, so nothing runs here: a picture.</p>"
     picture = f'<img src="{still(entry["data"])}" alt="The first of the images of this experiment.">'
     return (
-        f'<div class="live" data-live="{name}" data-networks="{" ".join(entry["networks"])}"><p class="live-title">Try it: {escape(entry["title"])}</p>'
+        f'<div class="live" data-live="{name}" data-networks="{" ".join(entry["networks"])}">'
+        f'<p class="live-title">Try it: {escape(entry["title"])}</p>'
         f"<p><strong>Predict:</strong> {escape(' '.join(entry['question'].split()))}</p>"
         f'<div class="live-stage">{picture}{why}</div><details><summary>What it means</summary>{means}</details></div>'
     )

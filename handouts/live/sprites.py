@@ -21,7 +21,7 @@ DISTANCES = {"car": (22.0, 15.0, 9.0), "person": (11.0, 7.5, 4.6)}  # in metres,
 
 
 def times_of_day() -> list[Scene]:
-    """The first scene of the test split at each time but night in which no bonnet hides the road; without its objects."""
+    """The first scene of the test split by day and at sunset in which no bonnet hides the road, without its objects."""
     scenes = [toycity.sample_scene(seed) for seed in toycity.seeds("test", 100)]
     free = [replace(scene, objects=()) for scene in scenes if not scene.bonnet]
     return [next(scene for scene in free if scene.time == time) for time in TIMES if time != "night"]
