@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lecture_utils import city_models, recipes, tasks
+from lecture_utils import city_models, recipes
 from lecture_utils.captioning import ShowAttendTell
 from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE
 from lecture_utils.detection import Backbone, FasterRCNN
 from lecture_utils.detection.fast_rcnn import crop_features
+from lecture_utils.encoders import hypercolumns
 from lecture_utils.generative import Diffusion
 from lecture_utils.segmentation import UNet
 from lecture_utils.transformers import MaskedImageModel, ViT
@@ -92,14 +93,17 @@ class Denoised(nn.Module):
 
 
 class CaptionStart(nn.Module):
-    """An image → what the captioner begins with: the points of its grid, as they are and for the scores, h and cell."""
+    """The backbone's first and last map → what the captioner begins with.
+
+    That is the points of its grid, as they are and for the scores, h and cell.
+    """
 
     def __init__(self, model: ShowAttendTell):
         super().__init__()
-        self.encoder, self.model = tasks.grid_encoder(), model
+        self.model = model
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.model.start(self.encoder(image))
+    def forward(self, early: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        return self.model.start(hypercolumns(early, features))
 
 
 class CaptionStep(nn.Module):
@@ -117,20 +121,23 @@ class CaptionStep(nn.Module):
 
 
 class Proposals(nn.Module):
-    """The map of Faster R-CNN's backbone, and its RPN's objectness (a logit) and deltas for each anchor of the map."""
+    """The first and the last map of Faster R-CNN's backbone, and of each anchor the RPN's objectness and deltas.
+
+    DETR and the captioners learned on the same backbone. An objectness is a logit.
+    """
 
     def __init__(self, model: FasterRCNN):
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.model.backbone(image)
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        early, features = self.model.backbone.first_and_last(image)
         objectness, deltas, _ = self.model.rpn.predict(features)
-        return features, objectness, deltas
+        return early, features, objectness, deltas
 
 
 class Regions(nn.Module):
-    """That map and proposals (n, 4) in pixels → of each the probabilities of the classes, and deltas for each class."""
+    """The last map and proposals (n, 4) in pixels → of each the probabilities of the classes, and deltas for each."""
 
     def __init__(self, model: FasterRCNN):
         super().__init__()
@@ -143,7 +150,7 @@ class Regions(nn.Module):
 
 
 class SetOfObjects(nn.Module):
-    """The same map → of each of DETR's queries the probabilities of the classes, and a box, normalized (x, y, w, h)."""
+    """The last map → of each of DETR's queries the probabilities of the classes, and a box, normalized (x, y, w, h)."""
 
     def __init__(self, model: DETR):
         super().__init__()
@@ -184,10 +191,11 @@ def state(generator: torch.Generator) -> dict[str, Tensor]:
     return drawn | {"word": torch.randint(0, model.embed.num_embeddings, (1,), generator=generator).float()}
 
 
-def feature_map(generator: torch.Generator) -> Tensor:
-    """A map of the detectors' backbone as random numbers, none of them negative."""
-    side = DETECTION_SIZE // Backbone.stride
-    return torch.rand(1, city_models.backbone().out_channels, side, side, generator=generator)
+def feature_map(generator: torch.Generator, *, early: bool = False) -> Tensor:
+    """The last map of the detectors' backbone, or the first, as random numbers, none of them negative."""
+    side, backbone = DETECTION_SIZE // Backbone.stride, city_models.backbone()
+    channels = backbone.laterals[0].in_channels if early else backbone.out_channels
+    return torch.rand(1, channels, side, side, generator=generator)
 
 
 def boxes(generator: torch.Generator) -> Tensor:
@@ -229,7 +237,7 @@ NETWORKS = {
     "caption_start": Network(
         "show_attend_tell",
         CaptionStart,
-        lambda dice: {"image": image(DETECTION_SIZE, dice)},
+        lambda dice: {"early": feature_map(dice, early=True), "features": feature_map(dice)},
         ("points", "prepared", "h", "cell"),
     ),
     "caption_step": Network(
@@ -239,7 +247,7 @@ NETWORKS = {
         "faster_rcnn",
         Proposals,
         lambda dice: {"image": image(DETECTION_SIZE, dice)},
-        ("features", "objectness", "deltas"),
+        ("early", "features", "objectness", "deltas"),
     ),
     "regions": Network(
         "faster_rcnn",

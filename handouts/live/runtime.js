@@ -300,7 +300,7 @@ window.LIVE = (() => {
             open(entry.target);
           }
       },
-      { rootMargin: "1000px" },
+      { rootMargin: "200px 0px 1000px" },
     );
     for (const root of document.querySelectorAll("[data-live]"))
       if (builders.has(root.dataset.live)) seen.observe(root);

@@ -18,6 +18,7 @@ from lecture_utils.detection.boxes import box_iou, decode, nms
 from lecture_utils.detection.matching import match_boxes
 from lecture_utils.detection.scores import apply_nms
 from lecture_utils.generative.diffusion import predict_x0_and_noise
+from lecture_utils.tasks import grid_encoder
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.transformers.detr import postprocess
@@ -68,11 +69,15 @@ def words(root):
     return root.locator(".live-said").inner_text()
 
 
+def given(inputs):
+    """A network's inputs as they go to the page."""
+    return {key: {"values": value.flatten().tolist(), "dims": list(value.shape)} for key, value in inputs.items()}
+
+
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_every_network_gives_pytorchs_numbers(shown, name):
     network = networks.NETWORKS[name]
     inputs = network.inputs(torch.Generator().manual_seed(7))
-    given = {key: {"values": value.flatten().tolist(), "dims": list(value.shape)} for key, value in inputs.items()}
     got = shown.evaluate(
         """async ([name, given]) => {
             const inputs = {};
@@ -81,7 +86,7 @@ def test_every_network_gives_pytorchs_numbers(shown, name):
             const { outputs } = await LIVE.run(name, inputs);
             return Object.fromEntries(Object.entries(outputs).map(([key, { data }]) => [key, Array.from(data)]));
         }""",
-        [name, given],
+        [name, given(inputs)],
     )
     with torch.no_grad():
         expected = network.module()(*inputs.values())
@@ -257,9 +262,9 @@ def test_the_sampler_ends_as_the_courses_does_and_late_forks_are_alike(shown):
 
 def test_the_caption_is_the_courses_and_its_words_are_scored_again_after_erasing(shown):
     root = opened(shown, "caption")
-    start, model = networks.NETWORKS["caption_start"].module(), networks.NETWORKS["caption_step"].module().model
+    encoder, model = grid_encoder(), networks.NETWORKS["caption_step"].module().model
     image = photo_transforms()(assets._unpacked(assets.views()["streets"][0]["pixels"], 128))[None]
-    said = greedy(model, start.encoder(image), need_weights=True)
+    said = greedy(model, encoder(image), need_weights=True)
     buttons = root.locator(".live-words button").all_inner_texts()
     assert buttons == [CITY_WORDS.words[number] for number in said.words[0].tolist()]
     sharpest = int(said.attention.flatten(4).max(-1).values.argmax())

@@ -165,6 +165,13 @@ def test_each_experiment_has_a_section_a_network_and_a_builder():
     assert script.count("\nLIVE.experiment(") == len(entries)
 
 
+def test_nothing_moves_by_itself():
+    """So there is nothing to stop for people who asked their system for reduced motion."""
+    style = (assets.HERE.parent / "_static" / "live.css").read_text("utf-8")
+    for word in ("requestAnimationFrame", "setInterval", ".animate(", "animation", "transition", "smooth"):
+        assert word not in (assets.scripts() + style).replace("imageSmoothing", "")
+
+
 def planted():
     cells = [
         new_markdown_cell("# 04 · U\n\nText.\n\n### Ask a single pixel\n\nWhy?"),

@@ -187,7 +187,7 @@ LIVE.experiment("anchors", async (root, made) => {
     return compute();
   };
   const heading = (text, columns) => element("th", { colspan: columns, scope: "colgroup" }, text);
-  const titles = ["anchor", "IoU", "label", "objectness", "IoU of decoded box"];
+  const titles = ["anchor", "IoU", "label", "objectness", "decoded IoU"];
   const names = streets.map(({ name }) => name);
   const box = element("input", {
     type: "checkbox",
@@ -209,7 +209,7 @@ LIVE.experiment("anchors", async (root, made) => {
       column(
         "Prediction: what the deltas make of them",
         right.canvas,
-        element("div", { class: "live-keys" }, key(sure, "decoded box, objectness of 0.5 or more")),
+        element("div", { class: "live-keys" }, key(sure, "decoded boxes; dots: objectness of 0.5")),
       ),
     ),
     row(
