@@ -83,7 +83,7 @@ def make(folder: Path) -> str:
 
 def fingerprint() -> str:
     """A checksum of what the folder is made of: the files beside this one and the weights."""
-    weights = {network.checkpoint for network in NETWORKS.values()} | {"faster_rcnn"}  # whose backbone captioners share
+    weights = {network.checkpoint for network in NETWORKS.values()}
     files = [path for path in HERE.rglob("*.*") if path.suffix in (".py", ".js")]
     files += [runtime.resource_path(f"checkpoints/{name}.safetensors") for name in weights]
     total = hashlib.sha256()
