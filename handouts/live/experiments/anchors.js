@@ -197,19 +197,21 @@ LIVE.experiment("anchors", async (root, made) => {
       draw();
     },
   });
-  const key = (colour, text) =>
-    element("span", { class: "live-key" }, element("i", { style: `background: ${colour}` }), text);
   made.append(
     row(
       column(
         "Rule: labels of nine anchors; white: the object",
         left.canvas,
-        element("div", { class: "live-keys" }, ...Object.entries(colours).map(([label, colour]) => key(colour, label))),
+        element(
+          "div",
+          { class: "live-keys" },
+          ...Object.entries(colours).map(([label, colour]) => LIVE.key(colour, label)),
+        ),
       ),
       column(
         "Prediction: what the deltas make of them",
         right.canvas,
-        element("div", { class: "live-keys" }, key(sure, "decoded boxes; dots: objectness of 0.5")),
+        element("div", { class: "live-keys" }, LIVE.key(sure, "decoded boxes; dots: objectness of 0.5")),
       ),
     ),
     row(

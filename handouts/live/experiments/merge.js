@@ -17,7 +17,7 @@ LIVE.experiment("merge", async (root, made) => {
   let [least, threshold] = [0.5, data.head.threshold];
   const STOPS = 11;
   let way = []; // the stops of the object in front on its way to the other, with what the networks gave there
-  let answer = null; // {placed, found, said}: what the two networks gave, and for which image
+  let answer = null; // {found, said}: what Faster R-CNN and DETR gave
 
   const left = picture(side, "The boxes of Faster R-CNN: drag an object", { interactive: true });
   const right = picture(side, "The boxes of DETR: drag an object", { interactive: true });
@@ -32,7 +32,7 @@ LIVE.experiment("merge", async (root, made) => {
     hidden: true,
   };
   const journey = element("div", scrolled, stops);
-  const keys = element("div", { class: "live-keys" });
+  const keys = data.colours.map((colour, label) => LIVE.key(colour, data.classes[label])).slice(1);
 
   // How many boxes are left at each stop of the way, as far as it has been gone.
   const drawWay = () => {
@@ -71,16 +71,6 @@ LIVE.experiment("merge", async (root, made) => {
       `Faster R-CNN: ${raw.length} boxes before NMS, ${kept.length} after it. ` +
       `DETR: ${sets.length} of its ${answer ? answer.said.length : "…"} queries.`;
     drawWay();
-    keys.replaceChildren(
-      ...[1, 2].map((label) =>
-        element(
-          "span",
-          { class: "live-key" },
-          element("i", { style: `background: ${data.colours[label]}` }),
-          data.classes[label],
-        ),
-      ),
-    );
   };
   const named = (context, unit, { box, label, score }) =>
     frame(context, unit, box, { colour: data.colours[label], width: 4, words: score.toFixed(2) });
@@ -98,10 +88,9 @@ LIVE.experiment("merge", async (root, made) => {
     return { found, said: queries(detr.outputs, side), ms: first.ms + head.ms + detr.ms };
   };
   const compute = LIVE.newest(root, async () => {
-    const { placed } = moved;
     const { found, said: sets, ms } = await ask(moved.pixels());
     root.dataset.ms = ms.toFixed(1);
-    answer = { placed, found, said: sets };
+    answer = { found, said: sets };
     draw();
   });
   const moved = stage([left, right], side, () => {
@@ -170,7 +159,7 @@ LIVE.experiment("merge", async (root, made) => {
       column("Faster R-CNN: after NMS; white: removed by it", left.canvas),
       column("DETR: without NMS", right.canvas),
     ),
-    keys,
+    element("div", { class: "live-keys" }, ...keys),
     words,
     journey,
     row(
