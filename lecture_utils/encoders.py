@@ -46,13 +46,16 @@ def hypercolumn_encoder(backbone: Backbone) -> FrozenEncoder:
     without; its first map still holds them. Both are joined, as in Hariharan et al., "Hypercolumns for object
     segmentation and fine-grained localization", CVPR 2015.
     """
-
-    def to_map(backbone: Backbone, images: Tensor) -> Tensor:
-        first, last = backbone.first_and_last(images)
-        return torch.cat([F.avg_pool2d(last, 2), F.pixel_unshuffle(first, 2)], dim=1)
-
+    to_map = lambda backbone, images: hypercolumns(*backbone.first_and_last(images))  # noqa: E731
     features = backbone.out_channels + 4 * backbone.laterals[0].in_channels
     return FrozenEncoder(backbone, to_map, features=features, multiple=16)
+
+
+def hypercolumns(
+    first: Float[Tensor, "b early h w"], last: Float[Tensor, "b features h w"]
+) -> Float[Tensor, "b columns h2 w2"]:
+    """A backbone's first and last map as one of half the size; no number of the first is lost."""
+    return torch.cat([F.avg_pool2d(last, 2), F.pixel_unshuffle(first, 2)], dim=1)
 
 
 def space_to_depth_encoder(backbone: Backbone) -> FrozenEncoder:

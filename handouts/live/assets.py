@@ -26,8 +26,12 @@ from lecture_utils.captioning.vocabulary import END, START
 from lecture_utils.city_models import CITY_WORDS
 from lecture_utils.cityscapes import CLASSES, PALETTE, TRAIN_ID
 from lecture_utils.datasets import CLASSIFICATION_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
+from lecture_utils.detection import heads
+from lecture_utils.figures.boxes import class_colour
 from lecture_utils.generative.diffusion import timesteps
 from lecture_utils.tasks.photos import MEAN, STD, photo_transforms, to_photo
+from lecture_utils.toycity.export import CATEGORIES
+from live import sprites
 from live.networks import FORKS, NETWORKS, export
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +83,7 @@ def make(folder: Path) -> str:
 
 def fingerprint() -> str:
     """A checksum of what the folder is made of: the files beside this one and the weights."""
-    weights = {network.checkpoint for network in NETWORKS.values()} | {"faster_rcnn"}  # whose backbone captioners share
+    weights = {network.checkpoint for network in NETWORKS.values()}
     files = [path for path in HERE.rglob("*.*") if path.suffix in (".py", ".js")]
     files += [runtime.resource_path(f"checkpoints/{name}.safetensors") for name in weights]
     total = hashlib.sha256()
@@ -90,7 +94,8 @@ def fingerprint() -> str:
 
 def scripts() -> str:
     """The page's own scripts in the order in which they need each other."""
-    files = [HERE / "runtime.js", HERE / "parts.js", *sorted((HERE / "experiments").glob("*.js"))]
+    shared = ("runtime", "parts", "boxes", "sprites")
+    files = [*(HERE / f"{name}.js" for name in shared), *sorted((HERE / "experiments").glob("*.js"))]
     return "\n".join(file.read_text("utf-8") for file in files)
 
 
@@ -157,7 +162,56 @@ def views() -> dict:
     }
 
 
-DATA = {"streets": streets, "objects": objects, "patches": patches, "noise": noise, "views": views}
+@cache
+def movable() -> dict:
+    """Streets with objects to drag over them, and all that detectors do behind their networks."""
+    model = recipes.load("faster_rcnn", device="cpu")
+    made = sprites.streets()
+    first = made[0]["sprites"]
+    car = next(one for one in first if one["name"] == sprites.FIRST[0] and one["size"] == "large")
+    start = sprites.pasted(made[0]["pixels"], [(car, car["y"], car["x"])])
+    return {
+        "side": DETECTION_SIZE,
+        **_scale(),
+        "classes": ["background", *CATEGORIES],
+        "colours": [class_colour(label) for label in range(1 + len(CATEGORIES))],
+        "sizes": sprites.SIZES,
+        "base": model.rpn.base.tolist(),
+        "stride": model.rpn.anchor_stride,
+        "grid": DETECTION_SIZE // model.rpn.anchor_stride,
+        "rule": {"high": 0.7, "low": 0.3},  # as in RPN.losses
+        "rpn": {
+            "before": model.rpn.pre_nms_top_n,
+            "after": model.rpn.post_nms_top_n,
+            "threshold": model.rpn.nms_threshold,
+        },
+        "head": {
+            "weights": heads.WEIGHTS,
+            "least": model.head.score_threshold,
+            "threshold": model.head.nms_threshold,
+        },
+        "still": {"pixels": _packed(start)},
+        "streets": [_packed_street(street) for street in made],
+    }
+
+
+def _packed_street(street: dict) -> dict:
+    sharp = sprites.as_address(street["sharp"], "jpeg")
+    packed = [
+        {
+            **one,
+            "height": one["mask"].shape[0],
+            "width": one["mask"].shape[1],
+            "pixels": _packed(one["pixels"]),
+            "mask": _packed(one["mask"]),
+            "sharp": sprites.as_address(one["sharp"], "png"),
+        }
+        for one in street["sprites"]
+    ]
+    return {**street, "pixels": _packed(street["pixels"]), "sharp": sharp, "sprites": packed}
+
+
+DATA = {"streets": streets, "objects": objects, "patches": patches, "noise": noise, "views": views, "sprites": movable}
 
 
 def _unpacked(text: str, side: int) -> torch.Tensor:

@@ -9,16 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lecture_utils import city_models, recipes, tasks
+from lecture_utils import city_models, recipes
 from lecture_utils.captioning import ShowAttendTell
 from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE
+from lecture_utils.detection import Backbone, FasterRCNN
+from lecture_utils.detection.fast_rcnn import crop_features
+from lecture_utils.encoders import hypercolumns
 from lecture_utils.generative import Diffusion
 from lecture_utils.segmentation import UNet
 from lecture_utils.transformers import MaskedImageModel, ViT
+from lecture_utils.transformers.detr import DETR
 
 FORKS = 4  # images that are denoised at a time
+PROPOSALS = 300  # that Faster R-CNN's head is given at a time; what is missing is filled up with empty boxes
 TOLERANCE = 1e-4  # the largest difference from PyTorch in any output
 
 
@@ -87,14 +93,17 @@ class Denoised(nn.Module):
 
 
 class CaptionStart(nn.Module):
-    """An image → what the captioner begins with: the points of its grid, as they are and for the scores, h and cell."""
+    """The backbone's first and last map → what the captioner begins with.
+
+    That is the points of its grid, as they are and for the scores, h and cell.
+    """
 
     def __init__(self, model: ShowAttendTell):
         super().__init__()
-        self.encoder, self.model = tasks.grid_encoder(), model
+        self.model = model
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.model.start(self.encoder(image))
+    def forward(self, early: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        return self.model.start(hypercolumns(early, features))
 
 
 class CaptionStep(nn.Module):
@@ -109,6 +118,47 @@ class CaptionStep(nn.Module):
         weights = self.model.attention_weights(state)
         logits, (_, _, h, cell) = self.model.decode_step(state, word.long(), weights)
         return logits.softmax(1), weights, h, cell
+
+
+class Proposals(nn.Module):
+    """The first and the last map of Faster R-CNN's backbone, and of each anchor the RPN's objectness and deltas.
+
+    DETR and the captioners learned on the same backbone. An objectness is a logit.
+    """
+
+    def __init__(self, model: FasterRCNN):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        early, features = self.model.backbone.first_and_last(image)
+        objectness, deltas, _ = self.model.rpn.predict(features)
+        return early, features, objectness, deltas
+
+
+class Regions(nn.Module):
+    """The last map and proposals (n, 4) in pixels → of each the probabilities of the classes, and deltas for each."""
+
+    def __init__(self, model: FasterRCNN):
+        super().__init__()
+        self.stride, self.head = model.backbone.stride, model.head
+
+    def forward(self, features: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        crop = crop_features(features, output_size=self.head.output_size, stride=self.stride)
+        scores, deltas = self.head.predict(crop([proposals]))
+        return scores.softmax(1), deltas
+
+
+class SetOfObjects(nn.Module):
+    """The last map → of each of DETR's queries the probabilities of the classes, and a box, normalized (x, y, w, h)."""
+
+    def __init__(self, model: DETR):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.model(F.pixel_unshuffle(features, 2))  # as space_to_depth_encoder does
+        return found.logits[-1].softmax(-1), found.boxes[-1]
 
 
 @dataclass(frozen=True)
@@ -139,6 +189,18 @@ def state(generator: torch.Generator) -> dict[str, Tensor]:
     }
     drawn = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
     return drawn | {"word": torch.randint(0, model.embed.num_embeddings, (1,), generator=generator).float()}
+
+
+def feature_map(generator: torch.Generator, *, early: bool = False) -> Tensor:
+    """The last map of the detectors' backbone, or the first, as random numbers, none of them negative."""
+    side, backbone = DETECTION_SIZE // Backbone.stride, city_models.backbone()
+    channels = backbone.laterals[0].in_channels if early else backbone.out_channels
+    return torch.rand(1, channels, side, side, generator=generator)
+
+
+def boxes(generator: torch.Generator) -> Tensor:
+    corners, sizes = (torch.rand(PROPOSALS, 2, generator=generator) * length for length in (DETECTION_SIZE, 40))
+    return torch.cat([corners, corners + sizes], dim=1)
 
 
 NETWORKS = {
@@ -175,12 +237,25 @@ NETWORKS = {
     "caption_start": Network(
         "show_attend_tell",
         CaptionStart,
-        lambda dice: {"image": image(DETECTION_SIZE, dice)},
+        lambda dice: {"early": feature_map(dice, early=True), "features": feature_map(dice)},
         ("points", "prepared", "h", "cell"),
     ),
     "caption_step": Network(
         "show_attend_tell", CaptionStep, state, ("probabilities", "attention", "next_h", "next_cell")
     ),
+    "proposals": Network(
+        "faster_rcnn",
+        Proposals,
+        lambda dice: {"image": image(DETECTION_SIZE, dice)},
+        ("early", "features", "objectness", "deltas"),
+    ),
+    "regions": Network(
+        "faster_rcnn",
+        Regions,
+        lambda dice: {"features": feature_map(dice), "proposals": boxes(dice)},
+        ("probabilities", "region_deltas"),
+    ),
+    "detr": Network("detr", SetOfObjects, lambda dice: {"features": feature_map(dice)}, ("probabilities", "boxes")),
 }
 
 
@@ -205,6 +280,7 @@ def export(name: str, path: Path) -> None:
         )
     model = program.model_proto
     halve_weights(model)
+    drop_notes(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     if (difference := largest_difference(name, path)) > TOLERANCE:
@@ -227,13 +303,22 @@ def halve_weights(model) -> None:
         model.graph.node.insert(0, node)
 
 
+def drop_notes(model) -> None:
+    """Remove what the exporter notes of the Python code that each node comes from, and of where it lies."""
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
 def largest_difference(name: str, path: Path, *, trials: int = 3) -> float:
     """The largest absolute difference of any output from PyTorch's, on random inputs."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else importing it leaves a device's number in the home folder
     import onnxruntime
 
     network, module = NETWORKS[name], NETWORKS[name].module()
-    session, worst = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]), 0.0
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors, and none of the hints on what could not be optimised
+    session, worst = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), 0.0
     for seed in range(1, trials + 1):
         inputs = network.inputs(torch.Generator().manual_seed(seed))
         with torch.no_grad():

@@ -39,17 +39,12 @@
     for (const [i, label] of labels.entries()) pixels.set(palette[label] ?? [0, 0, 0], 3 * i);
     return pixels;
   };
+  const key = (colour, text) =>
+    element("span", { class: "live-key" }, element("i", { style: `background: ${colour}` }), text);
   const legend = (data, labels) => {
     const there = [...new Set(labels)].filter((label) => data.classes[label]).sort((a, b) => a - b);
-    return there.map((label) =>
-      element(
-        "span",
-        { class: "live-key" },
-        element("i", { style: `background: rgb(${data.palette[label].join(" ")})` }),
-        data.classes[label],
-      ),
-    );
+    return there.map((label) => key(`rgb(${data.palette[label].join(" ")})`, data.classes[label]));
   };
 
-  Object.assign(LIVE, { percent, row, column, said, hint, stamped, decoded, argmax, coloured, legend });
+  Object.assign(LIVE, { percent, row, column, said, hint, stamped, decoded, argmax, coloured, key, legend });
 })();

@@ -78,7 +78,8 @@ def html(name: str, entry: Mapping, *, runs: bool) -> str:
     why = "" if runs else "<p>These handouts were made without ONNX Runtime, so nothing runs here: a picture.</p>"
     picture = f'<img src="{still(entry["data"])}" alt="The first of the images of this experiment.">'
     return (
-        f'<div class="live" data-live="{name}"><p class="live-title">Try it: {escape(entry["title"])}</p>'
+        f'<div class="live" data-live="{name}" data-networks="{" ".join(entry["networks"])}">'
+        f'<p class="live-title">Try it: {escape(entry["title"])}</p>'
         f"<p><strong>Predict:</strong> {escape(' '.join(entry['question'].split()))}</p>"
         f'<div class="live-stage">{picture}{why}</div><details><summary>What it means</summary>{means}</details></div>'
     )
@@ -87,7 +88,7 @@ def html(name: str, entry: Mapping, *, runs: bool) -> str:
 def still(data: str) -> str:
     """The first image of an experiment's, as an address that needs no file; noise where it begins with noise."""
     made = DATA[data]()
-    side, first = made["side"], (made.get("streets") or made.get("objects") or [None])[0]
+    side, first = made["side"], made.get("still") or (made.get("streets") or made.get("objects") or [None])[0]
     pixels = np.random.default_rng(0).integers(0, 256, 3 * side * side, np.uint8)
     if first:
         pixels = np.frombuffer(base64.b64decode(first["pixels"]), np.uint8)

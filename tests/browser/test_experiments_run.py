@@ -7,13 +7,21 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from live import assets, networks, places
+from live import assets, networks, places, sprites
+from torch.nn.functional import pixel_unshuffle
 
+from lecture_course.nb11_detr.measuring import unsuppressed
 from lecture_utils.captioning.decoding import greedy
 from lecture_utils.city_models import CITY_WORDS
+from lecture_utils.detection.anchors import grid_anchors
+from lecture_utils.detection.boxes import box_iou, decode, nms
+from lecture_utils.detection.matching import match_boxes
+from lecture_utils.detection.scores import apply_nms
 from lecture_utils.generative.diffusion import predict_x0_and_noise
+from lecture_utils.tasks import grid_encoder
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import photo_transforms
+from lecture_utils.transformers.detr import postprocess
 
 HEAD = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Playground</title><body>"
 
@@ -61,11 +69,15 @@ def words(root):
     return root.locator(".live-said").inner_text()
 
 
+def given(inputs):
+    """A network's inputs as they go to the page."""
+    return {key: {"values": value.flatten().tolist(), "dims": list(value.shape)} for key, value in inputs.items()}
+
+
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_every_network_gives_pytorchs_numbers(shown, name):
     network = networks.NETWORKS[name]
     inputs = network.inputs(torch.Generator().manual_seed(7))
-    given = {key: {"values": value.flatten().tolist(), "dims": list(value.shape)} for key, value in inputs.items()}
     got = shown.evaluate(
         """async ([name, given]) => {
             const inputs = {};
@@ -74,7 +86,7 @@ def test_every_network_gives_pytorchs_numbers(shown, name):
             const { outputs } = await LIVE.run(name, inputs);
             return Object.fromEntries(Object.entries(outputs).map(([key, { data }]) => [key, Array.from(data)]));
         }""",
-        [name, given],
+        [name, given(inputs)],
     )
     with torch.no_grad():
         expected = network.module()(*inputs.values())
@@ -250,9 +262,9 @@ def test_the_sampler_ends_as_the_courses_does_and_late_forks_are_alike(shown):
 
 def test_the_caption_is_the_courses_and_its_words_are_scored_again_after_erasing(shown):
     root = opened(shown, "caption")
-    start, model = networks.NETWORKS["caption_start"].module(), networks.NETWORKS["caption_step"].module().model
+    encoder, model = grid_encoder(), networks.NETWORKS["caption_step"].module().model
     image = photo_transforms()(assets._unpacked(assets.views()["streets"][0]["pixels"], 128))[None]
-    said = greedy(model, start.encoder(image), need_weights=True)
+    said = greedy(model, encoder(image), need_weights=True)
     buttons = root.locator(".live-words button").all_inner_texts()
     assert buttons == [CITY_WORDS.words[number] for number in said.words[0].tolist()]
     sharpest = int(said.attention.flatten(4).max(-1).values.argmax())
@@ -268,6 +280,196 @@ def test_the_caption_is_the_courses_and_its_words_are_scored_again_after_erasing
     before, after = zip(*re.findall(r"([\d.]+) → ([\d.]+)", root.locator(".live-words").last.inner_text()), strict=True)
     assert len(before) == len(buttons)
     assert before != after
+
+
+def placed(names, places, *, street=0):
+    """An empty street of the experiments with sprites at (y, x), where `None` is their own place; and their boxes."""
+    made, put = sprites.streets()[street], []
+    for name, place in zip(names, places, strict=True):
+        one = next(s for s in made["sprites"] if s["name"] == name and s["size"] == "large")
+        put.append((one, *(place or (one["y"], one["x"]))))
+    corners = [[x, y, x + one["mask"].shape[1], y + one["mask"].shape[0]] for one, y, x in put]
+    pixels = torch.from_numpy(sprites.pasted(made["pixels"], put)).permute(2, 0, 1)
+    return photo_transforms()(pixels).as_subclass(torch.Tensor), torch.tensor(corners, dtype=torch.float32)
+
+
+def beside(names):
+    """Where "merge" puts its two objects."""
+    ours = {one["name"]: one for one in sprites.streets()[0]["sprites"] if one["size"] == "large"}
+    columns = zip(names, (38, 92), strict=True)  # 0.3 and 0.72 of 128 pixels
+    return [
+        (ours[name]["y"], int(np.floor(middle - ours[name]["mask"].shape[1] / 2 + 0.5))) for name, middle in columns
+    ]
+
+
+def test_boxes_in_the_page_are_the_packages(shown):
+    dice = torch.Generator().manual_seed(3)
+    low = torch.rand(60, 2, generator=dice) * 40
+    boxes = torch.cat([low, low + torch.rand(60, 2, generator=dice) * 40], dim=1)
+    deltas, scores = torch.randn(60, 4, generator=dice), torch.rand(60, generator=dice).sort(descending=True).values
+    deltas[0, 2] = 9  # grows by no more than the limit
+    weights = (10.0, 10.0, 5.0, 5.0)
+    overlap = box_iou(boxes[:1], boxes)
+    got = shown.evaluate(
+        """([boxes, deltas, weights, rule]) => {
+            const { iou, decode, suppress, labelled, gridAnchors } = LIVE.boxes;
+            const overlaps = boxes.map((box) => iou(boxes[0], box));
+            return {
+                overlaps,
+                decoded: boxes.map((box, i) => decode(deltas[i], box, weights)),
+                kept: suppress(boxes, 0.3),
+                labels: [true, false].map((bestMatch) => labelled(overlaps.slice(1), { ...rule, bestMatch })),
+                anchors: gridAnchors({ base: [[-4, -2, 4, 2], [-2, -4, 2, 4]], grid: 3, stride: 8 }),
+            };
+        }""",
+        [boxes.tolist(), deltas.tolist(), weights, {"high": 0.7, "low": 0.1}],
+    )
+    torch.testing.assert_close(torch.tensor(got["overlaps"]), overlap[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.tensor(got["decoded"]), decode(deltas, boxes, weights), atol=1e-3, rtol=1e-5)
+    assert got["kept"] == nms(boxes, scores, 0.3).tolist()
+    named = {0: "positive", -1: "negative", -2: "ignored"}
+    for best_match, labels in zip((True, False), got["labels"], strict=True):
+        ours = match_boxes(overlap[:, 1:], high=0.7, low=0.1, allow_low_quality_matches=best_match)
+        assert labels == [named[label] for label in ours.tolist()]
+    base = torch.tensor([[-4.0, -2, 4, 2], [-2, -4, 2, 4]])
+    assert got["anchors"] == grid_anchors(base, (3, 3), 8).tolist()
+
+
+def test_rule_and_prediction_are_counted_as_the_course_counts(shown):
+    root = opened(shown, "anchors")
+    model = networks.NETWORKS["proposals"].module().model
+    image, box = placed(["red car"], [None])
+    with torch.no_grad():
+        logits, _, laid = model.rpn.predict(model.backbone(image[None]))
+    overlap, sure = box_iou(box, laid), logits[0].sigmoid() >= 0.5
+    for checked in (True, False):
+        root.get_by_label("best-match rule").set_checked(checked)
+        labels = match_boxes(overlap, high=0.7, low=0.3, allow_low_quality_matches=checked)
+        said = words(root)
+        assert f"{(labels >= 0).sum()} of 2,304 anchors positive, {(overlap >= 0.7).sum()} of them by" in said
+        assert f"(the best is {overlap.max():.2f}); {(labels == -2).sum()} ignored" in said
+        assert f"Prediction: {sure.sum()} anchors" in said
+        assert f"calls {(sure & (labels >= 0)).sum()} of them positive" in said
+    best = int(overlap.argmax())
+    cells = root.locator(".live-chosen td").all_inner_texts()
+    assert cells[1:4] == [f"{overlap[0, best]:.2f}", "positive", f"{logits[0, best].sigmoid():.2f}"]
+
+
+def test_an_object_is_dragged_by_keyboard_alone_and_comes_back(shown):
+    root = opened(shown, "anchors")
+    before = words(root), pixels(root, 0), pixels(root, 1)
+    root.locator("canvas").first.focus()
+    for number, key in enumerate(("Shift+ArrowRight", "ArrowDown", "ArrowRight"), 2):
+        shown.keyboard.press(key)
+        settled(shown, root, number)
+    model = networks.NETWORKS["proposals"].module().model
+    ((one, (y, x)),) = [(s, (s["y"], s["x"])) for s in sprites.streets()[0]["sprites"] if s["size"] == "large"][:1]
+    image, box = placed([one["name"]], [(y + 1, x + 9)])
+    with torch.no_grad():
+        logits, _, laid = model.rpn.predict(model.backbone(image[None]))
+    assert f"the best is {box_iou(box, laid).max():.2f}" in words(root)
+    assert f"Prediction: {(logits >= 0).sum()} anchors" in words(root)
+    for number in (5, 6, 7):
+        root.get_by_role("button", name="undo").focus()
+        shown.keyboard.press("Enter")
+        settled(shown, root, number)
+    shown.mouse.move(0, 0)
+    assert (words(root), pixels(root, 0), pixels(root, 1)) == before
+
+
+def test_a_point_is_chosen_by_click_and_by_keys_and_asks_no_network(shown):
+    root = opened(shown, "anchors")
+    right = root.locator("canvas").nth(1)
+    box = right.bounding_box()
+    right.click(position={"x": box["width"] * 24 / 128, "y": box["height"] * 16 / 128})
+    clicked = pixels(root, 1), root.locator(".live-table tbody").inner_text()
+    right.focus()
+    shown.keyboard.press("ArrowRight")
+    assert (pixels(root, 1), root.locator(".live-table tbody").inner_text()) != clicked
+    shown.keyboard.press("ArrowLeft")
+    assert (pixels(root, 1), root.locator(".live-table tbody").inner_text()) == clicked
+    assert root.get_attribute("data-generation") == "1"
+
+
+@pytest.mark.parametrize("pair", ["two cars", "two people"])
+def test_two_objects_are_found_as_the_course_finds_them(shown, pair):
+    names = {"two cars": ["blue car", "red car"], "two people": ["person in green", "person in yellow"]}[pair]
+    root = opened(shown, "merge")
+    root.get_by_role("radio", name=pair).check()
+    shown.wait_for_function("document.querySelector('[data-live=merge]').dataset.generation >= 1")
+    image, boxes = placed(names, beside(names))
+    faster, detr = (networks.NETWORKS[name].module().model for name in ("proposals", "detr"))
+    raw = unsuppressed(faster, [(image, None)], [0], "cpu")
+    with torch.no_grad():
+        features = faster.backbone(image[None])
+        said = postprocess(detr(pixel_unshuffle(features, 2)), (128, 128))[0]
+    sure = (raw[0]["scores"] >= 0.5).sum()
+
+    def expected(threshold):
+        kept = apply_nms(raw, iou_threshold=threshold)[0]
+        return (
+            f"overlap by an IoU of {box_iou(boxes[:1], boxes[1:]).item():.2f}. Faster R-CNN: {sure} boxes before NMS, "
+            f"{(kept['scores'] >= 0.5).sum()} after it. DETR: {(said['scores'] >= 0.5).sum()} of its 20 queries."
+        )
+
+    shown.wait_for_function(
+        "text => document.querySelector('[data-live=merge]').innerText.includes(text)", arg=expected(0.5)
+    )
+    for threshold in (0.9, 0.3):
+        root.get_by_label("NMS threshold").fill(str(threshold))
+        assert expected(threshold) in words(root)
+
+
+def test_of_a_fast_drag_the_last_place_is_what_stays_and_undo_gives_the_first(shown):
+    root = opened(shown, "merge")
+    canvas = root.locator("canvas").first
+    first = words(root), pixels(root, 0), pixels(root, 1)
+
+    def drag(*, wait):
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        unit = box["width"] / 128
+        x, y = box["x"] + 92 * unit, box["y"] + 88 * unit
+        shown.mouse.move(x, y)
+        shown.mouse.down()
+        for k in range(1, 13):
+            before = int(root.get_attribute("data-generation"))
+            shown.mouse.move(x - 3 * k * unit, y)
+            if wait:
+                settled(shown, root, before + 1)
+        shown.mouse.up()
+        number = ""
+        while number != (number := root.get_attribute("data-generation")):  # until a second brings nothing new
+            shown.wait_for_timeout(1000)
+        return words(root), pixels(root, 0), pixels(root, 1)
+
+    fast = drag(wait=False)
+    assert fast != first
+    before = int(root.get_attribute("data-generation"))
+    root.get_by_role("button", name="undo").click()
+    settled(shown, root, before + 1)
+    shown.mouse.move(0, 0)
+    assert (words(root), pixels(root, 0), pixels(root, 1)) == first
+    assert drag(wait=True) == fast
+
+
+def test_boxes_are_counted_all_the_way_and_a_stop_can_be_gone_to(shown):
+    root = opened(shown, "merge")
+    root.get_by_role("button", name="count boxes").click()
+    shown.wait_for_function("document.querySelector('[data-live=merge]').dataset.way === '11'")
+    rows = [line.split("\t") for line in root.locator(".live-table").inner_text().splitlines()]
+    overlaps, counts, queries = ([cell.strip() for cell in row[1:]] for row in rows)
+    assert overlaps == sorted(overlaps)
+    assert (overlaps[0], overlaps[-1]) == ("0.00", "1.00")
+    assert (counts[0], queries[0]) == tuple(re.search(r"(\d+) after it. DETR: (\d+)", words(root)).groups())
+    before = int(root.get_attribute("data-generation"))
+    root.get_by_role("button", name=overlaps[6], exact=True).click()
+    settled(shown, root, before + 1)
+    said = re.search(r"IoU of ([\d.]+)\..* (\d+) after it. DETR: (\d+)", words(root)).groups()
+    assert said == (overlaps[6], counts[6], queries[6])
+    root.get_by_label("NMS threshold").fill("0.95")
+    more = [line.split("\t") for line in root.locator(".live-table").inner_text().splitlines()][1][1:]
+    assert sum(map(int, more)) > sum(map(int, counts))
 
 
 @pytest.mark.parametrize("missing", ["vit", "ort-wasm"])

@@ -12,17 +12,21 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from live import assets, networks, places
+from live import assets, networks, places, sprites
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
-def test_an_exported_network_gives_what_pytorch_gives_from_half_the_bytes(tmp_path):
+@pytest.mark.parametrize("name", ["vit", "regions"])  # the second crops features by RoI align
+def test_an_exported_network_gives_what_pytorch_gives_from_half_the_bytes(tmp_path, name):
     onnx = pytest.importorskip("onnx")
-    networks.export("vit", tmp_path / "vit.onnx")
-    assert networks.largest_difference("vit", tmp_path / "vit.onnx", trials=5) < networks.TOLERANCE
-    weights = onnx.load(tmp_path / "vit.onnx").graph.initializer
+    file = tmp_path / f"{name}.onnx"
+    networks.export(name, file)
+    assert networks.largest_difference(name, file, trials=5) < networks.TOLERANCE
+    assert str(NOTEBOOKS.parent).encode() not in file.read_bytes()  # the exporter notes where code lies
+    weights = onnx.load(file).graph.initializer
     bytes_of = {kind: sum(len(w.raw_data) for w in weights if w.data_type == kind) for kind in (1, 10)}  # float, half
     assert bytes_of[10] > 20 * bytes_of[1]
 
@@ -124,6 +128,26 @@ def test_streets_have_a_car_to_paint_and_labels_that_the_palette_knows():
     assert len(shown["streets"]) == assets.STREETS
 
 
+def test_an_object_lies_within_its_box_and_is_as_sharp_as_its_mask():
+    for street in sprites.streets():
+        assert {one["size"] for one in street["sprites"] if one["name"] in sprites.FIRST} == set(sprites.SIZES)
+        for one in street["sprites"]:
+            mask, (height, width) = one["mask"], one["pixels"].shape[:2]
+            assert mask.any(0).all()
+            assert mask.any(1).all()
+            assert one["sharp"].shape == (sprites.SHARP * height, sprites.SHARP * width, 4)
+            shown = Image.fromarray(one["sharp"][..., 3]).resize((width, height), Image.Resampling.BOX)
+            assert ((np.asarray(shown) > 127) != mask).mean() < 0.15
+
+
+def test_what_is_pasted_covers_the_street_and_is_cut_off_at_the_border():
+    street = np.zeros((8, 8, 3), np.uint8)
+    one = {"mask": np.eye(3, dtype=bool), "pixels": np.full((3, 3, 3), 9, np.uint8)}
+    made = sprites.pasted(street, [(one, 6, -1)])
+    assert np.argwhere(made[..., 0]).tolist() == [[7, 0]]
+    assert not street.any()
+
+
 def test_each_experiment_has_a_section_a_network_and_a_builder():
     script = assets.scripts()
     named = {path.name[:2]: nbformat.read(path, 4) for path in NOTEBOOKS.glob("*.ipynb")}
@@ -139,6 +163,13 @@ def test_each_experiment_has_a_section_a_network_and_a_builder():
         assert f'LIVE.json("{entry["data"]}")' in script
     assert {network for entry in entries.values() for network in entry["networks"]} == set(networks.NETWORKS)
     assert script.count("\nLIVE.experiment(") == len(entries)
+
+
+def test_nothing_moves_by_itself():
+    """So there is nothing to stop for people who asked their system for reduced motion."""
+    style = (assets.HERE.parent / "_static" / "live.css").read_text("utf-8")
+    for word in ("requestAnimationFrame", "setInterval", ".animate(", "animation", "transition", "smooth"):
+        assert word not in (assets.scripts() + style).replace("imageSmoothing", "")
 
 
 def planted():

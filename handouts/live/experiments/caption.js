@@ -27,10 +27,12 @@ LIVE.experiment("caption", async (root, made) => {
 
   // Greedy, or along given words: each time the state and the last word give the next word's probabilities.
   const speak = async (image, given = null) => {
-    const begun = await run("caption_start", { image: photo(image, side, data) });
+    const maps = await run("proposals", { image: photo(image, side, data) });
+    const { early, features } = maps.outputs;
+    const begun = await run("caption_start", { early, features });
     const { points, prepared } = begun.outputs;
     let { h, cell } = begun.outputs;
-    let ms = begun.ms;
+    let ms = maps.ms + begun.ms;
     let last = start;
     const caption = [];
     for (let place = 0; place < (given?.length ?? most); place += 1) {
