@@ -219,7 +219,7 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
     look = {"color": "white", "lw": 0.4, "alpha": 0.8, "zorder": 3}
     ax.hlines(top + 1.12 * np.arange(1, rows) / rows, 0.03, 1.15, **look)
     ax.vlines(0.03 + 1.12 * np.arange(1, columns) / columns, top, top + 1.12, **look)
-    about = f"a: {rows * columns} points\nof {told.context.shape[1]} numbers"
+    about = f"a: {rows * columns} points,\n{told.context.shape[1]} numbers"
     ax.text(0.59, top + 1.18, about, ha="center", va="top", size=TEXT)
     for t, x in enumerate(decoder_row(ax, told, cell)):
         left = x - side / 2 + 0.08
