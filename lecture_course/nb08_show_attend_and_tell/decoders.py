@@ -214,7 +214,13 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
     side = (WIDTH - FIRST) / STEPS - 0.25
     fig, ax = inches(side + 2.6 + head, title)
     top, cell = head + 0.3, head + side + 1.05
-    picture(ax, pixels, 0.03, top, 1.12, "image", "{} × {}".format(*told.weights.shape[1:]))
+    rows, columns = told.weights.shape[1:]
+    picture(ax, pixels, 0.03, top, 1.12, "image")
+    look = {"color": "white", "lw": 0.4, "alpha": 0.8, "zorder": 3}
+    ax.hlines(top + 1.12 * np.arange(1, rows) / rows, 0.03, 1.15, **look)
+    ax.vlines(0.03 + 1.12 * np.arange(1, columns) / columns, top, top + 1.12, **look)
+    about = f"a: {rows * columns} points,\n{told.context.shape[1]} numbers"
+    ax.text(0.59, top + 1.18, about, ha="center", va="top", size=TEXT)
     for t, x in enumerate(decoder_row(ax, told, cell)):
         left = x - side / 2 + 0.08
         glow(ax, pixels, told.weights[t], (left, top), side)
@@ -334,16 +340,24 @@ def gates(ax: Axes, told: Trace, t: int) -> None:
 def next_word(chances: Mapping[str, float], *, title: str) -> Figure:
     """Draw the probabilities of a few words that may come next, as bars; the likeliest in colour."""
     fig, ax = inches(0.6 + 0.26 * len(chances))
-    bars(ax, chances, max(chances, key=chances.get), (2.0, 0.45), title)
+    bars(ax, chances, max(chances, key=chances.get), (0.2, 0.45), title, longest=WIDTH - 2.0)
     return fig
 
 
-def bars(ax: Axes, chances: Mapping[str, float], chosen: str, corner: tuple[float, float], label: str) -> None:
-    """A line for each word: its name, and a bar as long as its probability."""
+def bars(
+    ax: Axes,
+    chances: Mapping[str, float],
+    chosen: str,
+    corner: tuple[float, float],
+    label: str,
+    *,
+    longest: float = 2.3,
+) -> None:
+    """A line for each word: its name, and a bar as long as its probability, of `longest` inches for 1."""
     x, y = corner
     ax.text(x, y - 0.1, label, va="bottom", size=12)
     for row, (word, chance) in enumerate(chances.items()):
         middle, colour = y + 0.12 + 0.24 * row, ORANGE if word == chosen else "#BBBBBB"
         ax.text(x + 1.0, middle, word, ha="right", va="center", size=11, weight="bold" if word == chosen else "normal")
-        ax.add_patch(Rectangle((x + 1.08, middle - 0.08), 2.3 * chance, 0.16, fc=colour))
-        ax.text(x + 1.14 + 2.3 * chance, middle, f"{chance:.2f}", va="center", size=TEXT)
+        ax.add_patch(Rectangle((x + 1.08, middle - 0.08), longest * chance, 0.16, fc=colour))
+        ax.text(x + 1.14 + longest * chance, middle, f"{chance:.2f}", va="center", size=TEXT)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from PIL import Image, ImageFilter
 from torch import Tensor
@@ -35,6 +36,7 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.toycity.describe import phrase
 
 TEXT = 10.5  # points of the smaller labels
 
@@ -82,6 +84,7 @@ def gallery(
     maps: Sequence[Float[Tensor, "h w"]],
     words: Sequence[Sequence[int]],
     *,
+    boxes: Sequence[Sequence[Sequence[float]]] | None = None,
     columns: int = 2,
     title: str = "",
     width: float = WIDTH,
@@ -89,9 +92,12 @@ def gallery(
     """Draw images, where the model looked in white lines, above their captions with some words underlined (slide 27).
 
     `captions` are lists of words, `words` the places of the underlined ones, one or more for each, and `maps` their
-    maps, each on a scale of its own (`contours`).
+    maps, each on a scale of its own (`contours`); a dot marks its highest point. `boxes` (x0, y0, x1, y1) in pixels of
+    the image, any number for each, are drawn in the colour of the underlined words.
     """
-    counts = {"images": len(images), "captions": len(captions), "maps": len(maps), "words": len(words)}
+    boxes = boxes or [[] for _ in images]
+    counts = {"images": len(images), "captions": len(captions), "maps": len(maps)}
+    counts |= {"words": len(words), "boxes": len(boxes)}
     if len(set(counts.values())) != 1 or not len(images):
         raise ValueError(f"images: got {counts}, expected the same number of each, and at least one")
     columns = min(columns, len(images))
@@ -112,6 +118,7 @@ def gallery(
         draw_image(above, image)
         above.images[0].set_interpolation("antialiased")  # its pixels are not those of the page
         contours(above, maps[number], plain[number].shape[:2])
+        _mark(above, maps[number], boxes[number], plain[number].shape[:2])
         _write(below, lines[number], words[number], room, low)
     return fig
 
@@ -134,11 +141,30 @@ def contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> Non
         ax.contour(smooth.numpy(), levels, colors="white", linewidths=(1.2, 2.6))
 
 
+def _mark(ax: Axes, map_: Tensor, boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> None:
+    """A dot at the highest point of a map over an image of `size`, and a frame for each box; both with a white edge."""
+    row, column = divmod(int(map_.argmax()), map_.shape[1])
+    y, x = ((k + 0.5) * side / n - 0.5 for k, side, n in zip((row, column), size, map_.shape, strict=True))
+    for x0, y0, x1, y1 in boxes:
+        for colour, lw in (("white", 3.2), (VERMILION, 1.6)):
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=lw))
+    ax.plot(x, y, "o", ms=7, mfc=VERMILION, mec="white", mew=1.5)
+
+
 def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
-    """The `gallery` of some examples, their streets painted large, the finest grain smoothed away."""
+    """The `gallery` of some examples, their streets painted large, the finest grain smoothed away.
+
+    Framed are the objects that the underlined words name, if they are there.
+    """
+    truths = [data.truth(one.image)[1] for one in chosen]
+    larger = 512 / truths[0].labels.shape[0]
+    boxes = [
+        [[larger * side for side in obj.box] for obj in truth.objects if phrase(obj) == one.text]
+        for truth, one in zip(truths, chosen, strict=True)
+    ]
     images = [smoothed(toycity.render(data.truth(one.image)[0], 512).image) for one in chosen]
     parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
-    return gallery(images, *parts, title=title)
+    return gallery(images, *parts, boxes=boxes, title=title)
 
 
 def broken(words: Sequence[str], room: float, *, bold: Sequence[int] = ()) -> list[list[str]]:
@@ -242,9 +268,11 @@ def channels(
     title: str = "",
     columns: int = 3,
     width: float = WIDTH,
+    bar: str = "",
 ) -> Figure:
     """Draw the image, and feature maps under their names, each on a scale of its own from 0 to its largest value.
 
+    `bar`: what the last map's values are, for a colour bar beside it.
     Red lines are the borders between the values of a mask (H, W), one for each map: where what it should show is.
     """
     rows = -(-(1 + len(maps)) // columns)
@@ -256,11 +284,13 @@ def channels(
     for ax, (name, map_), mask in zip(axes.flat[1:], maps.items(), masks, strict=False):
         high, wide = mask.shape
         area = (-0.5, wide - 0.5, high - 0.5, -0.5)
-        ax.imshow(to_array(map_), cmap="viridis", vmin=0, interpolation="nearest", extent=area)
+        shown = ax.imshow(to_array(map_), cmap="viridis", vmin=0, interpolation="nearest", extent=area)
         ax.add_collection(LineCollection(outline(mask), colors="#FF3B30", linewidths=1.3))
         ax.set_title(name, size=TEXT + 1.5)
     for ax in axes.flat[1 + len(maps) :]:
         ax.remove()
+    if bar:
+        fig.colorbar(shown, ax=axes.flat[len(maps)], label=bar, shrink=0.8).outline.set_visible(False)
     return fig
 
 

@@ -17,14 +17,13 @@ from lecture_utils.cityscapes import CLASSES
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import GROUPS as TASK_GROUPS
 from lecture_utils.tasks.caption_scores import true_share
-from lecture_utils.toycity.describe import HOURS, LIST, phrase
+from lecture_utils.toycity.describe import HOURS, LIST, PHRASES, middle, phrase
 from lecture_utils.toycity.facts import facts, find_mentions
+from lecture_utils.toycity.sample import CAR_COLOURS, COAT_COLOURS
 
 GROUPS = {"1 or 2": "1_2", "3 or 4": "3_4", "5 to 8": "5_more"}  # objects in the street, and their columns in a study
 POINTING = {  # metrics of a captioner's card, and what they are in words
     "pointing": "colour and noun",
-    "pointing_colour": "colour alone",
-    "pointing_noun": "noun alone",
     "pointing_shuffled": "shuffled: maps of another image",
     "pointing_chance": "a random point",
 }
@@ -122,6 +121,43 @@ def _least_squares(points: Float[Tensor, "n channels"], positive: Tensor, half: 
     return weights, auc((points[half:] @ weights)[None], positive[half:]).item()
 
 
+PROBED = {  # what is asked of a street: a name -> of its objects, each (category, colour), the answers to be averaged
+    "a car": [lambda some: any(kind == "car" for kind, _ in some)],
+    "a person": [lambda some: any(kind == "person" for kind, _ in some)],
+    "a traffic sign": [lambda some: any(kind == "traffic sign" for kind, _ in some)],
+    "a traffic light": [lambda some: any(kind == "traffic light" for kind, _ in some)],
+    "two cars or more": [lambda some: sum(kind == "car" for kind, _ in some) > 1],
+    "four objects or more": [lambda some: len(some) > 3],
+    "a red car, a blue car, …": [lambda some, c=c: ("car", c) in some for c in CAR_COLOURS],
+    "a red coat, a blue coat, …": [lambda some, c=c: ("person", c) in some for c in COAT_COLOURS],
+}
+
+
+def probe(
+    fitted: tuple[Float[Tensor, "n d"], CaptionDataset], scored: tuple[Float[Tensor, "m d"], CaptionDataset]
+) -> dict[str, float]:
+    """What a linear layer reads from a vector of each street: the area under the ROC (`auc`) for each of `PROBED`.
+
+    Least squares on the first pair, scored on the second; the weight decay counts as much as the data (with less of it
+    the areas were smaller).
+    """
+    x, means, spreads = _standardised(fitted[0])
+    inverse, unseen = torch.linalg.inv(x.T @ x + len(x) * torch.eye(x.shape[1])), (scored[0] - means) / spreads
+    seen, wanted = (
+        [[(obj.category, obj.colour) for obj in data.truth(i)[1].objects] for i in range(len(vectors))]
+        for vectors, data in (fitted, scored)
+    )
+    found = {}
+    for name, questions in PROBED.items():
+        areas = []
+        for asked in questions:
+            y, there = (torch.tensor([asked(some) for some in every]) for every in (seen, wanted))
+            weights = inverse @ (x.T @ (y.float() - y.float().mean()))
+            areas.append(auc((unseen @ weights)[None], there).item())
+        found[name] = sum(areas) / len(areas)
+    return found
+
+
 def _classes_of_points(z: Tensor, labels: Tensor) -> Tensor:
     """The class, for each point of the grids in a row, that fills most of its cell of the label maps."""
     _, _, h, w = z.shape
@@ -152,17 +188,21 @@ def shares_of_objects(
 class Example:
     """An object that a caption names: the image's number, the caption, its phrase, and the places of colour and noun.
 
-    `map_`: the maps of these two words, added; `there`: whether the image has such an object; `true`: whether all
-    statements of the caption hold.
+    `parts`: the maps of these two words, `map_` both added; `there`: whether the image has such an object; `true`:
+    whether all statements of the caption hold.
     """
 
     image: int
     words: list[str]
     text: str
     places: tuple[int, int]
-    map_: Float[Tensor, "h w"]
+    parts: Float[Tensor, "2 h w"]
     there: bool
     true: bool
+
+    @property
+    def map_(self) -> Float[Tensor, "h w"]:
+        return self.parts.sum(0)
 
     @property
     def name(self) -> str:
@@ -179,10 +219,11 @@ def examples(said: Captions, data: CaptionDataset) -> list[Example]:
         for named in find_mentions(words):
             there = any(phrase(obj) == named.text for obj in truth[1].objects)
             places = (named.colour, named.noun)
-            found.append(Example(image, words, named.text, places, maps[list(places)].sum(0), there, true))
+            found.append(Example(image, words, named.text, places, maps[list(places)], there, true))
     return found
 
 
+OF_PHRASE = {text: kind for kind, text in PHRASES.items()}  # "a red car" -> ("car", "red")
 SETTING = {f"{sky} weather": "weather" for sky in ("clear", "cloudy", "foggy")}
 SETTING |= {words: "time of day" for words in HOURS.values()}
 SETTING |= {trees: "trees" for trees in ("with trees", "without trees")}
@@ -198,6 +239,19 @@ def truth_by_kind(captions: Sequence[str], data: CaptionDataset, *, shift: int =
         for fact in facts(caption, *data.truth((image + shift) % len(captions))):
             held[SETTING.get(fact.text, "objects")].append(fact.holds)
     return {kind: sum(some) / len(some) for kind, some in held.items() if some}
+
+
+def truth_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, dict[str, float]]]:
+    """`truth_by_kind` of each model's captions and, by another street, of chance: a table, and those over chance."""
+    kinds = (*dict.fromkeys(SETTING.values()), "objects")
+    lines, over = [f"{'':34}" + "".join(f"{kind:>12}" for kind in kinds)], {}
+    for name, some in captions.items():
+        own, other = (truth_by_kind(some, data, shift=shift) for shift in (0, 1))
+        for what, held in (("", own), (" (of another street)", other)):
+            lines.append(f"{name + what:34}" + "".join(f"{held[kind]:12.2f}" for kind in kinds))
+        lines.append(f"  {dict(Counter(map(kind_of, some)))}")
+        over[name] = {kind: own[kind] - other[kind] for kind in kinds}
+    return "\n".join(lines), over
 
 
 def attended_objects(example: Example, data: CaptionDataset) -> list[tuple[str, float]]:
@@ -220,9 +274,38 @@ KINDS = {
 }
 
 
+def diagonals(said: Captions, data: CaptionDataset, number: int) -> dict[int, bool]:
+    """The images with so many objects whose list has no error: does each colour attend most to its own object?
+
+    `said` with the lists' attention; of objects that lists name from left to right.
+    """
+    found = {}
+    for image, (numbers, maps) in enumerate(zip(said.words, said.attention[:, 0, 0].cpu(), strict=True)):
+        words, (scene, truth) = data.vocabulary.to_tokens(numbers), data.truth(image)
+        if len(truth.objects) == number and all(fact.holds for fact in facts(" ".join(words), scene, truth)):
+            boxes = [obj.box for obj in sorted(truth.objects, key=middle)]
+            shares = shares_of_objects(maps[: len(words)], boxes, truth.labels.shape)
+            of_colours = shares[[named.colour for named in find_mentions(words)]]
+            found[image] = of_colours.argmax(1).tolist() == list(range(number))
+    return found
+
+
 def kind_of(caption: str) -> str:
     """Which of the `KINDS` a caption is of; "other" for a list, or one that the grammar does not know."""
     return next((kind for kind, mark in KINDS.items() if re.search(mark, caption)), "other")
+
+
+def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
+    """BLEU-4, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
+    references = [data.dataset.captions(index) for index in range(len(data))]
+    kinds = ("setting", "two objects", "one object", "counts")
+    lines, scores = [f"{'':22} BLEU-4    true   words   " + "   ".join(kinds)], {}
+    for name, some in captions.items():
+        scores[name], counts = bleu(some, references), Counter(map(kind_of, some))
+        length = sum(len(one.split()) for one in some) / len(some)
+        line = f"{name:22} {scores[name]:6.3f} {true_statements(some, data):7.3f} {length:7.1f}   "
+        lines.append(line + "   ".join(f"{counts[kind]:{len(kind)}}" for kind in kinds))
+    return "\n".join(lines), scores
 
 
 def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple:
@@ -231,38 +314,75 @@ def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequ
     return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
 
 
-def attended_in_pairs(named: Sequence[Example], data: CaptionDataset) -> dict[str, int]:
-    """In captions that compare two objects, both there: which has most of the map of the one that is named first?"""
-    found = dict.fromkeys(("itself", "the one named next", "another one"), 0)
-    for first, second in pairwise(named):
-        pair = first.image == second.image and first.there and second.there
-        if pair and kind_of(" ".join(first.words)) == "two objects":
-            best = attended_objects(first, data)[0][0]
-            name = "itself" if best == first.text else "the one named next" if best == second.text else "another one"
-            found[name] += 1
+def by_sentence(*captions: Sequence[Example]) -> dict[str, list[Example]]:
+    """Examples by the kind of their caption; lists also by the object, comparisons by which of the two."""
+    found: dict[str, list[Example]] = {}
+    for named in captions:
+        for before, one in pairwise([None, *named]):
+            kind = kind_of(" ".join(one.words))
+            names = [kind]
+            if kind == "other":
+                names = ["list", f"list: {OF_PHRASE[one.text][0]}"]
+            elif kind == "two objects":
+                second = before is not None and before.image == one.image
+                names = [f"comparison, {'second' if second else 'first'} object"]
+            for name in names:
+                found.setdefault(name, []).append(one)
     return found
 
 
-def by_noun(named: Sequence[Example], maps: Float[Tensor, "n t h w"], data: CaptionDataset) -> str:
-    """A table of the objects that are there, by noun: how often the colour's and the noun's map is highest on one.
+def points_at(map_: Float[Tensor, "h w"], example: Example, data: CaptionDataset) -> bool:
+    """Whether a map is highest in, or next to, the box of an object that the example names (pointing accuracy)."""
+    truth, on = data.truth(example.image)[1], torch.zeros(map_.shape, dtype=torch.bool)
+    for obj in truth.objects:
+        if phrase(obj) == example.text:
+            on |= points_in(obj.box, truth.labels.shape, tuple(on.shape))
+    return bool(on.flatten()[map_.argmax()])
 
-    `maps` are those of the captions, one for each word.
+
+def pointing_table(groups: Mapping[str, Sequence[Example]], data: CaptionDataset) -> tuple[str, dict[str, list[float]]]:
+    """Pointing accuracy of the objects that are there, a row for each group: a table, and its numbers.
+
+    By the maps of colour and noun added, of each alone, and by that of the group's next object in another image.
     """
-    found: dict[str, list[tuple[bool, bool]]] = {}
-    for one in named:
-        truth = data.truth(one.image)[1]
-        boxes = [obj.box for obj in truth.objects if phrase(obj) == one.text]
-        on = torch.zeros(maps.shape[2:], dtype=torch.bool)
-        for box in boxes:
-            on |= points_in(box, truth.labels.shape, tuple(on.shape))
-        if boxes:
-            hits = tuple(bool(on.flatten()[maps[one.image, place].argmax()]) for place in one.places)
-            found.setdefault(one.words[one.places[1]], []).append(hits)
-    lines = ["in free captions   named   colour alone   noun alone"]
-    for noun, hits in found.items():
-        colour, of_noun = torch.tensor(hits).float().mean(0).tolist()
-        lines.append(f"{noun:16} {len(hits):7} {colour:14.2f} {of_noun:12.2f}")
-    return "\n".join(lines)
+    head = ("named, there", "colour and noun", "colour", "noun", "shuffled")
+    lines, numbers = [" " * 27 + "".join(f"{name:>{len(name) + 3}}" for name in head)], {}
+    for name, some in groups.items():
+        there = [one for one in some if one.there]
+        hits = []
+        for number, one in enumerate(there):
+            after = there[number + 1 :] + there[:number]
+            other = next((later for later in after if later.image != one.image), one)
+            maps = one.map_, *one.parts, other.map_
+            hits.append([points_at(map_, one, data) for map_ in maps])
+        numbers[name] = torch.tensor(hits).float().mean(0).tolist()
+        cells = [f"{len(there)}", *(f"{share:.2f}" for share in numbers[name])]
+        lines.append(f"{name:27}" + "".join(f"{cell:>{len(a) + 3}}" for cell, a in zip(cells, head, strict=True)))
+    return "\n".join(lines), numbers
+
+
+def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
+    """In how many captions the word that is not that of the right caption is one of its other words."""
+    pairs = [(a.split(), b.split()) for a, b in zip(wrong, right, strict=True)]
+    return sum(any(x != y and x in b for x, y in zip(a, b, strict=True)) for a, b in pairs)
+
+
+def hallucinated(wrong: Sequence[Example], data: CaptionDataset) -> tuple[str, list[bool]]:
+    """What is attended to at objects that are not there: a table, and for each whether its colour was taken elsewhere.
+
+    That is: whether a tenth or more of its attention is on objects of another kind that have the named colour.
+    """
+    lines, taken = [f"{'named, not there':25} {'most attention':30} its colour, on another kind of object"], []
+    for one in wrong:
+        category, colour = OF_PHRASE[one.text]
+        ranking = attended_objects(one, data)
+        alike = [(share, name) for name, share in ranking if OF_PHRASE[name][1] == colour]
+        alike = [(share, name) for share, name in alike if OF_PHRASE[name][0] != category and share >= 0.1]
+        taken.append(bool(alike))
+        first, most = ranking[0]
+        cells = f"{most:.2f} {first}", f"{alike[0][0]:.2f} {alike[0][1]}" if alike else "-"
+        lines.append(f"{one.text:25} {cells[0]:30} {cells[1]}")
+    return "\n".join(lines), taken
 
 
 SYNONYMS = {
@@ -294,13 +414,6 @@ def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
         raise ValueError(f"sentence: got {sentence!r}, expected one that names a colour")
     words[place] = new(words[place])
     return " ".join(words)
-
-
-def words_found(captions: Sequence[str], references: Sequence[str]) -> float:
-    """Which fraction of the captions' words their one reference has, synonyms understood: what METEOR begins with."""
-    said, wanted = ([Counter(_plain(one).split()) for one in some] for some in (captions, references))
-    found = sum((one & other).total() for one, other in zip(said, wanted, strict=True))
-    return found / sum(one.total() for one in said)
 
 
 def _plain(caption: str) -> str:
@@ -375,6 +488,17 @@ def budget_table(rows: Sequence[Mapping]) -> str:
     for one in budgets(rows):
         numbers = f"{one['steps']:7,} {one['rate']:14g} {one['parameters']:11,}"
         lines.append(f"{one['model']:20}{numbers} {one['runs']:10}")
+    return "\n".join(lines)
+
+
+def objects_table(panels: Mapping[str, Mapping], chance: Mapping[str, Sequence[float]]) -> str:
+    """`panels_by_objects` as a table, means over the trainings, with chance below; columns are the `GROUPS`."""
+    lines = [f"{'':20}" + "".join(f"{name:>24}" for name in panels)]
+    lines.append(f"{'objects':20}" + "".join(f"{group:>8}" for _ in panels for group in GROUPS))
+    for model in NAMES.values():
+        means = [torch.tensor(panel[model]).mean(0).tolist() for panel in panels.values()]
+        lines.append(f"{model:20}" + "".join(f"{share:8.2f}" for some in means for share in some))
+    lines.append(f"{'chance':20}" + "".join(f"{share:8.2f}" for name in panels for share in chance[name]))
     return "\n".join(lines)
 
 

@@ -99,7 +99,8 @@ def test_a_strip_refuses_fewer_maps_than_words():
 @pytest.mark.slide("27")
 def test_a_gallery_underlines_words_of_each_caption():
     captions, chosen = [WORDS, WORDS * 3, ["two", "cars"], WORDS], [[1, 2], [20], [0], [4, 1]]
-    fig = gallery([IMAGE] * 4, captions, list(maps(4)), chosen, title="Four")
+    boxes = [[], [(3, 4, 20, 12)], [], []]
+    fig = gallery([IMAGE] * 4, captions, list(maps(4)), chosen, boxes=boxes, title="Four")
     streets, texts = ([ax for ax in visible(fig) if len(ax.images) == n] for n in (1, 0))
     assert (len(streets), len(texts)) == (4, 4)
     for ax, map_ in zip(streets, maps(4), strict=True):  # lines around the point that has its mass
@@ -107,6 +108,9 @@ def test_a_gallery_underlines_words_of_each_caption():
         row, column = divmod(int(map_.argmax()), 7)
         middle = (np.array([column, row]) + 0.5) * (44 / 7, 30 / 5)
         assert (np.abs(ends - middle) <= 6.5).all()
+        assert ax.lines[0].get_xydata()[0].tolist() == pytest.approx((middle - 0.5).tolist())  # the dot
+    assert [len(ax.patches) for ax in streets] == [0, 2, 0, 0]  # a frame with a white edge
+    assert streets[1].patches[0].get_bbox().extents.tolist() == [3, 4, 20, 12]
     for ax, caption, places in zip(texts, captions, chosen, strict=True):
         assert [text.get_text() for text in ax.texts] == caption
         bold = [number for number, text in enumerate(ax.texts) if text.get_weight() == "bold"]
