@@ -79,8 +79,8 @@ def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str =
         vectors[name] = of = torch.as_tensor(to_array(of, float))
         if of.ndim != 2 or not of.any(1).all():
             raise ValueError(f"panels: got shape {tuple(of.shape)} of {name!r}, expected (n, d), none of them 0")
-    fig = plt.figure(figsize=(WIDTH, 3.9 * rows + 3.4))
-    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.9] * rows + [3.2])
+    fig = plt.figure(figsize=(WIDTH, 3.5 * rows + 2.9))
+    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.5] * rows + [2.7])
     fig.suptitle(title)
     tables = {name: cosines(of).numpy() for name, of in vectors.items()}
     most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
@@ -159,7 +159,7 @@ def lamps(
     Two panels in a row. A ring marks a lamp, white where its colour is the asker's.
     """
     side, colours, panels = x.shape[1], [*CYCLE, FAINT, YELLOW], [None, *askers]
-    fig, axes = image_axes(ceil(len(panels) / 2), 2, width=0.85 * WIDTH, title=title)
+    fig, axes = image_axes(ceil(len(panels) / 2), 2, width=0.68 * WIDTH, title=title)
     x, kinds = x.cpu(), x[:8].argmax(0).cpu()
     most = max(weights[row * side + column].max().item() for row, column in askers)
     for ax, asker in zip(axes.flat, panels, strict=False):
@@ -212,7 +212,7 @@ def learning(
 @course_look
 def gradients(sizes: Sequence[int], rows: Mapping[str, Sequence[Spread]], *, title: str = "") -> Figure:
     """Draw the norms of gradients for each d: the median of the queries, their mean, and a band of 80 % of them."""
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.4), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.0), sharey=True)
     fig.suptitle(title)
     for ax, (key, where) in zip(
         axes, {"scores": "at the scores of a query", "queries": "at the query"}.items(), strict=True
