@@ -213,7 +213,7 @@ def captioner_drawing(
     layers = f"{len(model.encoder)} layers", f"{len(model.decoder)} layers"
     bands = [
         Band(f"encoder, {layers[0]}, once per image", above, ENCODER),
-        Band(f"decoder, {layers[1]}, again for every word", below, DECODER),
+        Band(f"decoder, {layers[1]}, in speaking once per word, in training once in all", below, DECODER),
     ]
     return Drawing([*above, *below], arrows, bands, WIDE)
 

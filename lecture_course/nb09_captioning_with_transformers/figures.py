@@ -10,14 +10,17 @@ import torch
 from jaxtyping import Float, UInt8
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lecture_course.nb09_captioning_with_transformers.positions import by_distance, cosines
+from lecture_course.nb09_captioning_with_transformers.softmax import Spread
 from lecture_utils.figures.attention_maps import attention_bar
 from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, image_axes, to_array
 from lecture_utils.figures.transformers import cells, frame
 
@@ -68,7 +71,7 @@ def word_by_word(
 def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
     """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d)).
 
-    Each row has one scale, as far as the cosines of two different vectors reach in it. A last row shows the mean cosine
+    All panels have one scale, as far as the cosines of two different vectors reach. A last row shows the mean cosine
     against the distance of two positions, in one panel those of each row above.
     """
     rows, vectors = ceil(len(panels) / 2), {}
@@ -76,13 +79,13 @@ def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str =
         vectors[name] = of = torch.as_tensor(to_array(of, float))
         if of.ndim != 2 or not of.any(1).all():
             raise ValueError(f"panels: got shape {tuple(of.shape)} of {name!r}, expected (n, d), none of them 0")
-    fig = plt.figure(figsize=(WIDTH, 3.9 * rows + 3.4))
-    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.9] * rows + [3.2])
+    fig = plt.figure(figsize=(WIDTH, 3.5 * rows + 2.9))
+    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.5] * rows + [2.7])
     fig.suptitle(title)
+    tables = {name: cosines(of).numpy() for name, of in vectors.items()}
+    most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
+    most = max(0.1, np.ceil(10 * most) / 10)  # the diagonal, always 1, may be darker than the scale tells
     for row, names in enumerate([list(panels)[i : i + 2] for i in range(0, len(panels), 2)]):
-        tables = {name: cosines(vectors[name]).numpy() for name in names}
-        most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
-        most = max(0.1, np.ceil(10 * most) / 10)  # the diagonal, always 1, may be darker than the scale tells
         axes = [fig.add_subplot(grid[row, column]) for column in range(len(names))]
         below = fig.add_subplot(grid[rows, row])
         for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
@@ -127,9 +130,14 @@ def queries_compared(
         start, end = (((x + 0.5) * step, (y + 0.5) * step) for y, x in ((row, column), ends[-1]))
         frame(left, (column * step, row * step, (column + 1) * step, (row + 1) * step), colour)
         left.annotate("", end, start, arrowprops=lines | {"color": colour})
-        aside = {"ha": "right" if column > side / 2 else "left", "va": "top", "size": 12, "in_layout": False}
-        across = step if aside["ha"] == "right" else -step
-        words = left.text(start[0] + across, start[1] + 0.8 * step, f"{name}: {of.max():.2f}", **aside)
+        aside, down = {"size": 12, "in_layout": False}, ends[-1][0] > row  # the words stand where no arrow leads
+        if down and row == 0:
+            aside |= {"x": start[0] + 0.9 * step, "y": start[1], "ha": "left", "va": "center"}
+        else:
+            across = step if column > side / 2 else -step
+            aside |= {"ha": "right" if across > 0 else "left", "va": "bottom" if down else "top"}
+            aside |= {"x": start[0] + across, "y": start[1] + (-0.8 if down else 0.8) * step}
+        words = left.text(s=f"{name}: {of.max():.2f}", **aside)
         words.set_path_effects([withStroke(linewidth=3, foreground="white")])
     left.set_title("from each query to its largest weight")
     row, column = ends[0]
@@ -146,33 +154,82 @@ def queries_compared(
 def lamps(
     x: Float[Tensor, "10 8 8"], weights: Float[Tensor, "64 64"], askers: Sequence[tuple[int, int]], *, title: str = ""
 ) -> Figure:
-    """Draw a grid of the lookup task, its lamps with what they show, and where each of the `askers` attends in it."""
-    side, colours = x.shape[1], [*CYCLE, FAINT, YELLOW]
-    fig, axes = image_axes(1, 1 + len(askers), width=WIDTH, title=title)
+    """Draw a grid of the lookup task, its lamps with what they show, and where each of the `askers` attends in it.
+
+    Two panels in a row. A ring marks a lamp, white where its colour is the asker's.
+    """
+    side, colours, panels = x.shape[1], [*CYCLE, FAINT, YELLOW], [None, *askers]
+    fig, axes = image_axes(ceil(len(panels) / 2), 2, width=0.68 * WIDTH, title=title)
     x, kinds = x.cpu(), x[:8].argmax(0).cpu()
     most = max(weights[row * side + column].max().item() for row, column in askers)
-    for ax, asker in zip(axes.flat, [None, *askers], strict=True):
+    for ax, asker in zip(axes.flat, panels, strict=False):
         if asker is None:
             ax.imshow([[to_rgb(colours[kind]) for kind in row] for row in kinds], interpolation="nearest")
-            ax.set_title("the grid")
+            ax.set_title("the grid; rings: lamps")
         else:
-            map_ = to_array(weights[asker[0] * side + asker[1]].view(side, side))
-            shown = ax.imshow(map_, vmin=0, vmax=most, interpolation="nearest")
-            ax.set_title(f"{1 + list(askers).index(asker)} attends to")
+            of = weights[asker[0] * side + asker[1]].view(side, side).cpu()
+            lamp = of[(x[8] > 0) & (kinds == kinds[asker])].item()
+            shown = ax.imshow(to_array(of), vmin=0, vmax=most, interpolation="nearest")
+            ax.set_title(f"{panels.index(asker)} attends to: {lamp:.2f} on its lamp")
         for row, column in x[8].nonzero().tolist():
             mine = asker is None or kinds[row, column] == kinds[asker]
-            look = {"weight": "bold", "ha": "center", "va": "center", "size": 12}
-            sign = ax.text(column, row, "+" if x[9, row, column] > 0 else "−", color="black", **look)
-            sign.set_bbox(
-                {"boxstyle": "circle,pad=0.1", "fc": "white" if mine else "#B5B5B5", "ec": "black", "lw": 0.8}
-            )
+            look = {"weight": "bold", "ha": "center", "va": "center", "size": 17 if mine else 12}
+            around = [withStroke(linewidth=3, foreground="black")]
+            colour = "white" if mine else FAINT
+            ring = Circle((column, row), 0.42, fill=False, ec=colour, lw=3 if mine else 1.2, path_effects=around)
+            ax.add_patch(ring)
+            ax.text(column, row, "+" if x[9, row, column] > 0 else "−", color=colour, **look).set_path_effects(around)
         for number, (row, column) in enumerate(askers, 1):
             if asker in (None, (row, column)):
                 frame(ax, (column, row, column + 1, row + 1), INK)
-                ax.text(column, row, number, ha="center", va="center", size=11).set_path_effects(
+                ax.text(column, row, number, ha="center", va="center", size=13).set_path_effects(
                     [withStroke(linewidth=2.5, foreground="white")]
                 )
     attention_bar(shown, axes)
+    return fig
+
+
+@course_look
+def learning(
+    steps: Mapping[str, Sequence[int]],
+    runs: Mapping[str, Sequence[Sequence[float]]],
+    chance: tuple[str, float],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw the accuracy of several trainings against their steps, name → a line for each; dashed what needs no net."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.3))
+    for (name, each), colour, marker in zip(runs.items(), CYCLE, MARKERS, strict=False):
+        for number, values in enumerate(each):
+            ax.plot(steps[name], values, color=colour, marker=marker, ms=5, label=name if number == 0 else None)
+    ax.axhline(chance[1], color=FAINT, linestyle="--", lw=1.5, label=chance[0])
+    ax.set(title=title, xlabel="step", ylabel="right answers", ylim=(0.45, 1.03))
+    ax.grid()
+    ax.legend(loc="lower right")
+    return fig
+
+
+@course_look
+def gradients(sizes: Sequence[int], rows: Mapping[str, Sequence[Spread]], *, title: str = "") -> Figure:
+    """Draw the norms of gradients for each d: the median of the queries, their mean, and a band of 80 % of them."""
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.0), sharey=True)
+    fig.suptitle(title)
+    for ax, (key, where) in zip(
+        axes, {"scores": "at the scores of a query", "queries": "at the query"}.items(), strict=True
+    ):
+        for (name, each), colour, marker in zip(rows.items(), CYCLE, MARKERS, strict=False):
+            norms = torch.stack([getattr(row, key) for row in each])
+            low, high = torch.quantile(norms, torch.tensor([0.1, 0.9]), 1)
+            ax.fill_between(sizes, to_array(low), to_array(high), color=colour, alpha=0.2, lw=0)
+            style = {"color": colour, "marker": marker, "ms": 6}
+            ax.plot(sizes, to_array(norms.median(1).values), label=f"{name}: median", **style)
+            ax.plot(sizes, to_array(norms.mean(1)), "--", label=f"{name}: mean", **style, mfc="white")
+        ax.set(title=where, xlabel="d", xscale="log", yscale="log", ylim=(1e-4, 20))
+        ax.set_xticks(sizes, sizes)
+        ax.minorticks_off()
+        ax.grid()
+    axes[0].set_ylabel("norm of the gradient")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows) * 2)
     return fig
 
 

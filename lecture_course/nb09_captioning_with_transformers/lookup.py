@@ -107,3 +107,11 @@ def askers(x: Float[Tensor, "10 8 8"], number: int = 3) -> list[tuple[int, int]]
         if x[LAMPS, row, column] == 0:
             first.setdefault(x[:LAMPS, row, column].argmax().item(), (row, column))
     return list(first.values())[:number]
+
+
+@torch.no_grad()
+def value_norms(model: Asker, grids: int = 40) -> tuple[float, float]:
+    """How long the values are that a model with self-attention makes: those of lamps, and of all other points."""
+    x = draw(grids, torch.Generator().manual_seed(UNSEEN))[0].to(next(model.parameters()).device)
+    norms, lamp = model.block.value(model.project(x).relu()).norm(dim=1), x[:, LAMPS] > 0
+    return norms[lamp].mean().item(), norms[~lamp].mean().item()

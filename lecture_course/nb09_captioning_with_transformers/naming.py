@@ -1,12 +1,13 @@
 """Which points lie on objects, what a captioner lists, and which heads point at what it names (slides 28 and 29)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from lecture_utils import checkpoints, recipes
 from lecture_utils.captioning import greedy, points_in
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import named_objects, true_share
@@ -16,6 +17,12 @@ from lecture_utils.toycity.facts import find_mentions
 SIZE = (128, 128)  # pixels of the streets, height and width
 SMALL = ("a", "in", "and", ",")
 Box = tuple[float, float, float, float]
+
+
+def untrained(name: str) -> nn.Module:
+    """A shipped model as it was before its training: built from the seed of its card."""
+    torch.manual_seed(checkpoints.card(name)["seed"])
+    return recipes.recipe(name).build().eval()
 
 
 def on_objects(
@@ -144,3 +151,16 @@ def lists_of_another(data: CaptionDataset, number: int) -> list[float]:
                 true_list = next(one for one in data.dataset.captions(other) if one.startswith(LIST))
                 shares.append(true_share(true_list, data, index))
     return shares
+
+
+def commonest_setting(data: CaptionDataset, number: int) -> str:
+    """The commonest of the sentences about the setting, the last of a street's five, of the first streets."""
+    return Counter(data.dataset.captions(index)[-1] for index in range(number)).most_common(1)[0][0]
+
+
+def on_boxes(maps: Float[Tensor, "t h w"], boxes: Sequence[Box | None]) -> list[bool | None]:
+    """Whether the highest point of each map touches its box; None where there is no box."""
+    return [
+        None if box is None else points_in(box, SIZE, tuple(map_.shape), tolerance=0).flatten()[map_.argmax()].item()
+        for map_, box in zip(maps, boxes, strict=True)
+    ]

@@ -1,10 +1,10 @@
 """A question that no point of a map can answer alone: which classes are anywhere in the street? (slide 28)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lecture_utils.tasks.caption_dataset import CaptionDataset
@@ -37,16 +37,9 @@ class GlobalPooling(nn.Module):
         return x + self.pool(x, (2, 3), keepdim=True)
 
 
-def self_attention(gamma: float = 0.0) -> GridSelfAttention:
-    """The block of slide 28, whose γ starts at 0 unless told otherwise."""
-    block = GridSelfAttention(CHANNELS)
-    nn.init.constant_(block.gamma, gamma)
-    return block
-
-
 def divided_attention() -> GridSelfAttention:
     """The same with scores divided by √d, as in `attention`; the block's queries are."""
-    block = self_attention()
+    block = GridSelfAttention(CHANNELS)
     block.query = nn.Sequential(block.query, Scale(block.query.out_channels**-0.5))
     return block
 
@@ -91,8 +84,7 @@ BLOCKS = {
     "one more 3 × 3 convolution": lambda: Local(CHANNELS),
     "global mean pooling": lambda: GlobalPooling(POOLS["mean"]),
     "global max pooling": lambda: GlobalPooling(POOLS["maximum"]),
-    "self-attention": self_attention,
-    "self-attention, γ from 1": lambda: self_attention(1.0),
+    "self-attention": lambda: GridSelfAttention(CHANNELS),
     "self-attention, divided by √d": divided_attention,
 }
 
@@ -147,29 +139,41 @@ def probe(pool: Callable[..., Tensor], train: tuple[Tensor, Tensor], test: tuple
 
 
 @torch.no_grad()
-def habits(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> dict[str, float]:
+def habits(
+    model: PointClassifier, z: Float[Tensor, "n features h w"], objects: Bool[Tensor, "n hw"]
+) -> dict[str, float]:
     """How alike the points of an image attend, and how sharply, in a model with self-attention; means over images.
 
-    `shared`: the points whose largest weight lies where the commonest does; `deviation`: that of a point's scores;
-    `largest`: its largest weight.
+    `shared`: the points whose largest weight lies where the commonest does; `on objects`: how many images have an
+    object there; `of the next`: how many have one of the next image's there; `deviation`: that of a point's scores;
+    `largest`: its largest weight; `γ`: the block's.
     """
     x, block = model.reduce(z), model.block
     queries, keys = (layer(x).flatten(2) for layer in (block.query, block.key))
     scores, weights = queries.mT @ keys, block(x)[1]
+    commonest = weights.argmax(-1).mode().values.cpu()[:, None]
     return {
         "shared": agreement(weights),
+        "on objects": objects.gather(1, commonest).sum().item(),
+        "of the next": objects.roll(-1, 0).gather(1, commonest).sum().item(),
         "deviation": scores.std(-1).mean().item(),
         "largest": weights.amax(-1).mean().item(),
+        "γ": block.gamma.item(),
     }
-
-
-@torch.no_grad()
-def commonest_point(model: PointClassifier, z: Float[Tensor, "n features h w"]) -> Int64[Tensor, "n"]:
-    """Of each image the number of the point to which most of its points give their largest weight."""
-    return model.block(model.reduce(z))[1].argmax(-1).mode().values.cpu()
 
 
 def agreement(weights: Float[Tensor, "b q k"]) -> float:
     """The fraction of an image's queries whose largest weight lies on the same key, the commonest; mean over images."""
     highest = weights.argmax(-1)
     return sum((one == one.mode().values).float().mean().item() for one in highest) / len(highest)
+
+
+def habit_table(rows: Mapping[str, Mapping[str, float]], images: int) -> str:
+    """`habits` of several models as a table, a line for each, over so many images."""
+    lines = [f"{'over ' + str(images) + ' streets':33}same point  on object  (of the next)  deviation  largest      γ"]
+    for name, row in rows.items():
+        lines.append(
+            f"{name:33}{row['shared']:10.0%}{row['on objects']:11.0f}{row['of the next']:15.0f}"
+            f"{row['deviation']:11.1f}{row['largest']:9.2f}{row['γ']:7.2f}"
+        )
+    return "\n".join(lines)

@@ -3,24 +3,24 @@
 from typing import NamedTuple
 
 import torch
-
-LABELS = {"largest": "largest of 256 weights", "gradient": "gradient at the softmax", "query": "gradient at a query"}
+from jaxtyping import Float
+from torch import Tensor
 
 
 class Spread(NamedTuple):
-    """Of random queries: the standard deviation of scores, the mean of the largest weights, the gradients' sizes."""
+    """Of n random queries: the standard deviation of scores, the mean of the largest weights, and gradients' norms."""
 
     deviation: float
     largest: float
-    gradient: float  # at what goes into the softmax
-    query: float
+    scores: Float[Tensor, "n"]  # the norm of the gradient at the scores of each query
+    queries: Float[Tensor, "n"]  # at each query itself
 
 
 def spread(d: int, scale: float = 1.0, n: int = 256) -> Spread:
     """Of n random queries and n keys of d numbers, all with a variance of 1, their scores times `scale`.
 
     The gradients are those of a random loss, normal with a variance of 1 at each weight, at the scores that go into the
-    softmax and at the queries: their norm for each query, and the median over the queries.
+    softmax and at the queries.
     """
     generator = torch.Generator().manual_seed(d)
     queries, keys = torch.randn(2, n, d, generator=generator)
@@ -28,5 +28,18 @@ def spread(d: int, scale: float = 1.0, n: int = 256) -> Spread:
     scores.retain_grad()
     weights = scores.softmax(-1)
     (weights * torch.randn(n, n, generator=generator)).sum().backward()
-    sizes = (of.grad.norm(dim=1).median().item() for of in (scores, queries))
+    sizes = (of.grad.norm(dim=1) for of in (scores, queries))
     return Spread(scores.std().item(), weights.amax(-1).mean().item(), *sizes)
+
+
+def summary(plain: Spread, divided: Spread) -> dict[str, float]:
+    """Median and mean of the gradient at a query, and how many queries get next to nothing at their scores.
+
+    Next to nothing is less than a hundredth of what the median query gets with the division.
+    """
+    found = {}
+    for word, of in (("median", torch.median), ("mean", torch.mean)):
+        found |= {f"{word} at a query, not divided": of(plain.queries).item()}
+        found |= {f"{word}, divided by √d": of(divided.queries).item()}
+    starved = plain.scores < divided.scores.median() / 100
+    return found | {"queries that get next to nothing": starved.float().mean().item()}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lecture_course.nb09_captioning_with_transformers import lookup
+from lecture_course.nb09_captioning_with_transformers import lookup, softmax
 from lecture_course.nb09_captioning_with_transformers.drawings import (
     block_drawing,
     block_steps,
@@ -16,8 +16,10 @@ from lecture_course.nb09_captioning_with_transformers.drawings import (
 from lecture_course.nb09_captioning_with_transformers.figures import (
     accuracies,
     captioners,
+    gradients,
     head_bars,
     lamps,
+    learning,
     outlined,
     queries_compared,
     similarity_maps,
@@ -189,12 +191,29 @@ def test_lamps_show_their_signs_and_each_asker_its_map():
     assert all(x[8, row, column] == 0 for row, column in askers)
     weights = torch.rand(64, 64)
     grid, *each, bar = lamps(x, weights, askers, title="t").axes
+    assert len(grid.patches) == 8 + 3  # rings and frames
     signs = [text.get_text() for text in grid.texts]
     assert signs.count("+") == (x[9] > 0).sum()
     assert signs.count("−") == (x[9] < 0).sum()
     for ax, (row, column) in zip(each, askers, strict=True):
         assert np.allclose(ax.images[0].get_array(), weights[8 * row + column].view(8, 8).numpy())
     assert bar.get_ylabel() == "attention weight"
+
+
+@pytest.mark.slide("28")
+def test_each_training_has_its_line():
+    (ax,) = learning({"a": (1, 2), "b": (1,)}, {"a": [[0.5, 0.6], [0.7, 0.8]], "b": [[0.9]]}, ("coin", 0.5)).axes
+    assert [line.get_ydata().tolist() for line in ax.lines[:3]] == [[0.5, 0.6], [0.7, 0.8], [0.9]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "coin"]
+
+
+@pytest.mark.slide("28")
+def test_median_and_mean_of_gradients_are_drawn():
+    spread = softmax.Spread(1.0, 0.5, torch.tensor([1.0, 2, 6]), torch.tensor([2.0, 4, 12]))
+    scores, query = gradients((1, 4), {"a": [spread, spread]}).axes
+    assert [line.get_ydata().tolist() for line in scores.lines] == [[2, 2], [3, 3]]
+    assert [line.get_ydata().tolist() for line in query.lines] == [[4, 4], [6, 6]]
+    assert [line.get_label() for line in query.lines] == ["a: median", "a: mean"]
 
 
 def test_a_box_is_outlined_in_white():

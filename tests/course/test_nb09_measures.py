@@ -71,12 +71,18 @@ def test_agreement_counts_the_commonest_highest_key():
     assert presence.agreement(weights) == pytest.approx((2 / 3 + 1 / 3) / 2)
     model = presence.PointClassifier(presence.BLOCKS["self-attention"](), 8).eval()
     z = torch.rand(2, 8, 4, 4)
-    habits = presence.habits(model, z)
-    assert all(0 <= value <= 1 for name, value in habits.items() if name != "deviation")
     highest = model.block(model.reduce(z))[1].argmax(-1)
-    points = presence.commonest_point(model, z)
-    shared = (highest == points[:, None]).float().mean().item()
-    assert shared == pytest.approx(habits["shared"])
+    points = highest.mode().values
+    objects = torch.zeros(2, 16, dtype=torch.bool)
+    objects[0, points[0]] = True
+    habits = presence.habits(model, z, objects)
+    assert habits["shared"] == pytest.approx((highest == points[:, None]).float().mean().item())
+    assert habits["on objects"] == 1
+    assert habits["of the next"] == int(points[0] == points[1])
+    assert 0 <= habits["largest"] <= 1
+    title, line = presence.habit_table({"a block": habits}, 2).split("\n")
+    assert title.split()[:3] == ["over", "2", "streets"]
+    assert len(title) == len(line)
 
 
 def test_the_divided_block_is_the_other_one_with_smaller_scores():
@@ -108,6 +114,7 @@ def test_an_asker_learns_and_its_weights_sum_to_1():
     assert lookup.commonest_sign(2000) == pytest.approx((4 + 4 * 70 / 256) / 8, abs=0.01)  # E|k - 4| of eight coins
     assert 1 / 8 < lookup.commonest_colour(4) < 0.4
     torch.testing.assert_close(lookup.attention_weights(model, 2).sum(-1), torch.ones(2, 64))
+    assert min(lookup.value_norms(model, 2)) > 0
 
 
 @pytest.mark.slide("28")
@@ -116,19 +123,31 @@ def test_scores_spread_with_the_root_of_d():
     assert plain.deviation == pytest.approx(8, rel=0.05)
     assert divided.deviation == pytest.approx(1, rel=0.05)
     assert plain.largest > 0.5 > divided.largest
-    assert softmax.spread(1024).gradient < 0.01 * softmax.spread(1024, 1 / 32).gradient
-    assert plain.query > 2 * divided.query  # a score of long keys is steep, so less is lost at the query
+    long, short = softmax.spread(1024), softmax.spread(1024, 1 / 32)
+    assert long.scores.median() < 0.01 * short.scores.median()
+    assert long.queries.median() < 0.1 * short.queries.median()
+    summary = softmax.summary(long, short)
+    assert summary["queries that get next to nothing"] > 0.5
+    assert summary["median at a query, not divided"] == long.queries.median()
+    assert long.queries.mean() > 10 * short.queries.mean()  # a few queries get far too much: their keys are long
 
 
 @pytest.mark.slide("29")
-def test_positions_have_a_trend_if_near_ones_are_alike():
+def test_neighbours_are_alike_if_no_shuffle_makes_them_so():
     sines = positions.sinusoids(16, 32)
     assert positions.by_distance(sines)[0] > positions.by_distance(sines)[8]
-    correlation, p = positions.trend(sines, shuffles=200)
-    assert correlation < -0.5
+    cosine, p = positions.neighbours(sines, shuffles=200)
+    assert cosine == pytest.approx(positions.by_distance(sines)[0])
     assert p < 0.02
-    assert positions.trend(torch.eye(8, 9) + 0.1, shuffles=50)[1] > 0.02
+    assert positions.neighbours(torch.eye(8, 9) + 0.1, shuffles=50)[1] > 0.02
     torch.testing.assert_close(positions.cosines(torch.tensor([[1.0, 0], [0, 2]])), torch.eye(2).double())
+
+
+@pytest.mark.slide("29")
+def test_of_learned_positions_what_training_added_is_compared(model):
+    compared = positions.compared(model, model, words=5)
+    assert [len(of) for _, of in compared.values()] == [16, 16, 5, 5]
+    assert not any(of.any() for _, of in list(compared.values())[:3])
 
 
 @pytest.mark.slide("29")
@@ -175,6 +194,13 @@ def test_a_list_has_a_map_for_each_word_and_boxes_of_what_it_names(scenes, model
     named = [word for word, box in zip(words, boxes, strict=True) if box is not None]
     assert named[:3] == ["red", "traffic", "light"]
     assert boxes[0] is None  # an article
+    maps, box = torch.zeros(3, 16, 16), (16.0, 8.0, 31.0, 15.0)  # row 1, columns 2 and 3
+    maps[0, 1, 3] = maps[1, 1, 4] = 1
+    assert naming.on_boxes(maps, [box, box, None]) == [True, False, None]
+
+
+def test_the_commonest_setting_is_one_of_the_sentences(scenes):
+    assert naming.commonest_setting(scenes, 1) == scenes.dataset.captions(0)[-1]
 
 
 @pytest.mark.slide("29")
@@ -254,8 +280,20 @@ def test_seconds_of_a_step_and_words_per_second(monkeypatch):
     monkeypatch.setattr(speed, "seconds", seconds)
     slow = Slow()
     assert speed.learning_seconds(lambda words: slow(None, words)[0], 4, 10) == 0.5
-    assert speed.said_per_second(slow, torch.zeros(4, 1, 2, 2)) == 8
-    assert len(calls) == 2
+    monkeypatch.setattr(speed, "seconds", lambda function, *_, times=3: 0.5 if function is speed.greedy else 0.25)
+    assert speed.said_per_second(slow, torch.zeros(4, 1, 2, 2)) == (8, 16)
+    assert len(calls) == 1
+
+
+@pytest.mark.slide("29")
+def test_what_is_timed_gives_logits_for_each_word():
+    z, words = torch.rand(2, 6, 3, 4), torch.ones(2, 5, dtype=torch.int64)
+    models = speed.captioners(9, 6, (3, 4), width=8)
+    assert {name: tuple(model(z, words)[0].shape) for name, model in models.items()} == dict.fromkeys(models, (2, 5, 9))
+    later = words.clone()
+    later[:, 3] = 2
+    once = models["… once, for all words"]
+    torch.testing.assert_close(once(z, words)[0][:, :3], once(z, later)[0][:, :3])
 
 
 def test_only_the_processor_is_timed():
