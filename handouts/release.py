@@ -38,7 +38,10 @@ def check(version: str, target: Path) -> None:
 
 
 def _git(*command: str) -> str:
-    return subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout.rstrip()
+    done = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{ROOT}: expected a git checkout, got: {done.stderr.strip()}")
+    return done.stdout.rstrip()
 
 
 def gather(version: str, target: Path, site: Path) -> list[Path]:

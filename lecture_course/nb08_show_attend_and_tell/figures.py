@@ -17,7 +17,7 @@ from matplotlib.textpath import TextPath
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from lecture_course.nb08_show_attend_and_tell.measuring import Example
+from lecture_course.nb08_show_attend_and_tell.pointing import Example
 from lecture_utils import toycity
 from lecture_utils.figures.attention_maps import SIZE
 from lecture_utils.figures.overlays import draw_image, outline, to_pixels

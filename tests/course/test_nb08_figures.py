@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_hex
 from sklearn.metrics import roc_auc_score
 
-from lecture_course.nb08_show_attend_and_tell import decoders, measuring, sentences
+from lecture_course.nb08_show_attend_and_tell import bottleneck, decoders, pointing, readouts, sentences, telling
 from lecture_course.nb08_show_attend_and_tell.figures import alignment, by_objects, channels, crop, fact_check, learning
 from lecture_utils import studies, tasks
 from lecture_utils.captioning import BottleneckRNN, ShowAttendTell, Vocabulary, beam_search, greedy
@@ -213,14 +213,14 @@ def test_the_channel_that_tells_a_class_is_found():
     z, labels = torch.randn(3, 7, 4, 4), torch.zeros(3, 16, 16, dtype=torch.int64)
     labels[:, :8, 4:12] = 5
     z[:, 2, :2, 1:3] += 9
-    found = measuring.best_channels(z, labels, {"car": 5})
+    found = readouts.best_channels(z, labels, {"car": 5})
     assert found == {"car": (2, pytest.approx(1.0))}
     values, positive = torch.randint(0, 4, (6, 50)).float(), torch.rand(50) < 0.4
     expected = [roc_auc_score(positive, row) for row in values]
-    assert measuring.auc(values, positive).tolist() == pytest.approx(expected)
+    assert readouts.auc(values, positive).tolist() == pytest.approx(expected)
     with pytest.raises(ValueError, match="positive: got 0 of 50"):
-        measuring.auc(values, torch.zeros(50, dtype=torch.bool))
-    scores, area = measuring.linear_readout(z, labels, 5, z[0])
+        readouts.auc(values, torch.zeros(50, dtype=torch.bool))
+    scores, area = readouts.linear_readout(z, labels, 5, z[0])
     assert area > 0.95
     assert scores[:2, 1:3].min() > scores[2:].max()
     masks = [(labels[0] == one).numpy() for one in (5, 6)]
@@ -239,7 +239,7 @@ def test_class_maps_are_those_of_the_best_channels_and_of_all():
     labels[:, :8], labels[:, 8:] = CLASSES.index("sky"), CLASSES.index("car")
     z[:, 3, :2] += 9
     z[:, 4, 2:] += 9
-    maps, areas = measuring.class_maps(z, labels, ("car", "sky"), z[0])
+    maps, areas = readouts.class_maps(z, labels, ("car", "sky"), z[0])
     assert list(maps)[:2] == ["channel 4: car (1.00)", "channel 3: sky (1.00)"]
     assert list(maps)[2].startswith("all 6 channels: car")
     torch.testing.assert_close(maps["channel 3: sky (1.00)"], z[0, 3])
@@ -250,14 +250,14 @@ def test_class_maps_are_those_of_the_best_channels_and_of_all():
 def test_a_grid_that_holds_the_colours_of_cars_is_read():
     streets, numbers = tasks.caption_data("val"), 100
     grids = torch.rand(numbers, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    blind = measuring.colour_readout(grids, streets)
+    blind = readouts.colour_readout(grids, streets)
     for image in range(numbers):
         truth = streets.truth(image)[1]
         for number, one in enumerate(truth.objects, start=1):
             there = torch.from_numpy(truth.instances == number).unfold(0, 8, 8).unfold(1, 8, 8).flatten(2).any(-1)
-            grids[image, list(measuring.SYNONYMS).index(one.colour)][there] += 5
-    seeing = measuring.colour_readout(grids, streets)
-    assert set(seeing) == set(blind) <= set(measuring.SYNONYMS)
+            grids[image, list(telling.SYNONYMS).index(one.colour)][there] += 5
+    seeing = readouts.colour_readout(grids, streets)
+    assert set(seeing) == set(blind) <= set(telling.SYNONYMS)
     assert min(seeing.values()) > 0.9
     assert sum(blind.values()) / len(blind) < 0.65
 
@@ -267,10 +267,10 @@ def test_each_share_goes_to_the_nearest_object_and_all_sum_to_1():
     maps = torch.zeros(3, 8, 8)
     maps[0, 1, 1] = maps[1, 6, 6] = maps[2, 0, 7] = 1
     boxes = [(0, 0, 24, 24), (80, 80, 128, 128)]
-    shares = measuring.shares_of_objects(maps, boxes, (128, 128))
+    shares = pointing.shares_of_objects(maps, boxes, (128, 128))
     assert shares.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     mixed = torch.rand(4, 8, 8).flatten(1).softmax(1).view(4, 8, 8)
-    torch.testing.assert_close(measuring.shares_of_objects(mixed, boxes, (128, 128)).sum(1), torch.ones(4))
+    torch.testing.assert_close(pointing.shares_of_objects(mixed, boxes, (128, 128)).sum(1), torch.ones(4))
 
 
 def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
@@ -279,28 +279,26 @@ def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
     wrong = "a black car" if "a black car" not in caption else "a green car"
     numbers = torch.tensor(streets.vocabulary.encode(f"{wrong} on a clear street")[1:])[None]
     maps = torch.rand(1, 1, 1, numbers.shape[1], 16, 16)
-    (named,) = measuring.examples(Captions(numbers, maps, torch.zeros(1)), streets)
+    (named,) = pointing.examples(Captions(numbers, maps, torch.zeros(1)), streets)
     assert (named.name, named.there, named.true) == (wrong.removeprefix("a "), False, False)
     torch.testing.assert_close(named.map_, maps[0, 0, 0, 1] + maps[0, 0, 0, 2])
     torch.testing.assert_close(named.parts, maps[0, 0, 0, 1:3])
     places = ((1, 2), (4, 5)) * 3
-    pair = [
-        measuring.Example(n // 2, ["a"] * 9, "", at, maps[0, 0, 0, :2], True, n != 2) for n, at in enumerate(places)
-    ]
-    assert measuring.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
+    pair = [pointing.Example(n // 2, ["a"] * 9, "", at, maps[0, 0, 0, :2], True, n != 2) for n, at in enumerate(places)]
+    assert pointing.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
     right = streets.dataset.captions(0)
-    assert measuring.true_statements(right[:1], streets) == 1
-    assert measuring.truth_by_kind([right[4]], streets)["weather"] == 1
+    assert telling.true_statements(right[:1], streets) == 1
+    assert telling.truth_by_kind([right[4]], streets)["weather"] == 1
 
 
 @pytest.mark.slide("25")
 def test_captions_are_held_against_other_streets():
     streets = tasks.caption_data("val").first(30)
     lists = [streets.dataset.captions(image)[1] for image in range(len(streets))]
-    own, other = (measuring.truth_by_kind(lists, streets, shift=shift) for shift in (0, 1))
+    own, other = (telling.truth_by_kind(lists, streets, shift=shift) for shift in (0, 1))
     assert own["objects"] == 1 > other["objects"]
-    chance = measuring.chance_by_objects(tasks.caption_data("val"))
-    assert len(chance) == len(measuring.GROUPS)
+    chance = bottleneck.chance_by_objects(tasks.caption_data("val"))
+    assert len(chance) == len(bottleneck.GROUPS)
     assert all(0 < share < 0.3 for share in chance)
 
 
@@ -316,10 +314,10 @@ def test_kinds_of_sentences_are_those_of_the_grammar():
         "a red car in the middle": "one object",
         "from left to right a red car": "other",
     }
-    assert [measuring.kind_of(one) for one in said] == list(said.values())
+    assert [telling.kind_of(one) for one in said] == list(said.values())
     references = [[one] for one in said]
     same = [one.replace("red", "grey") for one in said]
-    number, first, second = measuring.bleu_of_same_kind(list(said), same, references)
+    number, first, second = telling.bleu_of_same_kind(list(said), same, references)
     assert (number, first) == (len(said), 1)
     assert second < 1
 
@@ -329,7 +327,7 @@ def example(image, text, map_, *, words=None, there=True):
     words = words or text.split()
     (named,) = [one for one in find_mentions(words) if one.text == text][:1]
     parts = torch.stack([map_, torch.zeros_like(map_)])
-    return measuring.Example(image, words, text, (named.colour, named.noun), parts, there, True)
+    return pointing.Example(image, words, text, (named.colour, named.noun), parts, there, True)
 
 
 def at(box):
@@ -349,9 +347,9 @@ def test_pointing_is_counted_by_the_kind_of_sentence():
     right = example(alone[0], phrase(first), at(first.box), words=both)
     wrong = example(alone[0], phrase(second), at(second.box), words=both, there=False)
     listed = example(alone[1], phrase(second), at(second.box), words=f"from left to right {phrase(second)}".split())
-    assert measuring.points_at(right.map_, right, streets)
-    assert not measuring.points_at(at((0, 0, 8, 8)), right, streets)
-    groups = measuring.by_sentence([listed], [right, wrong])
+    assert pointing.points_at(right.map_, right, streets)
+    assert not pointing.points_at(at((0, 0, 8, 8)), right, streets)
+    groups = pointing.by_sentence([listed], [right, wrong])
     noun = f"list: {second.category}"
     assert {name: [one.text for one in some] for name, some in groups.items()} == {
         "list": [listed.text],
@@ -359,7 +357,7 @@ def test_pointing_is_counted_by_the_kind_of_sentence():
         "comparison, first object": [right.text],
         "comparison, second object": [wrong.text],
     }
-    table, numbers = measuring.pointing_table({"both": [right, listed], "one": [listed]}, streets)
+    table, numbers = pointing.pointing_table({"both": [right, listed], "one": [listed]}, streets)
     assert numbers["one"][:2] == [1, 1]
     assert numbers["one"][3] == 1  # no other image: its own map
     assert numbers["both"][0] == 1
@@ -375,7 +373,7 @@ def test_a_colour_taken_from_another_kind_of_object_is_found():
     )
     hallucinated = example(one, f"a {obj.colour} car", at(obj.box), there=False)
     elsewhere = example(one, f"a {'red' if obj.colour != 'red' else 'blue'} car", at(obj.box), there=False)
-    table, mixed = measuring.hallucinated([hallucinated, elsewhere], streets)
+    table, mixed = pointing.hallucinated([hallucinated, elsewhere], streets)
     assert mixed == [True, False]
     assert table.split("\n")[1].count(phrase(obj)) == 2
     assert table.endswith("-")
@@ -393,11 +391,11 @@ def test_a_list_whose_colours_attend_to_their_objects_makes_a_diagonal():
         seen = sorted(streets.truth(image)[1].objects, key=middle)
         for obj, named in zip(seen, find_mentions(listed.split()), strict=False):
             maps[image, 0, 0, named.colour] = at(obj.box)
-    right = measuring.diagonals(Captions(numbers, maps, torch.zeros(20)), streets, 2)
+    right = pointing.diagonals(Captions(numbers, maps, torch.zeros(20)), streets, 2)
     assert right
     assert list(right) == [image for image in range(20) if len(streets.truth(image)[1].objects) == 2]
     nowhere = torch.zeros_like(maps)
-    assert not any(measuring.diagonals(Captions(numbers, nowhere, torch.zeros(20)), streets, 2).values())
+    assert not any(pointing.diagonals(Captions(numbers, nowhere, torch.zeros(20)), streets, 2).values())
 
 
 @pytest.mark.slide("26")
@@ -407,11 +405,11 @@ def test_a_probe_reads_what_a_vector_holds():
     red = torch.tensor([[("car", "red") in {(one.category, one.colour) for one in some}] for some in seen]).float()
     lights = torch.tensor([[any(one.category == "traffic light" for one in some)] for some in seen]).float()
     noise = torch.randn(len(seen), 4, generator=torch.Generator().manual_seed(0))
-    read = measuring.probe((torch.cat([lights, noise], 1), streets), (torch.cat([lights, noise], 1), streets))
-    assert list(read) == list(measuring.PROBED)
+    read = readouts.probe((torch.cat([lights, noise], 1), streets), (torch.cat([lights, noise], 1), streets))
+    assert list(read) == list(readouts.PROBED)
     assert read["a traffic light"] == pytest.approx(1)
     assert read["a red car, a blue car, …"] < 0.7
-    with_red = measuring.probe((torch.cat([red, noise], 1), streets), (torch.cat([red, noise], 1), streets))
+    with_red = readouts.probe((torch.cat([red, noise], 1), streets), (torch.cat([red, noise], 1), streets))
     assert with_red["a red car, a blue car, …"] > read["a red car, a blue car, …"]
 
 
@@ -419,15 +417,15 @@ def test_a_probe_reads_what_a_vector_holds():
 def test_tables_of_captions_hold_what_is_measured():
     streets = tasks.caption_data("val").first(10)
     captions = {f"reference {k}": [streets.dataset.captions(i)[k] for i in range(10)] for k in (1, 4)}
-    table, scores = measuring.caption_table(captions, streets)
+    table, scores = telling.caption_table(captions, streets)
     assert scores == {"reference 1": 1, "reference 4": 1}
     assert len(table.split("\n")) == 3
-    table, over = measuring.truth_table({"setting": captions["reference 4"]}, streets)
-    own, other = (measuring.truth_by_kind(captions["reference 4"], streets, shift=shift) for shift in (0, 1))
+    table, over = telling.truth_table({"setting": captions["reference 4"]}, streets)
+    own, other = (telling.truth_by_kind(captions["reference 4"], streets, shift=shift) for shift in (0, 1))
     assert over["setting"] == {kind: own[kind] - other[kind] for kind in own}
     assert "setting (of another street)" in table
     assert (
-        measuring.elsewhere(["a red car and a red sign", "a blue car"], ["a grey car and a red sign", "a red car"]) == 1
+        pointing.elsewhere(["a red car and a red sign", "a blue car"], ["a grey car and a red sign", "a red car"]) == 1
     )
 
 
@@ -437,47 +435,45 @@ def test_the_shares_of_equal_objects_are_added():
     names = [[phrase(obj) for obj in streets.truth(image)[1].objects] for image in range(len(streets))]
     image = next(i for i, some in enumerate(names) if len(set(some)) < len(some))
     everywhere = torch.ones(16, 16)
-    ranking = measuring.attended_objects(
-        measuring.Example(image, [], "", (0, 0), everywhere[None], True, True), streets
-    )
+    ranking = pointing.attended_objects(pointing.Example(image, [], "", (0, 0), everywhere[None], True, True), streets)
     assert {name for name, _ in ranking} == set(names[image])
     assert len(ranking) == len(set(names[image]))
     boxes = [obj.box for obj in streets.truth(image)[1].objects]
-    (shares,) = measuring.shares_of_objects(everywhere[None] / 256, boxes, (128, 128))
+    (shares,) = pointing.shares_of_objects(everywhere[None] / 256, boxes, (128, 128))
     assert sum(share for _, share in ranking) == pytest.approx(shares[:-1].sum().item())
 
 
 @pytest.mark.slide("25")
 def test_a_colour_is_changed_at_the_same_place():
     sentence = "from left to right a blue car, a red sign and a grey car"
-    assert measuring.with_synonym(sentence) == sentence.replace("blue", "azure")
-    changed = {measuring.with_wrong_colour(sentence, n) for n in range(6)}
+    assert telling.with_synonym(sentence) == sentence.replace("blue", "azure")
+    changed = {telling.with_wrong_colour(sentence, n) for n in range(6)}
     assert len(changed) == 6
     assert sentence not in changed
     with pytest.raises(ValueError, match="expected one that names a colour"):
-        measuring.with_synonym("four cars")
+        telling.with_synonym("four cars")
 
 
 def study(seeds=3):
     """Rows as the study `bottleneck` has them."""
     rng = np.random.default_rng(0)
-    columns = [f"{metric}_{group}" for metric in ("facts", "bleu_4") for group in measuring.GROUPS.values()]
+    columns = [f"{metric}_{group}" for metric in ("facts", "bleu_4") for group in bottleneck.GROUPS.values()]
     return [
         {"model": name, "seed": seed, "seconds": 100 + seed, **split, **dict(zip(columns, rng.random(6), strict=True))}
-        for name, seed, split in product(measuring.NAMES, range(seeds), ({}, {"split": "train"}))
+        for name, seed, split in product(bottleneck.NAMES, range(seeds), ({}, {"split": "train"}))
     ]
 
 
 @pytest.mark.slide("26")
 def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
     rows = study()
-    panels = measuring.panels_by_objects(rows)
+    panels = bottleneck.panels_by_objects(rows)
     assert list(panels) == ["500 test streets", "500 training streets"]
-    assert all(list(lines) == list(measuring.NAMES.values()) for lines in panels.values())
+    assert all(list(lines) == list(bottleneck.NAMES.values()) for lines in panels.values())
     assert panels["500 training streets"]["attention"][2][1] == rows[-1]["facts_3_4"]
-    assert measuring.by_objects(rows, "bottleneck_mean", "test", "bleu_4")[0][0] == rows[0]["bleu_4_1_2"]
+    assert bottleneck.by_objects(rows, "bottleneck_mean", "test", "bleu_4")[0][0] == rows[0]["bleu_4_1_2"]
     chance = [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]
-    fig = by_objects(list(measuring.GROUPS), panels, chance, title="Facts")
+    fig = by_objects(list(bottleneck.GROUPS), panels, chance, title="Facts")
     assert [ax.get_title() for ax in fig.axes] == list(panels)
     for ax, lines, blind in zip(fig.axes, panels.values(), chance, strict=True):
         dots = np.concatenate([np.asarray(scatter.get_offsets())[:, 1] for scatter in ax.collections])
@@ -486,7 +482,7 @@ def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
         np.testing.assert_allclose([line.get_ydata() for line in ax.lines], [*means, blind])
     fig.draw_without_rendering()
     names = [text for text in fig.axes[-1].texts]
-    assert {text.get_text() for text in names} == {*measuring.NAMES.values(), "chance"}
+    assert {text.get_text() for text in names} == {*bottleneck.NAMES.values(), "chance"}
     boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
     assert all(a.y1 <= b.y0 + 1 for a, b in pairwise(boxes))
     assert all(box.x1 <= fig.bbox.x1 for box in boxes)
@@ -494,9 +490,9 @@ def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
 
 @pytest.mark.slide("26")
 def test_the_study_is_a_table_with_chance_below():
-    panels = measuring.panels_by_objects(study())
-    head, _, *lines = measuring.objects_table(panels, {name: [0.1, 0.2, 0.3] for name in panels}).split("\n")
-    assert [line[:20].strip() for line in lines] == [*measuring.NAMES.values(), "chance"]
+    panels = bottleneck.panels_by_objects(study())
+    head, _, *lines = bottleneck.objects_table(panels, {name: [0.1, 0.2, 0.3] for name in panels}).split("\n")
+    assert [line[:20].strip() for line in lines] == [*bottleneck.NAMES.values(), "chance"]
     assert lines[-1].split()[1:] == ["0.10", "0.20", "0.30"] * 2
     assert len({len(line) for line in (head, *lines)}) == 1
 
@@ -504,7 +500,7 @@ def test_the_study_is_a_table_with_chance_below():
 @pytest.mark.slide("26")
 def test_gains_are_fractions_of_what_attention_gains_over_chance():
     lines = {"mean of the points": [[0.2, 0.1, 0.3]], "attention": [[0.5, 0.9, 0.7], [0.7, 0.9, 0.9]]}
-    assert measuring.gains(lines, [0.1, 0.1, 0.4]) == {"mean of the points": pytest.approx([0.2, 0, -0.25], abs=1e-6)}
+    assert bottleneck.gains(lines, [0.1, 0.1, 0.4]) == {"mean of the points": pytest.approx([0.2, 0, -0.25], abs=1e-6)}
 
 
 def test_the_loss_is_drawn_with_that_of_a_model_that_knows_nothing():
@@ -517,19 +513,19 @@ def test_the_loss_is_drawn_with_that_of_a_model_that_knows_nothing():
 
 @pytest.mark.slide("26")
 def test_budgets_name_steps_rates_parameters_and_seconds():
-    found = {budget["model"]: budget for budget in measuring.budgets(study())}
+    found = {budget["model"]: budget for budget in bottleneck.budgets(study())}
     models = [getattr(model, "name", model) for model in studies.STUDIES["bottleneck"].models]
-    assert list(found) == [measuring.NAMES[model] for model in models]
+    assert list(found) == [bottleneck.NAMES[model] for model in models]
     assert {budget["steps"] for budget in found.values()} == {4000}
     assert {budget["seconds"] for budget in found.values()} == {101}
     assert found["MLP, 192 numbers"]["parameters"] > 2 * found["mean of the points"]["parameters"]
-    head, *lines = measuring.budget_table(study()).split("\n")
+    head, *lines = bottleneck.budget_table(study()).split("\n")
     assert [line.split("  ")[0].strip() for line in lines] == list(found)
     assert all(len(line) == len(head) for line in lines)
 
 
 def test_the_captioners_are_trained_at_the_rates_that_the_study_found_best():
-    rates = measuring.best_rates(studies.load("bottleneck_rates")["rows"])
+    rates = bottleneck.best_rates(studies.load("bottleneck_rates")["rows"])
     assert rates.items() <= {recipe.name: recipe.options.lr for recipe in studies.CAPTIONERS}.items()
 
 
@@ -538,7 +534,7 @@ def test_the_best_rate_of_each_model_is_found():
         {"model": f"bottleneck_{kind}_{rate:g}", "loss": loss}
         for kind, rate, loss in (("mean", 1e-3, 0.9), ("mean", 3e-3, 0.5), ("1024", 1e-3, 0.4), ("1024", 3e-4, 0.6))
     ]
-    assert measuring.best_rates(rows) == {"bottleneck_mean": 3e-3, "bottleneck_1024": 1e-3}
+    assert bottleneck.best_rates(rows) == {"bottleneck_mean": 3e-3, "bottleneck_1024": 1e-3}
 
 
 @pytest.mark.slide("25")

@@ -83,6 +83,12 @@ def test_a_changed_checkout_is_refused(tmp_path, monkeypatch):
         release.check(VERSION, tmp_path / VERSION)
 
 
+def test_what_is_no_checkout_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match="expected a git checkout"):
+        release.check(VERSION, tmp_path / VERSION)
+
+
 def test_without_a_site_nothing_is_made(tmp_path, wheels):
     with pytest.raises(ValueError, match="make handouts"):
         release.gather(VERSION, tmp_path / VERSION, tmp_path / "none")

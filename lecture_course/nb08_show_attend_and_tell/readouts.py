@@ -1,0 +1,140 @@
+"""What a grid z and a vector c of notebook 08 hold: channels that fire at a class, and what is read off linearly."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lecture_utils.cityscapes import CLASSES
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.toycity.sample import CAR_COLOURS, COAT_COLOURS
+
+
+def auc(values: Float[Tensor, "channels n"], positive: Tensor) -> Float[Tensor, "channels"]:
+    """How well each channel tells the positive points, (n,) bool, from the others: the area under the ROC curve.
+
+    The probability that a positive point has a larger value than another one; of equal values half the time.
+    """
+    if not positive.any() or positive.all():
+        raise ValueError(f"positive: got {int(positive.sum())} of {len(positive)} points, expected some and not all")
+    order = values.contiguous().sort(1).values
+    inside = values[:, positive].contiguous()
+    low, high = (torch.searchsorted(order, inside, right=right) for right in (False, True))
+    ranks = (low + high).double().sum(1) / 2 + inside.shape[1] / 2
+    n, m = inside.shape[1], values.shape[1] - inside.shape[1]
+    return ((ranks - n * (n + 1) / 2) / (n * m)).float()
+
+
+def best_channels(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], classes: Mapping[str, int]
+) -> dict[str, tuple[int, float]]:
+    """For each class the channel that tells its points best from all others: its number, and the area under the ROC."""
+    values, of_points, found = z.transpose(0, 1).flatten(1), _classes_of_points(z, labels), {}
+    for name, train_id in classes.items():
+        areas = auc(values, of_points == train_id)
+        found[name] = int(areas.argmax()), float(areas.max())
+    return found
+
+
+def linear_readout(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], train_id: int, of: Float[Tensor, "channels h w"]
+) -> tuple[Float[Tensor, "h w"], float]:
+    """A class read from all channels together: its scores in the grid `of`, and the area under the ROC where unseen.
+
+    Least squares, with a little weight decay, on the first half of the images; the area is that of the second half.
+    """
+    points, means, spreads = _standardised(z.transpose(0, 1).flatten(1).T)
+    weights, area = _least_squares(points, _classes_of_points(z, labels) == train_id, len(points) // 2)
+    return ((of.flatten(1).T - means) / spreads @ weights).view(of.shape[1:]), area
+
+
+def class_maps(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "b H W"], names: Sequence[str], of: Tensor
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Of the grid `of` (channels, h, w) the best channel for each class, and all channels for the first; the areas.
+
+    The maps' names say which and how well (`auc`); the areas are by class, that of all channels under "all".
+    """
+    best = best_channels(z, labels, {name: CLASSES.index(name) for name in names})
+    maps = {f"channel {k}: {name} ({area:.2f})": of[k] for name, (k, area) in best.items()}
+    scores, area = linear_readout(z, labels, CLASSES.index(names[0]), of)
+    maps[f"all {len(of)} channels: {names[0]} ({area:.2f})"] = scores.clamp(min=0)
+    return maps, {name: found for name, (_, found) in best.items()} | {"all": area}
+
+
+def colour_readout(z: Float[Tensor, "b channels h w"], data: CaptionDataset) -> dict[str, float]:
+    """How well points on cars of one colour are told from those on other cars, by all channels together (`auc`).
+
+    The cars of the first images of a data set, whose grids are `z`; as in `linear_readout`, half of the images each.
+    """
+    points, colours, half = [], [], 0
+    for image, grid in enumerate(z):
+        half = len(colours) if image == len(z) // 2 else half
+        truth, side = data.truth(image)[1], data.truth(image)[1].labels.shape[0] // grid.shape[1]
+        cells = torch.from_numpy(truth.instances).long().unfold(0, side, side).unfold(1, side, side)
+        of_cells = cells.flatten(2).mode(-1).values
+        for number, car in enumerate(truth.objects, start=1):
+            if car.category == "car":
+                points.append(grid[:, of_cells == number].T)
+                colours += [car.colour] * len(points[-1])
+    every = _standardised(torch.cat(points))[0]
+    is_of = {colour: torch.tensor([one == colour for one in colours]) for colour in sorted(set(colours))}
+    return {colour: _least_squares(every, positive, half)[1] for colour, positive in is_of.items()}
+
+
+def _standardised(points: Float[Tensor, "n channels"]) -> tuple[Tensor, Tensor, Tensor]:
+    means, spreads = points.mean(0), points.std(0) + 1e-6
+    return (points - means) / spreads, means, spreads
+
+
+def _least_squares(points: Float[Tensor, "n channels"], positive: Tensor, half: int) -> tuple[Tensor, float]:
+    """Weights for the channels, fitted with a little decay to the first `half` points, and the `auc` of the others."""
+    seen, wanted = points[:half], positive[:half].float()
+    decay = 0.01 * half * torch.eye(points.shape[1])
+    weights = torch.linalg.solve(seen.T @ seen + decay, seen.T @ (wanted - wanted.mean()))
+    return weights, auc((points[half:] @ weights)[None], positive[half:]).item()
+
+
+PROBED = {  # what is asked of a street: a name -> of its objects, each (category, colour), the answers to be averaged
+    "a car": [lambda some: any(kind == "car" for kind, _ in some)],
+    "a person": [lambda some: any(kind == "person" for kind, _ in some)],
+    "a traffic sign": [lambda some: any(kind == "traffic sign" for kind, _ in some)],
+    "a traffic light": [lambda some: any(kind == "traffic light" for kind, _ in some)],
+    "two cars or more": [lambda some: sum(kind == "car" for kind, _ in some) > 1],
+    "four objects or more": [lambda some: len(some) > 3],
+    "a red car, a blue car, …": [lambda some, c=c: ("car", c) in some for c in CAR_COLOURS],
+    "a red coat, a blue coat, …": [lambda some, c=c: ("person", c) in some for c in COAT_COLOURS],
+}
+
+
+def probe(
+    fitted: tuple[Float[Tensor, "n d"], CaptionDataset], scored: tuple[Float[Tensor, "m d"], CaptionDataset]
+) -> dict[str, float]:
+    """What a linear layer reads from a vector of each street: the area under the ROC (`auc`) for each of `PROBED`.
+
+    Least squares on the first pair, scored on the second; the weight decay counts as much as the data (with less of it
+    the areas were smaller).
+    """
+    x, means, spreads = _standardised(fitted[0])
+    inverse, unseen = torch.linalg.inv(x.T @ x + len(x) * torch.eye(x.shape[1])), (scored[0] - means) / spreads
+    seen, wanted = (
+        [[(obj.category, obj.colour) for obj in data.truth(i)[1].objects] for i in range(len(vectors))]
+        for vectors, data in (fitted, scored)
+    )
+    found = {}
+    for name, questions in PROBED.items():
+        areas = []
+        for asked in questions:
+            y, there = (torch.tensor([asked(some) for some in every]) for every in (seen, wanted))
+            weights = inverse @ (x.T @ (y.float() - y.float().mean()))
+            areas.append(auc((unseen @ weights)[None], there).item())
+        found[name] = sum(areas) / len(areas)
+    return found
+
+
+def _classes_of_points(z: Tensor, labels: Tensor) -> Tensor:
+    """The class, for each point of the grids in a row, that fills most of its cell of the label maps."""
+    _, _, h, w = z.shape
+    high, wide = labels.shape[1] // h, labels.shape[2] // w
+    return labels.unfold(1, high, high).unfold(2, wide, wide).flatten(3).mode(-1).values.flatten()

@@ -1,0 +1,117 @@
+"""What captions of notebook 08 say and how much of it is true; BLEU, and what it makes of an error."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from lecture_utils.captioning.scores import bleu
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.caption_scores import true_share
+from lecture_utils.toycity.describe import HOURS, PHRASES
+from lecture_utils.toycity.facts import facts
+
+OF_PHRASE = {text: kind for kind, text in PHRASES.items()}  # "a red car" -> ("car", "red")
+SETTING = {f"{sky} weather": "weather" for sky in ("clear", "cloudy", "foggy")}
+SETTING |= {words: "time of day" for words in HOURS.values()}
+SETTING |= {trees: "trees" for trees in ("with trees", "without trees")}
+
+
+def truth_by_kind(captions: Sequence[str], data: CaptionDataset, *, shift: int = 0) -> dict[str, float]:
+    """The share of true statements in captions of the first images of a data set: weather, time, trees, and objects.
+
+    With a `shift` each caption is held against another of these images, so many places further: what chance gives.
+    """
+    held: dict[str, list[bool]] = {kind: [] for kind in (*SETTING.values(), "objects")}
+    for image, caption in enumerate(captions):
+        for fact in facts(caption, *data.truth((image + shift) % len(captions))):
+            held[SETTING.get(fact.text, "objects")].append(fact.holds)
+    return {kind: sum(some) / len(some) for kind, some in held.items() if some}
+
+
+def truth_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, dict[str, float]]]:
+    """`truth_by_kind` of each model's captions and, by another street, of chance: a table, and those over chance."""
+    kinds = (*dict.fromkeys(SETTING.values()), "objects")
+    lines, over = [f"{'':34}" + "".join(f"{kind:>12}" for kind in kinds)], {}
+    for name, some in captions.items():
+        own, other = (truth_by_kind(some, data, shift=shift) for shift in (0, 1))
+        for what, held in (("", own), (" (of another street)", other)):
+            lines.append(f"{name + what:34}" + "".join(f"{held[kind]:12.2f}" for kind in kinds))
+        lines.append(f"  {dict(Counter(map(kind_of, some)))}")
+        over[name] = {kind: own[kind] - other[kind] for kind in kinds}
+    return "\n".join(lines), over
+
+
+# What a sentence of the city's grammar tells, and words by which to know it; in this order.
+KINDS = {
+    "two objects": " is to the | is behind | is in front of ",
+    "setting": "street with|an empty street|nobody",
+    "counts": " on a street ",
+    "one object": "^a ",
+}
+
+
+def kind_of(caption: str) -> str:
+    """Which of the `KINDS` a caption is of; "other" for a list, or one that the grammar does not know."""
+    return next((kind for kind, mark in KINDS.items() if re.search(mark, caption)), "other")
+
+
+def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
+    """BLEU-4, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
+    references = [data.dataset.captions(index) for index in range(len(data))]
+    kinds = ("setting", "two objects", "one object", "counts")
+    lines, scores = [f"{'':22} BLEU-4    true   words   " + "   ".join(kinds)], {}
+    for name, some in captions.items():
+        scores[name], counts = bleu(some, references), Counter(map(kind_of, some))
+        length = sum(len(one.split()) for one in some) / len(some)
+        line = f"{name:22} {scores[name]:6.3f} {true_statements(some, data):7.3f} {length:7.1f}   "
+        lines.append(line + "   ".join(f"{counts[kind]:{len(kind)}}" for kind in kinds))
+    return "\n".join(lines), scores
+
+
+def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple:
+    """The number of images of which two captioners make sentences of the same kind, and the BLEU-4 of both on these."""
+    same = [i for i, pair in enumerate(zip(one, other, strict=True)) if kind_of(pair[0]) == kind_of(pair[1])]
+    return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
+
+
+SYNONYMS = {
+    "red": "scarlet",
+    "blue": "azure",
+    "green": "emerald",
+    "yellow": "golden",
+    "white": "snowy",
+    "black": "ebony",
+    "grey": "gray",
+}
+
+
+def with_synonym(sentence: str) -> str:
+    """The sentence with another word for its first colour, as true as before."""
+    return _with_colour(sentence, SYNONYMS.get)
+
+
+def with_wrong_colour(sentence: str, n: int) -> str:
+    """The sentence with another colour for its first one; `n` chooses which of the six."""
+    colours = list(SYNONYMS)
+    return _with_colour(sentence, lambda colour: colours[(colours.index(colour) + 1 + n % 6) % 7])
+
+
+def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
+    words = sentence.split()
+    place = next((place for place, word in enumerate(words) if word in SYNONYMS), None)
+    if place is None:
+        raise ValueError(f"sentence: got {sentence!r}, expected one that names a colour")
+    words[place] = new(words[place])
+    return " ".join(words)
+
+
+def _plain(caption: str) -> str:
+    colours = {synonym: colour for colour, synonym in SYNONYMS.items()}
+    return " ".join(colours.get(word, word) for word in caption.split())
+
+
+def true_statements(captions: Sequence[str], data: CaptionDataset, images: Sequence[int] | None = None) -> float:
+    """The mean share of true statements in captions of `images`, by default the first ones; synonyms are understood."""
+    read = [_plain(caption) for caption in captions]
+    images = range(len(read)) if images is None else images
+    return sum(true_share(one, data, image) for one, image in zip(read, images, strict=True)) / len(read)
