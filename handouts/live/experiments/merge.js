@@ -155,10 +155,7 @@ LIVE.experiment("merge", async (root, made) => {
   };
   const names = streets.map(({ name }) => name);
   made.append(
-    row(
-      column("Faster R-CNN; white: NMS removed it", left.canvas),
-      column("DETR: without NMS", right.canvas),
-    ),
+    row(column("Faster R-CNN; white: NMS removed it", left.canvas), column("DETR: without NMS", right.canvas)),
     element("div", { class: "live-keys" }, ...keys),
     words,
     journey,
