@@ -8,7 +8,14 @@ from lecture_utils import toycity
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, ViTCaptioner
 from lecture_utils.captioning.vocabulary import Vocabulary
 from lecture_utils.cityscapes import CLASSES
-from lecture_utils.datasets import CLASSIFICATION_SIZE, CROP_SIZE, DETECTION_SIZE, QUICK_SIZE, LabelledObjects
+from lecture_utils.datasets import (
+    CLASSIFICATION_SIZE,
+    CROP_SIZE,
+    DETECTION_SIZE,
+    FULL_CROP_SIZE,
+    QUICK_SIZE,
+    LabelledObjects,
+)
 from lecture_utils.detection import RCNN, RPN, Backbone, FasterRCNN, FastRCNN, ProposalNetwork, RegionHead
 from lecture_utils.detection.single_object import FixedSlots, SingleObject, city_backbone
 from lecture_utils.generative import GAN, VAE, AutoEncoder, Diffusion
@@ -41,6 +48,7 @@ def build(name: str, profile: str = "quick") -> nn.Module:
 # Eight channels at full resolution: a step takes a tenth of a second on two cores, so a student can watch it learn. A
 # GPU takes as long for WIDE channels, at 256 × 256 pixels.
 WIDE = 32
+LARGE_CROPS = (48, 96, 192, 192)  # channels at 32, 16, 8 and 4 pixels a side of a crop of 64
 
 
 def unet(base_channels: int = 8, *, skips: bool = True) -> UNet:
@@ -169,4 +177,7 @@ FULL_BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "caption_transformer": lambda: CaptionTransformer(
         **FINE_GRID, dim=256, heads=8, encoder_layers=2, decoder_layers=4
     ),
+    "vae": lambda: VAE(latent=64, size=FULL_CROP_SIZE, widths=LARGE_CROPS),
+    "gan": lambda: GAN(latent=128, size=FULL_CROP_SIZE, widths=LARGE_CROPS, discriminator_widths=LARGE_CROPS),
+    "diffusion": lambda: Diffusion(size=FULL_CROP_SIZE, base_channels=32),
 }

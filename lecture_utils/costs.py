@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import flop_registry
 
 from lecture_utils.arguments import require_positive
 
@@ -78,10 +78,10 @@ def costs(model: nn.Module, *inputs: Any) -> Costs:
         kept.setdefault(_memory(x), x)  # held until the end, or its number would go to another tensor
         return x
 
-    with torch.enable_grad(), saved_tensors_hooks(keep, lambda x: x), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda x: x), _Counter() as counter:
         torch.func.functional_call(model, (weights, buffers), inputs)
     return Costs(
-        flops=counter.get_total_flops(),
+        flops=counter.flops,
         parameters=sum(p.numel() for p in model.parameters()),
         activations=sum(x.untyped_storage().nbytes() for key, x in kept.items() if key not in own),
     )

@@ -1,10 +1,11 @@
 """A network that learns while one watches, where there is a GPU for it; elsewhere the one that was shipped."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import nn
 
-from lecture_utils import recipes
+from lecture_utils import recipes, runtime
 from lecture_utils.arguments import require_one_of
 from lecture_utils.runtime import Runtime
 from lecture_utils.training import History
@@ -20,9 +21,11 @@ class Shown:
     scores: dict[str, float] = field(default_factory=dict)  # of "shipped" and "trained here" on the validation scenes
 
 
-def train_or_load(name: str, run: Runtime, *, metric: str, max_seconds: float = 170.0) -> Shown:
+def train_or_load(name: str, run: Runtime, *, metric: str, better: Callable = max, max_seconds: float = 170.0) -> Shown:
     """In the full profile, train a model by its recipe for `max_seconds` at most, and show the better of it and the
     shipped one by a `metric` on the validation scenes, each at its own size; in the quick profile, show the shipped.
+
+    `better` is `min` where less of the metric is better.
 
     Raises `ValueError` for a metric that the model is not scored by.
     """
@@ -32,12 +35,13 @@ def train_or_load(name: str, run: Runtime, *, metric: str, max_seconds: float = 
     before = _score(recipes.recipe(name), shipped, run, metric)
     trained, history = recipes.train(name, run, max_seconds=max_seconds)
     scores = {"shipped": before, "trained here": _score(chosen, trained, run, metric)}
-    if scores["trained here"] > scores["shipped"]:
+    if better(scores.values()) == scores["trained here"] != scores["shipped"]:
         return Shown(trained.eval(), chosen.size, history, scores)
     return Shown(shipped.eval(), None, history, scores)
 
 
 def _score(chosen: recipes.Recipe, model: nn.Module, run: Runtime, metric: str) -> float:
-    _, scores = recipes.evaluate(chosen, model, run, size=chosen.size, split="val")
+    first = runtime.SMOKE_ITEMS if runtime.is_smoke() else None
+    _, scores = recipes.evaluate(chosen, model, run, size=chosen.size, split="val", first=first)
     require_one_of("metric", metric, tuple(key for key, value in scores.items() if isinstance(value, float)))
     return scores[metric]

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Subset
 from lecture_utils import checkpoints, city_models, own_data, training
 from lecture_utils.arguments import require_one_of, require_whole
 from lecture_utils.costs import Costs, costs
-from lecture_utils.datasets import CROP_SIZE, DETECTION_SIZE, FULL_SIZE, QUICK_SIZE, layouts
+from lecture_utils.datasets import CROP_SIZE, DETECTION_SIZE, FULL_CROP_SIZE, FULL_SIZE, QUICK_SIZE, layouts
 from lecture_utils.datasets.fingerprint import fingerprint
 from lecture_utils.datasets.pairs import SMALLEST_PHOTO
 from lecture_utils.options import TrainingOptions
@@ -135,6 +135,9 @@ def _full(name: str) -> Recipe:
     Captioners learn from features that are kept in memory; both take as many steps.
     """
     full = replace(RECIPES[name], profile="full", size=FULL_SIZE)
+    if full.pixels == CROP_SIZE:
+        options = replace(full.options, workers=2)
+        return replace(full, size=FULL_CROP_SIZE, pixels=FULL_CROP_SIZE, options=options)
     if full.task.layout == layouts.CAPTIONS:
         return replace(full, pixels=FULL_SIZE, options=replace(full.options, steps=2500))
     options = replace(full.options, batch_size=16, workers=2)

@@ -16,7 +16,7 @@ def stub(monkeypatch):
         done["trained"].append((name, run.profile, how))
         return nn.Linear(2, 2), History(losses=[2.0, 1.0], seconds=3.0)
 
-    def evaluate(name, model, run, *, size, split):
+    def evaluate(name, model, run, *, size, split, first):
         assert split == "val"
         return 200, {"map": done["scores"][size]}
 
@@ -44,6 +44,13 @@ def test_in_the_full_profile_the_better_one_is_shown(stub, here, size):
     assert not found.model.training
     assert found.scores == {"shipped": 0.5, "trained here": here}
     assert found.history.steps == 2
+
+
+@pytest.mark.parametrize(("here", "size"), [(0.6, None), (0.5, None), (0.4, 256)])
+def test_less_may_be_better(stub, here, size):
+    stub["scores"] = {None: 0.5, 256: here}
+    run = runtime.setup(quiet=True, profile="full")
+    assert live.train_or_load("faster_rcnn", run, metric="map", better=min).size == size
 
 
 def test_what_has_one_budget_is_shown_as_it_was_shipped(stub):

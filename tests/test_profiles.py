@@ -26,8 +26,9 @@ def pixel_has_two(monkeypatch):
 def test_the_full_budget_is_wider_and_fits_a_t4(name):
     quick, full = recipes.recipe(name), recipes.recipe(name, "full")
     narrow, wide = (sum(p.numel() for p in chosen.build().parameters()) for chosen in (quick, full))
-    assert wide > 8 * narrow
-    assert full.size == datasets.FULL_SIZE > datasets.QUICK_SIZE
+    crops = quick.pixels == datasets.CROP_SIZE  # four times the pixels, not seven
+    assert wide > (3 if crops else 8) * narrow
+    assert full.size == (datasets.FULL_CROP_SIZE if crops else datasets.FULL_SIZE) > (quick.size or datasets.CROP_SIZE)
     counted = recipes.batch_costs(full)  # in fp32; with autocast about half
     weights_gradients_and_moments = 4 * 4 * counted.parameters
     driver = 1e9

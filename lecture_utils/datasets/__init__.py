@@ -15,6 +15,7 @@ from lecture_utils.datasets.source import (
     CROP_SIZE,
     DETECTION_SCENES,
     DETECTION_SIZE,
+    FULL_CROP_SIZE,
     FULL_SCENES,
     FULL_SIZE,
     QUICK_SCENES,

@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from lecture_utils import toycity
 from lecture_utils.datasets.reading import to_tensor
+from lecture_utils.datasets.source import CROP_SIZE
 from lecture_utils.toycity.describe import phrase
 from lecture_utils.toycity.export import CATEGORIES
 from lecture_utils.toycity.scene import Scene
 
 STREET = 128  # pixels a side of a whole street
-# An object crop shows so many pixels of it at least, and so many times its longer side.
-SMALLEST, ROOM = 24, 1.3
+# An object crop shows so much of its street's side at least, and so many times the object's longer side.
+SMALLEST, ROOM = 24 / STREET, 1.3
 
 
 class SingleObjects(Dataset):
@@ -80,10 +81,11 @@ class LabelledObjects(Dataset):
     def painted(cls, split: str, scenes: int, size: int, quiet: bool) -> tuple[Tensor, list[int], Tensor]:
         """The images, the numbers of their classes, and the boxes of their objects."""
         images, labels, boxes = [], [], []
+        street = cls.street(size)
         for scene in single_object_scenes(split, scenes, quiet=quiet):
-            rendering = toycity.render(scene, STREET)
+            rendering = toycity.render(scene, street)
             for obj in rendering.objects:  # one, or none where it is hidden
-                rows, columns = cls.cut(obj.box, size, Random(scene.seed))
+                rows, columns = cls.cut(obj.box, size, Random(scene.seed), street=street)
                 scale = torch.tensor(size / (rows.stop - rows.start))
                 images.append(resize(to_tensor(rendering.image[rows, columns]), [size, size], antialias=True))
                 labels.append(cls.classes.index(phrase(obj)))
@@ -91,23 +93,33 @@ class LabelledObjects(Dataset):
         return torch.stack(images), labels, torch.stack(boxes).clamp(0, size)
 
     @staticmethod
-    def cut(box: Sequence[float], size: int, rng: Random) -> tuple[slice, slice]:
+    def street(size: int) -> int:
+        """The pixels a side at which the street is painted."""
+        return STREET
+
+    @staticmethod
+    def cut(box: Sequence[float], size: int, rng: Random, *, street: int = STREET) -> tuple[slice, slice]:
         """Which rows and columns of its street an image shows."""
-        return window(box, size, STREET, rng)
+        return window(box, size, street, rng)
 
 
 class ObjectCrops(LabelledObjects):
     """The same objects in the middle of their images, as large as these allow: what is easier to draw.
 
     A square around an object, wider than it by some of the street beside it, is cut out and resized to `size` pixels.
+    For crops larger than `CROP_SIZE` the street is painted twice as large.
     """
 
     @staticmethod
-    def cut(box: Sequence[float], size: int, rng: Random) -> tuple[slice, slice]:
+    def street(size: int) -> int:
+        return STREET if size <= CROP_SIZE else 2 * STREET
+
+    @staticmethod
+    def cut(box: Sequence[float], size: int, rng: Random, *, street: int = STREET) -> tuple[slice, slice]:
         """A square around the box, moved into the street where it would reach beyond."""
-        side = min(STREET, int(max(SMALLEST, ROOM * (box[2] - box[0]), ROOM * (box[3] - box[1]))))
+        side = min(street, int(max(SMALLEST * street, ROOM * (box[2] - box[0]), ROOM * (box[3] - box[1]))))
         starts = (round((box[axis] + box[axis + 2] - side) / 2) for axis in (1, 0))
-        return tuple(slice(start, start + side) for start in (min(max(0, start), STREET - side) for start in starts))
+        return tuple(slice(start, start + side) for start in (min(max(0, start), street - side) for start in starts))
 
 
 def window(box: Sequence[float], size: int, whole: int, rng: Random) -> tuple[slice, slice]:

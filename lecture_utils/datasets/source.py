@@ -15,7 +15,7 @@ FULL_SCENES = {"train": 4000, "val": 200, "test": 500}
 DETECTION_SIZE = 128  # so that the lowest objects, 4 % of the image, are five pixels high
 DETECTION_SCENES = {"train": 4000, "val": 200, "test": 500}
 SINGLE_OBJECT_SCENES = {"train": 6000, "val": 200, "test": 500}  # at DETECTION_SIZE
-CLASSIFICATION_SIZE, CROP_SIZE = 48, 32  # windows of a street, and object crops
+CLASSIFICATION_SIZE, CROP_SIZE, FULL_CROP_SIZE = 48, 32, 64  # windows of a street, and object crops of both profiles
 CLASSIFICATION_SCENES = {"train": 8000, "val": 1000, "test": 1000}  # of both
 
 

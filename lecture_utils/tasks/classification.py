@@ -23,10 +23,11 @@ def classification_data(
     size: int | None = None,
     kind: type[LabelledObjects] = LabelledObjects,
     flip: bool = True,
+    scenes: int | None = None,
 ) -> LabelledObjects:
     """A split of the streets with one named object on them; they are painted, not read.
 
-    Training images are flipped every other time, unless `flip` is False.
+    Training images are flipped every other time, unless `flip` is False. `scenes` is for fewer than there are.
     """
     if root is not None:
         raise ValueError(f"root: got {root}, expected none: streets with one object are painted from seeds")
@@ -34,7 +35,8 @@ def classification_data(
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(CLASSIFICATION_SCENES)}")
     train, size = split == "train", size or CLASSIFICATION_SIZE
     transforms = photo_transforms(train=train, flip=flip)
-    return kind(split, CLASSIFICATION_SCENES[split], size=size, transforms=transforms, quiet=not train)
+    scenes = scenes or CLASSIFICATION_SCENES[split]
+    return kind(split, scenes, size=size, transforms=transforms, quiet=not train)
 
 
 def classification_loss(dataset: Dataset) -> Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]:

@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision.transforms.functional import resize
 
-from lecture_utils import checkpoints, city_models
+from lecture_utils import checkpoints, city_models, runtime
 from lecture_utils.arguments import require_positive
-from lecture_utils.datasets import CLASSIFICATION_SCENES, CROP_SIZE, ObjectCrops
+from lecture_utils.datasets import CLASSIFICATION_SCENES, CROP_SIZE, FULL_CROP_SIZE, ObjectCrops
 from lecture_utils.generative import denoising_loss, frechet_distance, negative_elbo, precision_and_recall
 from lecture_utils.runtime import Runtime
 from lecture_utils.tasks.classification import classification_data
-from lecture_utils.tasks.task import Task
+from lecture_utils.tasks.task import Task, image_alone
 
 PIXEL_NOISE = 0.5  # of the VAE; images have deviation 1, or about so
 SURE = 0.9  # the probability from which the classifier is said to be sure
@@ -24,7 +25,8 @@ SURE = 0.9  # the probability from which the classifier is said to be sure
 
 def object_crop_data(split: str, root: Path | str | None = None, *, size: int | None = None) -> ObjectCrops:
     """A split of the streets' objects, each in the middle of its image."""
-    return classification_data(split, root, size=size or CROP_SIZE, kind=ObjectCrops)
+    few = runtime.SMOKE_SCENES if size == FULL_CROP_SIZE and runtime.is_smoke() else None
+    return classification_data(split, root, size=size or CROP_SIZE, kind=ObjectCrops, scenes=few)
 
 
 def reconstruction_loss(dataset: Dataset) -> Callable[[nn.Module, tuple], Tensor]:
@@ -77,7 +79,8 @@ def evaluate_samples(
 ) -> dict[str, float]:
     """Scores of drawings by what the shipped ResNet sees in them: `frechet` distance, `precision`, `recall`, `sure`.
 
-    Images are as networks take them; the classifier looks at them on `device`. `sure` is the share in which it finds
+    Images are as networks take them; the classifier looks at them on `device`, larger ones reduced to the 32 × 32
+    pixels of the quick profile, so that scores of both profiles can be compared. `sure` is the share in which it finds
     some named object with a probability of 0.9; it tells nothing of how different the samples are, which recall does.
     """
     classifier = checkpoints.load_weights(city_models.resnet(), "resnet").eval().to(device)
@@ -89,10 +92,20 @@ def evaluate_samples(
 
 @torch.no_grad()
 def extract_features(classifier: nn.Module, images: Tensor) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n classes"]]:
-    """The features on which a classifier decides, and its scores; on the CPU, wherever the classifier is."""
+    """The features on which a classifier decides, and its scores; on the CPU, wherever the classifier is.
+
+    Images larger than `CROP_SIZE` are reduced to it.
+    """
     images = images.to(next(classifier.parameters()).device)
+    if images.shape[-1] > CROP_SIZE:
+        images = resize(images, [CROP_SIZE, CROP_SIZE], antialias=True)
     features = torch.cat([classifier.stages(classifier.stem(some)).mean((2, 3)) for some in images.split(250)])
     return features.cpu(), classifier.head(features).cpu()
+
+
+def image_and_step(size: int) -> tuple:
+    """What `Diffusion` is counted with: an image without content, and its step."""
+    return *image_alone(size), torch.empty(1, dtype=torch.int64, device="meta")
 
 
 def stack_images(dataset: Dataset) -> Float[Tensor, "n 3 h w"]:
@@ -109,4 +122,4 @@ RECONSTRUCTION = Task(
 )
 VARIATIONAL = replace(RECONSTRUCTION, make_loss=elbo_loss, score=score_samples)
 ADVERSARIAL = replace(VARIATIONAL, make_loss=adversarial_loss)
-DENOISING = replace(VARIATIONAL, make_loss=diffusion_loss)
+DENOISING = replace(VARIATIONAL, make_loss=diffusion_loss, example=image_and_step)

@@ -168,6 +168,20 @@ def test_portraits_are_the_lone_objects_cut_out_and_resized():
 
 
 @pytest.mark.slide("37")
+def test_large_portraits_show_the_same_objects_and_more_of_their_detail():
+    small, large = ObjectCrops("val", 40, size=32), ObjectCrops("val", 40, size=64)
+    assert large.labels == small.labels
+    assert large.images.shape[1:] == (3, 64, 64)
+    reduced = interpolate(large.images.float(), (32, 32), mode="bilinear", antialias=True)
+    enlarged = interpolate(small.images.float(), (64, 64), mode="bilinear")
+    same, other = ((reduced - images.float()).abs().mean() for images in (small.images, small.images.roll(1, 0)))
+    assert same < other / 3  # not 0: each is cut out at a whole pixel of its street
+    fine = lambda images: (images[..., 1:] - images[..., :-1]).abs().mean()  # noqa: E731
+    assert fine(large.images.float()) > 1.2 * fine(enlarged)
+    assert (large.boxes / 2 - small.boxes).abs().mean() < 1
+
+
+@pytest.mark.slide("37")
 def test_portraits_and_windows_are_kept_apart():
     """Both are remembered by split, number and size."""
     portraits, windows = ObjectCrops("val", 4, size=32), LabelledObjects("val", 4, size=32)

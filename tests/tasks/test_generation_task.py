@@ -162,6 +162,13 @@ def test_photographs_pass_for_photographs(portraits, classifier):
     assert 0.5 < sure < 1
 
 
+def test_the_judge_sees_large_drawings_reduced(classifier):
+    drawings = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    reduced = F.interpolate(drawings, (32, 32), mode="bilinear", antialias=True)
+    wanted, found = (generation.extract_features(classifier, images) for images in (reduced, drawings))
+    torch.testing.assert_close(found, wanted)
+
+
 def test_the_judge_holds_drawings_against_photographs(portraits, classifier):
     """Which of the two is which matters: precision asks about drawings, recall about photographs."""
     photographs = generation.stack_images(portraits)
