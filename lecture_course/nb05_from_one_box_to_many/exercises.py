@@ -218,7 +218,7 @@ EXERCISES = (
     ),
     Prediction(
         "05.mean",
-        title="The best answer to two annotators",
+        title="The best answer to two orders",
         minutes=3,
         difficulty=1,
         answer=best_answer,

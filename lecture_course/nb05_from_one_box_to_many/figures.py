@@ -7,14 +7,19 @@ from math import ceil
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 from skimage.segmentation import mark_boundaries
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool1d
 
-from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.boxes import box_iou, denormalize_boxes
 from lecture_utils.figures.boxes import TRUTH, draw_boxes
+from lecture_utils.figures.detector_blocks import KINDS
+from lecture_utils.figures.network import draw_network
+from lecture_utils.figures.network_blocks import Arrow, Block, Table
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.scores import MARKERS
 from lecture_utils.figures.style import (
@@ -61,9 +66,9 @@ def streets(
 ) -> Figure:
     """Draw streets large, with the ground-truth boxes in white and dashed those `found` (n, 4), for 128 × 128 pixels.
 
-    `found`, the `names` of its boxes, their `colours` (then no dashes tell them apart), and `titles` hold one item for
-    each scene, or none at all. Without `found`, the ground truth has the names of its classes. `pixels` is the side of
-    a street as it is shown, `key` what colours mean: words → colour.
+    `found`, the `names` of its boxes, their `colours` (then the ground truth is dashed instead, and on top), and
+    `titles` hold one item for each scene, or none at all. Without `found`, the ground truth has the names of its
+    classes. `pixels` is the side of a street as it is shown, `key` what colours mean: words → colour.
     """
     for argument, given in (("found", found), ("names", names), ("colours", colours), ("titles", titles)):
         if len(given) not in (0, len(scenes)):
@@ -73,10 +78,12 @@ def streets(
         objects = painted(scene, STREET).objects
         truth = np.array([obj.box for obj in objects], float).reshape(-1, 4)
         draw_image(ax, painted(scene, pixels).image, size=(STREET, STREET))
-        draw_boxes(ax, truth, colours=TRUTH, names=None if len(found) else [obj.category for obj in objects])
-        if len(found):
-            own = {"colours": colours[k]} if len(colours) else {"dashed": True}
-            draw_boxes(ax, found[k], names=names[k] if len(names) else None, **own)
+        if len(colours):
+            draw_boxes(ax, found[k], names=names[k] if len(names) else None, colours=colours[k])
+        words = None if len(found) else [obj.category for obj in objects]
+        draw_boxes(ax, truth, colours=TRUTH, names=words, dashed=bool(len(colours)))
+        if len(found) and not len(colours):
+            draw_boxes(ax, found[k], names=names[k] if len(names) else None, dashed=True)
         if len(titles):
             ax.set_title(titles[k])
     for ax in axes.flat[len(scenes) :]:
@@ -92,36 +99,75 @@ def in_slots(
     """Draw streets with the boxes that the slots give, each with its slot's number and colour, and how many are found.
 
     `given` has a dict for each scene: `boxes` (n, 4), for 128 × 128 pixels, and `slots` (n,), whose numbers begin at 0.
-    With `names`, those of its `labels` (n,), the class stands beside the number. Found is an object that a box covers
-    by an IoU of 0.5, whatever its class.
+    With `names`, those of its `labels` (n,), the classes stand below the street. Found is an object that a box
+    covers by an IoU of 0.5, whatever its class.
     """
     used = [one["slots"].tolist() for one in given]
-    classes = [[f" {names[label]}" for label in one["labels"]] if names else [""] * len(one["slots"]) for one in given]
-    pairs = [zip(slots, words, strict=True) for slots, words in zip(used, classes, strict=True)]
-    look = {"names": [[f"{slot + 1}{word}" for slot, word in pair] for pair in pairs]}
+    look = {"names": [[f"{slot + 1}" for slot in slots] for slots in used]}
     look["colours"] = [[SLOTS[slot % len(SLOTS)] for slot in slots] for slots in used]
     overlaps = [box_iou(true_boxes(scene), one["boxes"]) for scene, one in zip(scenes, given, strict=True)]
     look["titles"] = [f"{(pairs >= 0.5).any(1).sum()} of {len(pairs)} objects found" for pairs in overlaps]
-    return streets(scenes, [one["boxes"] for one in given], title=title, **look)
+    fig = streets(scenes, [one["boxes"] for one in given], title=title, **look)
+    for ax, slots, one in zip(fig.axes, used, given if names else (), strict=False):
+        words = [f"{slot + 1} {names[label]}" for slot, label in zip(slots, one["labels"], strict=True)]
+        ax.set_xlabel("\n".join("   ".join(words[i : i + 3]) for i in range(0, len(words), 3)))
+    return fig
+
+
+@course_look
+def slots_drawing(vector: Tensor, scores: Tensor, boxes: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
+    """Draw how a vector (n,) becomes slots: `scores` (slots, classes) and `boxes` (slots, 4), and what they should say.
+
+    The objects of the street, of the classes `labels` (m,), fill the first m slots; `names` are those of the classes.
+    """
+    count, classes = scores.shape
+    rows = ("  ".join(f"{value:.2f}".replace("-", "−") for value in box) for box in boxes)
+    said = (f"slot {i}: {names[best]}" for i, best in enumerate(scores.argmax(1), 1))
+    wanted = [names[label] for label in labels] + ["background"] * (count - len(labels))
+    asked = Table(zip((f"slot {i}" for i in range(1, count + 1)), wanted, strict=True))
+    peaks = adaptive_max_pool1d(vector[None].float(), min(256, len(vector)))[0]
+    start = Block("vector", peaks, (0, 0), size=1.7, shape=vector.shape)
+    shapes = f"{count} × {classes} class scores, {count} × 4 numbers"
+    slots = Block(
+        "highest score, and x, y, w, h", Table(zip(said, rows, strict=True)), (1, 0), size=3.5, caption=shapes
+    )
+    truth = Block("asked for in training", asked, (2, 0), size=1.9, caption="the annotations' order")
+    arrows = [Arrow(start, slots, "fully connected"), Arrow(truth, slots, "loss", ("left", "right"), True)]
+    return draw_network([start, slots, truth], arrows, kinds=KINDS, about="Only the order says which slot is for what.")
 
 
 def beside_mean_box(
-    scenes: Sequence[Scene], found: Tensor, classes: Sequence[str], mean_box: Tensor, *, title: str = ""
+    scenes: Sequence[Scene], given: Tensor, classes: Sequence[str], mean_box: Tensor, *, title: str = ""
 ) -> Figure:
     """Draw streets of one object with the box that a network gives, in orange, and the mean box (4,) in blue.
 
-    `found` (scenes, 4) has a box for each street, for 128 × 128 pixels, `classes` its class. A panel's title says
-    the class and the box's IoU, or that the box has no area.
+    `given` (scenes, 4) has a normalized box (x, y, w, h) for each street, `classes` its class; the mean box is in
+    pixels of 128 × 128. A panel's title says the class, the four numbers, and the box's IoU, or that it has no area:
+    then a dot is its centre, or an arrow at the border says where that lies.
     """
-    names, titles = [], []
-    for scene, box, name in zip(scenes, found, classes, strict=True):
-        overlap, empty = box_iou(box[None], true_boxes(scene)).item(), bool((box[2:] <= box[:2]).any())
-        titles.append(f"{name}, a box without area" if empty else f"{name}, IoU {overlap:.2f}")
-        names.append(["" if empty else name, "mean box"])
-    both = [torch.stack([box, mean_box]) for box in found]
-    return streets(
-        scenes, both, names=names, colours=[(ORANGE, SKY)] * len(scenes), titles=titles, title=title, pixels=256
-    )
+    titles, found = [], denormalize_boxes(given, STREET, STREET)
+    for scene, numbers, box, name in zip(scenes, given, found, classes, strict=True):
+        overlap, empty = box_iou(box[None], true_boxes(scene)).item(), bool((numbers[2:] <= 0).any())
+        written = ", ".join(f"{value:.2f}".replace("-", "−") for value in numbers.tolist())
+        titles.append(f"{name}, {'no area' if empty else f'IoU {overlap:.2f}'}\n(x, y, w, h) = ({written})")
+    both, look = [torch.stack([box, mean_box]) for box in found], {"titles": titles, "title": title, "pixels": 256}
+    key = {"ground truth (dashed)": TRUTH, "network": ORANGE, "mean box": SKY}
+    fig = streets(scenes, both, colours=[(ORANGE, SKY)] * len(scenes), key=key, **look)
+    for ax, box in zip(fig.axes, given, strict=False):
+        if (box[2:] <= 0).any():
+            point_at(ax, (box[:2] * STREET).tolist())
+    return fig
+
+
+def point_at(ax: Axes, centre: Sequence[float]) -> None:
+    """A dot at a point of a street or, where that lies outside, at the border nearest to it, with an arrow."""
+    inside = np.clip(centre, 5, STREET - 6)
+    if tuple(inside) != tuple(centre) and (np.abs(inside - centre) > 6).any():
+        out = (np.array(centre) - inside) / np.linalg.norm(np.array(centre) - inside)
+        look = {"arrowstyle": "-|>", "color": ORANGE, "lw": 3, "mutation_scale": 18}
+        ax.annotate("", inside + 4 * out, inside - 12 * out, arrowprops=look)
+    else:
+        ax.plot(*inside, "o", ms=9, color=ORANGE, mec="black")
 
 
 @course_look
@@ -134,7 +180,7 @@ def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: s
     joined = [label for label in np.unique(labels) if len(np.unique(before[labels == label])) > 1]
     rows, columns = (np.arange(n) * side // n for n, side in zip(photo.shape[:2], labels.shape, strict=True))
     mask = np.isin(labels, joined)[rows][:, columns]
-    shown = np.where(mask[..., None], 0.5 * photo + 0.5 * 255 * np.array(to_rgb(SKY)), photo).astype(np.uint8)
+    shown = np.where(mask[..., None], 0.75 * photo + 0.25 * 255 * np.array(to_rgb(SKY)), photo).astype(np.uint8)
     shown = mark_boundaries(shown, labels[rows][:, columns], color=(1, 1, 0), mode="thick")
     height, width = labels.shape
     fig, axes = image_axes(1, 1, width=6.5, aspect=width / height, title=title)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
@@ -16,7 +17,7 @@ from lecture_course.nb07_region_proposal_network.steps import YELLOW, suppress
 from lecture_utils.detection.boxes import box_iou, clip_boxes_to_image
 from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes
 from lecture_utils.figures.overlays import draw_image, name_colours, to_pixels
-from lecture_utils.figures.scores import MARKERS
+from lecture_utils.figures.scores import MARKERS, curves
 from lecture_utils.figures.style import (
     BLUE,
     CYCLE,
@@ -33,6 +34,7 @@ from lecture_utils.figures.style import (
 from lecture_utils.toycity import Scene, render
 
 Box = tuple[float, float, float, float]
+BOX = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": FAINT}  # around a number of a drawing
 
 
 def large_street(scene: Scene) -> tuple[np.ndarray, list[tuple[str, Box]], tv_tensors.Image]:
@@ -52,26 +54,32 @@ def large_street(scene: Scene) -> tuple[np.ndarray, list[tuple[str, Box]], tv_te
 
 @course_look
 def suppressed(
-    image: Tensor | np.ndarray, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float, title: str
+    image: Tensor | np.ndarray,
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, "n"],
+    threshold: float,
+    title: str,
+    *,
+    first: int | None = None,
 ) -> Figure:
     """Draw boxes, in pixels of the image, before and after NMS: each group, what one box drops and itself, in a colour.
 
-    Only the part of the image around the boxes is shown. The boxes that stay are numbered by their score. No box is a
-    ValueError.
+    Only the part of the image around the boxes is shown. Before NMS are the `first` by score, by default all. The boxes
+    that stay are numbered by their score. No box is a ValueError.
     """
     if not len(boxes):
         raise ValueError("boxes: got none, expected at least one")
     groups = suppress(boxes.cpu(), scores.cpu(), threshold)
-    palette = (*CYCLE, TRUTH, YELLOW, INK)
+    palette = (*CYCLE, TRUTH, YELLOW, INK, "#7FFF00")
     colour = {i: palette[k % len(palette)] for k, taken in enumerate(groups) for i in (taken.kept, *taken.dropped)}
-    worst_first = scores.argsort().tolist()
+    worst_first = scores.argsort().tolist()[-(first or len(boxes)) :]
     low, high = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
     pixels, margin = to_pixels(image), 24
     (left, top), (right, bottom) = ([edge + margin * sign for edge in edges] for edges, sign in ((low, -1), (high, 1)))
     fig, axes = image_axes(2, 1, width=8.2, aspect=(right - left) / (bottom - top), title=title)
     shown = {
-        f"the best {len(boxes)} by objectness": worst_first,
-        f"after NMS at {threshold:g}: {len(groups)} are left": [taken.kept for taken in groups],
+        f"the best {len(worst_first)} by objectness": worst_first,
+        f"after NMS at {threshold:g}: the best {len(groups)}": [taken.kept for taken in groups],
     }
     for ax, (name, those) in zip(axes.flat, shown.items(), strict=True):
         draw_image(ax, pixels)
@@ -159,18 +167,97 @@ def detections(
     for one, truth in zip(found, truths, strict=True):
         hit = (box_iou(truth["boxes"], one["boxes"]) >= 0.5) & (truth["labels"][:, None] == one["labels"])
         titles.append(f"{hit.any(1).sum()} of {len(hit)} objects found, {(~hit.any(0)).sum()} false")
-    look = {"names": [[names[label] for label in one["labels"]] for one in found]}
-    look["colours"] = [[class_colour(label) for label in one["labels"].tolist()] for one in found]
+    look = {"colours": [[class_colour(label) for label in one["labels"].tolist()] for one in found]}
+    look["key"] = {"ground truth (dashed)": TRUTH} | {name: class_colour(k) for k, name in enumerate(names) if k}
     return streets(scenes, [one["boxes"] for one in found], titles=titles, title=title, **look)
 
 
-def two_titles(fig: Figure, *titles: str) -> None:
-    """Give each panel of curves a title and, inside it, the key of its own lines."""
+def two_titles(fig: Figure, *titles: str, places: Sequence[str]) -> None:
+    """Give each panel of curves a title and, inside it, in one of the `places`, the key of its own lines."""
     for legend in fig.legends:
         legend.remove()
-    for ax, title in zip(fig.axes, titles, strict=True):
+    for ax, title, place in zip(fig.axes, titles, places, strict=True):
         ax.set_title(title, size=12)
-        ax.legend(loc="lower left")
+        ax.legend(loc=place)
+
+
+def threshold_curves(
+    thresholds: Sequence[float], numbers: Mapping[str, Sequence[float]], recalls: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Draw over NMS thresholds what detections lose or have too many, in numbers, and the recall of proposals."""
+    count, recall = "number (logarithmic)", "recall (the axis begins at 0.7)"
+    limits = {count: (10, 5000), recall: (0.7, 1.01)}
+    fig = curves(thresholds, {count: numbers, recall: recalls}, xlabel="threshold (IoU)", limits=limits)
+    fig.axes[0].set_yscale("log")
+    titles = "final detections, 200 streets", "proposals, 50 of these streets"
+    two_titles(fig, *titles, places=("upper left", "lower left"))
+    return fig
+
+
+def recall_twice(numbers: Sequence[int], recalls: Mapping[str, Sequence[float]], *, title: str) -> Figure:
+    """Draw recall over the number of proposals: once from 0, and once from 0.8 on, where curves lie close together."""
+    panels = {"recall (IoU of 0.5)": recalls, "the same, from 0.8 on": recalls}
+    limits = dict(zip(panels, ((0, 1.02), (0.8, 1.005)), strict=True))
+    return curves(numbers, panels, xlabel="proposals per street (logarithmic)", title=title, limits=limits, log="x")
+
+
+@course_look
+def seed_dots(panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str = "") -> Figure:
+    """Draw each training as a dot, three panels in a row: score → model → values; the means are written beside."""
+    rows = -(-len(panels) // 3)
+    fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + 1.75 * rows), squeeze=False, sharey=True)
+    fig.suptitle(title)
+    for ax, (name, models) in zip(axes.flat, panels.items(), strict=True):
+        for k, values in enumerate(models.values()):
+            ax.scatter(values, [k] * len(values), s=42, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0)
+            ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 8), textcoords="offset points", ha="center")
+        every = [value for values in models.values() for value in values]
+        room = 0.25 * (max(every) - min(every))
+        ax.set(title=name, xlim=(min(every) - room, max(every) + room), ylim=(len(models) - 0.5, -0.8))
+        ax.set_yticks(range(len(models)), models)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.grid(axis="x")
+    return fig
+
+
+@course_look
+def exchange(
+    panels: Mapping[str, Mapping[tuple[str, str], Sequence[float]]], steps: Mapping[str, Mapping[str, float]]
+) -> Figure:
+    """Draw what two networks score on two kinds of proposals, a square of four numbers for each score, with arrows.
+
+    `panels` are score → (network, proposals) → one value for each training; the first pair is where the arrows start.
+    `steps` are score → "proposals", "network" and "both" → what that changes.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.5), squeeze=False)
+    for ax, (name, values) in zip(axes[0], panels.items(), strict=True):
+        networks, kinds = (list(dict.fromkeys(pair[k] for pair in values)) for k in (0, 1))
+        for (network, kind), scores in values.items():
+            place, words = (kinds.index(kind), networks.index(network)), f"{np.mean(scores):.3f}"
+            ax.annotate(words, place, size=14, weight="bold", ha="center", va="center", bbox=BOX)
+            spread = f"{min(scores):.3f}–{max(scores):.3f}"
+            ax.annotate(
+                spread,
+                place,
+                (0, 22 if place[1] else -21),
+                textcoords="offset points",
+                size=11,
+                ha="center",
+                va="center",
+            )
+        for end, step, at, colour in (
+            ((1, 0), "proposals", (0.5, -0.14), ORANGE), ((0, 1), "network", (0.21, 0.56), BLUE),
+            ((1, 1), "both", (0.74, 0.46), INK),
+        ):  # fmt: skip
+            look = {"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkA": 34, "shrinkB": 34, "mutation_scale": 16}
+            ax.annotate("", end, (0, 0), arrowprops=look)
+            ax.text(*at, f"+{steps[name][step]:.3f}", color=colour, size=12, ha="center", va="center")
+        ax.set(title=name, xlim=(-0.42, 1.4), ylim=(-0.4, 1.35))
+        ax.set_xticks((0, 1), [f"{kind}\nproposals" for kind in kinds])
+        ax.set_yticks((0, 1), [f"{network}'s\nnetwork" for network in networks])
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+    return fig
 
 
 @course_look

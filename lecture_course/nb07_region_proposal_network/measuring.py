@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lecture_utils import training
 from lecture_utils.detection import FasterRCNN
-from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.boxes import box_iou, encode
 from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.rpn import ProposalNetwork
 from lecture_utils.detection.scores import CocoScores, ProposalRecall, apply_nms
 from lecture_utils.runtime import Runtime
 
 SIZE = "√area (pixels)"
+DETECTORS = {"rcnn": "R-CNN", "fast_rcnn": "Fast R-CNN", "faster_rcnn": "Faster R-CNN"}
+OWN = {"fast_rcnn": "searched", "faster_rcnn": "learned"}  # the proposals that a network was trained on
 
 
 @torch.no_grad()
@@ -47,6 +50,44 @@ def by_threshold(
     return shares
 
 
+def lost_and_extra(shares: Mapping[str, Sequence[float]], objects: int) -> dict[str, list[float]]:
+    """Of `by_threshold`'s recall and precision the numbers: objects that are lost, and detections that are too many."""
+    hits = [objects * recall for recall in shares["recall"]]
+    extra = [hit / part - hit for hit, part in zip(hits, shares["precision"], strict=True)]
+    return {f"objects lost, of {objects}": [objects - hit for hit in hits], "detections too many": extra}
+
+
+def missed(found: Sequence[dict], truths: Sequence[dict], names: Sequence[str]) -> list[str]:
+    """The objects that no detection covers by an IoU of 0.5: the class, and the box in whole pixels."""
+    words = []
+    for one, truth in zip(found, truths, strict=True):
+        hit = (box_iou(truth["boxes"], one["boxes"]) >= 0.5).any(1)
+        pairs = zip(truth["labels"][~hit], truth["boxes"][~hit].int().tolist(), strict=True)
+        words += [f"{names[label]} at {tuple(box)}" for label, box in pairs]
+    return words
+
+
+def best_anywhere(truths: Sequence[Float[Tensor, "_ 4"]], shapes: Float[Tensor, "k 4"]) -> Float[Tensor, "objects"]:
+    """The best IoU of each object with an anchor of one of the `shapes`, if there is one at every pixel."""
+    sides, own = (boxes[:, 2:] - boxes[:, :2] for boxes in (torch.cat(list(truths)), shapes))
+    inside = torch.minimum(sides[:, None], own).prod(-1)  # where one lies in the other, as far as it can
+    return (inside / (sides.prod(1)[:, None] + own.prod(1) - inside)).amax(1)
+
+
+def exchanged(rows: Sequence[Mapping], key: str) -> dict[tuple[str, str], list[float]]:
+    """Of the study "proposals": (network, kind of proposals) → the `key` of each seed."""
+    square = {(DETECTORS[model], kind): [] for model in OWN for kind in OWN.values()}
+    for row in rows:
+        square[DETECTORS[row["model"]], OWN[row.get("proposals_of", row["model"])]].append(row[key])
+    return square
+
+
+def gains(square: Mapping[tuple[str, str], Sequence[float]]) -> dict[str, float]:
+    """What other proposals, another network, and both add to the mean of `exchanged`'s first pair."""
+    first, proposals, network, both = (sum(values) / len(values) for values in square.values())
+    return {"proposals": proposals - first, "network": network - first, "both": both - first}
+
+
 @torch.no_grad()
 def proposals(
     detector: FasterRCNN | ProposalNetwork, scenes: Dataset, device: str | torch.device, *, number: int | None = None
@@ -61,6 +102,17 @@ def proposals(
 def rpn_losses(model: ProposalNetwork, images: Tensor, targets: list[dict]) -> dict[str, Tensor]:
     """The two losses of an RPN alone: no proposals are made, which no loss needs."""
     return model.rpn.losses(*model.rpn.predict(model.backbone(images)), targets)
+
+
+def loss_without_deltas(
+    anchors: Float[Tensor, "n 4"], truths: Sequence[Float[Tensor, "_ 4"]], matches: Sequence[Tensor], sampled: int
+) -> float:
+    """The mean loss of the deltas on streets with `truths`, if each were 0; `matches` are those of the anchors (n,)."""
+    losses = []
+    for truth, match in zip(truths, matches, strict=True):
+        wanted = encode(truth[match[match >= 0]], anchors[match >= 0])
+        losses.append(F.smooth_l1_loss(wanted, torch.zeros_like(wanted), reduction="sum", beta=1 / 9) / sampled)
+    return torch.stack(losses).mean().item()
 
 
 def losses_in_training(

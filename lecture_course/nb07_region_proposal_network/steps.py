@@ -19,9 +19,9 @@ from lecture_utils.explorers.overlay import spots
 from lecture_utils.figures.boxes import TRUTH, draw_boxes
 from lecture_utils.figures.overlays import draw_image
 from lecture_utils.figures.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, WIDTH, bare, course_look
-from lecture_utils.toycity import Scene
+from lecture_utils.toycity import Scene, render_close
 
-YELLOW = "#F0E442"
+YELLOW, CLOSE = "#F0E442", 2048  # pixels a side of a street, of which a part is shown
 SHAPES = {
     "overlapped by half": Kind(GREEN, fill=0.2),
     "not overlapped by half": Kind(SKY, dashed=True),
@@ -77,14 +77,14 @@ def suppress(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold:
 
 
 SUPPRESSION = {
-    "object": Kind(TRUTH, width=4, fill=0.1),
-    "object without a box": Kind(VERMILION, width=4, fill=0.5),
+    "object": Kind(TRUTH, width=3, dashed=True),
+    "object without a box": Kind(VERMILION, width=4, fill=0.5, dashed=True),
     "dropped before": Kind("#BBBBBB", width=0, struck=True),
     "waits": Kind(SKY, width=1.5),
-    "dropped now": Kind(PURPLE, width=2, dashed=True, struck=True),
+    "dropped now": Kind(PURPLE, width=1, struck=True),
     "kept before": Kind(BLUE, width=4),
-    "duplicate": Kind(VERMILION, width=4),
-    "kept now": Kind(ORANGE, width=5),
+    "duplicate": Kind(YELLOW, width=5),
+    "kept now": Kind(GREEN, width=5),
 }
 
 
@@ -186,8 +186,8 @@ class CloseUp(NamedTuple):
 def close_up(scene: Scene, boxes: Float[Tensor, "n 4"], margin: int = 6, aspect: float = 1.2) -> CloseUp:
     """The part of a street that holds the boxes, at least `aspect` times as wide as high."""
     x, y, width, height = _around(boxes, margin, aspect)
-    left, top, right, bottom = (round(LARGE / STREET * side) for side in (x, y, x + width, y + height))
-    part = painted(scene, LARGE).image[top:bottom, left:right]
+    left, top, right, bottom = (round(CLOSE / STREET * side) for side in (x, y, x + width, y + height))
+    part = render_close(scene, CLOSE)[top:bottom, left:right]
     return CloseUp(part, torch.tensor([x, y, x, y]), (height, width))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 # Inches.
 LINE = 0.2  # a line of text
+PAD = 0.04  # inside the frame of a table, above its first line and below its last
 SHEET, STRIP = 0.07, 0.16  # from one feature map to the one behind it; the width of a vector
 LETTER = 0.082  # room for one letter of a label
 Mark = tuple[float, float, float, float, str]  # x0, y0, x1, y1 and a colour
@@ -54,7 +55,7 @@ class Block:
     def sides(self) -> tuple[float, float]:
         """Width and height in inches."""
         if isinstance(self.value, Mapping):
-            return self.size, LINE * len(self.value)
+            return self.size, LINE * len(self.value) + 2 * PAD * isinstance(self.value, Table)
         if len(self.shape) == 1:
             return STRIP, self.size
         height, width = self.shape[-2:]

@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from torch import Tensor
 
 from lecture_utils.cityscapes import colour_labels
-from lecture_utils.figures.network_blocks import LETTER, LINE, SHEET, Arrow, Block, Table
+from lecture_utils.figures.network_blocks import LETTER, LINE, PAD, SHEET, Arrow, Block, Table
 from lecture_utils.figures.style import BLUE, FAINT, INK, SKY, VERMILION, to_array
 
 TEXT = 10.5  # points of the labels, 11.7 pixels on the page
@@ -83,7 +83,7 @@ def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
 
 
 def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
-    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability."""
+    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability; a bracket."""
     best, start = max(block.value, key=block.value.get), LETTER * max(map(len, block.value)) + 0.08
     for row, (name, probability) in enumerate(block.value.items()):
         middle, colour = top + LINE * (row + 0.5), BLUE if name == best else FAINT
@@ -93,6 +93,9 @@ def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink:
         ax.add_patch(Rectangle((left + start, middle - 0.08), full, 0.16, fc=_faded("#EEEEEE", strength), zorder=1.5))
         bar = Rectangle((left + start, middle - 0.08), full * probability, 0.16, fc=_faded(colour, strength), gid="bar")
         ax.add_patch(bar).set_zorder(2)
+    right, bottom = left + block.size, top + LINE * len(block.value)
+    xs, ys = (right, right + 0.04, right + 0.04, right), (top + 0.04, top + 0.04, bottom - 0.04, bottom - 0.04)
+    ax.plot(xs, ys, color=_faded(FAINT, strength), lw=1)  # what follows takes all of them
     return []
 
 
@@ -101,7 +104,7 @@ def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, wri
     width, height = block.sides
     ax.add_patch(Rectangle((left, top), width, height, fc="white", **edge))
     for row, (name, number) in enumerate(block.value.items() if written else ()):
-        middle = top + LINE * (row + 0.5)
+        middle = top + PAD + LINE * (row + 0.5)
         ax.text(left + 0.07, middle, name, va="center", size=TEXT, color=ink, zorder=4)
         ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, color=ink, zorder=4)
     return []

@@ -44,7 +44,8 @@ def curves(
             if len(values) != len(x):
                 raise ValueError(f"panels: got {len(values)} values of {name!r}, expected {len(x)}, one for each x")
             style = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)]}
-            ax.plot(to_array(x), to_array(values), marker=MARKERS[i % len(MARKERS)], label=name, **style)
+            marker = MARKERS[i % len(MARKERS)] if len(set(values)) > 1 else ""  # a level is no measurement at each x
+            ax.plot(to_array(x), to_array(values), marker=marker, label=name, **style)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if "x" in log:
             ax.set_xscale("log")

@@ -16,6 +16,7 @@ from lecture_utils.figures.network_blocks import Arrow, Block, Table, scaled
 from lecture_utils.figures.style import ORANGE
 from lecture_utils.segmentation.shapes import layer_outputs
 
+MOST_CLASSES = 5  # of which bars are drawn
 LONGEST = 256  # of a longer vector, the largest of every few numbers is drawn
 STAGES = (
     "Each stage halves height and width: here edges and colours, wherever they are.",
@@ -46,7 +47,7 @@ def single_object_drawing(
     flat = vector.shape[1] == backbone[-1].value.numel()
     vector, classes, numbers = head_blocks(vector[0], scores[0], box[0], names)
     marks = [*marks_of(boxes, ["white"]), *marks_of(denormalize_boxes(box, *size), [ORANGE])]
-    shown = image_block("box on the image", large, image, (3.7, 2), "", size=1.2, marks=marks, caption="4")
+    shown = image_block("box on the image", large, image, (3.7, 2), "", size=1.3, marks=marks, caption="")
     losses = [loss.item() for loss in class_and_box_losses(scores, box, label, true)]
     *parts, total = loss_blocks(losses, weight, names[label], true[0].tolist())
     arrows = [
@@ -64,28 +65,30 @@ def backbone_blocks(model: SingleObject, image: Tensor, large: np.ndarray) -> li
     """The image and the stages of the backbone, from left to right."""
     stages = feature_stages(model.backbone, image)
     says = [STAGES[0], *[STAGES[1]] * (len(stages) - 2), STAGES[2]][: len(stages)]
-    blocks, pitch = [image_block("image", large, image, (0, 0), size=1.45)], 8 / (0.6 + len(stages))
+    blocks, pitch = [image_block("image", large, image, (0, 0), size=1.75)], 8 / (0.6 + len(stages))
     for n, (maps, sentence) in enumerate(zip(stages, says, strict=True)):
-        at, size = (1.2 + pitch * (n + 0.5), 0), scaled(maps.shape, max(image.shape[-2:]), size=1.35)
+        at, size = (1.3 + pitch * (n + 0.5), 0), scaled(maps.shape, max(image.shape[-2:]), size=1.35)
         blocks.append(Block(f"stage {n + 1}", maps, at, sentence, size, scale=clipped(maps)))
     return blocks
 
 
 def head_blocks(vector: Tensor, scores: Tensor, box: Tensor, names: Sequence[str]) -> list[Block]:
-    """The vector, the five most probable classes, and the box."""
+    """The vector, the classes in their order (of many, the five most probable ones), and the box."""
     peaks = adaptive_max_pool1d(vector[None], min(LONGEST, len(vector)))[0]
-    best = dict(sorted(zip(names, scores.softmax(0).tolist(), strict=True), key=lambda item: -item[1])[:5])
+    given = scores.softmax(0)
+    shown = given.topk(MOST_CLASSES).indices if len(given) > MOST_CLASSES else range(len(given))
+    bars = {f"{names[i]} {given[i]:.2f}": given[i].item() for i in shown}
     table = Table(zip("xywh", map("{:.2f}".format, box), strict=True))
     says = (
         f"The last map laid out as {len(vector):,} numbers: one vector for the whole image. Both heads read it.",
         f"Classification: {len(names)} scores, of which softmax makes probabilities; the highest is that of "
-        f"{next(iter(best))}.",
+        f"{names[given.argmax()]}.",
         "Localization: four numbers, the box's centre (x, y), width and height as fractions of the image.",
     )
     return [
-        Block("vector", peaks, (0.4, 1.5), says[0], 1.7, vector.shape, scale=clipped(peaks)),
-        Block("class scores", best, (2.25, 1), says[1], 2.0, scores.shape, caption=str(len(scores))),
-        Block("box", table, (1.7, 2), says[2], 0.9, box.shape, caption="4"),
+        Block("vector", peaks, (0.3, 1.5), says[0], 1.7, vector.shape, scale=clipped(peaks)),
+        Block("class scores", bars, (2.5, 1), says[1], 2.3, scores.shape, caption=str(len(scores))),
+        Block("box", table, (1.75, 2), says[2], 0.9, box.shape, caption="4"),
     ]
 
 

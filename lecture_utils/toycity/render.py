@@ -50,13 +50,27 @@ def render(scene: Scene, size: int = 128) -> Rendering:
     """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size: got {size!r}, expected a whole number of pixels from {SIZES[0]} to {SIZES[1]}")
-    dice = random.Random(scene.seed ^ 0x5EED)
-    canvas, air = Canvas(int(size)), backdrop.Air(scene)
-    _paint(canvas, scene, air, dice)
-    rgb, identities = canvas.reduced()
+    rgb, identities, dice = _painted(scene, int(size))
     labels = _label_of_identity(scene)[identities]
     visible, instances = _visible_objects(scene, identities)
     return Rendering(_texture(rgb, labels, dice), labels, instances, visible)
+
+
+def render_close(scene: Scene, size: int = 2048) -> np.ndarray:
+    """The image alone, (size, size, 3) uint8, for a view of a part: sharp edges under the texture of 512 pixels."""
+    if not SIZES[1] <= size <= 2048:
+        raise ValueError(f"size: got {size!r}, expected {SIZES[1]} to 2048 pixels")
+    plain = _painted(scene, SIZES[1])[0].astype(np.float32)
+    texture = [Image.fromarray(channel) for channel in (render(scene, SIZES[1]).image - plain).transpose(2, 0, 1)]
+    texture = np.stack([np.asarray(one.resize((size, size), Image.Resampling.BICUBIC)) for one in texture], axis=-1)
+    return np.clip(_painted(scene, size)[0] + texture, 0, 255).round().astype(np.uint8)
+
+
+def _painted(scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray, random.Random]:
+    """A scene without its texture: the image, what each pixel belongs to, and the dice as they are left."""
+    dice, canvas = random.Random(scene.seed ^ 0x5EED), Canvas(size)
+    _paint(canvas, scene, backdrop.Air(scene), dice)
+    return *canvas.reduced(), dice
 
 
 def _paint(canvas: Canvas, scene: Scene, air: backdrop.Air, dice: random.Random) -> None:

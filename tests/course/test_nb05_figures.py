@@ -12,10 +12,12 @@ from lecture_course.nb05_from_one_box_to_many.figures import (
     grouping,
     in_slots,
     recall_curves,
+    slots_drawing,
     streets,
 )
 from lecture_utils import toycity
 from lecture_utils.datasets.single_objects import keep
+from lecture_utils.detection.boxes import normalize_boxes
 from lecture_utils.figures.style import GREEN, SKY, VERMILION
 
 SCENE = toycity.sample_scene(10_000_045)
@@ -111,11 +113,25 @@ def test_slots_say_how_many_objects_they_found():
     assert ax.get_title() == f"1 of {len(TRUTH)} objects found"
 
 
+@pytest.mark.slide("15")
+def test_a_slot_is_drawn_with_what_it_was_asked_for():
+    scores, boxes = torch.eye(3)[[1, 0]], torch.tensor([[0.5, 0.25, -0.5, 1], [0, 0, 0, 0]])
+    fig = slots_drawing(torch.rand(400), scores, boxes, torch.tensor([2]), ("background", "car", "sign"))
+    words = [text.get_text() for text in fig.axes[0].texts]
+    assert {"slot 1: car", "0.50  0.25  −0.50  1.00", "slot 2: background"} <= set(words)
+    assert words[words.index("slot 1") + 1] == "sign"
+    assert words[words.index("slot 2") + 1] == "background"
+    plt.close("all")
+
+
 @pytest.mark.slide("14")
 def test_a_box_beside_the_mean_box_has_its_iou_above():
     scene, true = keep(SCENE, [0]), TRUTH[0].float()
-    found = torch.stack([true, torch.tensor([200.0, 4, 199, 60])])
-    hit, empty = beside_mean_box([scene, scene], found, ["car", "person"], torch.tensor([1.0, 2, 30, 40])).axes
-    assert (hit.get_title(), empty.get_title()) == ("car, IoU 1.00", "person, a box without area")
-    assert [[text.get_text() for text in ax.texts] for ax in (hit, empty)] == [["car", "mean box"], ["mean box"]]
+    given = torch.cat([normalize_boxes(true[None], 128, 128), torch.tensor([[1.5, 0.5, -0.1, 0.2], [0, 0, 0, 0]])])
+    drawn = beside_mean_box([scene] * 3, given, ["car", "person", "sign"], torch.tensor([1.0, 2, 30, 40])).axes
+    first = [ax.get_title().split("\n")[0] for ax in drawn]
+    assert first == ["car, IoU 1.00", "person, no area", "sign, no area"]
+    assert drawn[1].get_title().endswith("(1.50, 0.50, −0.10, 0.20)")
+    assert [len(ax.texts) for ax in drawn] == [0, 1, 0]  # an arrow, for a centre outside
+    assert [len(ax.lines) for ax in drawn] == [0, 0, 1]  # a dot
     plt.close("all")

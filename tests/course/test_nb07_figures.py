@@ -13,6 +13,7 @@ from lecture_course.nb07_region_proposal_network import figures as nb07
 from lecture_course.nb07_region_proposal_network import measuring, steps
 from lecture_course.nb07_region_proposal_network.figures import large_street, rpn_losses
 from lecture_utils import city_models, runtime, toycity
+from lecture_utils.detection.boxes import encode
 from lecture_utils.figures import seconds_per_image
 from lecture_utils.figures.style import GREEN, ORANGE
 
@@ -77,7 +78,9 @@ def test_what_a_box_drops_has_its_colour():
     of = dict(zip(scores.argsort().tolist(), [outline.get_edgecolor() for outline in outlines[0]], strict=True))
     for taken, colour in zip(groups, kept, strict=True):
         assert {of[i] for i in (taken.kept, *taken.dropped)} == {colour}
-    assert after.get_title() == f"after NMS at 0.5: {len(groups)} are left"
+    assert after.get_title() == f"after NMS at 0.5: the best {len(groups)}"
+    few, _ = nb07.suppressed(np.zeros((40, 48, 3), np.uint8), boxes, scores, 0.5, "NMS", first=7).axes
+    assert len([patch for patch in few.patches if not patch.get_fill()]) == 7
 
 
 def test_no_box_to_suppress_is_refused():
@@ -177,9 +180,8 @@ def test_a_close_up_is_the_part_of_the_street_around_boxes():
     view = steps.close_up(STREET, boxes)
     (height, width), (x, y, *_) = view.size, view.corner.tolist()
     assert x <= 2 and x + width >= 50 and y <= 28 and y + height >= 52  # noqa: PT018
-    assert view.image.shape[:2] == (round(4 * (y + height)) - round(4 * y), round(4 * (x + width)) - round(4 * x))
-    whole = toycity.render(STREET, 512).image
-    assert (view.image == whole[round(4 * y) :, round(4 * x) :][: view.image.shape[0], : view.image.shape[1]]).all()
+    top, left, bottom, right = (round(16 * side) for side in (y, x, y + height, x + width))
+    assert (view.image == toycity.render_close(STREET)[top:bottom, left:right]).all()
 
 
 def judged(verdicts):
@@ -293,6 +295,32 @@ def test_found_and_false_detections_are_counted():
     fig = nb07.detections([STREET], [found], [truth], names=("background", "person", "car"))
     hits = (torchvision.ops.box_iou(truth["boxes"], truth["boxes"][:1]) >= 0.5).sum()
     assert fig.axes[0].get_title() == f"{hits} of {len(objects)} objects found, 1 false"
+
+
+def test_each_training_is_a_dot():
+    panels = {"mAP": {"a": [0.1, 0.2, 0.3], "b": [0.4, 0.5, 0.9]}}
+    panels |= {"AP50": {"a": [0.5], "b": [0.7]}, "AP75": {"a": [0], "b": [1]}}
+    fig = nb07.seed_dots(panels, title="Three seeds")
+    assert [[dots.get_offsets()[:, 0].tolist() for dots in ax.collections] for ax in fig.axes] == [
+        list(models.values()) for models in panels.values()
+    ]
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.200", "0.600"]
+
+
+def test_an_exchange_says_what_each_change_brings():
+    values = {("A", "old"): [0.1, 0.3], ("B", "old"): [0.2], ("A", "new"): [0.4], ("B", "new"): [0.9]}
+    fig = nb07.exchange({"mAP": values}, {"mAP": {"proposals": 0.2, "network": 0.05, "both": 0.7}})
+    words = [text.get_text() for text in fig.axes[0].texts]
+    assert {"0.200", "0.100–0.300", "0.900", "+0.200", "+0.050", "+0.700"} <= set(words)
+
+
+def test_without_deltas_the_loss_is_that_of_zeros():
+    anchors = torch.tensor([[0.0, 0, 10, 10], [5, 5, 25, 15], [0, 0, 30, 30]])
+    truths = [torch.tensor([[1.0, 0, 13, 12]]), torch.zeros(0, 4)]
+    matches = [torch.tensor([0, -1, -2]), torch.tensor([-1, -1, -1])]
+    wanted = encode(truths[0], anchors[:1])
+    loss = torch.nn.functional.smooth_l1_loss(torch.zeros(1, 4), wanted, reduction="sum", beta=1 / 9).item()
+    assert measuring.loss_without_deltas(anchors, truths, matches, 128) == pytest.approx(loss / 128 / 2)
 
 
 def test_the_head_gets_the_first_proposals_only():

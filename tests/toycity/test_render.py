@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, TRAIN_ID, colour_labels
-from lecture_utils.toycity import render, sample_scene
+from lecture_utils.toycity import render, render_close, sample_scene
 from lecture_utils.toycity.canvas import Canvas
 
 CITY_CLASSES = {"road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
@@ -122,6 +122,16 @@ def test_label_colours_are_the_official_ones():
 def test_bad_sizes_are_refused(size):
     with pytest.raises(ValueError, match=r"size: got .*, expected a whole number of pixels from 64 to 512"):
         render(sample_scene(0), size)
+
+
+def test_a_close_view_is_the_same_street_in_more_pixels():
+    scene = sample_scene(10_009_063)
+    large, small = render_close(scene, 1024), render(scene, 512).image
+    assert (large.shape, large.dtype) == ((1024, 1024, 3), np.uint8)
+    reduced = large.reshape(512, 2, 512, 2, 3).mean((1, 3))
+    assert np.abs(reduced - small).mean() < 4
+    with pytest.raises(ValueError, match="size: got 4096, expected 512 to 2048"):
+        render_close(scene, 4096)
 
 
 def test_the_city_is_drawn_without_torch():
