@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from lecture_utils.captioning.scores import bleu
+from lecture_utils.captioning.scores import bleu, rouge_l
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import true_share
 from lecture_utils.toycity.describe import HOURS, PHRASES
@@ -56,14 +56,14 @@ def kind_of(caption: str) -> str:
 
 
 def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
-    """BLEU-4, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
+    """BLEU-4, ROUGE-L, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
     references = [data.dataset.captions(index) for index in range(len(data))]
     kinds = ("setting", "two objects", "one object", "counts")
-    lines, scores = [f"{'':22} BLEU-4    true   words   " + "   ".join(kinds)], {}
+    lines, scores = [f"{'':22} BLEU-4   ROUGE-L   true   words   " + "   ".join(kinds)], {}
     for name, some in captions.items():
-        scores[name], counts = bleu(some, references), Counter(map(kind_of, some))
-        length = sum(len(one.split()) for one in some) / len(some)
-        line = f"{name:22} {scores[name]:6.3f} {true_statements(some, data):7.3f} {length:7.1f}   "
+        scores[name], common = bleu(some, references), rouge_l(some, references)
+        length, counts = sum(len(one.split()) for one in some) / len(some), Counter(map(kind_of, some))
+        line = f"{name:22} {scores[name]:6.3f} {common:9.3f} {true_statements(some, data):6.3f} {length:7.1f}   "
         lines.append(line + "   ".join(f"{counts[kind]:{len(kind)}}" for kind in kinds))
     return "\n".join(lines), scores
 
