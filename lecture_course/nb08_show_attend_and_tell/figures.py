@@ -36,7 +36,6 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.toycity.describe import phrase
 
 TEXT = 10.5  # points of the smaller labels
 
@@ -154,14 +153,11 @@ def _mark(ax: Axes, map_: Tensor, boxes: Sequence[Sequence[float]], size: tuple[
 def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
     """The `gallery` of some examples, their streets painted large, the finest grain smoothed away.
 
-    Framed are the objects that the underlined words name, if they are there.
+    Framed is the object that the underlined words name, if it is there.
     """
     truths = [data.truth(one.image)[1] for one in chosen]
     larger = 512 / truths[0].labels.shape[0]
-    boxes = [
-        [[larger * side for side in obj.box] for obj in truth.objects if phrase(obj) == one.text]
-        for truth, one in zip(truths, chosen, strict=True)
-    ]
+    boxes = [[[larger * side for side in one.box]] if one.box is not None else [] for one in chosen]
     images = [smoothed(toycity.render(data.truth(one.image)[0], 512).image) for one in chosen]
     parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
     return gallery(images, *parts, boxes=boxes, title=title)
