@@ -355,6 +355,17 @@ def next_word(chances: Mapping[str, float], *, title: str) -> Figure:
     return fig
 
 
+def what_comes_next(
+    model: nn.Module, z: Float[Tensor, "1 features h w"], words: Vocabulary, beginning: str, temperature: float
+) -> Figure:
+    """Draw the eight likeliest words of a captioner after the beginning of a sentence, at a temperature."""
+    given = torch.tensor([words.encode(beginning)[:-1]], device=z.device)
+    with torch.no_grad():
+        best, which = (model(z, given)[0][0, -1].cpu() / temperature).softmax(0).topk(8)
+    chances = {words.words[i]: p for i, p in zip(which, best.tolist(), strict=True)}
+    return next_word(chances, title=f"“{beginning} …”, temperature {temperature}")
+
+
 def bars(
     ax: Axes,
     chances: Mapping[str, float],

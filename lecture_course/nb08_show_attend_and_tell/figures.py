@@ -291,12 +291,23 @@ def channels(
 
 
 @course_look
-def learning(losses: Sequence[float], untaught: float, *, title: str) -> Figure:
-    """Draw the loss of every training step, and as a dashed line that of a model which knows nothing."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
-    ax.plot(range(1, len(losses) + 1), to_array(losses), color=BLUE, lw=1.4)
+def learning(losses: Sequence[float], untaught: float, kinds: Sequence[str], *, title: str) -> Figure:
+    """Draw the loss of every training step, and as a dashed line that of a model which knows nothing.
+
+    `kinds` are the steps' kinds of sentences, each drawn as dots of its own.
+    """
+    if len(kinds) != len(losses):
+        raise ValueError(f"kinds: got {len(kinds)}, expected one for each of the {len(losses)} losses")
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.plot(range(1, len(losses) + 1), to_array(losses), color="#BBBBBB", lw=1, zorder=1)
+    looks = zip(sorted(set(kinds)), (BLUE, ORANGE, GREEN, PURPLE, VERMILION), "os^Dv", strict=False)
+    for kind, colour, marker in looks:
+        steps = [step for step, one in enumerate(kinds) if one == kind]
+        look = {"s": 22, "c": colour, "marker": marker, "label": kind}
+        ax.scatter([step + 1 for step in steps], [losses[step] for step in steps], **look)
+    ax.legend(title="sentences of the batch", loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=11)
     ax.axhline(untaught, color=FAINT, ls="--", lw=1.2)
-    ax.text(len(losses), untaught - 0.08, "all words equally likely", ha="right", va="top", color=INK, size=11)
+    ax.text(0.68 * len(losses), untaught - 0.08, "all words equally likely", ha="right", va="top", color=INK, size=11)
     ticks = np.linspace(0, len(losses), 5).round().astype(int)
     ax.set(xlabel="training step", ylabel="loss", xticks=ticks, ylim=(0, None), title=title)
     ax.grid(axis="y")

@@ -15,7 +15,7 @@ from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import points_in
 from lecture_utils.captioning.vocabulary import PAD
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.tasks.caption_scores import named_objects
+from lecture_utils.tasks.caption_scores import Generated, named_objects, pointing
 from lecture_utils.toycity.describe import LIST, middle, phrase
 from lecture_utils.toycity.facts import Mention, facts, find_mentions
 
@@ -154,23 +154,30 @@ def points_at(map_: Float[Tensor, "h w"], example: Example, data: CaptionDataset
 def pointing_table(groups: Mapping[str, Sequence[Example]], data: CaptionDataset) -> tuple[str, dict[str, list[float]]]:
     """Pointing accuracy of the objects that are there, a row for each group: a table, and its numbers.
 
-    By the maps of all words of the phrase added, as `caption_scores.pointing` counts, of its colour, of the word that
-    decides its kind, and by the same places in the next image's caption, where it has not ended.
+    By the maps of all words of the phrase added, of its colour, and of its noun, as `caption_scores.pointing` counts;
+    of the word that decides its `kind`; and by the same places in the next image's caption, where it has not ended.
     """
-    head = ("named, there", "all its words", "colour", "kind", "shuffled")
+    head = ("named, there", "all its words", "colour", "kind", "noun", "shuffled")
     lines, numbers = [" " * 27 + "".join(f"{name:>{len(name) + 3}}" for name in head)], {}
     for name, some in groups.items():
         there = [one for one in some if one.box is not None]
         hits = []
         for one in there:
             other = one.others[list(one.places)].sum(0)
-            maps = one.map_, one.maps[one.named.colour], one.maps[one.kind]
+            maps = one.map_, one.maps[one.named.colour], one.maps[one.kind], one.maps[one.named.noun]
             shuffled = float(points_at(other, one, data)) if other.any() else math.nan
             hits.append([*(float(points_at(map_, one, data)) for map_ in maps), shuffled])
         numbers[name] = torch.tensor(hits).nanmean(0).tolist()
         cells = [f"{len(there)}", *(f"{share:.2f}" for share in numbers[name])]
         lines.append(f"{name:27}" + "".join(f"{cell:>{len(a) + 3}}" for cell, a in zip(cells, head, strict=True)))
     return "\n".join(lines), numbers
+
+
+def of_package(lists: Captions, data: CaptionDataset) -> dict[str, float]:
+    """The metrics `pointing` … of the package for the lists of the first images of a data set, as for a card."""
+    words = [data.vocabulary.to_tokens(numbers) for numbers in lists.words]
+    maps = lists.attention[:, 0, 0].cpu() * (lists.words.cpu() != PAD)[..., None, None]
+    return pointing(Generated([], words, maps), data)
 
 
 def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
