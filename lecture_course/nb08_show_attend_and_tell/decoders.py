@@ -306,7 +306,7 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     bar = fig.colorbar(shown, cax=ax.inset_axes((left + side + 0.06, top, 0.12, side), transform=ax.transData))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=TEXT)
-    weights, pixels = ax.inset_axes((right, top, side, side), transform=ax.transData), smoothed(image)
+    weights, pixels = ax.inset_axes((right, top, side, side), transform=ax.transData), smoothed(image, 2)
     draw_image(weights, pixels)
     contours(weights, told.weights[t], pixels.shape[:2])
     rows, columns = told.weights.shape[1:]
@@ -342,7 +342,7 @@ def gates(ax: Axes, told: Trace, t: int) -> None:
     for i, (word, gate, x) in enumerate(zip(told.words, told.gate.tolist(), middles, strict=True)):
         look = {"color": FAINT if i > t else INK, "weight": "bold" if i == t else "normal"}
         ax.text(x, 0.18, word, ha="center", va="center_baseline", size=11.5, **look)
-        ax.add_patch(Rectangle((x - 0.16, 0.75 - 0.4 * gate), 0.32, 0.4 * gate, fc=ORANGE if i == t else "#BBBBBB"))
+        ax.add_patch(Rectangle((x - 0.16, 0.75 - 0.4 * gate), 0.32, 0.4 * gate, fc=ORANGE if i == t else FAINT))
         ax.plot([x - 0.16, x + 0.16], [0.75, 0.75], color=INK, lw=0.8)
         ax.text(x, 0.87, f"{gate:.2f}", ha="center", va="center", size=TEXT)
 
