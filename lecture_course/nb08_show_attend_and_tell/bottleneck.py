@@ -79,13 +79,19 @@ def budget_table(rows: Sequence[Mapping]) -> str:
 
 
 def objects_table(panels: Mapping[str, Mapping], chance: Mapping[str, Sequence[float]]) -> str:
-    """`panels_by_objects` as a table, means over the trainings, with chance below; columns are the `GROUPS`."""
+    """`panels_by_objects` as a table, means over the trainings; columns are the `GROUPS`.
+
+    Below them chance, and how far attention is above the MLP with 192 numbers.
+    """
     lines = [f"{'':20}" + "".join(f"{name:>24}" for name in panels)]
     lines.append(f"{'objects':20}" + "".join(f"{group:>8}" for _ in panels for group in GROUPS))
     for model in NAMES.values():
         means = [torch.tensor(panel[model]).mean(0).tolist() for panel in panels.values()]
         lines.append(f"{model:20}" + "".join(f"{share:8.2f}" for some in means for share in some))
+    of = lambda panel, model: torch.tensor(panel[NAMES[model]]).mean(0)  # noqa: E731
+    gaps = [(of(one, "show_attend_tell") - of(one, "bottleneck_rnn")).tolist() for one in panels.values()]
     lines.append(f"{'chance':20}" + "".join(f"{share:8.2f}" for name in panels for share in chance[name]))
+    lines.append(f"{'attention − MLP 192':20}" + "".join(f"{gap:8.2f}" for some in gaps for gap in some))
     return "\n".join(lines)
 
 

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
-from lecture_course.nb08_show_attend_and_tell.figures import smoothed
+from lecture_course.nb08_show_attend_and_tell.figures import contours, smoothed
 from lecture_utils.captioning.decoding import NEVER_GENERATED
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
 from lecture_utils.figures.attention_maps import overlay_attention
-from lecture_utils.figures.overlays import to_pixels
+from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,
@@ -209,11 +209,14 @@ def encoder_decoder(
 
 @course_look
 def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "") -> Figure:
-    """Draw the first steps of a `ShowAttendTell`, above each its map, which gives the context vector (slide 26)."""
+    """Draw the first steps of a `ShowAttendTell`, above each its map, which weights the points a for ẑ (slide 26).
+
+    Thin lines: the word is read from ẑ and the word before it, too, not from the LSTM alone (equation 7).
+    """
     head, pixels = 0.4 * bool(title), smoothed(image)
     side = (WIDTH - FIRST) / STEPS - 0.25
-    fig, ax = inches(side + 2.6 + head, title)
-    top, cell = head + 0.3, head + side + 1.05
+    fig, ax = inches(side + 2.95 + head, title)
+    bus, top, cell = head + 0.22, head + 0.6, head + side + 1.4
     rows, columns = told.weights.shape[1:]
     picture(ax, pixels, 0.03, top, 1.12, "image")
     look = {"color": "white", "lw": 0.4, "alpha": 0.8, "zorder": 3}
@@ -221,16 +224,24 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
     ax.vlines(0.03 + 1.12 * np.arange(1, columns) / columns, top, top + 1.12, **look)
     about = f"a: {rows * columns} points,\n{told.context.shape[1]} numbers"
     ax.text(0.59, top + 1.18, about, ha="center", va="top", size=TEXT)
-    for t, x in enumerate(decoder_row(ax, told, cell)):
-        left = x - side / 2 + 0.08
+    ax.text(0.6, top + side + 0.3, "ẑ = β Σᵢ αᵢ aᵢ", ha="center", va="center", size=TEXT, color=VERMILION)
+    middles = decoder_row(ax, told, cell)
+    ax.plot([0.1, 0.1, middles[-1] + 0.08], [top - 0.02, bus, bus], color=GREEN, lw=2, zorder=0.5)
+    for t, x in enumerate(middles):
+        left, seen, below = x - side / 2 + 0.08, top + side + 0.3, cell + 1.0
         glow(ax, pixels, told.weights[t], (left, top), side)
-        ax.text(x + 0.08, top - 0.05, f"α{LOW[t + 1]}", ha="center", va="bottom", size=TEXT)
+        ax.text(x + 0.2, top - 0.05, f"α{LOW[t + 1]}", ha="left", va="bottom", size=TEXT)
+        arrow(ax, (x + 0.08, bus), (x + 0.08, top - 0.02), colour=GREEN, width=2)
         arrow(ax, (x, top + side + 0.04), (x, cell - 0.28), colour=VERMILION, width=2)
-        ax.text(x + 0.07, top + side + 0.28, f"ẑ{LOW[t + 1]}", va="center", size=TEXT, color=VERMILION)
+        ax.text(x + 0.07, seen - 0.06, f"ẑ{LOW[t + 1]}", va="center", size=TEXT, color=VERMILION)
+        ax.text(x - 0.07, seen - 0.06, f"β = {told.gate[t]:.2f}", ha="right", va="center", size=TEXT, color=VERMILION)
+        around = (x, seen + 0.12), (x + 0.52, seen + 0.12), (x + 0.52, cell + 0.45), (x + 0.38, cell + 0.45)
+        arrow(ax, *around, (x + 0.38, below - 0.19), colour=VERMILION, width=1)
+        ax.plot([x - 0.36, x - 0.29], [below, below], color=SKY, lw=1)
         before = left - 0.13  # what the decoder remembers says where to look
         arrow(ax, (before, cell), (before, top + side / 2), (left, top + side / 2), colour=BLUE, width=1.6)
         if t == 0:
-            arrow(ax, (1.1, cell), (x - 0.44, cell), colour=FAINT, width=1.6)
+            arrow(ax, (1.12, cell), (x - 0.44, cell), colour=FAINT, width=1.6)
     ax.text(0.6, cell, "h₀ from the\nmean point", ha="center", va="center", size=TEXT)
     return fig
 
@@ -281,7 +292,7 @@ def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: s
 def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     """Draw how a `ShowAttendTell` finds word t of a caption: scores e, weights α over the image, ẑ, h, and the word.
 
-    Above them the whole caption with its `gates`.
+    White lines enclose the weights above a quarter and half of the largest (`contours`). Above, the caption's `gates`.
     """
     fig, ax = inches(6.75)
     gates(ax, told, t)
@@ -292,19 +303,15 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
         to_array(e[t]), cmap="viridis", vmin=float(e.min()), vmax=float(e.max()), interpolation="nearest"
     )
     bare([scores])
-    weights = ax.inset_axes((right, top, side, side), transform=ax.transData)
-    veil = overlay_attention(weights, smoothed(image), told.weights[t], glow=True)
-    veil.set_cmap(LIGHT)
-    for inner, image_, x in ((scores, shown, left), (weights, veil, right)):
-        inner.set_in_layout(False)
-        bar = fig.colorbar(image_, cax=ax.inset_axes((x + side + 0.06, top, 0.12, side), transform=ax.transData))
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=9)
+    bar = fig.colorbar(shown, cax=ax.inset_axes((left + side + 0.06, top, 0.12, side), transform=ax.transData))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=TEXT)
+    weights, pixels = ax.inset_axes((right, top, side, side), transform=ax.transData), smoothed(image, 2)
+    draw_image(weights, pixels)
+    contours(weights, told.weights[t], pixels.shape[:2])
     rows, columns = told.weights.shape[1:]
-    ax.text(
-        left, top - 0.08, f"① scores e: {rows} × {columns} numbers, by h{t}".replace(f"h{t}", "h"), va="bottom", size=12
-    )
-    ax.text(right, top - 0.08, "② softmax: weights α, which sum to 1", va="bottom", size=12)
+    ax.text(left, top - 0.08, f"① scores e: {rows} × {columns} numbers, by {_h(t)}", va="bottom", size=12)
+    ax.text(right, top - 0.08, f"② softmax: weights α, largest {told.weights[t].max():.2f}", va="bottom", size=12)
     y = top + side + 0.5
     ax.text(
         left,
@@ -314,12 +321,16 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
         size=12,
     )
     strip(ax, told.context[t], left, y, 4.3, 0.3, most=float(told.context.abs().max()))
-    ax.text(
-        left, y + 0.75, f"④ LSTM, from ẑ and the last word:  h, {told.hidden.shape[1]} numbers", va="bottom", size=12
-    )
+    says = f"④ LSTM, from ẑ and the last word:  {_h(t + 1)}, {told.hidden.shape[1]} numbers"
+    ax.text(left, y + 0.75, says, va="bottom", size=12)
     strip(ax, told.hidden[t], left, y + 0.85, 4.3, 0.3, most=1.0)
     bars(ax, told.likeliest[t], told.words[t], (right, y), "⑤ the next word")
     return fig
+
+
+def _h(t: int) -> str:
+    """h with its number below."""
+    return "h" + "".join(LOW[int(digit)] for digit in str(t))
 
 
 def gates(ax: Axes, told: Trace, t: int) -> None:
@@ -331,7 +342,7 @@ def gates(ax: Axes, told: Trace, t: int) -> None:
     for i, (word, gate, x) in enumerate(zip(told.words, told.gate.tolist(), middles, strict=True)):
         look = {"color": FAINT if i > t else INK, "weight": "bold" if i == t else "normal"}
         ax.text(x, 0.18, word, ha="center", va="center_baseline", size=11.5, **look)
-        ax.add_patch(Rectangle((x - 0.16, 0.75 - 0.4 * gate), 0.32, 0.4 * gate, fc=ORANGE if i == t else "#BBBBBB"))
+        ax.add_patch(Rectangle((x - 0.16, 0.75 - 0.4 * gate), 0.32, 0.4 * gate, fc=ORANGE if i == t else FAINT))
         ax.plot([x - 0.16, x + 0.16], [0.75, 0.75], color=INK, lw=0.8)
         ax.text(x, 0.87, f"{gate:.2f}", ha="center", va="center", size=TEXT)
 
@@ -339,9 +350,20 @@ def gates(ax: Axes, told: Trace, t: int) -> None:
 @course_look
 def next_word(chances: Mapping[str, float], *, title: str) -> Figure:
     """Draw the probabilities of a few words that may come next, as bars; the likeliest in colour."""
-    fig, ax = inches(0.6 + 0.26 * len(chances))
-    bars(ax, chances, max(chances, key=chances.get), (0.2, 0.45), title, longest=WIDTH - 2.0)
+    fig, ax = inches(0.65 + 0.36 * len(chances))
+    bars(ax, chances, max(chances, key=chances.get), (0.2, 0.5), title, longest=WIDTH - 2.2, pitch=0.36, size=14)
     return fig
+
+
+def what_comes_next(
+    model: nn.Module, z: Float[Tensor, "1 features h w"], words: Vocabulary, beginning: str, temperature: float
+) -> Figure:
+    """Draw the eight likeliest words of a captioner after the beginning of a sentence, at a temperature."""
+    given = torch.tensor([words.encode(beginning)[:-1]], device=z.device)
+    with torch.no_grad():
+        best, which = (model(z, given)[0][0, -1].cpu() / temperature).softmax(0).topk(8)
+    chances = {words.words[i]: p for i, p in zip(which, best.tolist(), strict=True)}
+    return next_word(chances, title=f"“{beginning} …”, temperature {temperature}")
 
 
 def bars(
@@ -352,12 +374,15 @@ def bars(
     label: str,
     *,
     longest: float = 2.3,
+    pitch: float = 0.24,
+    size: float = 11,
 ) -> None:
     """A line for each word: its name, and a bar as long as its probability, of `longest` inches for 1."""
     x, y = corner
-    ax.text(x, y - 0.1, label, va="bottom", size=12)
+    ax.text(x, y - 0.1, label, va="bottom", size=size + 1)
     for row, (word, chance) in enumerate(chances.items()):
-        middle, colour = y + 0.12 + 0.24 * row, ORANGE if word == chosen else "#BBBBBB"
-        ax.text(x + 1.0, middle, word, ha="right", va="center", size=11, weight="bold" if word == chosen else "normal")
-        ax.add_patch(Rectangle((x + 1.08, middle - 0.08), longest * chance, 0.16, fc=colour))
-        ax.text(x + 1.14 + longest * chance, middle, f"{chance:.2f}", va="center", size=TEXT)
+        middle, colour = y + pitch * (row + 0.5), ORANGE if word == chosen else "#BBBBBB"
+        weight = "bold" if word == chosen else "normal"
+        ax.text(x + 1.0, middle, word, ha="right", va="center", size=size, weight=weight)
+        ax.add_patch(Rectangle((x + 1.08, middle - pitch / 3), longest * chance, 2 * pitch / 3, fc=colour))
+        ax.text(x + 1.14 + longest * chance, middle, f"{chance:.2f}", va="center", size=size - 0.5)

@@ -36,7 +36,6 @@ from lecture_utils.figures.style import (
     to_array,
 )
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.toycity.describe import phrase
 
 TEXT = 10.5  # points of the smaller labels
 
@@ -154,14 +153,11 @@ def _mark(ax: Axes, map_: Tensor, boxes: Sequence[Sequence[float]], size: tuple[
 def gallery_of(chosen: Sequence[Example], data: CaptionDataset, *, title: str) -> Figure:
     """The `gallery` of some examples, their streets painted large, the finest grain smoothed away.
 
-    Framed are the objects that the underlined words name, if they are there.
+    Framed is the object that the underlined words name, if it is there.
     """
     truths = [data.truth(one.image)[1] for one in chosen]
     larger = 512 / truths[0].labels.shape[0]
-    boxes = [
-        [[larger * side for side in obj.box] for obj in truth.objects if phrase(obj) == one.text]
-        for truth, one in zip(truths, chosen, strict=True)
-    ]
+    boxes = [[[larger * side for side in one.box]] if one.box is not None else [] for one in chosen]
     images = [smoothed(toycity.render(data.truth(one.image)[0], 512).image) for one in chosen]
     parts = zip(*[(one.words, one.map_, one.places) for one in chosen], strict=True)
     return gallery(images, *parts, boxes=boxes, title=title)
@@ -295,12 +291,23 @@ def channels(
 
 
 @course_look
-def learning(losses: Sequence[float], untaught: float, *, title: str) -> Figure:
-    """Draw the loss of every training step, and as a dashed line that of a model which knows nothing."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
-    ax.plot(range(1, len(losses) + 1), to_array(losses), color=BLUE, lw=1.4)
+def learning(losses: Sequence[float], untaught: float, kinds: Sequence[str], *, title: str) -> Figure:
+    """Draw the loss of every training step, and as a dashed line that of a model which knows nothing.
+
+    `kinds` are the steps' kinds of sentences, each drawn as dots of its own.
+    """
+    if len(kinds) != len(losses):
+        raise ValueError(f"kinds: got {len(kinds)}, expected one for each of the {len(losses)} losses")
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.plot(range(1, len(losses) + 1), to_array(losses), color="#BBBBBB", lw=1, zorder=1)
+    looks = zip(sorted(set(kinds)), (BLUE, ORANGE, GREEN, PURPLE, VERMILION), "os^Dv", strict=False)
+    for kind, colour, marker in looks:
+        steps = [step for step, one in enumerate(kinds) if one == kind]
+        look = {"s": 22, "c": colour, "marker": marker, "label": kind}
+        ax.scatter([step + 1 for step in steps], [losses[step] for step in steps], **look)
+    ax.legend(title="sentences of the batch", loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=11)
     ax.axhline(untaught, color=FAINT, ls="--", lw=1.2)
-    ax.text(len(losses), untaught - 0.08, "all words equally likely", ha="right", va="top", color=INK, size=11)
+    ax.text(0.68 * len(losses), untaught - 0.08, "all words equally likely", ha="right", va="top", color=INK, size=11)
     ticks = np.linspace(0, len(losses), 5).round().astype(int)
     ax.set(xlabel="training step", ylabel="loss", xticks=ticks, ylim=(0, None), title=title)
     ax.grid(axis="y")

@@ -1,8 +1,9 @@
 """Where the captioner of notebook 08 looks: attention by object, at what it names, and at what is not there."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 from lecture_course.nb08_show_attend_and_tell.telling import OF_PHRASE, kind_of
 from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import points_in
+from lecture_utils.captioning.vocabulary import PAD
 from lecture_utils.tasks.caption_dataset import CaptionDataset
-from lecture_utils.toycity.describe import middle, phrase
-from lecture_utils.toycity.facts import facts, find_mentions
+from lecture_utils.tasks.caption_scores import Generated, named_objects, pointing
+from lecture_utils.toycity.describe import LIST, middle, phrase
+from lecture_utils.toycity.facts import Mention, facts, find_mentions
 
 POINTING = {  # metrics of a captioner's card, and what they are in words
-    "pointing": "colour and noun",
+    "pointing": "all its words",
+    "pointing_colour": "its colour",
     "pointing_shuffled": "shuffled: maps of another image",
     "pointing_chance": "a random point",
 }
@@ -44,40 +48,56 @@ def shares_of_objects(
 
 @dataclass(frozen=True)
 class Example:
-    """An object that a caption names: the image's number, the caption, its phrase, and the places of colour and noun.
+    """An object that a caption names: the image's number, the caption's words, and where it names the object.
 
-    `parts`: the maps of these two words, `map_` both added; `there`: whether the image has such an object; `true`:
-    whether all statements of the caption hold.
+    `places`: the words whose maps count, all of its phrase but the article ("red car", "person in a blue coat");
+    `maps` (t, h, w): those of all words of the caption, zero behind its end, and `others` those of the next image's;
+    `there`: whether the image has such an object; `true`: whether all statements of the caption hold; `box`: of the
+    one object that is meant (x0, y0, x1, y1), None where that is not known.
     """
 
     image: int
     words: list[str]
-    text: str
-    places: tuple[int, int]
-    parts: Float[Tensor, "2 h w"]
+    named: Mention
+    places: tuple[int, ...]
+    maps: Float[Tensor, "t h w"]
+    others: Float[Tensor, "t h w"]
     there: bool
     true: bool
+    box: Sequence[float] | None
+
+    @property
+    def text(self) -> str:
+        return self.named.text
+
+    @property
+    def kind(self) -> int:
+        """The place of the word that decides what kind of object it is: of a traffic light that is `traffic`."""
+        return self.named.noun - (self.words[self.named.noun] == "light")
 
     @property
     def map_(self) -> Float[Tensor, "h w"]:
-        return self.parts.sum(0)
-
-    @property
-    def name(self) -> str:
-        """Its colour and its noun."""
-        return " ".join(self.words[place] for place in self.places)
+        return self.maps[list(self.places)].sum(0)
 
 
 def examples(said: Captions, data: CaptionDataset) -> list[Example]:
-    """Each object that the captions of the first images of a data set name; `said` with their attention."""
+    """Each object that the captions of the first images of a data set name; `said` with their attention.
+
+    A list means the objects from left to right (`named_objects`); any other sentence the only one of that name.
+    """
     found = []
-    for image, (numbers, maps) in enumerate(zip(said.words, said.attention[:, 0, 0].cpu(), strict=True)):
+    every = said.attention[:, 0, 0].cpu() * (said.words.cpu() != PAD)[..., None, None]
+    for image, (numbers, maps) in enumerate(zip(said.words, every, strict=True)):
         words, truth = data.vocabulary.to_tokens(numbers), data.truth(image)
-        true = all(fact.holds for fact in facts(" ".join(words), *truth))
+        caption, seen = " ".join(words), Counter(map(phrase, truth[1].objects))
+        true = all(fact.holds for fact in facts(caption, *truth))
+        meant = {named.start: obj.box for named, obj in named_objects(words, truth[1].objects)}
         for named in find_mentions(words):
-            there = any(phrase(obj) == named.text for obj in truth[1].objects)
-            places = (named.colour, named.noun)
-            found.append(Example(image, words, named.text, places, maps[list(places)], there, true))
+            alone = caption.startswith(LIST) or seen[named.text] == 1
+            there = named.start in meant if caption.startswith(LIST) else seen[named.text] > 0
+            places, box = tuple(range(named.start + 1, named.stop)), meant.get(named.start) if alone else None
+            others = every[(image + 1) % len(every)]
+            found.append(Example(image, words, named, places, maps, others, there, true, box))
     return found
 
 
@@ -126,33 +146,38 @@ def by_sentence(*captions: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def points_at(map_: Float[Tensor, "h w"], example: Example, data: CaptionDataset) -> bool:
-    """Whether a map is highest in, or next to, the box of an object that the example names (pointing accuracy)."""
-    truth, on = data.truth(example.image)[1], torch.zeros(map_.shape, dtype=torch.bool)
-    for obj in truth.objects:
-        if phrase(obj) == example.text:
-            on |= points_in(obj.box, truth.labels.shape, tuple(on.shape))
-    return bool(on.flatten()[map_.argmax()])
+    """Whether a map is highest in, or next to, the box of the object that is meant (pointing accuracy)."""
+    inside = points_in(example.box, data.truth(example.image)[1].labels.shape, tuple(map_.shape))
+    return bool(inside.flatten()[map_.argmax()])
 
 
 def pointing_table(groups: Mapping[str, Sequence[Example]], data: CaptionDataset) -> tuple[str, dict[str, list[float]]]:
     """Pointing accuracy of the objects that are there, a row for each group: a table, and its numbers.
 
-    By the maps of colour and noun added, of each alone, and by that of the group's next object in another image.
+    By the maps of all words of the phrase added, of its colour, and of its noun, as `caption_scores.pointing` counts;
+    of the word that decides its `kind`; and by the same places in the next image's caption, where it has not ended.
     """
-    head = ("named, there", "colour and noun", "colour", "noun", "shuffled")
+    head = ("named, there", "all its words", "colour", "kind", "noun", "shuffled")
     lines, numbers = [" " * 27 + "".join(f"{name:>{len(name) + 3}}" for name in head)], {}
     for name, some in groups.items():
-        there = [one for one in some if one.there]
+        there = [one for one in some if one.box is not None]
         hits = []
-        for number, one in enumerate(there):
-            after = there[number + 1 :] + there[:number]
-            other = next((later for later in after if later.image != one.image), one)
-            maps = one.map_, *one.parts, other.map_
-            hits.append([points_at(map_, one, data) for map_ in maps])
-        numbers[name] = torch.tensor(hits).float().mean(0).tolist()
+        for one in there:
+            other = one.others[list(one.places)].sum(0)
+            maps = one.map_, one.maps[one.named.colour], one.maps[one.kind], one.maps[one.named.noun]
+            shuffled = float(points_at(other, one, data)) if other.any() else math.nan
+            hits.append([*(float(points_at(map_, one, data)) for map_ in maps), shuffled])
+        numbers[name] = torch.tensor(hits).nanmean(0).tolist()
         cells = [f"{len(there)}", *(f"{share:.2f}" for share in numbers[name])]
         lines.append(f"{name:27}" + "".join(f"{cell:>{len(a) + 3}}" for cell, a in zip(cells, head, strict=True)))
     return "\n".join(lines), numbers
+
+
+def of_package(lists: Captions, data: CaptionDataset) -> dict[str, float]:
+    """The metrics `pointing` … of the package for the lists of the first images of a data set, as for a card."""
+    words = [data.vocabulary.to_tokens(numbers) for numbers in lists.words]
+    maps = lists.attention[:, 0, 0].cpu() * (lists.words.cpu() != PAD)[..., None, None]
+    return pointing(Generated([], words, maps), data)
 
 
 def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
@@ -161,28 +186,36 @@ def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
     return sum(any(x != y and x in b for x, y in zip(a, b, strict=True)) for a, b in pairs)
 
 
-def hallucinated(wrong: Sequence[Example], data: CaptionDataset) -> tuple[str, list[bool]]:
-    """What is attended to at objects that are not there: a table, and for each whether its colour was taken elsewhere.
+def hallucinated(named: Sequence[Example], data: CaptionDataset) -> tuple[str, list[bool]]:
+    """What is attended to while objects are named: a table, and whether their colour may be taken from elsewhere.
 
-    That is: whether a tenth or more of its attention is on objects of another kind that have the named colour.
+    That is: whether a tenth or more of the attention is on objects of another kind that have the named colour; only
+    where the image has such objects.
     """
     lines, taken = [f"{'named, not there':25} {'most attention':30} its colour, on another kind of object"], []
-    for one in wrong:
+    for one in named:
         category, colour = OF_PHRASE[one.text]
         ranking = attended_objects(one, data)
         alike = [(share, name) for name, share in ranking if OF_PHRASE[name][1] == colour]
-        alike = [(share, name) for share, name in alike if OF_PHRASE[name][0] != category and share >= 0.1]
-        taken.append(bool(alike))
+        alike = [(share, name) for share, name in alike if OF_PHRASE[name][0] != category]
         first, most = ranking[0]
-        cells = f"{most:.2f} {first}", f"{alike[0][0]:.2f} {alike[0][1]}" if alike else "-"
-        lines.append(f"{one.text:25} {cells[0]:30} {cells[1]}")
+        cell = "none in the street"
+        if alike:
+            taken.append(alike[0][0] >= 0.1)
+            cell = f"{alike[0][0]:.2f} {alike[0][1]}"
+        lines.append(f"{one.text:25} {f'{most:.2f} {first}':30} {cell}")
     return "\n".join(lines), taken
 
 
-def first_pairs(named: Sequence[Example], number: int) -> list[Example]:
-    """The first true captions that name two objects, each for another first one, as examples of that."""
+def of_right_lists(named: Sequence[Example], number: int) -> list[Example]:
+    """The first lists without an error that name two objects or more, each as one object's colour alone.
+
+    Of each list the first object whose phrase was not yet taken; a list that has none is passed over.
+    """
     chosen: dict[str, Example] = {}
-    for first, second in pairwise(named):
-        if first.image == second.image and first.true and first.places < second.places and first.name not in chosen:
-            chosen[first.name] = first
+    for image in dict.fromkeys(one.image for one in named):
+        some = [one for one in named if one.image == image]
+        fresh = [one for one in some if one.text not in chosen]
+        if len(some) > 1 and some[0].true and fresh:
+            chosen[fresh[0].text] = replace(fresh[0], places=(fresh[0].named.colour,))
     return list(chosen.values())[:number]

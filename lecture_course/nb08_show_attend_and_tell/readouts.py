@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.tasks.caption_dataset import CaptionDataset
@@ -57,9 +57,9 @@ def class_maps(
     The maps' names say which and how well (`auc`); the areas are by class, that of all channels under "all".
     """
     best = best_channels(z, labels, {name: CLASSES.index(name) for name in names})
-    maps = {f"channel {k}: {name} ({area:.2f})": of[k] for name, (k, area) in best.items()}
+    maps = {f"{name}: channel {k} ({area:.2f})": of[k] for name, (k, area) in best.items()}
     scores, area = linear_readout(z, labels, CLASSES.index(names[0]), of)
-    maps[f"all {len(of)} channels: {names[0]} ({area:.2f})"] = scores.clamp(min=0)
+    maps[f"{names[0]}: all {len(of)} channels ({area:.2f})"] = scores.clamp(min=0)
     return maps, {name: found for name, (_, found) in best.items()} | {"all": area}
 
 
@@ -71,16 +71,21 @@ def colour_readout(z: Float[Tensor, "b channels h w"], data: CaptionDataset) -> 
     points, colours, half = [], [], 0
     for image, grid in enumerate(z):
         half = len(colours) if image == len(z) // 2 else half
-        truth, side = data.truth(image)[1], data.truth(image)[1].labels.shape[0] // grid.shape[1]
-        cells = torch.from_numpy(truth.instances).long().unfold(0, side, side).unfold(1, side, side)
-        of_cells = cells.flatten(2).mode(-1).values
-        for number, car in enumerate(truth.objects, start=1):
+        of_points = _objects_of_points(data, image, grid.shape[1])
+        for number, car in enumerate(data.truth(image)[1].objects, start=1):
             if car.category == "car":
-                points.append(grid[:, of_cells == number].T)
+                points.append(grid[:, of_points == number].T)
                 colours += [car.colour] * len(points[-1])
     every = _standardised(torch.cat(points))[0]
     is_of = {colour: torch.tensor([one == colour for one in colours]) for colour in sorted(set(colours))}
     return {colour: _least_squares(every, positive, half)[1] for colour, positive in is_of.items()}
+
+
+def _objects_of_points(data: CaptionDataset, image: int, rows: int) -> Int[Tensor, "h w"]:
+    """The object, counted from 1, that fills most of the cell of each point of a grid, 0 for none."""
+    instances = torch.from_numpy(data.truth(image)[1].instances).long()
+    side = instances.shape[0] // rows
+    return instances.unfold(0, side, side).unfold(1, side, side).flatten(2).mode(-1).values
 
 
 def _standardised(points: Float[Tensor, "n channels"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,6 +136,50 @@ def probe(
             areas.append(auc((unseen @ weights)[None], there).item())
         found[name] = sum(areas) / len(areas)
     return found
+
+
+def by_points(
+    fitted: tuple[Float[Tensor, "n channels h w"], CaptionDataset],
+    scored: tuple[Float[Tensor, "m channels h w"], CaptionDataset],
+) -> float:
+    """Is there a red car, a blue car, …, asked of every point of a grid: the mean area under the ROC (`auc`).
+
+    Least squares tell points on cars of one colour from all other points; of each street its highest point counts.
+    """
+    (z, data), (unseen, other) = fitted, scored
+    x, means, spreads = _standardised(z.permute(0, 2, 3, 1).flatten(0, 2))
+    points = (unseen.permute(0, 2, 3, 1).flatten(1, 2) - means) / spreads
+    inverse = torch.linalg.inv(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]))
+    of_points = [_objects_of_points(data, image, z.shape[2]).flatten() for image in range(len(z))]
+    areas = []
+    for colour in CAR_COLOURS:
+        is_one = [[False, *_cars(data, image, colour)] for image in range(len(z))]
+        y = torch.cat([torch.tensor(some)[numbers] for some, numbers in zip(is_one, of_points, strict=True)]).float()
+        highest = (points @ (inverse @ (x.T @ (y - y.mean())))).amax(1)
+        there = torch.tensor([any(_cars(other, image, colour)) for image in range(len(unseen))])
+        areas.append(auc(highest[None], there).item())
+    return sum(areas) / len(areas)
+
+
+def _cars(data: CaptionDataset, image: int, colour: str) -> list[bool]:
+    """Of each object of an image whether it is a car of a colour."""
+    return [(obj.category, obj.colour) == ("car", colour) for obj in data.truth(image)[1].objects]
+
+
+def probe_table(fitted: tuple, scored: tuple, model: nn.Module) -> tuple[str, dict[str, float]]:
+    """`probe` of a model's vector c and of the maxima of the channels; the grids z and their data set, twice.
+
+    A table, and the areas of c.
+    """
+    with torch.no_grad():
+        vectors = [model.start(z.to(next(model.parameters()).device))[0].cpu() for z, _ in (fitted, scored)]
+    sets = fitted[1], scored[1]
+    read = probe(*zip(vectors, sets, strict=True))
+    maxima = probe(*zip([z.amax((2, 3)) for z, _ in (fitted, scored)], sets, strict=True))
+    lines = [f"{'is there …':30}{'from c':>8}{'from the maxima of z':>24}{'from the points of z':>24}"]
+    lines += [f"{name:30}{area:8.2f}{maxima[name]:24.2f}" for name, area in read.items()]
+    lines[-2] += f"{by_points(fitted, scored):24.2f}"  # a car of a colour
+    return "\n".join(lines), read
 
 
 def _classes_of_points(z: Tensor, labels: Tensor) -> Tensor:

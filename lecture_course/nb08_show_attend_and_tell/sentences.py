@@ -11,9 +11,25 @@ from torch import Tensor, nn
 
 from lecture_course.nb08_show_attend_and_tell.decoders import TEXT, inches
 from lecture_course.nb08_show_attend_and_tell.mistakes import best_continuations
-from lecture_utils.captioning.decoding import NEVER_GENERATED
+from lecture_utils.captioning.decoding import NEVER_GENERATED, sample
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, WIDTH, course_look
+
+
+def sampled(
+    model: nn.Module,
+    z: Float[Tensor, "1 features h w"],
+    vocabulary: Vocabulary,
+    temperatures: Sequence[float],
+    *,
+    number: int = 2,
+) -> str:
+    """Some sampled sentences about an image at each temperature, the first ones drawn, one a line."""
+    generator, lines = torch.Generator().manual_seed(0), []
+    for temperature in temperatures:
+        drawn = sample(model, z.expand(number, -1, -1, -1), temperature=temperature, generator=generator).words
+        lines += [f"temperature {temperature:<5}{vocabulary.decode(one)}" for one in drawn]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

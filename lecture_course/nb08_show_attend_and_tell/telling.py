@@ -4,7 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from lecture_utils.captioning.scores import bleu
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lecture_utils.captioning.scores import bleu, clipped_matches, rouge_l
+from lecture_utils.captioning.vocabulary import Vocabulary, split_words
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import true_share
 from lecture_utils.toycity.describe import HOURS, PHRASES
@@ -29,14 +34,19 @@ def truth_by_kind(captions: Sequence[str], data: CaptionDataset, *, shift: int =
 
 
 def truth_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, dict[str, float]]]:
-    """`truth_by_kind` of each model's captions and, by another street, of chance: a table, and those over chance."""
-    kinds = (*dict.fromkeys(SETTING.values()), "objects")
-    lines, over = [f"{'':34}" + "".join(f"{kind:>12}" for kind in kinds)], {}
+    """`truth_by_kind` of each model's captions and, by another street, of chance: a table, and those over chance.
+
+    Beside them how many sentences are of which kind (`kind_of`).
+    """
+    kinds, sentences = (*dict.fromkeys(SETTING.values()), "objects"), ("setting", "two objects", "one object")
+    head = "".join(f"{kind:>{len(kind) + 3}}" for kind in kinds) + "   | sentences:"
+    lines, over = [f"{'':21}" + head + "".join(f"{kind:>{len(kind) + 2}}" for kind in sentences)], {}
     for name, some in captions.items():
         own, other = (truth_by_kind(some, data, shift=shift) for shift in (0, 1))
-        for what, held in (("", own), (" (of another street)", other)):
-            lines.append(f"{name + what:34}" + "".join(f"{held[kind]:12.2f}" for kind in kinds))
-        lines.append(f"  {dict(Counter(map(kind_of, some)))}")
+        counts = Counter(map(kind_of, some))
+        for what, held in ((name, own), ("  of another street", other)):
+            lines.append(f"{what:21}" + "".join(f"{held[kind]:{len(kind) + 3}.2f}" for kind in kinds) + "   |")
+        lines[-2] += " " * 11 + "".join(f"{counts[kind]:{len(kind) + 2}}" for kind in sentences)
         over[name] = {kind: own[kind] - other[kind] for kind in kinds}
     return "\n".join(lines), over
 
@@ -55,15 +65,27 @@ def kind_of(caption: str) -> str:
     return next((kind for kind, mark in KINDS.items() if re.search(mark, caption)), "other")
 
 
+def noting(loss: Callable, vocabulary: Vocabulary) -> tuple[Callable, list[str]]:
+    """A loss for `training.fit` that notes of each batch the kind of its sentences; and the list of these kinds."""
+    kinds: list[str] = []
+
+    def noted(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        kind = kind_of(vocabulary.decode(batch[2][0].tolist()))
+        kinds.append("list" if kind == "other" else kind)
+        return loss(model, batch)
+
+    return noted, kinds
+
+
 def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
-    """BLEU-4, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
+    """BLEU-4, ROUGE-L, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
     references = [data.dataset.captions(index) for index in range(len(data))]
     kinds = ("setting", "two objects", "one object", "counts")
-    lines, scores = [f"{'':22} BLEU-4    true   words   " + "   ".join(kinds)], {}
+    lines, scores = [f"{'':22} BLEU-4   ROUGE-L   true   words   " + "   ".join(kinds)], {}
     for name, some in captions.items():
-        scores[name], counts = bleu(some, references), Counter(map(kind_of, some))
-        length = sum(len(one.split()) for one in some) / len(some)
-        line = f"{name:22} {scores[name]:6.3f} {true_statements(some, data):7.3f} {length:7.1f}   "
+        scores[name], common = bleu(some, references), rouge_l(some, references)
+        length, counts = sum(len(one.split()) for one in some) / len(some), Counter(map(kind_of, some))
+        line = f"{name:22} {scores[name]:6.3f} {common:9.3f} {true_statements(some, data):6.3f} {length:7.1f}   "
         lines.append(line + "   ".join(f"{counts[kind]:{len(kind)}}" for kind in kinds))
     return "\n".join(lines), scores
 
@@ -72,6 +94,33 @@ def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequ
     """The number of images of which two captioners make sentences of the same kind, and the BLEU-4 of both on these."""
     same = [i for i, pair in enumerate(zip(one, other, strict=True)) if kind_of(pair[0]) == kind_of(pair[1])]
     return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
+
+
+def bleu_gain(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """By how much BLEU-4 of `other` is above that of `one`: the middle 95 % if images are drawn again (bootstrap).
+
+    A thousand times as many images as there are, with replacement.
+    """
+    draws = torch.randint(len(one), (1000, len(one)), generator=torch.Generator().manual_seed(0))
+    first, second = (_bleu_of_sums(_counts(said, references)[draws].sum(1)) for said in (one, other))
+    low, high = (second - first).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
+
+
+def _counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Float[Tensor, "n 10"]:
+    """Of each caption its clipped matches and n-grams for n = 1 … 4, its length, and that of the nearest reference."""
+    rows = []
+    for caption, some in zip(captions, references, strict=True):
+        words, wanted = split_words(caption), [split_words(one) for one in some]
+        pairs = [clipped_matches(words, wanted, n) for n in (1, 2, 3, 4)]
+        nearest = min(map(len, wanted), key=lambda length: (abs(length - len(words)), length))
+        rows.append([*(found for found, _ in pairs), *(number for _, number in pairs), len(words), nearest])
+    return torch.tensor(rows).float()
+
+
+def _bleu_of_sums(sums: Float[Tensor, "k 10"]) -> Float[Tensor, "k"]:
+    means = (sums[:, :4] / sums[:, 4:8]).log().mean(1).exp()
+    return means * (1 - sums[:, 9] / sums[:, 8]).clamp(max=0).exp()
 
 
 SYNONYMS = {

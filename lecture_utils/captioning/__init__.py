@@ -6,7 +6,7 @@ What every captioner takes and gives is written in `steps`.
 from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic
 from lecture_utils.captioning.decoding import Captions, beam_search, greedy, sample
 from lecture_utils.captioning.rnn import BottleneckRNN
-from lecture_utils.captioning.scores import bleu, points_in
+from lecture_utils.captioning.scores import bleu, points_in, rouge_l
 from lecture_utils.captioning.steps import caption_loss
 from lecture_utils.captioning.transformer import CaptionTransformer, ViTCaptioner
 from lecture_utils.captioning.vocabulary import Vocabulary, pad, split_words

@@ -1,4 +1,4 @@
-"""How good captions are: BLEU, and whether the model looked at what it named (slides 26 and 27)."""
+"""How good captions are: BLEU, ROUGE-L, and whether the model looked at what it named (slides 26 and 27)."""
 
 import math
 from collections import Counter
@@ -20,19 +20,44 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, n: i
     """
     from torchmetrics.functional.text import bleu_score  # seconds, which only scoring needs
 
+    _require_references(hypotheses, references)
+    require_positive(n=n)
+    if not hypotheses:
+        return float("nan")
+    # Of two references as near in length the shorter one counts, in whatever order they come.
+    wanted = [sorted(map(_words, many), key=lambda one: len(one.split())) for many in references]
+    return bleu_score([_words(one) for one in hypotheses], wanted, n).item()
+
+
+def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """ROUGE-L of captions against one or more references each: how long the sequence of words is that both share.
+
+    C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries", ACL Workshop 2004: the longest common
+    subsequence as F1, of each caption's nearest reference, averaged over captions. (COCO's server weighs recall more.)
+    The number is torchmetrics'. 0 to 1; nan without captions.
+    """
+    from torchmetrics.functional.text.rouge import rouge_score
+
+    _require_references(hypotheses, references)
+    if not hypotheses:
+        return float("nan")
+    wanted, plain = [list(map(_words, many)) for many in references], {"normalizer": str, "tokenizer": str.split}
+    return rouge_score(list(map(_words, hypotheses)), wanted, "best", rouge_keys="rougeL", **plain)[
+        "rougeL_fmeasure"
+    ].item()
+
+
+def _require_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(hypotheses) != len(references):
         raise ValueError(
             f"references: got {len(references)}, expected a list for each of the {len(hypotheses)} captions"
         )
     if bad := [many for many in references if isinstance(many, str) or not many]:
         raise ValueError(f"references: got {bad[0]!r}, expected a list of one sentence or more for each caption")
-    require_positive(n=n)
-    if not hypotheses:
-        return float("nan")
-    words = lambda caption: " ".join(split_words(caption))  # noqa: E731
-    # Of two references as near in length the shorter one counts, in whatever order they come.
-    wanted = [sorted(map(words, many), key=lambda one: len(one.split())) for many in references]
-    return bleu_score([words(one) for one in hypotheses], wanted, n).item()
+
+
+def _words(caption: str) -> str:
+    return " ".join(split_words(caption))
 
 
 def clipped_matches(hypothesis: Sequence[str], references: Sequence[Sequence[str]], n: int) -> tuple[int, int]:

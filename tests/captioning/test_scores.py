@@ -1,4 +1,4 @@
-"""BLEU by hand and by a plain reading of its paper; where a map is highest; which points lie in a box."""
+"""BLEU and ROUGE-L by hand and by their papers; where a map is highest; which points lie in a box."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecture_utils.captioning import bleu, points_in
+from lecture_utils.captioning import bleu, points_in, rouge_l
 
 
 def plain_bleu(hypotheses, references, n):
@@ -33,6 +33,20 @@ def plain_bleu(hypotheses, references, n):
     return brevity * math.exp(sum(math.log(r / a) for r, a in zip(right, all_, strict=True)) / n)
 
 
+def common(one, other):
+    """The length of the longest common subsequence, by its definition."""
+    if not one or not other:
+        return 0
+    if one[0] == other[0]:
+        return 1 + common(one[1:], other[1:])
+    return max(common(one[1:], other), common(one, other[1:]))
+
+
+def f1_of_common(sentence, reference):
+    words, others = sentence.split(), reference.split()
+    return 2 * common(words, others) / (len(words) + len(others))  # of precision k / n and recall k / m
+
+
 SENTENCE = st.lists(st.sampled_from(["a", "red", "blue", "car", "sign", ","]), min_size=1, max_size=9).map(" ".join)
 
 
@@ -44,6 +58,24 @@ SENTENCE = st.lists(st.sampled_from(["a", "red", "blue", "car", "sign", ","]), m
 def test_bleu_is_the_papers(pairs, n):
     hypotheses, references = zip(*pairs, strict=True)
     assert bleu(hypotheses, references, n=n) == pytest.approx(plain_bleu(hypotheses, references, n), abs=1e-5)
+
+
+@pytest.mark.slide("25")
+@given(st.lists(st.tuples(SENTENCE, st.lists(SENTENCE, min_size=1, max_size=4)), min_size=1, max_size=6))
+@settings(max_examples=50)
+def test_rouge_l_is_the_papers(pairs):
+    best = [max(f1_of_common(said, one) for one in many) for said, many in pairs]
+    assert rouge_l(*zip(*pairs, strict=True)) == pytest.approx(sum(best) / len(best), abs=1e-5)
+
+
+def test_rouge_l_by_hand_and_in_other_scripts():
+    assert rouge_l(["police killed the gunman"], [["police kill the gunman"]]) == pytest.approx(3 / 4)
+    assert rouge_l(["the gunman kill police"], [["police killed the gunman"]]) == pytest.approx(2 / 4)  # order counts
+    assert rouge_l(["लाल कार यहाँ है"], [["लाल कार वहाँ है"]]) == pytest.approx(3 / 4)
+    assert rouge_l([""], [["a car"]]) == 0
+    assert math.isnan(rouge_l([], []))
+    with pytest.raises(ValueError, match="references: got 1, expected a list for each of the 2 captions"):
+        rouge_l(["a", "b"], [["a"]])
 
 
 @pytest.mark.slide("25")

@@ -13,7 +13,7 @@ from lecture_course.nb08_show_attend_and_tell.figures import alignment, by_objec
 from lecture_utils import studies, tasks
 from lecture_utils.captioning import BottleneckRNN, ShowAttendTell, Vocabulary, beam_search, greedy
 from lecture_utils.captioning.decoding import Captions
-from lecture_utils.captioning.scores import clipped_matches
+from lecture_utils.captioning.scores import bleu, clipped_matches
 from lecture_utils.cityscapes import CLASSES
 from lecture_utils.figures import over_seeds
 from lecture_utils.figures.style import GREEN, VERMILION
@@ -142,6 +142,29 @@ def test_the_likeliest_next_word_is_in_colour():
     assert lengths[0] == pytest.approx(2 * lengths[1])
 
 
+def test_a_low_temperature_shows_and_says_the_likeliest_word():
+    attending, z = model(ShowAttendTell, attention_dim=5)
+    shares = []
+    for temperature in (0.01, 1, 100):
+        fig = decoders.what_comes_next(attending, z, VOCABULARY, "a", temperature)
+        shares.append(max(patch.get_width() for patch in fig.axes[0].patches))
+    assert shares == sorted(shares, reverse=True)
+    said = greedy(attending, z).words[0]
+    cold = sentences.sampled(attending, z, VOCABULARY, (1e-4, 50)).split("\n")
+    assert len(cold) == 4
+    assert all(line.endswith(VOCABULARY.decode(said)) for line in cold[:2])
+    assert cold[2] != cold[3]
+
+
+def test_the_kinds_of_batches_are_noted():
+    captions = ["from left to right a red car", "two cars and one person on a street at night", "a red car"]
+    vocabulary = Vocabulary.build(captions)
+    noted, kinds = telling.noting(lambda model, batch: batch[0], vocabulary)
+    for number, caption in enumerate(captions):
+        assert noted(None, (number, None, torch.tensor([vocabulary.encode(caption)]))) == number
+    assert kinds == ["list", "counts", "one object"]
+
+
 @pytest.mark.slide("25")
 @pytest.mark.parametrize("k", [2, 3])
 def test_the_tree_is_that_of_beam_search(k):
@@ -240,9 +263,9 @@ def test_class_maps_are_those_of_the_best_channels_and_of_all():
     z[:, 3, :2] += 9
     z[:, 4, 2:] += 9
     maps, areas = readouts.class_maps(z, labels, ("car", "sky"), z[0])
-    assert list(maps)[:2] == ["channel 4: car (1.00)", "channel 3: sky (1.00)"]
-    assert list(maps)[2].startswith("all 6 channels: car")
-    torch.testing.assert_close(maps["channel 3: sky (1.00)"], z[0, 3])
+    assert list(maps)[:2] == ["car: channel 4 (1.00)", "sky: channel 3 (1.00)"]
+    assert list(maps)[2].startswith("car: all 6 channels")
+    torch.testing.assert_close(maps["sky: channel 3 (1.00)"], z[0, 3])
     assert list(areas) == ["car", "sky", "all"]
 
 
@@ -280,15 +303,48 @@ def test_what_captions_name_comes_with_its_map_and_whether_it_is_there():
     numbers = torch.tensor(streets.vocabulary.encode(f"{wrong} on a clear street")[1:])[None]
     maps = torch.rand(1, 1, 1, numbers.shape[1], 16, 16)
     (named,) = pointing.examples(Captions(numbers, maps, torch.zeros(1)), streets)
-    assert (named.name, named.there, named.true) == (wrong.removeprefix("a "), False, False)
+    assert (named.text, named.there, named.true, named.box) == (wrong, False, False, None)
     torch.testing.assert_close(named.map_, maps[0, 0, 0, 1] + maps[0, 0, 0, 2])
-    torch.testing.assert_close(named.parts, maps[0, 0, 0, 1:3])
-    places = ((1, 2), (4, 5)) * 3
-    pair = [pointing.Example(n // 2, ["a"] * 9, "", at, maps[0, 0, 0, :2], True, n != 2) for n, at in enumerate(places)]
-    assert pointing.first_pairs(pair, 3) == [pair[0]]  # one for each name, and only true ones
     right = streets.dataset.captions(0)
     assert telling.true_statements(right[:1], streets) == 1
     assert telling.truth_by_kind([right[4]], streets)["weather"] == 1
+
+
+@pytest.mark.slide("27")
+def test_pointing_is_counted_as_the_package_counts():
+    streets = tasks.caption_data("val").first(8)
+    lists = [streets.dataset.captions(image)[1] for image in range(len(streets))]
+    numbers = torch.zeros(len(lists), 60, dtype=torch.int64)
+    for image, listed in enumerate(lists):
+        words = torch.tensor(streets.vocabulary.encode(listed)[1:])
+        numbers[image, : len(words)] = words
+    said = Captions(numbers, torch.rand(len(lists), 1, 1, 60, 16, 16), torch.zeros(len(lists)))
+    listed = pointing.examples(said, streets)
+    assert all(one.there and one.true and one.box is not None for one in listed)
+    _, numbers = pointing.pointing_table({"list": listed}, streets)
+    counted = pointing.of_package(said, streets)
+    names = "pointing", "pointing_colour", "pointing_noun", "pointing_shuffled"
+    assert [numbers["list"][k] for k in (0, 1, 3, 4)] == pytest.approx([counted[name] for name in names])
+    for one in listed:
+        assert one.words[one.kind] in ("car", "person", "sign", "traffic")
+
+
+@pytest.mark.slide("27")
+def test_of_right_lists_each_shows_another_phrase_by_its_colour():
+    def named(image, caption, **change):
+        words = caption.split()
+        return [
+            pointing.Example(**{**vars(example(image, one.text, torch.ones(2, 2), words=words)), **change})
+            for one in find_mentions(words)
+        ]
+
+    alone, wrong = named(0, "a red car"), named(1, "a red car and a blue car", true=False)
+    first, second = named(2, "a red car and a blue car"), named(3, "a red car and a person in a green coat")
+    found = pointing.of_right_lists([*alone, *wrong, *first, *second], 3)
+    assert [(one.image, one.text, one.places) for one in found] == [
+        (2, "a red car", (1,)),
+        (3, "a person in a green coat", (8,)),
+    ]
 
 
 @pytest.mark.slide("25")
@@ -322,12 +378,14 @@ def test_kinds_of_sentences_are_those_of_the_grammar():
     assert second < 1
 
 
-def example(image, text, map_, *, words=None, there=True):
-    """An object named in a caption, at the places of its colour and noun in its own words, unless told otherwise."""
+def example(image, text, map_, *, words=None, there=True, box=None):
+    """An object named in a caption, by default its own words, whose colour has the map."""
     words = words or text.split()
     (named,) = [one for one in find_mentions(words) if one.text == text][:1]
-    parts = torch.stack([map_, torch.zeros_like(map_)])
-    return pointing.Example(image, words, text, (named.colour, named.noun), parts, there, True)
+    maps = torch.zeros(len(words), *map_.shape)
+    maps[named.colour] = map_
+    places = tuple(range(named.start + 1, named.stop))
+    return pointing.Example(image, words, named, places, maps, torch.zeros_like(maps), there, True, box)
 
 
 def at(box):
@@ -344,9 +402,10 @@ def test_pointing_is_counted_by_the_kind_of_sentence():
     alone = [i for i in range(len(streets)) if len(streets.truth(i)[1].objects) == 1][:2]
     (first, second) = (streets.truth(i)[1].objects[0] for i in alone)
     both = f"{phrase(first)} is behind {phrase(second)}".split()
-    right = example(alone[0], phrase(first), at(first.box), words=both)
+    right = example(alone[0], phrase(first), at(first.box), words=both, box=first.box)
     wrong = example(alone[0], phrase(second), at(second.box), words=both, there=False)
-    listed = example(alone[1], phrase(second), at(second.box), words=f"from left to right {phrase(second)}".split())
+    words = f"from left to right {phrase(second)}".split()
+    listed = example(alone[1], phrase(second), at(second.box), words=words, box=second.box)
     assert pointing.points_at(right.map_, right, streets)
     assert not pointing.points_at(at((0, 0, 8, 8)), right, streets)
     groups = pointing.by_sentence([listed], [right, wrong])
@@ -359,7 +418,7 @@ def test_pointing_is_counted_by_the_kind_of_sentence():
     }
     table, numbers = pointing.pointing_table({"both": [right, listed], "one": [listed]}, streets)
     assert numbers["one"][:2] == [1, 1]
-    assert numbers["one"][3] == 1  # no other image: its own map
+    assert np.isnan(numbers["one"][4])  # no look in the next caption
     assert numbers["both"][0] == 1
     head, *lines = table.split("\n")
     assert all(len(line) == len(head) for line in lines)
@@ -372,11 +431,13 @@ def test_a_colour_taken_from_another_kind_of_object_is_found():
         (i, obj) for i in range(len(streets)) for obj in streets.truth(i)[1].objects if obj.category == "person"
     )
     hallucinated = example(one, f"a {obj.colour} car", at(obj.box), there=False)
-    elsewhere = example(one, f"a {'red' if obj.colour != 'red' else 'blue'} car", at(obj.box), there=False)
+    colours = {one.colour for one in streets.truth(one)[1].objects}
+    other = next(colour for colour in telling.SYNONYMS if colour not in colours)
+    elsewhere = example(one, f"a {other} car", at(obj.box), there=False)
     table, mixed = pointing.hallucinated([hallucinated, elsewhere], streets)
-    assert mixed == [True, False]
+    assert mixed == [True]
     assert table.split("\n")[1].count(phrase(obj)) == 2
-    assert table.endswith("-")
+    assert table.endswith("none in the street")
 
 
 @pytest.mark.slide("27")
@@ -409,6 +470,20 @@ def test_a_probe_reads_what_a_vector_holds():
     assert list(read) == list(readouts.PROBED)
     assert read["a traffic light"] == pytest.approx(1)
     assert read["a red car, a blue car, …"] < 0.7
+    grids = torch.zeros(len(seen), 3, 16, 16)
+    grids[:, 0, 5, 5] = red[:, 0]
+    assert readouts.by_points((grids, streets), (grids, streets)) < 0.7  # not where the cars are
+    for image, some in enumerate(seen):
+        of_points = readouts._objects_of_points(streets, image, 16)
+        for number, one in enumerate(some, start=1):
+            grids[image, 1][of_points == number] = one.category == "car"
+            grids[image, 2][of_points == number] = list(telling.SYNONYMS).index(one.colour)
+    assert readouts.by_points((grids, streets), (grids, streets)) > 0.7
+    torch.manual_seed(0)
+    captioner = BottleneckRNN(len(VOCABULARY), 3, (16, 16), dim=8, hidden=6, width=6, squeeze=2).eval()
+    table, read = readouts.probe_table((grids, streets), (grids, streets), captioner)
+    assert [line.split("  ")[0] for line in table.split("\n")[1:]] == list(read) == list(readouts.PROBED)
+    assert table.split("\n")[-2].endswith(f"{readouts.by_points((grids, streets), (grids, streets)):24.2f}")
     with_red = readouts.probe((torch.cat([red, noise], 1), streets), (torch.cat([red, noise], 1), streets))
     assert with_red["a red car, a blue car, …"] > read["a red car, a blue car, …"]
 
@@ -423,7 +498,14 @@ def test_tables_of_captions_hold_what_is_measured():
     table, over = telling.truth_table({"setting": captions["reference 4"]}, streets)
     own, other = (telling.truth_by_kind(captions["reference 4"], streets, shift=shift) for shift in (0, 1))
     assert over["setting"] == {kind: own[kind] - other[kind] for kind in own}
-    assert "setting (of another street)" in table
+    assert table.split("\n")[1].split()[-3:] == ["10", "0", "0"]
+    assert "of another street" in table
+    references = [streets.dataset.captions(i) for i in range(10)]
+    shorter = [one.replace(" with trees", "") for one in captions["reference 4"]]
+    counts = telling._counts(shorter, references).sum(0)[None]
+    assert telling._bleu_of_sums(counts).item() == pytest.approx(bleu(shorter, references), abs=1e-5)
+    low, high = telling.bleu_gain(shorter, captions["reference 4"], references)
+    assert 0 <= low <= 1 - bleu(shorter, references) <= high
     assert (
         pointing.elsewhere(["a red car and a red sign", "a blue car"], ["a grey car and a red sign", "a red car"]) == 1
     )
@@ -435,7 +517,7 @@ def test_the_shares_of_equal_objects_are_added():
     names = [[phrase(obj) for obj in streets.truth(image)[1].objects] for image in range(len(streets))]
     image = next(i for i, some in enumerate(names) if len(set(some)) < len(some))
     everywhere = torch.ones(16, 16)
-    ranking = pointing.attended_objects(pointing.Example(image, [], "", (0, 0), everywhere[None], True, True), streets)
+    ranking = pointing.attended_objects(example(image, "a red car", everywhere), streets)
     assert {name for name, _ in ranking} == set(names[image])
     assert len(ranking) == len(set(names[image]))
     boxes = [obj.box for obj in streets.truth(image)[1].objects]
@@ -492,8 +574,10 @@ def test_every_training_of_the_study_is_drawn_for_test_and_training_streets():
 def test_the_study_is_a_table_with_chance_below():
     panels = bottleneck.panels_by_objects(study())
     head, _, *lines = bottleneck.objects_table(panels, {name: [0.1, 0.2, 0.3] for name in panels}).split("\n")
-    assert [line[:20].strip() for line in lines] == [*bottleneck.NAMES.values(), "chance"]
-    assert lines[-1].split()[1:] == ["0.10", "0.20", "0.30"] * 2
+    assert [line[:20].strip() for line in lines] == [*bottleneck.NAMES.values(), "chance", "attention − MLP 192"]
+    assert lines[-2].split()[1:] == ["0.10", "0.20", "0.30"] * 2
+    numbers = [[float(share) for share in line[20:].split()] for line in lines]
+    np.testing.assert_allclose(numbers[-1], np.subtract(numbers[3], numbers[1]), atol=0.011)
     assert len({len(line) for line in (head, *lines)}) == 1
 
 
@@ -504,7 +588,11 @@ def test_gains_are_fractions_of_what_attention_gains_over_chance():
 
 
 def test_the_loss_is_drawn_with_that_of_a_model_that_knows_nothing():
-    (ax,) = learning([4.0, 3.0, 2.0, 1.0], 4.1, title="Learning").axes
+    (ax,) = learning([4.0, 3.0, 2.0, 1.0], 4.1, ["list", "counts", "list", "list"], title="Learning").axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["counts", "list"]
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [1, 3]
+    with pytest.raises(ValueError, match="kinds: got 1, expected one for each of the 2"):
+        learning([2.0, 1.0], 4.1, ["list"], title="Learning")
     curve, level = ax.lines
     assert list(curve.get_ydata()) == [4, 3, 2, 1]
     assert set(level.get_ydata()) == {4.1}
