@@ -216,11 +216,12 @@ def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "
         values = [part[where] for part in parts.values() if where in part]
         ax.scatter(values, rows, s=90, marker="oD"[i % 2], color=CYCLE[i], label=where, zorder=3)
         for row, value in zip(rows, values, strict=True):
-            ax.annotate(f"{value:.2g} s", (value, row), (0, 9), textcoords="offset points", ha="center", size=11)
+            place = {"textcoords": "offset points", "ha": "center", "va": "center", "size": 11}
+            ax.annotate(f"{value:.2g} s", (value, row), (0, -14 if i % 2 else 14), **place)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yticks(range(len(parts)), list(parts))
-    ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.6, -0.75))
+    ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.45, -0.7))
     ax.margins(x=0.12)
     ax.grid()
     fig.legend(loc="outside lower center")

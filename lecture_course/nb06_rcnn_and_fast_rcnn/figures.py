@@ -282,7 +282,11 @@ def detected(
             Patch(fc=VERDICTS[word], ec=INK, lw=0.5, label=f"{n} {names[one['labels'][i]]} {one['scores'][i]:.2f}")
             for i, word, n in told
         ]
-        ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+        if alone and most:  # the street stays in its place, however many are found
+            swatches.append(Patch(fc="none", ec="none", label=f"{most} {max(names, key=len)} 0.00"))
+        legend = ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+        if alone and most:
+            legend.get_texts()[-1].set_alpha(0)
     name_colours(fig, {"ground truth": TRUTH} | VERDICTS)
     return fig
 
