@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from lecture_course.nb06_rcnn_and_fast_rcnn.figures import SIZE, Large
 from lecture_utils.detection.boxes import box_iou
-from lecture_utils.figures.boxes import TRUTH, draw_boxes
+from lecture_utils.figures.boxes import TRUTH, draw_boxes, fade
 from lecture_utils.figures.overlays import draw_image, name_colours
 from lecture_utils.figures.style import (
     CYCLE,
@@ -27,13 +29,15 @@ from lecture_utils.figures.style import (
     to_array,
 )
 
+SCORES = {"map_50": "AP50", "map": "mAP", "map_75": "AP75"}  # of a study's row, and what they are called
+
 
 @course_look
 def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "n"], *, title: str = "") -> Figure:
     """Draw the IoU of proposals before and after their deltas, and how it changes, parted by the IoU before.
 
-    Left a point for each proposal, above the diagonal where its IoU has grown. Right the change: the median, the middle
-    half as a box, nine of ten between the whiskers, and how many proposals that are.
+    Left a point for each proposal, above the diagonal where its IoU has grown. Right what fraction of the IoU that was
+    missing to 1 is gained: the median, the middle half as a box, and how many proposals that are.
     """
     before, after = to_array(before, float), to_array(after, float)
     fig, (points, changes) = plt.subplots(1, 2, figsize=(WIDTH, 4.6), width_ratios=[1.15, 1])
@@ -45,14 +49,16 @@ def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "
     points.set(xlim=(0.49, 1.01), ylim=(min(0.49, after.min() - 0.02), 1.01), xlabel="IoU of the proposal")
     points.set_ylabel("IoU after its deltas")
     tenth = np.clip((10 * before + 1e-5).astype(int), 5, 9)  # 0.7 is no less for being stored as 0.6999999
-    parts = [(after - before)[tenth == k] for k in range(5, 10)]
+    gained = (after - before) / (1 - before).clip(1e-3)  # a proposal that fits exactly can only lose
+    parts = [gained[tenth == k] for k in range(5, 10)]
     box = {"facecolor": SKY, "edgecolor": INK}
-    look = {"whis": (5, 95), "showfliers": False, "widths": 0.6, "patch_artist": True, "boxprops": box}
+    look = {"whis": 0, "showcaps": False, "showfliers": False, "widths": 0.6, "patch_artist": True, "boxprops": box}
     changes.boxplot(parts, medianprops={"color": INK, "lw": 2}, **look)
     changes.axhline(0, color=INK, lw=1.2, ls="--")
     names = [f"{k / 10}–{(k + 1) / 10}\n({len(part)})" for k, part in enumerate(parts, start=5)]
     changes.set_xticks(range(1, 6), names)
-    changes.set(xlabel="IoU of the proposal (and how many)", ylabel="change of the IoU")
+    changes.set(xlabel="IoU of the proposal (and how many)", ylabel="gained of the missing IoU")
+    changes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for ax in (points, changes):
         ax.grid()
     fig.legend(loc="outside lower center", ncols=3)
@@ -90,14 +96,14 @@ def sampled_proposals(
         words = [f"with an IoU {kind}" if name == "all" else "sampled" for kind in kinds]
         bars.bar_label(bar, labels=[f" {count} {what}" for count, what in zip(counts, words, strict=True)])
     most = max(int(kind.sum()) for kind, _ in kinds.values())
-    bars.set(xlabel="proposals, the ground-truth boxes among them", yticks=[], xticks=range(0, most + 1, 100))
+    bars.set(xlabel="proposals, the ground-truth boxes among them", yticks=[], xticks=range(0, most + 100, 100))
     bars.set(xlim=(0, 2.3 * most), ylim=(len(kinds) - 0.5, -0.5))
     for column, name, shown in ((0, "positive", best >= 0.5), (1, "negative", best < 0.5)):
         street = fig.add_subplot(grid[1, column])
-        draw_image(street, large, size=SIZE)
+        draw_image(street, large if name == "positive" else fade(large), size=SIZE)
         street.set_title(f"the {int((shown & sampled).sum())} {name} ones of this step")
         for kind, colour in kinds.values():
-            draw_boxes(street, proposals[kind & shown & sampled], colours=colour)
+            draw_boxes(street, proposals[kind & shown & sampled], colours=colour, halo=name == "positive")
         draw_boxes(street, truth, colours=TRUTH)
     name_colours(
         fig, {"ground truth": TRUTH} | dict(zip(("0.5 or more", "0.1 to 0.5", "IoU below 0.1"), colours, strict=True))
@@ -155,14 +161,46 @@ def follow(
 
 
 @course_look
-def bars(values: Mapping[str, float], *, xlabel: str, title: str = "") -> Figure:
-    """Draw numbers as horizontal bars, the first at the top, with the number at each."""
-    fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.42 * len(values)))
+def dots_of_seeds(
+    rows: Mapping[str, Sequence[Mapping[str, float]]], keys: Mapping[str, str] = SCORES, *, title: str = ""
+) -> Figure:
+    """Draw scores from 0 to 1, a panel for each of `keys`: a row for each name, a dot for each training, their mean.
+
+    `rows` are name → the metrics of its trainings; `keys` are metric → title of its panel.
+    """
+    fig, axes = plt.subplots(1, len(keys), figsize=(WIDTH, 1.3 + 0.42 * len(rows)), sharey=True, squeeze=False)
     fig.suptitle(title)
-    drawn = ax.barh(range(len(values)), list(values.values()), height=0.62, color=SKY, edgecolor=INK, lw=0.6)
+    fig.get_layout_engine().set(wspace=0.06)
+    for ax, (key, name) in zip(axes[0], keys.items(), strict=True):
+        for row, trainings in enumerate(rows.values()):
+            values = [training[key] for training in trainings]
+            mean, left = np.mean(values), np.mean(values) > 0.5
+            at = row + np.linspace(-0.16, 0.16, len(values))  # one below the other: the seeds lie close together
+            ax.scatter(values, at, s=34, color=CYCLE[row], edgecolor="white", lw=0.6, clip_on=False, zorder=3)
+            place = {"textcoords": "offset points", "ha": "right" if left else "left", "va": "center"}
+            ax.annotate(f"{mean:.3f}", ((min if left else max)(values), row), (-9 if left else 9, 0), **place)
+        ax.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1), title=name)
+        ax.set_xticklabels(["0", "", "0.5", "", "1"])
+        ax.grid(axis="x")
+        ax.tick_params(axis="y", length=0)
+    axes[0, 0].set_yticks(range(len(rows)), list(rows))
+    return fig
+
+
+@course_look
+def bars_of_crops(
+    values: Mapping[str, float], *, title: str = "One network, trained with RoI align: 30 streets"
+) -> Figure:
+    """Draw the mAP of `measuring.map_by_crop` as bars, coloured by what was changed, each with its number."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.42 * len(values)))
+    fig.suptitle(title)
+    groups = {"as trained": GREEN, "one change": SKY, "RoI pooling": ORANGE}
+    colours = [GREEN, *[SKY] * (len(values) - 3), ORANGE, ORANGE]
+    drawn = ax.barh(range(len(values)), list(values.values()), height=0.62, color=colours, edgecolor=INK, lw=0.6)
     ax.bar_label(drawn, fmt=" {:.2f}")
     ax.set_yticks(range(len(values)), list(values))
-    ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5), xlim=(0, 1.12 * max(values.values())))
+    ax.set(xlabel="mAP", ylim=(len(values) - 0.5, -0.5), xlim=(0, 1.12 * max(values.values())))
+    ax.legend(handles=[Patch(fc=colour, ec=INK, lw=0.6, label=name) for name, colour in groups.items()])
     ax.grid(axis="x")
     return fig
 
@@ -178,11 +216,12 @@ def seconds_of_parts(parts: Mapping[str, Mapping[str, float]], *, title: str = "
         values = [part[where] for part in parts.values() if where in part]
         ax.scatter(values, rows, s=90, marker="oD"[i % 2], color=CYCLE[i], label=where, zorder=3)
         for row, value in zip(rows, values, strict=True):
-            ax.annotate(f"{value:.2g} s", (value, row), (0, 9), textcoords="offset points", ha="center", size=11)
+            place = {"textcoords": "offset points", "ha": "center", "va": "center", "size": 11}
+            ax.annotate(f"{value:.2g} s", (value, row), (0, -14 if i % 2 else 14), **place)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yticks(range(len(parts)), list(parts))
-    ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.6, -0.75))
+    ax.set(xlabel="seconds per image (logarithmic)", ylim=(len(parts) - 0.45, -0.7))
     ax.margins(x=0.12)
     ax.grid()
     fig.legend(loc="outside lower center")

@@ -46,17 +46,24 @@ Large = UInt8[np.ndarray, "H W 3"]
 
 @course_look
 def proposals_and_objects(
-    large: Large, truth: Float[Tensor, "n 4"], proposals: Float[Tensor, "m 4"], *, iou: float = 0.5, title: str = ""
+    large: Large,
+    truth: Float[Tensor, "n 4"],
+    proposals: Float[Tensor, "m 4"],
+    *,
+    iou: float = 0.5,
+    shown: int = 110,
+    title: str = "",
 ) -> Figure:
-    """Draw all proposals on a street, and beside them those that overlap an object by `iou` or more, on the objects."""
+    """Draw proposals on a street, at most `shown`, and beside them all that overlap an object by `iou` or more."""
     good = (box_iou(truth, proposals) >= iou).any(0)
+    some = torch.arange(len(proposals))[:: ceil(len(proposals) / shown)]
     fig, axes = image_axes(1, 2, title=title)
     for ax in axes.flat:
         draw_image(ax, large, size=SIZE)
-    draw_boxes(axes[0, 0], proposals, colours=SKY)
-    axes[0, 0].set_title(f"all {len(proposals)} proposals")
-    draw_boxes(axes[0, 1], truth, colours=TRUTH)
+    draw_boxes(axes[0, 0], proposals[some], colours=SKY)
+    axes[0, 0].set_title(f"{len(some)} of the {len(proposals)} proposals")
     draw_boxes(axes[0, 1], proposals[good], colours=GREEN)
+    draw_boxes(axes[0, 1], truth, colours=TRUTH)
     axes[0, 1].set_title(f"{int(good.sum())} with an IoU of {iou:g} or more")
     name_colours(fig, {"ground truth": TRUTH, "proposal": SKY, "proposal that overlaps an object well": GREEN})
     return fig
@@ -193,14 +200,16 @@ def feature_maps(
     channels: Mapping[int, int],
     names: Sequence[str],
     *,
+    turned: Float[Tensor, "c h w"] | None = None,
     title: str = "",
 ) -> Figure:
     """Draw an object of a street close up in the grid of a feature map's cells, and channels of the map.
 
     `channels` are number of a box → channel that is chosen for it; the first box is the object close up. `names` are
-    those of the boxes. The channels, with all boxes on them and their own in orange, share one scale.
+    those of the boxes. The channels, with all boxes on them and their own in orange, share one scale. `turned` are the
+    features of the street upside down, of which the last channel is drawn, too.
     """
-    fig, axes = image_axes(ceil((1 + len(channels)) / 2), 2, title=title)
+    fig, axes = image_axes(ceil((1 + len(channels) + (turned is not None)) / 2), 2, title=title)
     close, *others = axes.flat
     near, cell = next(iter(channels)), STREET / features.shape[-1]
     draw_image(close, large, size=SIZE)
@@ -210,11 +219,20 @@ def feature_maps(
     close_up(close, boxes[near : near + 1])
     draw_boxes(close, boxes[near : near + 1], colours=ORANGE)
     close.set_title(f"the {names[near]}, in cells of {cell:g} × {cell:g} pixels")
-    top = max(float(features[list(channels.values())].max()), 1e-9)
-    for ax, (own, channel) in zip(others, channels.items(), strict=False):
-        ax.set_title(f"channel {channel}, chosen for the {names[own]}")
-        shade = draw_map(ax, to_array(features[channel], float), top=top)
-        draw_boxes(ax, boxes, colours=[ORANGE if i == own else TRUTH for i in range(len(boxes))])
+    shown = [
+        (features[channel], boxes, own, f"channel {channel}, chosen for the {names[own]}")
+        for own, channel in channels.items()
+    ]
+    if turned is not None:
+        own, channel = [*channels.items()][-1]
+        flipped = boxes[:, [0, 3, 2, 1]] * boxes.new_tensor([1, -1, 1, -1]) + boxes.new_tensor([0, STREET, 0, STREET])
+        shown.append((turned[channel], flipped, own, f"channel {channel}, the street upside down"))
+    top = max(max(float(values.max()) for values, *_ in shown), 1e-9)
+    for ax, (values, framed, own, name) in zip(others, shown, strict=False):
+        ax.set_title(name)
+        shade = draw_map(ax, to_array(values, float), top=top)
+        colours = [ORANGE if i == own else TRUTH for i in range(len(boxes))]
+        draw_boxes(ax, framed, names=names, colours=colours)
     fig.set_figheight(fig.get_figheight() + 0.6)
     fig.colorbar(shade, ax=axes, label="activation", location="bottom", shrink=0.6, aspect=35, pad=0.02)
     return fig
@@ -264,7 +282,11 @@ def detected(
             Patch(fc=VERDICTS[word], ec=INK, lw=0.5, label=f"{n} {names[one['labels'][i]]} {one['scores'][i]:.2f}")
             for i, word, n in told
         ]
-        ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+        if alone and most:  # the street stays in its place, however many are found
+            swatches.append(Patch(fc="none", ec="none", label=f"{most} {max(names, key=len)} 0.00"))
+        legend = ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
+        if alone and most:
+            legend.get_texts()[-1].set_alpha(0)
     name_colours(fig, {"ground truth": TRUTH} | VERDICTS)
     return fig
 

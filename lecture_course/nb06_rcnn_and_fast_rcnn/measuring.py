@@ -18,7 +18,7 @@ from lecture_utils.detection.fast_rcnn import crop_features
 from lecture_utils.detection.heads import WEIGHTS
 from lecture_utils.detection.rcnn import warp
 from lecture_utils.detection.scores import CocoScores
-from lecture_utils.detection.selective_search import stored_proposals
+from lecture_utils.detection.selective_search import stored_proposals, timed_search
 from lecture_utils.figures.overlays import to_pixels
 from lecture_utils.tasks import photo_transforms
 from lecture_utils.tasks.detection import WIDTH
@@ -52,11 +52,35 @@ def with_and_without_deltas(
     }
 
 
-def mean_ap(found: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]], names: Sequence) -> float:
-    """The mAP of detections; `names` are the classes by label."""
+def searched_streets(
+    streets: CocoInstances, number: int, device: str | torch.device
+) -> tuple[list[Tensor], list[dict[str, Tensor]], dict[int, list[Tensor]], dict[int, list[float]]]:
+    """The first streets as a network gets them, (1, 3, h, w), their targets, proposals at 1× and 2×, and seconds.
+
+    On every third street the proposals are searched now, and the seconds of each search noted; the others are stored.
+    """
+    photos, targets, searched, took = [], [], {1: [], 2: []}, {1: [], 2: []}
+    for i in range(number):
+        image, target = streets[i]
+        photos.append(photo_transforms()(image).as_subclass(Tensor)[None].to(device))
+        targets.append({key: target[key].as_subclass(Tensor) for key in ("boxes", "labels")})
+        for scale, of_street in searched.items():
+            boxes = stored_proposals(to_pixels(image), scale=scale)
+            if i % 3 == 0:
+                seconds_taken, boxes = timed_search(to_pixels(image), scale=scale)
+                took[scale].append(seconds_taken)
+            of_street.append(boxes.unique(dim=0))
+    return photos, targets, searched, took
+
+
+def average_precision(
+    found: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]], names: Sequence
+) -> dict[str, float]:
+    """The AP50, mAP and AP75 of detections; `names` are the classes by label."""
     score = CocoScores(names)
     score.update(list(found), list(targets))
-    return score.compute()["map"]
+    all_scores = score.compute()
+    return {name: all_scores[key] for name, key in {"AP50": "map_50", "mAP": "map", "AP75": "map_75"}.items()}
 
 
 def overlaps_of(
@@ -92,17 +116,14 @@ def detect(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Tensor
     return [{key: values.cpu() for key, values in one.items()} for one in found]
 
 
-def crops_apart(side: int, stride: int) -> dict[str, tuple[Callable, Callable]]:
-    """From RoI align to RoI pooling, one difference at a time: name → (crop, decoded from).
+def crops_apart(side: int, stride: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Ways to crop, from RoI align to RoI pooling, with one difference at a time: name → function.
 
-    `crop` makes (n, c, side, side) of a map (1, c, h, w) and boxes (n, 4), in pixels of the image, of which a cell of
-    the map has `stride` a side; the deltas are decoded from the boxes that the second function makes of them.
+    Each makes (n, c, side, side) of a map (1, c, h, w) and boxes (n, 4), in pixels of the image, of which a cell of the
+    map has `stride` a side.
     """
 
-    def rounded(boxes: Tensor) -> Tensor:  # a half up, as RoI pooling rounds
-        return (boxes / stride + 0.5).floor() * stride
-
-    def grown(boxes: Tensor, pixels: int = stride) -> Tensor:
+    def grown(boxes: Tensor, pixels: int) -> Tensor:
         return boxes + pixels * boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
 
     def align(maps: Tensor, boxes: Tensor) -> Tensor:
@@ -114,20 +135,13 @@ def crops_apart(side: int, stride: int) -> dict[str, tuple[Callable, Callable]]:
     def pool(maps: Tensor, boxes: Tensor) -> Tensor:
         return roi_pool(maps, [boxes], side, 1 / stride)
 
-    def given(boxes: Tensor) -> Tensor:
-        return boxes
-
-    one_more = lambda maps, boxes: align(maps, grown(boxes))  # noqa: E731
     return {
-        "RoI align": (align, given),
-        "… the maximum, not the mean": (largest, given),
-        "… corners rounded to cells": (lambda maps, boxes: align(maps, rounded(boxes)), given),
-        "… one cell more": (one_more, given),
-        "… one cell more, deltas from that box": (one_more, grown),
-        "RoI pooling": (pool, given),
-        "RoI pooling, deltas from the box it reads": (pool, lambda boxes: grown(rounded(boxes))),
-        "RoI pooling of x1 − 1, y1 − 1": (lambda maps, boxes: pool(maps, grown(boxes, -1)), given),
-        "RoI pooling without the extra cell": (lambda maps, boxes: pool(maps, grown(rounded(boxes), -stride)), given),
+        "RoI align": align,
+        "the maximum, not the mean": largest,
+        "corners rounded to cells": lambda maps, boxes: align(maps, (boxes / stride + 0.5).floor() * stride),
+        "one cell more": lambda maps, boxes: align(maps, grown(boxes, stride)),
+        "all three: RoI pooling": pool,
+        "RoI pooling of x1 − 1, y1 − 1": lambda maps, boxes: pool(maps, grown(boxes, -1)),
     }
 
 
@@ -138,11 +152,10 @@ def map_by_crop(model: FastRCNN, streets: CocoInstances, number: int, device: st
     scores = {name: CocoScores(streets.categories, scale=WIDTH / streets[0][0].shape[-1]) for name in crops}
     for image, target in (streets[i] for i in range(number)):
         photo = photo_transforms()(image).as_subclass(Tensor)[None].to(device)
-        maps, boxes, cropped = model.backbone(photo), stored_proposals(to_pixels(image), scale=2).to(photo), {}
-        for name, (crop, decoded_from) in crops.items():
-            if crop not in cropped:
-                cropped[crop] = model.head.predict(crop(maps, boxes))
-            (found,) = model.head.postprocess_detections(*cropped[crop], [decoded_from(boxes)], photo.shape[-2:])
+        maps, boxes = model.backbone(photo), stored_proposals(to_pixels(image), scale=2).to(photo)
+        for name, crop in crops.items():
+            answers = model.head.predict(crop(maps, boxes))
+            (found,) = model.head.postprocess_detections(*answers, [boxes], photo.shape[-2:])
             scores[name].update([{key: values.cpu() for key, values in found.items()}], [target])
     return {name: score.compute()["map"] for name, score in scores.items()}
 

@@ -105,7 +105,7 @@ def image_parts(model: nn.Module, image: Tensor, large: np.ndarray, found: Trace
         says = f"Anchors moved by their deltas, sorted by objectness, after NMS: {count:,} proposals."
         parts += [*rpn_maps(found.maps), anchors_block(model.rpn, image, large, found.maps, rows[-1])]
     says += " Three of them are followed."
-    look = {"lines": (found.proposals, "#FFFFFF96", 1), "marks": marks_of(found.followed.boxes, REGIONS)}
+    look = {"lines": (found.proposals, "#FFFFFF5A", 1), "marks": marks_of(found.followed.boxes, REGIONS)}
     proposals = image_block("region proposals", large, image, (LEFT, below), says, caption=f"{count} × 4", **look)
     return [image_block("image", large, image, (LEFT, above)), *parts, proposals]
 

@@ -7,6 +7,7 @@ import torch
 from lecture_course.nb06_rcnn_and_fast_rcnn import measuring
 from lecture_course.nb06_rcnn_and_fast_rcnn.streets import SearchedStreets, by_day, proposals_of, val_street
 from lecture_utils import city_models, tasks, toycity
+from lecture_utils.datasets import city_instances
 from lecture_utils.detection import selective_search as module
 from lecture_utils.detection.boxes import box_iou
 
@@ -91,18 +92,15 @@ def test_two_objects_under_two_boxes_are_both_found():
 def test_crops_lead_from_align_to_pooling_one_difference_at_a_time():
     crops, maps = measuring.crops_apart(2, 4), torch.arange(64.0).reshape(1, 1, 8, 8)
     box = torch.tensor([[5.0, 4, 13, 12]])  # 1.25 to 3.25 cells across, 1 to 3 down
-    made = {name: crop(maps, box)[0, 0] for name, (crop, _) in crops.items()}
-    assert len(made) == 9
-    assert torch.equal(made["RoI align"], made["… corners rounded to cells"] + 0.25)
-    assert (made["… the maximum, not the mean"] > made["RoI align"]).all()
-    torch.testing.assert_close(made["RoI pooling without the extra cell"], torch.tensor([[9.0, 10], [17, 18]]))
-    torch.testing.assert_close(made["RoI pooling"], torch.tensor([[18.0, 19], [26, 27]]))
-    assert (made["… one cell more"] > made["RoI align"]).any()
-    decoded = {name: read(box)[0].tolist() for name, (_, read) in crops.items() if not torch.equal(read(box), box)}
-    assert decoded == {
-        "… one cell more, deltas from that box": [5, 4, 17, 16],
-        "RoI pooling, deltas from the box it reads": [4, 4, 16, 16],
-    }
+    made = {name: crop(maps, box)[0, 0] for name, crop in crops.items()}
+    assert len(made) == 6
+    assert torch.equal(made["RoI align"], made["corners rounded to cells"] + 0.25)
+    assert (made["the maximum, not the mean"] > made["RoI align"]).all()
+    torch.testing.assert_close(made["all three: RoI pooling"], torch.tensor([[18.0, 19], [26, 27]]))
+    pixel_less = crops["all three: RoI pooling"](maps, torch.tensor([[5.0, 4, 12, 11]]))[0, 0]
+    assert torch.equal(made["RoI pooling of x1 − 1, y1 − 1"], pixel_less)
+    grown = crops["RoI align"](maps, torch.tensor([[5.0, 4, 17, 16]]))[0, 0]
+    assert torch.equal(made["one cell more"], grown)
 
 
 def test_objects_are_counted_by_their_size():
@@ -118,6 +116,16 @@ def test_detectors_differ_by_what_only_one_has():
     assert len(measuring.differ(FOUND, NOTHING)) == len(measuring.differ(NOTHING, FOUND)) == 3
     moved = {**FOUND, "boxes": FOUND["boxes"] + torch.tensor([[0.0], [0], [0], [100]])}
     assert len(measuring.differ(FOUND, moved)) == 2
+
+
+def test_streets_come_with_searched_proposals_and_seconds():
+    streets = city_instances("val")
+    photos, targets, searched, took = measuring.searched_streets(streets, 4, "cpu")
+    assert [photo.shape for photo in photos] == [(1, 3, 128, 128)] * 4
+    assert torch.equal(targets[3]["boxes"], streets[3][1]["boxes"])
+    assert [len(times) for times in took.values()] == [2, 2]  # of the first and of the fourth
+    assert all(torch.equal(of, of.unique(dim=0)) for of in searched[1] + searched[2])
+    assert sum(map(len, searched[1])) < sum(map(len, searched[2]))
 
 
 def test_each_object_has_the_overlap_of_its_best_proposal():
@@ -152,7 +160,8 @@ def test_without_deltas_detections_are_proposals():
     assert len(still["boxes"])
     assert all(box in proposals.tolist() for box in still["boxes"].tolist())
     target = {"boxes": still["boxes"][:1], "labels": still["labels"][:1]}
-    assert measuring.mean_ap([{key: of[:1] for key, of in still.items()}], [target], "abcde") == pytest.approx(1)
+    scores = measuring.average_precision([{key: of[:1] for key, of in still.items()}], [target], "abcde")
+    assert scores == pytest.approx({"AP50": 1, "mAP": 1, "AP75": 1})
 
 
 def test_seconds_are_those_of_each_image(monkeypatch):

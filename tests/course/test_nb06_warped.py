@@ -65,9 +65,12 @@ PROPOSALS = torch.tensor([[12.0, 20, 50, 60], [80, 40, 100, 90], [30, 20, 70, 60
 
 def test_proposals_are_parted_by_their_overlap():
     left, right = nb06.proposals_and_objects(LARGE, TRUTH, PROPOSALS).axes
-    assert [ax.get_title() for ax in (left, right)] == ["all 4 proposals", "2 with an IoU of 0.5 or more"]
+    assert [ax.get_title() for ax in (left, right)] == ["4 of the 4 proposals", "2 with an IoU of 0.5 or more"]
     assert corners(left) == list(map(tuple, PROPOSALS.tolist()))
-    assert corners(right) == list(map(tuple, [*TRUTH.tolist(), *PROPOSALS[:2].tolist()]))
+    assert corners(right) == list(map(tuple, [*PROPOSALS[:2].tolist(), *TRUTH.tolist()]))  # the truth on top
+    few, _ = nb06.proposals_and_objects(LARGE, TRUTH, PROPOSALS, shown=2).axes
+    assert few.get_title() == "2 of the 4 proposals"
+    assert corners(few) == list(map(tuple, PROPOSALS[::2].tolist()))
 
 
 def test_each_object_is_seen_close_up_with_both_overlaps():
@@ -90,6 +93,8 @@ def test_points_above_the_diagonal_are_those_that_grew():
     assert [label.get_text() for label in changes.get_xticklabels()] == [
         "0.5–0.6\n(1)", "0.6–0.7\n(0)", "0.7–0.8\n(1)", "0.8–0.9\n(0)", "0.9–1.0\n(1)",
     ]  # fmt: skip
+    medians = [line.get_ydata()[0] for line in changes.get_lines() if line.get_linewidth() == 2]
+    np.testing.assert_allclose(medians, [0.2, np.nan, 2 / 3, np.nan, -1], rtol=1e-4)  # of what was missing to 1
 
 
 def test_a_pixel_is_counted_once_for_each_region():
@@ -119,6 +124,26 @@ def test_maps_share_a_scale_and_an_object_stands_in_the_grid_of_their_cells():
         np.testing.assert_allclose(shown.get_array(), features[channel])
         assert shown.get_alpha() is None
         assert shown.get_clim() == (0, pytest.approx(features[[4, 1]].max().item()))
+        assert [text.get_text() for text in ax.texts] == ["car", "person"]
+
+
+def test_a_street_upside_down_has_its_boxes_upside_down():
+    features = torch.rand(2, 32, 32)
+    *_, last, _ = nb06.feature_maps(LARGE, features, TRUTH, {1: 0, 0: 1}, ["car", "person"], turned=-features).axes
+    assert last.get_title() == "channel 1, the street upside down"
+    np.testing.assert_allclose(last.images[0].get_array(), -features[1])
+    assert corners(last) == [(10, 68, 50, 108), (80, 38, 100, 98)]
+
+
+def test_a_dot_is_a_training_and_a_number_their_mean():
+    rows = {"a": [{"map": 0.2}, {"map": 0.4}], "b": [{"map": 0.9}]}
+    (ax,) = charts.dots_of_seeds(rows, {"map": "mAP"}).axes
+    dots = [scattered.get_offsets() for scattered in ax.collections]
+    assert [of[:, 0].tolist() for of in dots] == [[0.2, 0.4], [0.9]]
+    assert [set(of[:, 1].round()) for of in dots] == [{0}, {1}]
+    assert [text.get_text() for text in ax.texts] == ["0.300", "0.900"]
+    (ax,) = charts.bars_of_crops({"align": 0.6, "x": 0.5, "pool": 0.1, "other": 0.2}).axes
+    assert [bar.get_width() for bar in ax.patches] == [0.6, 0.5, 0.1, 0.2]
 
 
 def test_proposals_are_counted_and_those_sampled_drawn():
