@@ -32,14 +32,9 @@ def spread(d: int, scale: float = 1.0, n: int = 256) -> Spread:
     return Spread(scores.std().item(), weights.amax(-1).mean().item(), *sizes)
 
 
-def summary(plain: Spread, divided: Spread) -> dict[str, float]:
-    """Median and mean of the gradient at a query, and how many queries get next to nothing at their scores.
+def starved(plain: Spread, divided: Spread) -> float:
+    """The fraction of queries that get next to nothing at their scores without the division.
 
-    Next to nothing is less than a hundredth of what the median query gets with the division.
+    Next to nothing is less than a hundredth of what the median query gets with it.
     """
-    found = {}
-    for word, of in (("median", torch.median), ("mean", torch.mean)):
-        found |= {f"{word} at a query, not divided": of(plain.queries).item()}
-        found |= {f"{word}, divided by √d": of(divided.queries).item()}
-    starved = plain.scores < divided.scores.median() / 100
-    return found | {"queries that get next to nothing": starved.float().mean().item()}
+    return (plain.scores < divided.scores.median() / 100).float().mean().item()
