@@ -312,7 +312,7 @@ def decoder_parts(
             "Masked self-attention: a word (row) attends to itself and to those before it (columns), to none after.",
         ),
         strip("+ self-attention", after[0], (2.55, 3), "The words' values, mixed by these weights, and added."),
-        picture("cross-attention", over, (3.4, 2), says, f"row “{words[-1]}” of {t} × {c.shape[1]}", 1.9),
+        picture("cross-attention", over, (3.4, 2), says, f"row “{words[-1]}” of {t} × {c.shape[1]}", 1.7),
         strip(
             "+ cross-attention",
             asked[0],

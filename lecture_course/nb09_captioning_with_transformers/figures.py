@@ -97,7 +97,7 @@ def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str =
     below.axhline(0, color=FAINT, lw=1)
     below.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.5, 1.02))
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below.legend(loc="upper right")
+    below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=len(panels))
     bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=20, label="cosine")
     bar.outline.set_visible(False)
     return fig
@@ -303,7 +303,7 @@ def head_bars(
     bars = ax.bar([*names, "all\ntogether"], values[0], color=[*fills, FAINT])
     middles = [bar.get_x() + bar.get_width() / 2 for bar in bars]
     for x, *each in zip(middles, *values, strict=True):
-        ax.text(x, max(each) + 0.035, f"{each[0]:.2f}", ha="center")
+        ax.text(x, max(each) + 0.045, f"{each[0]:.2f}", ha="center")
     ax.hlines(values[2], [x - 0.4 for x in middles], [x + 0.4 for x in middles], color=INK, lw=3, label="another image")
     ax.plot(middles, values[1], "o", ms=9, mfc="white", mec=INK, mew=1.5, label="the map of its colour alone")
     ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5, label="a random point")
