@@ -211,7 +211,7 @@ def gradients(sizes: Sequence[int], rows: Mapping[str, Sequence[Spread]], *, tit
     """Draw for each d the norm of the gradient at a query's scores: the median, and a band of 80 % of the queries."""
     fig, ax = plt.subplots(figsize=(0.72 * WIDTH, 3.6))
     for (name, each), colour, marker in zip(rows.items(), CYCLE, MARKERS, strict=False):
-        norms = torch.stack([row.scores for row in each])
+        norms = torch.stack([row.gradients for row in each])
         low, high = torch.quantile(norms, torch.tensor([0.1, 0.9]), 1)
         ax.fill_between(sizes, to_array(low), to_array(high), color=colour, alpha=0.2, lw=0)
         ax.plot(sizes, to_array(norms.median(1).values), label=name, color=colour, marker=marker, ms=6)

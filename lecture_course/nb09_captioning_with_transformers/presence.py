@@ -186,12 +186,12 @@ def says_yes(
     z: Float[Tensor, "n features h w"],
     near: Bool[Tensor, "n classes h w"],
     there: Float[Tensor, "n classes"],
-) -> dict[str, float]:
+) -> str:
     """How often points say that a class is there: those `near` an object of it, those far off, and where there is none.
 
-    All classes and trainings in one.
+    All classes and trainings in one; as words.
     """
     yes = torch.stack([(model(z) > 0).cpu() for model in models])
     street = (there.cpu() > 0)[..., None, None].expand_as(near)
     where = {"next to one": near, "far from one": street & ~near, "in a street without": ~street}
-    return {name: yes[:, mask].float().mean().item() for name, mask in where.items()}
+    return ", ".join(f"{yes[:, mask].float().mean():.2f} {name}" for name, mask in where.items())
