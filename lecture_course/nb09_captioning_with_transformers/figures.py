@@ -347,7 +347,7 @@ def captioners(
             ax.text(max([value or 0.1, *seeds]) + 0.05, place, text, va="center", size=11)
         if key in chance:
             ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
-        says = ["dashed: what guessing gives"] * (key in chance)
+        says = ["dashed: guessing"] * (key in chance)
         says += ["bold: maps of another image"] * any(f"{key}_shuffled" in row for row in rows.values())
         ax.set_xlabel("\n".join(says), size=11)
         ax.set(title=name, xlim=(0, 1.2), xticks=[0, 0.5, 1], ylim=(len(rows) - 0.5, -0.5))
