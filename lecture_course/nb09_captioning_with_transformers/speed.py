@@ -57,7 +57,7 @@ def said_per_second(model: nn.Module, z: Float[Tensor, "b features ..."]) -> tup
 
 def work_table(slopes: Mapping[str, float], said: Mapping[str, tuple[float, float]]) -> str:
     """What one more word costs each model in training, the last of the `slopes` being 1, and `said_per_second`."""
-    lines = [f"{'':24}one more word in training    words said per second   the encoder, once per image, not counted"]
+    lines = [f"{'':24}one more word in training    words said per second        encoder not counted"]
     for name, slope in slopes.items():
         numbers = "".join(f"{number:27,.0f}" for number in said.get(name, ()))
         lines.append(f"{name:24}{slope / list(slopes.values())[-1]:25.1f}{numbers}")
