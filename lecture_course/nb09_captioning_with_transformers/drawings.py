@@ -29,9 +29,10 @@ KINDS = {  # the same colour for an operation in all three drawings
     "dot product": ORANGE,
     "Q, K": ORANGE,
     "softmax": PURPLE,
-    "attention weights": PURPLE,
+    "weights": PURPLE,
     "weighted mean": SKY,
     "V": SKY,
+    "× γ, add": VERMILION,
     "add": INK,
     "residual: add": INK,
     "MLP": VERMILION,
@@ -107,7 +108,7 @@ def block_drawing(
         ("weights", "mixed", "weighted mean"),
         ("V", "mixed", "weighted mean"),
         ("mixed", "back", "1 × 1 convolution"),
-        ("back", "y", "add", ("right", "bottom")),
+        ("back", "y", "× γ, add", ("right", "bottom")),
         ("x", "y", "add", over),
     ]
     return Drawing(
@@ -199,7 +200,7 @@ def captioner_drawing(
         *mixing(embedded, mask, spoken),
         (spoken, over, "Q, K", ("right", "bottom")),
         (memory, over, "Q, K", ("bottom", "top")),
-        (over, asked, "attention weights", ("right", "top")),
+        (over, asked, "weights", ("right", "top")),
         (memory, asked, "V", ("bottom", "top")),
         (spoken, asked, "residual: add"),
         (asked, weighed, "MLP"),
@@ -222,7 +223,7 @@ def mixing(x: Block, weights: Block, mixed: Block) -> list[tuple]:
     """The ways of self-attention: queries and keys make weights, these mix the values, and x itself is added."""
     return [
         (x, weights, "Q, K", ("top", "left")),
-        (weights, mixed, "attention weights", ("right", "top")),
+        (weights, mixed, "weights", ("right", "top")),
         (x, mixed, "V"),
         (x, mixed, "residual: add", ("bottom", "bottom")),
     ]
@@ -293,7 +294,7 @@ def decoder_parts(
     asked = after + seen
     thought = asked + first.mlp(first.norm_mlp(asked))
     says = f"Cross-attention: queries of the words, keys of c. Here that of “{words[-1]}”, mean of the heads."
-    over = under(large, cross[0, :, -1].mean(0).cpu().view(model.grid))
+    over = under(large, cross[0, :, -1].mean(0).cpu().view(model.grid), veil=0.05)
     return [
         Block(
             "words",
@@ -311,7 +312,7 @@ def decoder_parts(
             "Masked self-attention: a word (row) attends to itself and to those before it (columns), to none after.",
         ),
         strip("+ self-attention", after[0], (2.55, 3), "The words' values, mixed by these weights, and added."),
-        picture("cross-attention", over, (3.4, 2), says, f"{t} × {c.shape[1]}", 1.5),
+        picture("cross-attention", over, (3.4, 2), says, f"row “{words[-1]}” of {t} × {c.shape[1]}", 1.7),
         strip(
             "+ cross-attention",
             asked[0],
@@ -339,7 +340,7 @@ def strip(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Bloc
 
 
 def table(name: str, weights: Float[Tensor, "n n"], at: tuple[float, float], says: str) -> Block:
-    return Block(name, weights, at, says, 1.1, scale=clipped(weights[None]), label="row attends to column")
+    return Block(name, weights, at, says, 1.5, scale=clipped(weights[None]), label="row attends to column")
 
 
 def likeliest(logits: Float[Tensor, "words"], vocabulary: Vocabulary, number: int = 4) -> dict[str, float]:

@@ -69,40 +69,37 @@ def word_by_word(
 
 @course_look
 def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
-    """Draw the cosines between vectors, two panels in a row: name → (what is numbered, n vectors as (n, d)).
+    """Draw the cosines between vectors, a panel each: name → (what is numbered, n vectors as (n, d)).
 
-    All panels have one scale, as far as the cosines of two different vectors reach. A last row shows the mean cosine
-    against the distance of two positions, in one panel those of each row above.
+    All panels have one scale, as far as the cosines of two different vectors reach. A last panel shows the mean cosine
+    against the distance of two positions.
     """
-    rows, vectors = ceil(len(panels) / 2), {}
+    vectors = {}
     for name, (_, of) in panels.items():
         vectors[name] = of = torch.as_tensor(to_array(of, float))
         if of.ndim != 2 or not of.any(1).all():
             raise ValueError(f"panels: got shape {tuple(of.shape)} of {name!r}, expected (n, d), none of them 0")
-    fig = plt.figure(figsize=(WIDTH, 3.5 * rows + 2.9))
-    grid = fig.add_gridspec(rows + 1, 2, height_ratios=[3.5] * rows + [2.7])
+    fig = plt.figure(figsize=(WIDTH, 6.0))
+    grid = fig.add_gridspec(2, len(panels), height_ratios=[3.2, 2.5])
     fig.suptitle(title)
     tables = {name: cosines(of).numpy() for name, of in vectors.items()}
     most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
     most = max(0.1, np.ceil(10 * most) / 10)  # the diagonal, always 1, may be darker than the scale tells
-    for row, names in enumerate([list(panels)[i : i + 2] for i in range(0, len(panels), 2)]):
-        axes = [fig.add_subplot(grid[row, column]) for column in range(len(names))]
-        below = fig.add_subplot(grid[rows, row])
-        for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
-            axis = panels[name][0]
-            shown = ax.imshow(tables[name], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
-            ax.set(title=name, xlabel=axis, ylabel=axis)
-            for side in (ax.xaxis, ax.yaxis):
-                side.set_major_locator(MultipleLocator(4 if len(tables[name]) <= 24 else 10))
-            ax.spines[:].set_visible(False)
-            means, style = by_distance(vectors[name]), {"marker": "os"[number], "ms": 4, "color": CYCLE[number]}
-            below.plot(range(1, len(vectors[name])), means, label=name, **style)
-        below.axhline(0, color=FAINT, lw=1)
-        below.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.5, 1.02))
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=20, label="cosine")
-        bar.outline.set_visible(False)
+    axes, below = [fig.add_subplot(grid[0, column]) for column in range(len(panels))], fig.add_subplot(grid[1, :])
+    for number, (ax, (name, (axis, _))) in enumerate(zip(axes, panels.items(), strict=True)):
+        shown = ax.imshow(tables[name], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        ax.set(title=name, xlabel=axis, ylabel=axis)
+        for side in (ax.xaxis, ax.yaxis):
+            side.set_major_locator(MultipleLocator(4 if len(tables[name]) <= 24 else 10))
+        ax.spines[:].set_visible(False)
+        means, style = by_distance(vectors[name]), {"marker": MARKERS[number], "ms": 4, "color": CYCLE[number]}
+        below.plot(range(1, len(vectors[name])), means, label=name, **style)
+    below.axhline(0, color=FAINT, lw=1)
+    below.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.5, 1.02))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=len(panels))
+    bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=20, label="cosine")
+    bar.outline.set_visible(False)
     return fig
 
 
@@ -211,25 +208,18 @@ def learning(
 
 @course_look
 def gradients(sizes: Sequence[int], rows: Mapping[str, Sequence[Spread]], *, title: str = "") -> Figure:
-    """Draw the norms of gradients for each d: the median of the queries, their mean, and a band of 80 % of them."""
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.0), sharey=True)
-    fig.suptitle(title)
-    for ax, (key, where) in zip(
-        axes, {"scores": "at the scores of a query", "queries": "at the query"}.items(), strict=True
-    ):
-        for (name, each), colour, marker in zip(rows.items(), CYCLE, MARKERS, strict=False):
-            norms = torch.stack([getattr(row, key) for row in each])
-            low, high = torch.quantile(norms, torch.tensor([0.1, 0.9]), 1)
-            ax.fill_between(sizes, to_array(low), to_array(high), color=colour, alpha=0.2, lw=0)
-            style = {"color": colour, "marker": marker, "ms": 6}
-            ax.plot(sizes, to_array(norms.median(1).values), label=f"{name}: median", **style)
-            ax.plot(sizes, to_array(norms.mean(1)), "--", label=f"{name}: mean", **style, mfc="white")
-        ax.set(title=where, xlabel="d", xscale="log", yscale="log", ylim=(1e-4, 20))
-        ax.set_xticks(sizes, sizes)
-        ax.minorticks_off()
-        ax.grid()
-    axes[0].set_ylabel("norm of the gradient")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows) * 2)
+    """Draw for each d the norm of the gradient at a query's scores: the median, and a band of 80 % of the queries."""
+    fig, ax = plt.subplots(figsize=(0.72 * WIDTH, 3.6))
+    for (name, each), colour, marker in zip(rows.items(), CYCLE, MARKERS, strict=False):
+        norms = torch.stack([row.gradients for row in each])
+        low, high = torch.quantile(norms, torch.tensor([0.1, 0.9]), 1)
+        ax.fill_between(sizes, to_array(low), to_array(high), color=colour, alpha=0.2, lw=0)
+        ax.plot(sizes, to_array(norms.median(1).values), label=name, color=colour, marker=marker, ms=6)
+    ax.set(title=title, xlabel="d", ylabel="norm of the gradient", xscale="log", yscale="log", ylim=(1e-4, 2))
+    ax.set_xticks(sizes, sizes)
+    ax.minorticks_off()
+    ax.grid()
+    ax.legend(loc="lower left")
     return fig
 
 
@@ -276,67 +266,88 @@ def accuracies(panels: Mapping[str, Mapping[str, Sequence[float]]], chance: Sequ
 
 @course_look
 def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Sequence[str]]], *, title: str) -> Figure:
-    """Draw streets beside each other, below each what was said of it, a line or more for each sentence."""
+    """Draw streets beside each other, below each what was said of it; what stands before a colon is bold."""
     fig, axes = image_axes(1, len(streets), width=WIDTH, aspect=1, title=title)
     for ax, (image, sentences) in zip(axes.flat, streets, strict=True):
         draw_image(ax, image)
-        ax.set_xlabel("\n".join(textwrap.fill(one, 46) for one in sentences), size=11, loc="left")
+        ax.set_xlabel("\n".join(_bold_head(textwrap.fill(one, 46)) for one in sentences), size=11, loc="left")
     fig.set_figheight(fig.get_figheight() + 0.7)
     return fig
 
 
+def _bold_head(text: str) -> str:
+    head, colon, rest = text.partition(":")
+    return "$\\bf{" + head.replace(" ", "\\ ") + "}$" + colon + rest if colon else text
+
+
 @course_look
 def head_bars(
-    hits: Float[Tensor, "layers heads"],
-    together: float,
+    hits: Float[Tensor, "heads+1"],
+    colours: Float[Tensor, "heads+1"],
     elsewhere: Float[Tensor, "heads+1"],
     chance: float,
     *,
+    layers: int,
     title: str = "",
 ) -> Figure:
-    """Draw, a bar for each head of each layer, what share of objects it points at; a last bar for all of them.
+    """Draw, a bar for each head of each layer, the fraction of objects it points at; a last bar for all of them.
 
-    A line across each bar, `elsewhere`, is the same with the maps of another image; the dashed one a random point.
+    A circle is the same with the map of the colour alone, a line across the bar, `elsewhere`, with the maps of another
+    image; the dashed one a random point.
     """
-    layers, heads = hits.shape
+    heads = (len(hits) - 1) // layers
     names = [f"layer {layer + 1}\nhead {head + 1}" for layer in range(layers) for head in range(heads)]
-    colours = [CYCLE[layer] for layer in range(layers) for _ in range(heads)]
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.8))
-    heights = [*to_array(hits).ravel(), together]
-    bars = ax.bar([*names, "all\ntogether"], heights, color=[*colours, FAINT])
+    fills = [CYCLE[layer] for layer in range(layers) for _ in range(heads)]
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.0))
+    values = [to_array(each).tolist() for each in (hits, colours, elsewhere)]
+    bars = ax.bar([*names, "all\ntogether"], values[0], color=[*fills, FAINT])
     middles = [bar.get_x() + bar.get_width() / 2 for bar in bars]
-    levels = to_array(elsewhere).tolist()
-    for x, height, level in zip(middles, heights, levels, strict=True):
-        ax.text(x, max(height, level) + 0.02, f"{height:.2f}", ha="center")
-    ax.hlines(levels, [x - 0.4 for x in middles], [x + 0.4 for x in middles], color=INK, lw=3)
-    last = layers * heads + 0.55
-    ax.text(last, levels[-1], "maps of\nanother\nimage", color=INK, va="center")
-    ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5, xmax=(last + 0.6) / (last + 1.45))
-    ax.text(last, chance, "a random\npoint", color=FAINT, va="center", backgroundcolor="white")
-    ax.set(title=title, ylabel="fraction of objects", xlim=(-0.6, last + 0.85), ylim=(0, 1.05))
+    for x, *each in zip(middles, *values, strict=True):
+        ax.text(x, max(each) + 0.045, f"{each[0]:.2f}", ha="center")
+    ax.hlines(values[2], [x - 0.4 for x in middles], [x + 0.4 for x in middles], color=INK, lw=3, label="another image")
+    ax.plot(middles, values[1], "o", ms=9, mfc="white", mec=INK, mew=1.5, label="the map of its colour alone")
+    ax.axhline(chance, color=FAINT, linestyle="--", lw=1.5, label="a random point")
+    ax.set(title=title, ylabel="fraction of objects", xlim=(-0.6, len(names) + 0.6), ylim=(0, 1.05))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
 @course_look
 def captioners(
-    rows: Mapping[str, Mapping[str, float]], names: Mapping[str, str], chance: Mapping[str, float], *, title: str = ""
+    rows: Mapping[str, Mapping[str, float]],
+    names: Mapping[str, str],
+    chance: Mapping[str, float],
+    *,
+    ranges: Mapping[str, Sequence[Mapping[str, float]]],
+    unfinished: Sequence[str] = (),
+    title: str = "",
 ) -> Figure:
     """Draw the scores of captioners, a panel for each: `names` are key of a score → title, `rows` name → key → score.
 
     `chance` is a dashed line in the panels of its keys. A score of `KEY_shuffled` is a line across the bar of `KEY`.
+    `ranges`: the scores of several trainings of a row, whose least and largest a whisker joins; the bars of the rows
+    `unfinished` are hatched.
     """
     fig, axes = plt.subplots(1, len(names), figsize=(WIDTH, 0.5 * len(rows) + 1.5), sharey=True)
     fig.suptitle(title)
     for ax, (key, name) in zip(axes, names.items(), strict=True):
         values = [row.get(key) for row in rows.values()]
         bars = ax.barh(list(rows), [value or 0 for value in values], height=0.62, color=CYCLE[: len(rows)])
-        ax.bar_label(bars, ["      no maps" if value is None else f"{value:.2f}" for value in values], padding=6)
-        for place, row in enumerate(rows.values()):
+        for place, (of, row) in enumerate(rows.items()):
+            seeds = [each[key] for each in ranges.get(of, ()) if key in each]
+            if seeds:
+                line = {"color": INK, "lw": 1.5, "marker": "|", "ms": 9, "mew": 1.5}
+                ax.plot([min(seeds), max(seeds)], [place, place], **line)
+            if of in unfinished:
+                bars[place].set(hatch="//", facecolor="white", edgecolor=CYCLE[place])
             if f"{key}_shuffled" in row:
                 ax.vlines(row[f"{key}_shuffled"], place - 0.31, place + 0.31, color=INK, lw=3)
+            value = values[place]
+            text = "no maps" if value is None else f"{value:.2f}"
+            ax.text(max([value or 0.1, *seeds]) + 0.05, place, text, va="center", size=11)
         if key in chance:
             ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
-        says = ["dashed: what guessing gives"] * (key in chance)
+        says = ["dashed: guessing"] * (key in chance)
         says += ["bold: maps of another image"] * any(f"{key}_shuffled" in row for row in rows.values())
         ax.set_xlabel("\n".join(says), size=11)
         ax.set(title=name, xlim=(0, 1.2), xticks=[0, 0.5, 1], ylim=(len(rows) - 0.5, -0.5))

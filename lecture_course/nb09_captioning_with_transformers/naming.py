@@ -34,6 +34,17 @@ def on_objects(
     return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
 
 
+def next_to(
+    data: CaptionDataset, scenes: Sequence[int], grid: tuple[int, int], categories: Sequence[str]
+) -> Bool[Tensor, "n categories h w"]:
+    """Which points of the grid lie on an object of each category, or beside a point that does."""
+    near = torch.zeros(len(scenes), len(categories), *grid, dtype=torch.bool)
+    for row, index in enumerate(scenes):
+        for obj in data.truth(index)[1].objects:
+            near[row, categories.index(obj.category)] |= points_in(obj.box, SIZE, grid)
+    return near
+
+
 @torch.no_grad()
 def weight_on(
     objects: Bool[Tensor, "b hw"], layers: Iterable[nn.Module], points: Float[Tensor, "b hw d"]
@@ -70,17 +81,19 @@ def pointing_heads(
     scenes: Sequence[int],
     *,
     maps_of_next: bool = False,
+    colour_only: bool = False,
 ) -> Float[Tensor, "objects heads"]:
     """For each object that a list names rightly, which heads point at it: layer by layer, at last all of them together.
 
-    The maps of the object's words are added, head by head; 1 where the highest point lies in its box or next to it.
-    With `maps_of_next`, the maps are those of the next image's list at the same places.
+    The maps of the object's words are added, head by head, or only that of its colour is taken; 1 where the highest
+    point lies in its box or next to it. With `maps_of_next`, the maps are those of the next image's list at the same
+    places.
     """
     prefix = data.vocabulary.encode(LIST)[1:-1]
     said, hits = greedy(model, z, prefix=prefix, need_weights=True), []
     attention = said.attention.roll(-1, 0) if maps_of_next else said.attention
     for index, numbers, maps in zip(scenes, said.words, attention.cpu(), strict=True):
-        hits += _hits(data, index, numbers, maps, model.grid)
+        hits += _hits(data, index, numbers, maps, model.grid, colour_only)
     return torch.stack(hits)
 
 
@@ -90,10 +103,12 @@ def _hits(
     numbers: Int64[Tensor, "t"],
     maps: Float[Tensor, "layers heads t h w"],
     grid: tuple,
+    colour_only: bool,
 ) -> list[Float[Tensor, "heads"]]:
     found = []
     for mention, obj in named_objects(data.vocabulary.to_tokens(numbers), data.truth(index)[1].objects):
-        each = maps[:, :, mention.start + 1 : mention.stop].sum(2).flatten(0, 1).flatten(1)
+        of = slice(mention.colour, mention.colour + 1) if colour_only else slice(mention.start + 1, mention.stop)
+        each = maps[:, :, of].sum(2).flatten(0, 1).flatten(1)
         highest = torch.cat([each, each.sum(0, keepdim=True)]).argmax(1)
         found.append(points_in(obj.box, SIZE, grid).flatten()[highest].float())
     return found

@@ -17,15 +17,14 @@ def sinusoids(n: int, d: int) -> Float[Tensor, "n d"]:
 
 
 def compared(model: CaptionTransformer, fresh: CaptionTransformer, *, words: int) -> dict[str, tuple[str, Vectors]]:
-    """What is compared: name → what is numbered, and its vectors; of the words the first so many.
+    """What is compared: name → what is numbered, and its vectors; of the words the first so many, no columns.
 
     Of the learned vectors what training has added to those of `fresh`, the same model as it was before its training.
     """
-    (rows, columns, said), before = vectors(model), vectors(fresh)
+    (rows, _, said), before = vectors(model), vectors(fresh)
     return {
-        "rows, what training added": ("row", rows - before[0]),
-        "columns, what training added": ("column", columns - before[1]),
-        "words, what training added": ("position of a word", (said - before[2])[:words]),
+        "rows: added": ("row", rows - before[0]),
+        "words: added": ("position of a word", (said - before[2])[:words]),
         "sines and cosines": ("position of a word", sinusoids(words, said.shape[1])),
     }
 

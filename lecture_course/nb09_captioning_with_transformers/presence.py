@@ -168,12 +168,30 @@ def agreement(weights: Float[Tensor, "b q k"]) -> float:
     return sum((one == one.mode().values).float().mean().item() for one in highest) / len(highest)
 
 
-def habit_table(rows: Mapping[str, Mapping[str, float]], images: int) -> str:
-    """`habits` of several models as a table, a line for each, over so many images."""
-    lines = [f"{'over ' + str(images) + ' streets':33}same point  on object  (of the next)  deviation  largest      γ"]
-    for name, row in rows.items():
-        lines.append(
-            f"{name:33}{row['shared']:10.0%}{row['on objects']:11.0f}{row['of the next']:15.0f}"
-            f"{row['deviation']:11.1f}{row['largest']:9.2f}{row['γ']:7.2f}"
-        )
-    return "\n".join(lines)
+def habit_ranges(rows: Sequence[Mapping[str, float]], images: int) -> str:
+    """`habits` of several trainings over so many images: from the least to the largest of each."""
+    low, high = ({key: pick(row[key] for row in rows) for key in rows[0]} for pick in (min, max))
+    return (
+        f"{len(rows)} trainings, {images} streets: {low['shared']:.0%} to {high['shared']:.0%} of all points put their "
+        f"largest weight on the same one;\n    it is on an object in {low['on objects']:.0f} to "
+        f"{high['on objects']:.0f} streets (on one of the next street in {low['of the next']:.0f} to "
+        f"{high['of the next']:.0f});\n    deviation of the scores {low['deviation']:.1f} to {high['deviation']:.1f}, "
+        f"largest weight {low['largest']:.2f} to {high['largest']:.2f}, γ {low['γ']:.2f} to {high['γ']:.2f}"
+    )
+
+
+@torch.no_grad()
+def says_yes(
+    models: Sequence[PointClassifier],
+    z: Float[Tensor, "n features h w"],
+    near: Bool[Tensor, "n classes h w"],
+    there: Float[Tensor, "n classes"],
+) -> str:
+    """How often points say that a class is there: those `near` an object of it, those far off, and where there is none.
+
+    All classes and trainings in one; as words.
+    """
+    yes = torch.stack([(model(z) > 0).cpu() for model in models])
+    street = (there.cpu() > 0)[..., None, None].expand_as(near)
+    where = {"next to one": near, "far from one": street & ~near, "in a street without": ~street}
+    return ", ".join(f"{yes[:, mask].float().mean():.2f} {name}" for name, mask in where.items())

@@ -12,34 +12,26 @@ class Spread(NamedTuple):
 
     deviation: float
     largest: float
-    scores: Float[Tensor, "n"]  # the norm of the gradient at the scores of each query
-    queries: Float[Tensor, "n"]  # at each query itself
+    gradients: Float[Tensor, "n"]  # the norm of the gradient at the scores of each query
 
 
 def spread(d: int, scale: float = 1.0, n: int = 256) -> Spread:
     """Of n random queries and n keys of d numbers, all with a variance of 1, their scores times `scale`.
 
     The gradients are those of a random loss, normal with a variance of 1 at each weight, at the scores that go into the
-    softmax and at the queries.
+    softmax.
     """
     generator = torch.Generator().manual_seed(d)
     queries, keys = torch.randn(2, n, d, generator=generator)
-    scores = queries.requires_grad_() @ keys.T * scale
-    scores.retain_grad()
+    scores = (queries @ keys.T * scale).requires_grad_()
     weights = scores.softmax(-1)
     (weights * torch.randn(n, n, generator=generator)).sum().backward()
-    sizes = (of.grad.norm(dim=1) for of in (scores, queries))
-    return Spread(scores.std().item(), weights.amax(-1).mean().item(), *sizes)
+    return Spread(scores.std().item(), weights.amax(-1).mean().item(), scores.grad.norm(dim=1))
 
 
-def summary(plain: Spread, divided: Spread) -> dict[str, float]:
-    """Median and mean of the gradient at a query, and how many queries get next to nothing at their scores.
+def starved(plain: Spread, divided: Spread) -> float:
+    """The fraction of queries that get next to nothing at their scores without the division.
 
-    Next to nothing is less than a hundredth of what the median query gets with the division.
+    Next to nothing is less than a hundredth of what the median query gets with it.
     """
-    found = {}
-    for word, of in (("median", torch.median), ("mean", torch.mean)):
-        found |= {f"{word} at a query, not divided": of(plain.queries).item()}
-        found |= {f"{word}, divided by √d": of(divided.queries).item()}
-    starved = plain.scores < divided.scores.median() / 100
-    return found | {"queries that get next to nothing": starved.float().mean().item()}
+    return (plain.gradients < divided.gradients.median() / 100).float().mean().item()

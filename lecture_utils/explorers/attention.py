@@ -1,26 +1,32 @@
 """The attention maps of a layer's heads over an image, chosen on a page without a kernel (slides 28 and 29)."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-import matplotlib as mpl
 import numpy as np
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float
 from numpy.typing import ArrayLike
-from PIL import Image
 
-from lecture_utils.explorers.stage import Pad, as_boxes, as_numbers, as_page, outline, require_words, said
-from lecture_utils.figures.style import BLUE, ORANGE
+from lecture_utils.explorers.stage import (
+    THIN,
+    Pad,
+    as_boxes,
+    as_numbers,
+    as_page,
+    outline,
+    require_words,
+    said,
+    swatch,
+)
+from lecture_utils.figures.grids import ink_on
+from lecture_utils.figures.style import BLUE, ORANGE, VERMILION
 
 MOST = 400_000  # numbers of all maps, each of one byte on the page
-FAINT, STRONG = 45, 215  # of 255: how much a weight of 0 and the highest one hide of the image
-ENLARGED = 6  # pixels of the map for each of its points, in which it is smoothed
-STOPS = 32  # colours of the scale that the script knows
-BOX, POINT = "#FFFFFF", ORANGE
+LEVELS = {0.25: 1.4, 0.5: 3}  # parts of the highest weight, and how wide, in CSS pixels, the line around their cells is
+LINES, BOX, POINT, PEAK = "#F0E442", "#FFFFFF", ORANGE, VERMILION
 SHOWN = 500  # CSS pixels of the image, so that the buttons stand beside it
 NOTHING = [0, 0, 0, 0]  # a box that is not drawn
 PILL = "display: inline-block; margin: 0.12em 0.15em; padding: 0.1em 0.5em; border-radius: 0.8em; cursor: pointer"
@@ -28,7 +34,7 @@ PILL = "display: inline-block; margin: 0.12em 0.15em; padding: 0.1em 0.5em; bord
 ATTENTION_SCRIPT = """
   const [layers, heads, queries, rows, columns] = data.shape;
   const bytes = Uint8Array.from(atob(data.maps), letter => letter.charCodeAt(0)), size = rows * columns;
-  const form = figure.querySelector("form"), canvas = document.createElement("canvas");
+  const form = figure.querySelector("form");
   const chosen = name => Number(form.querySelector(`input[name="${name}"]:checked`).value);
   const map = (layer, head, query) => {  // the weights of a head, or the mean of all
     const of = head < heads ? [head] : [...Array(heads).keys()], sum = new Float64Array(size);
@@ -38,31 +44,26 @@ ATTENTION_SCRIPT = """
     }
     return sum;
   };
-  const smooth = values => {  // as the image's own pixels, in between the points
-    const [height, width] = [rows * ENLARGED, columns * ENLARGED], large = new Float64Array(height * width);
-    const near = (place, count) => {
-      const x = clip((place + 0.5) / ENLARGED - 0.5, 0, count - 1), low = Math.min(Math.floor(x), count - 1);
-      return [low, Math.min(low + 1, count - 1), x - low];
-    };
-    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-      const [top, bottom, down] = near(y, rows), [left, right, across] = near(x, columns);
-      const line = row => values[row * columns + left] * (1 - across) + values[row * columns + right] * across;
-      large[y * width + x] = line(top) * (1 - down) + line(bottom) * down;
+  const around = (values, level) => {  // lines between the cells of weight `level` or more and the others
+    const inside = (row, column) => row >= 0 && row < rows && column >= 0 && column < columns
+      && values[row * columns + column] >= level;
+    const [w, h] = [W / columns, H / rows], lines = [], to = side => round(side, 2);
+    for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
+      if (!inside(row, column)) continue;
+      const [x, y, right, bottom] = [column * w, row * h, (column + 1) * w, (row + 1) * h].map(to);
+      if (!inside(row - 1, column)) lines.push(`M${x} ${y}H${right}`);
+      if (!inside(row + 1, column)) lines.push(`M${x} ${bottom}H${right}`);
+      if (!inside(row, column - 1)) lines.push(`M${x} ${y}V${bottom}`);
+      if (!inside(row, column + 1)) lines.push(`M${right} ${y}V${bottom}`);
     }
-    return large;
+    return lines.join("");
   };
-  const paint = (values, most) => {
-    const large = smooth(values), last = data.colours.length - 1;
-    [canvas.height, canvas.width] = [rows * ENLARGED, columns * ENLARGED];
-    const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-    large.forEach((value, i) => {
-      const at = clip(value / most, 0, 1) * last, low = Math.min(Math.floor(at), last - 1), part = at - low;
-      for (const k of [0, 1, 2])
-        image.data[4 * i + k] = data.colours[low][k] * (1 - part) + data.colours[low + 1][k] * part;
-      image.data[4 * i + 3] = FAINT + (STRONG - FAINT) * at / last;
-    });
-    context.putImageData(image, 0, 0);
-    set(part("map"), {href: canvas.toDataURL()});
+  const paint = (values, most, highest) => {
+    const lines = LEVELS.map(level => around(values, Math.max(level * most, 1e-12)));
+    part("map").querySelectorAll("path").forEach((path, k) => set(path, {d: lines[k % lines.length]}));
+    const [row, column] = [Math.floor(highest / columns), highest % columns];
+    const d = `M${round((column + 0.5) * W / columns, 2)} ${round((row + 0.5) * H / rows, 2)}h0`;
+    part("peak").querySelectorAll("path").forEach(path => set(path, {d}));
   };
   let query = data.start[2];
   const show = () => {
@@ -70,7 +71,7 @@ ATTENTION_SCRIPT = """
     if (data.words) query = chosen("query");
     const values = map(layer, head, query), highest = Math.max(...values), at = values.indexOf(highest);
     const whole = form.querySelector('[name="same"]').checked ? data.highest : highest;
-    paint(values, whole);
+    paint(values, whole, at);
     say("most", text(whole, 3, 3));
     const where = `row ${Math.floor(at / columns)}, column ${at % columns}`;
     say("sum", `${text(highest, 3, 3)} at ${where}; if all points had the same: ${text(1 / size, 3, 3)}`);
@@ -121,7 +122,7 @@ ATTENTION_SCRIPT = """
     Object.assign(svg.style, {cursor: "crosshair", outline: "none", outlineOffset: "-3px"});
   }
 """
-for name, value in {"ENLARGED": ENLARGED, "FAINT": FAINT, "STRONG": STRONG, "NOTHING": NOTHING, "BLUE": BLUE}.items():
+for name, value in {"LEVELS": list(LEVELS), "NOTHING": NOTHING, "BLUE": BLUE}.items():
     ATTENTION_SCRIPT = ATTENTION_SCRIPT.replace(name, str(value))
 
 
@@ -134,6 +135,9 @@ class AttentionPad(Pad):
     clicks on one. `boxes` holds for each query a box (x0, y0, x1, y1), in pixels of `size` (height, width, by default
     the image's own), or None. `start` is (layer, head, query) shown first, from 0; the head after the last one is the
     mean. Maps are kept in steps of a 255th of their own highest weight; 400,000 numbers at most.
+
+    The image keeps its colours: yellow lines enclose the points, cell by cell, whose weight is at least a quarter
+    (thin) and half (bold) of the highest, and a dot marks that one. Boxes are white.
     """
 
     def __init__(
@@ -195,7 +199,6 @@ class AttentionPad(Pad):
             "maps": base64.b64encode(packed.tobytes()).decode(),
             "most": [float(f"{value:.4g}") for value in most.ravel()],
             "highest": float(max(most.max(), means.max())),
-            "colours": [list(map(int, colour[:3])) for colour in _viridis(np.linspace(0, 1, STOPS))],
             "words": self.words,
             "boxes": self.boxes,
         }
@@ -205,8 +208,10 @@ class AttentionPad(Pad):
 
     def _lines(self) -> str:
         (height, width), (h, w), query = self.stage.size, self.maps.shape[3:], self.start[2]
-        whole = f'x="0" y="0" width="{width:g}" height="{height:g}" preserveAspectRatio="none"'
-        lines = f'<image data-part="map" {whole} href="{_overlay(self.shown)}"/>'
+        most, (row, column) = self.shown.max(), divmod(int(self.shown.argmax()), w)
+        around = [edges(self.shown, max(level * most, 1e-12), (height, width)) for level in LEVELS]
+        lines = _strokes("map", around, LINES, list(LEVELS.values()))
+        lines += _strokes("peak", [f"M{(column + 0.5) * width / w:g} {(row + 0.5) * height / h:g}h0"], PEAK, [9])
         lines += outline("box", [(self.boxes and self.boxes[query]) or NOTHING], BOX, width=2)
         if self.words is None:
             row, column = divmod(query, w)
@@ -225,14 +230,10 @@ class AttentionPad(Pad):
         else:
             play = '<button type="button" style="font: inherit; min-width: 6em">▶ Play</button>'
             rows.append(_radios("query", self.words, query, label=self.asks) + f"<div>{play}</div>")
-        colours = ", ".join(f"rgb({r}, {g}, {b})" for r, g, b, _ in _viridis(np.linspace(0, 1, 9)))
-        bar = f"flex: 1; height: 0.8em; border-radius: 3px; background: linear-gradient(to right, {colours})"
-        rows.append(
-            '<div style="display: flex; gap: 0.5em; align-items: center; margin-top: 0.6em"><span>weight 0</span>'
-            f'<span style="{bar}"></span><span data-part="most"></span></div>'
-        )
+        thin, bold = (swatch(LINES, width=width) for width in LEVELS.values())
+        rows.append(f'<div style="margin-top: 0.6em">{thin}a quarter, {bold}half of {said("most")} or more</div>')
         rows.append('<label><input type="checkbox" name="same" autocomplete="off"> one scale for all maps</label>')
-        rows.append(f"<div>highest weight {said('sum')}</div>")
+        rows.append(f"<div>{_dot()}highest weight {said('sum')}</div>")
         return f'<form style="margin: 0; display: grid; gap: 0.4em">{"".join(rows)}</form>'
 
 
@@ -248,18 +249,36 @@ def _radios(name: str, values: Sequence[str], start: int, *, label: str = "") ->
     )
 
 
-def _viridis(values: np.ndarray) -> np.ndarray:
-    """Colours (…, 4) from 0 to 255 of values from 0 to 1."""
-    return np.rint(255 * mpl.colormaps["viridis"](values))
+def edges(map_: Float[np.ndarray, "h w"], level: float, size: tuple[float, float]) -> str:
+    """The lines between the cells of a map where it is `level` or more and the others, as an SVG path; so the script.
+
+    The cells cover an image of `size` = (height, width).
+    """
+    inside = np.pad(map_ >= level, 1)
+    (height, width), (rows, columns), lines = size, map_.shape, []
+    for row, column in zip(*np.nonzero(map_ >= level), strict=True):
+        x, right = (f"{round(at * width / columns, 2):g}" for at in (column, column + 1))
+        y, bottom = (f"{round(at * height / rows, 2):g}" for at in (row, row + 1))
+        sides = {(0, 1): f"M{x} {y}H{right}", (2, 1): f"M{x} {bottom}H{right}"}
+        sides |= {(1, 0): f"M{x} {y}V{bottom}", (1, 2): f"M{right} {y}V{bottom}"}
+        lines += [line for (down, across), line in sides.items() if not inside[row + down, column + across]]
+    return "".join(lines)
 
 
-def _overlay(map_: np.ndarray) -> str:
-    """A map (h, w), smoothed, as the address of a half transparent image; the script paints the others alike."""
-    size = [side * ENLARGED for side in map_.shape]
-    large = F.interpolate(torch.from_numpy(map_)[None, None], size, mode="bilinear", align_corners=False)[0, 0].numpy()
-    shares = (large / max(map_.max(), 1e-12)).clip(0, 1)
-    pixels = _viridis(shares).astype(np.uint8)
-    pixels[..., 3] = np.rint(FAINT + (STRONG - FAINT) * shares)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _strokes(name: str, paths: Sequence[str], colour: str, widths: Sequence[float]) -> str:
+    """SVG paths as a group: first the halos of all, then the lines, of these widths in CSS pixels."""
+    look = 'fill="none" stroke-linecap="round"'
+    strokes = "".join(
+        f'<path d="{path}" {look} stroke="{stroke}" stroke-width="{thick:g}" {THIN}/>'
+        for stroke, more in ((ink_on(colour), 2.4), (colour, 0))
+        for path, thick in zip(paths, (width + more for width in widths), strict=True)
+    )
+    return f'<g data-part="{name}">{strokes}</g>'
+
+
+def _dot() -> str:
+    """The mark of the highest weight, before its name."""
+    return (
+        '<svg viewBox="0 0 30 18" width="30" height="18" aria-hidden="true" style="vertical-align: -0.2em">'
+        f'<circle cx="15" cy="9" r="5.7" fill="{ink_on(PEAK)}"/><circle cx="15" cy="9" r="4.5" fill="{PEAK}"/></svg> '
+    )

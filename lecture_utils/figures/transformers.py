@@ -30,7 +30,8 @@ def receptive_field(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, tit
     """
     panels = {name: to_array(values, float) for name, values in panels.items()}
     h, w = next(iter(panels.values())).shape
-    fig, axes = image_axes(1, len(panels), aspect=w / h, title=title)
+    columns = 2 if len(panels) == 4 else len(panels)
+    fig, axes = image_axes(len(panels) // columns, columns, aspect=w / h, title=title)
     for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
         counts = values > 0
         scaled = 0.15 + 0.85 * np.sqrt(values / max(values.max(), 1e-12))  # the root, so that weak ones show

@@ -1,4 +1,4 @@
-"""Attention maps in a browser: the words and the colours are those of the layer, the head and the query chosen."""
+"""Attention maps in a browser: the words and the lines are those of the layer, the head and the query chosen."""
 
 import re
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lecture_utils.explorers import AttentionPad
+from lecture_utils.explorers.attention import edges
 
 H, W = 3, 4
 WORDS = ["red", "car", "<end>"]
@@ -32,35 +33,20 @@ def shown(page):
     assert errors == []
 
 
-def painted(page):
-    """The red, green, blue and alpha of the map's image at the middle of each point."""
-    return page.evaluate(
-        """async ([h, w]) => {
-          const image = new Image();
-          image.src = document.querySelector('[data-part="map"]').getAttribute("href");
-          await image.decode();
-          const canvas = document.createElement("canvas");
-          [canvas.width, canvas.height] = [image.width, image.height];
-          const context = canvas.getContext("2d");
-          context.drawImage(image, 0, 0);
-          const of = (x, y) => [...context.getImageData(x, y, 1, 1).data];
-          const step = image.width / w;
-          return [...Array(h * w).keys()].map(i =>
-            of(Math.floor((i % w + 0.5) * step), Math.floor((Math.floor(i / w) + 0.5) * step)));
-        }""",
-        [H, W],
-    )
-
-
-def check(page, map_):
-    """The highest weight is told, and its point is painted brightest."""
+def check(page, map_, most=None):
+    """The highest weight is told, its point has the dot, and lines enclose a quarter and half of it, or of `most`."""
     words = page.locator('[data-part="sum"]').inner_text()
     row, column = divmod(int(map_.argmax()), W)
     number, _, rest = words.partition(" at ")
     assert float(number) == pytest.approx(map_.max().item(), abs=0.003)
     assert rest == f"row {row}, column {column}; if all points had the same: 0.083"
-    green = torch.tensor([pixel[1] for pixel in painted(page)])
-    assert int(green.argmax()) == int(map_.argmax())
+    assert paths(page, "peak") == 2 * [f"M{20 * column + 10} {20 * row + 10}h0"]
+    levels = [level * (most or map_.max().item()) for level in (0.25, 0.5)]
+    assert paths(page, "map") == 2 * [edges(map_.numpy(), level, (60, 80)) for level in levels]
+
+
+def paths(page, name):
+    return page.locator(f'[data-part="{name}"] path').evaluate_all("found => found.map(one => one.getAttribute('d'))")
 
 
 def test_layer_head_and_word_are_chosen(shown):
@@ -80,6 +66,7 @@ def test_layer_head_and_word_are_chosen(shown):
     same = page.locator('[data-part="most"]').inner_text()
     whole = [given[0, :, 1].mean(0).max().item(), given.max().item()]
     assert [float(own), float(same)] == pytest.approx(whole, abs=0.003)
+    check(page, given[0, :, 1].mean(0), given.max().item())
 
 
 def test_it_plays_the_words(shown):
