@@ -74,6 +74,16 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def site_without_worker(site, tmp_path_factory):
+    """The same folder for a browser that starts no worker."""
+    from live import assets
+
+    folder = shutil.copytree(site, tmp_path_factory.mktemp("copy") / "site")
+    assets.put(folder / "_static" / "live", "worker", b"throw new Error('no worker today');")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def axe():
     """The script of axe-core, which looks for what shuts people out; from npm, as MathJax is."""
     import npm

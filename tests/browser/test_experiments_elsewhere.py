@@ -136,6 +136,13 @@ def test_every_network_gives_pytorchs_numbers_here_too(shown, name):
     assert difference(name, inputs, got) < networks.TOLERANCE
 
 
+def test_without_a_worker_the_page_says_so_here_too(other, site_without_worker):
+    other.open(site_without_worker / "playground.html")
+    root = "document.querySelector('[data-live=paint]')"
+    other.wait(f"{root}.innerText.includes('does not run here')")
+    assert "(its worker stopped: " in other.evaluate(f"{root}.innerText")
+
+
 def test_an_explorer_is_moved_by_keyboard(other, tmp_path):
     def bar(width):
         fig, ax = plt.subplots(figsize=(4, 2))

@@ -455,6 +455,14 @@ def test_without_a_file_the_picture_stays_and_the_page_says_so(page, site, tmp_p
     assert root.locator(".live-stage > img").is_visible()
 
 
+def test_without_a_worker_the_picture_stays_and_the_page_says_so(page, site_without_worker):
+    page.goto((site_without_worker / "playground.html").as_uri())
+    root = page.locator("[data-live=paint]")
+    page.wait_for_function("document.querySelector('[data-live=paint]').innerText.includes('does not run here')")
+    assert "(its worker stopped: " in root.inner_text()
+    assert root.locator(".live-stage > img").is_visible()
+
+
 def test_nothing_shuts_people_out(shown, axe):
     for name in places.experiments():
         opened(shown, name)
