@@ -202,10 +202,12 @@ class WebKit(Browser):
         return base64.b64decode(self.ask("GET", f"{self.session}/screenshot"))
 
     def close(self) -> None:
-        if self.session:
-            self.ask("DELETE", self.session)
-        for process in reversed(self.processes):
-            stop(process)
+        try:
+            if self.session:
+                self.ask("DELETE", self.session)
+        finally:
+            for process in reversed(self.processes):
+                stop(process)
 
 
 def find_firefox() -> str:
@@ -220,7 +222,7 @@ def find_firefox() -> str:
 def find_webkit() -> tuple[str, str, str]:
     """WebKitGTK's driver and browser, and Xvfb, the screen that nobody sees."""
     driver, xvfb = map(shutil.which, ("WebKitWebDriver", "Xvfb"))
-    # The newest of those that are installed, as the driver is.
+    # The driver belongs to the newest of those that are installed.
     browsers = sorted(str(path) for path in Path("/usr").glob("lib*/**/webkit*gtk-*/MiniBrowser"))
     if driver and xvfb and browsers:
         return driver, browsers[-1], xvfb
