@@ -44,6 +44,7 @@ window.LIVE = (() => {
   // ---- networks ----------------------------------------------------------------------------------------------------
   const answers = new Map();
   let worker = null;
+  let broken = null; // what has stopped the worker, or kept it from starting
   let asked = 0;
 
   const begin = async () => {
@@ -57,6 +58,11 @@ window.LIVE = (() => {
       if (data.error) reject(new Error(data.error));
       else resolve(data);
     };
+    started.onerror = ({ message }) => {
+      broken = new Error(`its worker stopped: ${message || "the browser does not say why"}`);
+      for (const [, reject] of answers.values()) reject(broken);
+      answers.clear();
+    };
     started.postMessage({ start: { wasm: wasm.buffer, glue } });
     return started;
   };
@@ -64,6 +70,7 @@ window.LIVE = (() => {
   const ask = async (message) => {
     worker ??= begin();
     const started = await worker;
+    if (broken) throw broken;
     return new Promise((resolve, reject) => {
       asked += 1;
       const id = asked;
@@ -256,7 +263,7 @@ window.LIVE = (() => {
           await compute();
           root.dataset.generation = Number(root.dataset.generation || 0) + 1;
         } catch (error) {
-          root.dataset.error = String(error);
+          root.dataset.error = error.message || String(error);
           root.querySelector(".live-said").textContent = `This experiment stopped: ${error.message}`;
         }
       } while (waiting);
@@ -284,7 +291,7 @@ window.LIVE = (() => {
       stage.replaceChildren(made);
       made.hidden = false;
     } catch (error) {
-      root.dataset.error = String(error);
+      root.dataset.error = error.message || String(error);
       stage.append(
         element("p", {}, `The experiment does not run here (${error.message}); the picture shows what it begins with.`),
       );

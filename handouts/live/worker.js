@@ -5,8 +5,8 @@ const sessions = new Map();
 
 const start = ({ wasm, glue }) => {
   ort.env.wasm.wasmBinary = wasm;
-  // An address of the page's own would be refused here: a file has no origin.
-  ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([glue], { type: "text/javascript" })) };
+  // A module is imported from its text: a file has no origin, so its own addresses are refused, in WebKit a blob's, too.
+  ort.env.wasm.wasmPaths = { mjs: `data:text/javascript,${encodeURIComponent(new TextDecoder().decode(glue))}` };
   ort.env.wasm.numThreads = 1; // more would need headers that a file has not
 };
 

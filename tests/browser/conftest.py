@@ -1,14 +1,22 @@
-"""Chromium for the tests of this folder, and the reason why they are skipped where it is missing."""
+"""Chromium and the page of the experiments for the tests of this folder, which are skipped where one is missing."""
 
 import importlib.util
+import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from other_browsers import LISTENER
 
 from lecture_utils.doctor import find_chromium
 
 HANDOUTS = Path(__file__).resolve().parents[2] / "handouts"
+HEAD = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Playground</title>{LISTENER}
+<link rel="stylesheet" href="_static/live.css"><body>
+"""
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +53,34 @@ def page(browser):
     context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A folder with the playground and what it loads, made once for all processes of a test run."""
+    from live import assets, places
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if lacking := assets.make(folder / "_static" / "live"):
+            pytest.skip(lacking)
+        shutil.copy(HANDOUTS / "_static" / "live.css", folder / "_static")
+        page = re.sub(r"(?m)^#+ +(.*)$", r"<h2>\1</h2>", places.playground(runs=True))
+        (folder / "playground.html").write_text(HEAD + page, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site_without_worker(site, tmp_path_factory):
+    """The same folder for a browser that starts no worker."""
+    from live import assets
+
+    folder = shutil.copytree(site, tmp_path_factory.mktemp("copy") / "site")
+    assets.put(folder / "_static" / "live", "worker", b"throw new Error('no worker today');")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from live import assets, networks, places, sprites
+from live_networks import ANSWER, difference, examples, given
 from torch.nn.functional import pixel_unshuffle
 
 from lecture_course.nb11_detr.measuring import unsuppressed
@@ -22,19 +23,6 @@ from lecture_utils.tasks import grid_encoder
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import photo_transforms
 from lecture_utils.transformers.detr import postprocess
-
-HEAD = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Playground</title><body>"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A folder with the playground and what it loads."""
-    folder = tmp_path_factory.mktemp("site")
-    if lacking := assets.make(folder / "_static" / "live"):
-        pytest.skip(lacking)
-    page = re.sub(r"(?m)^#+ +(.*)$", r"<h2>\1</h2>", places.playground(runs=True))
-    (folder / "playground.html").write_text(HEAD + page, "utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -69,29 +57,11 @@ def words(root):
     return root.locator(".live-said").inner_text()
 
 
-def given(inputs):
-    """A network's inputs as they go to the page."""
-    return {key: {"values": value.flatten().tolist(), "dims": list(value.shape)} for key, value in inputs.items()}
-
-
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_every_network_gives_pytorchs_numbers(shown, name):
-    network = networks.NETWORKS[name]
-    inputs = network.inputs(torch.Generator().manual_seed(7))
-    got = shown.evaluate(
-        """async ([name, given]) => {
-            const inputs = {};
-            for (const [key, { values, dims }] of Object.entries(given))
-                inputs[key] = { data: Float32Array.from(values), dims };
-            const { outputs } = await LIVE.run(name, inputs);
-            return Object.fromEntries(Object.entries(outputs).map(([key, { data }]) => [key, Array.from(data)]));
-        }""",
-        [name, given(inputs)],
-    )
-    with torch.no_grad():
-        expected = network.module()(*inputs.values())
-    for key, value in zip(network.outputs, expected if isinstance(expected, tuple) else (expected,), strict=True):
-        assert np.abs(np.array(got[key]) - value.flatten().numpy()).max() < networks.TOLERANCE
+    inputs = examples(name)
+    got = shown.evaluate(ANSWER, [name, given(inputs)])
+    assert difference(name, inputs, got) < networks.TOLERANCE
 
 
 def test_a_photograph_is_scaled_as_in_training(shown):
@@ -485,10 +455,18 @@ def test_without_a_file_the_picture_stays_and_the_page_says_so(page, site, tmp_p
     assert root.locator(".live-stage > img").is_visible()
 
 
+def test_without_a_worker_the_picture_stays_and_the_page_says_so(page, site_without_worker):
+    page.goto((site_without_worker / "playground.html").as_uri())
+    root = page.locator("[data-live=paint]")
+    page.wait_for_function("document.querySelector('[data-live=paint]').innerText.includes('does not run here')")
+    assert "(its worker stopped: " in root.inner_text()
+    assert root.locator(".live-stage > img").is_visible()
+
+
 def test_nothing_shuts_people_out(shown, axe):
     for name in places.experiments():
         opened(shown, name)
     shown.evaluate(axe)
-    found = shown.evaluate("async () => (await axe.run()).violations")
+    found = shown.evaluate("async () => (await axe.run({ preload: false })).violations")
     serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
     assert serious == [], json.dumps(serious, indent=1)
