@@ -136,7 +136,7 @@ def _full(name: str) -> Recipe:
     """
     full = replace(RECIPES[name], profile="full", size=FULL_SIZE)
     if full.pixels == CROP_SIZE:
-        options = replace(full.options, workers=2)
+        options = replace(full.options, batch_size=64, workers=2)
         return replace(full, size=FULL_CROP_SIZE, pixels=FULL_CROP_SIZE, options=options)
     if full.task.layout == layouts.CAPTIONS:
         return replace(full, pixels=FULL_SIZE, options=replace(full.options, steps=2500))

@@ -169,7 +169,7 @@ FIGURES = {
     "gallery": lambda x, maps: nb08.gallery([x], [["a", "b"]], [maps[0]], [[1]]),
     "draw_attention_from": lambda x, maps: figures.draw_attention_from(x, maps, (1, 2)),
     "similarity_maps": lambda m: nb09.similarity_maps({"a": ("row", m[0])}),
-    "head_bars": lambda m: nb09.head_bars(m[0], 0.5, [0.1] * (m[0].numel() + 1), 0.1),
+    "head_bars": lambda m: nb09.head_bars(*[m[0].flatten()] * 3, 0.1, layers=1),
     "reached": lambda maps: figures.receptive_field({"a": maps[0]}, (1, 1)),
     "word_by_word": lambda maps: nb09.word_by_word(list("abcd"), {"": maps[0]}, rows="r", columns="c"),
     "similarity": lambda p: nb10.one_similarity(position_similarity(p, (2, 3)), (0, 1)),
