@@ -16,7 +16,7 @@ def stub(monkeypatch):
         done["trained"].append((name, run.profile, how))
         return nn.Linear(2, 2), History(losses=[2.0, 1.0], seconds=3.0)
 
-    def evaluate(name, model, run, *, size, split, first):
+    def evaluate(name, model, run, *, size, split):
         assert split == "val"
         return 200, {"map": done["scores"][size]}
 

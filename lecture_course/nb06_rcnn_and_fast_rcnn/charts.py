@@ -160,31 +160,9 @@ def follow(
     return fig
 
 
-@course_look
-def dots_of_seeds(
-    rows: Mapping[str, Sequence[Mapping[str, float]]], keys: Mapping[str, str] = SCORES, *, title: str = ""
-) -> Figure:
-    """Draw scores from 0 to 1, a panel for each of `keys`: a row for each name, a dot for each training, their mean.
-
-    `rows` are name → the metrics of its trainings; `keys` are metric → title of its panel.
-    """
-    fig, axes = plt.subplots(1, len(keys), figsize=(WIDTH, 1.3 + 0.42 * len(rows)), sharey=True, squeeze=False)
-    fig.suptitle(title)
-    fig.get_layout_engine().set(wspace=0.06)
-    for ax, (key, name) in zip(axes[0], keys.items(), strict=True):
-        for row, trainings in enumerate(rows.values()):
-            values = [training[key] for training in trainings]
-            mean, left = np.mean(values), np.mean(values) > 0.5
-            at = row + np.linspace(-0.16, 0.16, len(values))  # one below the other: the seeds lie close together
-            ax.scatter(values, at, s=34, color=CYCLE[row], edgecolor="white", lw=0.6, clip_on=False, zorder=3)
-            place = {"textcoords": "offset points", "ha": "right" if left else "left", "va": "center"}
-            ax.annotate(f"{mean:.3f}", ((min if left else max)(values), row), (-9 if left else 9, 0), **place)
-        ax.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=(0, 0.25, 0.5, 0.75, 1), title=name)
-        ax.set_xticklabels(["0", "", "0.5", "", "1"])
-        ax.grid(axis="x")
-        ax.tick_params(axis="y", length=0)
-    axes[0, 0].set_yticks(range(len(rows)), list(rows))
-    return fig
+def score_panels(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, list[float]]]:
+    """What `figures.seed_dots` draws of trainings: score → name → values; `rows` are name → their metrics."""
+    return {title: {name: [row[key] for row in some] for name, some in rows.items()} for key, title in SCORES.items()}
 
 
 @course_look

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
@@ -199,25 +198,6 @@ def recall_twice(numbers: Sequence[int], recalls: Mapping[str, Sequence[float]],
     panels = {"recall (IoU of 0.5)": recalls, "the same, from 0.8 on": recalls}
     limits = dict(zip(panels, ((0, 1.02), (0.8, 1.005)), strict=True))
     return curves(numbers, panels, xlabel="proposals per street (logarithmic)", title=title, limits=limits, log="x")
-
-
-@course_look
-def seed_dots(panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str = "") -> Figure:
-    """Draw each training as a dot, three panels in a row: score → model → values; the means are written beside."""
-    rows = -(-len(panels) // 3)
-    fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + 1.75 * rows), squeeze=False, sharey=True)
-    fig.suptitle(title)
-    for ax, (name, models) in zip(axes.flat, panels.items(), strict=True):
-        for k, values in enumerate(models.values()):
-            ax.scatter(values, [k] * len(values), s=42, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0)
-            ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 8), textcoords="offset points", ha="center")
-        every = [value for values in models.values() for value in values]
-        room = 0.25 * (max(every) - min(every))
-        ax.set(title=name, xlim=(min(every) - room, max(every) + room), ylim=(len(models) - 0.5, -0.8))
-        ax.set_yticks(range(len(models)), models)
-        ax.xaxis.set_major_locator(MaxNLocator(3))
-        ax.grid(axis="x")
-    return fig
 
 
 @course_look

@@ -103,15 +103,3 @@ def gains(lines: Mapping[str, Sequence[Sequence[float]]], chance: Sequence[float
     over = {name: torch.tensor(runs).mean(0) - torch.tensor(chance) for name, runs in lines.items()}
     most = over.pop("attention")
     return {name: (gain / most).tolist() for name, gain in over.items()}
-
-
-def best_rates(rows: Sequence[Mapping]) -> dict[str, float]:
-    """Of each model of the study `bottleneck_rates` the learning rate with the least loss on validation scenes.
-
-    Its rows name the models as "bottleneck_rnn_0.001".
-    """
-    best: dict[str, tuple[float, float]] = {}
-    for row in rows:
-        model, rate = row["model"].rsplit("_", 1)
-        best[model] = min(best.get(model, (float("inf"), 0.0)), (row["loss"], float(rate)))
-    return {model: rate for model, (_, rate) in best.items()}

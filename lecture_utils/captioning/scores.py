@@ -42,9 +42,8 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
     if not hypotheses:
         return float("nan")
     wanted, plain = [list(map(_words, many)) for many in references], {"normalizer": str, "tokenizer": str.split}
-    return rouge_score(list(map(_words, hypotheses)), wanted, "best", rouge_keys="rougeL", **plain)[
-        "rougeL_fmeasure"
-    ].item()
+    scores = rouge_score(list(map(_words, hypotheses)), wanted, "best", rouge_keys="rougeL", **plain)
+    return scores["rougeL_fmeasure"].item()
 
 
 def _require_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:

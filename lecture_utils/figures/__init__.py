@@ -11,6 +11,6 @@ from lecture_utils.figures.boxes import (
 )
 from lecture_utils.figures.grids import TINTS, count_colours, grid_row
 from lecture_utils.figures.overlays import compare, draw_image, legend, overlay, to_pixels, training_curve
-from lecture_utils.figures.scores import curves, loss_curves, over_seeds, seconds_per_image
+from lecture_utils.figures.scores import curves, loss_curves, over_seeds, seconds_per_image, seed_dots
 from lecture_utils.figures.style import image_axes, show
 from lecture_utils.figures.transformers import draw_attention_from, patches_apart, receptive_field

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lecture_utils.figures.style import (
     CYCLE,
@@ -31,11 +32,12 @@ def curves(
     ticks: Sequence | None = None,
     log: str = "",
     limits: Mapping[str, tuple[float, float]] | None = None,
+    levels: Sequence[str] = (),
 ) -> Figure:
     """Draw lines over `x`, a panel for each y label; `panels` are y label → name → one value for each x.
 
     `log` names the axes with a logarithmic scale ("x", "y", "xy"), `limits` the y range of a panel, `ticks` the names
-    of the places on the x axis.
+    of the places on the x axis, `levels` the lines that were not measured at each x and have no markers.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(8, 3.6), squeeze=False)
     fig.suptitle(title)
@@ -44,7 +46,7 @@ def curves(
             if len(values) != len(x):
                 raise ValueError(f"panels: got {len(values)} values of {name!r}, expected {len(x)}, one for each x")
             style = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)]}
-            marker = MARKERS[i % len(MARKERS)] if len(set(values)) > 1 else ""  # a level is no measurement at each x
+            marker = "" if name in levels else MARKERS[i % len(MARKERS)]
             ax.plot(to_array(x), to_array(values), marker=marker, label=name, **style)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if "x" in log:
@@ -63,10 +65,16 @@ def curves(
     return fig
 
 
-def loss_curves(losses: Mapping[str, Mapping[str, Sequence[float]]], *, points: int = 10, title: str = "") -> Figure:
+def loss_curves(
+    losses: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    points: int = 10,
+    title: str = "",
+    levels: Sequence[str] = (),
+) -> Figure:
     """Draw losses against the training step, smoothed: about `points` points, each the mean of the steps up to it.
 
-    `losses` are y label → name → one number for each step.
+    `losses` are y label → name → one number for each step; `levels` are those of `curves`.
     """
     steps = len(next(iter(next(iter(losses.values())).values())))
     span = max(1, steps // points)
@@ -79,7 +87,37 @@ def loss_curves(losses: Mapping[str, Mapping[str, Sequence[float]]], *, points: 
     panels = {label: {name: means(values) for name, values in lines.items()} for label, lines in losses.items()}
     ends = range(span, steps + 1, span)
     ticks = [end if len(ends) < 9 or number % 2 else "" for number, end in enumerate(ends)]  # those that have room
-    return curves(ends, panels, xlabel=f"training step (means of {span})", title=title, ticks=ticks)
+    return curves(ends, panels, xlabel=f"training step (means of {span})", title=title, ticks=ticks, levels=levels)
+
+
+@course_look
+def seed_dots(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    limits: tuple[float, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw each training as a dot, three panels in a row: score → model → values; their means are written above.
+
+    `limits` is the range of all panels; without it, each has its own.
+    """
+    rows, names = -(-len(panels) // 3), max(map(len, panels.values()))
+    fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + (0.7 + 0.35 * names) * rows), squeeze=False, sharey=True)
+    fig.suptitle(title)
+    for ax, (name, models) in zip(axes.flat, panels.items(), strict=False):
+        for k, values in enumerate(models.values()):
+            at = k + np.linspace(-0.12, 0.12, len(values))  # one below the other: seeds lie close together
+            ax.scatter(values, at, s=36, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0, clip_on=False)
+            ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center")
+        every = [value for values in models.values() for value in values]
+        room = 0.25 * (max(every) - min(every))
+        ax.set(title=name, ylim=(len(models) - 0.5, -0.8), xlim=limits or (min(every) - room, max(every) + room))
+        ax.set_yticks(range(len(models)), models)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.grid(axis="x")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    return fig
 
 
 @course_look

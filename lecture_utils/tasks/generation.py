@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from torchvision.transforms.functional import resize
 
 from lecture_utils import checkpoints, city_models, runtime
@@ -58,7 +58,9 @@ def score_reconstruction(model: nn.Module, dataset: Dataset, run: Runtime) -> di
 
 
 def score_samples(model: nn.Module, dataset: Dataset, run: Runtime) -> dict[str, float]:
-    """As many samples as `dataset` has images, held against these: see `evaluate_samples`."""
+    """As many samples as `dataset` has images, held against these: see `evaluate_samples`. In a smoke run, of a few."""
+    if run.budget == "smoke":
+        dataset = Subset(dataset, range(min(len(dataset), runtime.SMOKE_ITEMS)))
     return evaluate_samples(
         generate_images(model.to(run.device).eval(), len(dataset), seed=run.seed),
         stack_images(dataset),

@@ -60,8 +60,9 @@ def render_close(scene: Scene, size: int = 2048) -> np.ndarray:
     """The image alone, (size, size, 3) uint8, for a view of a part: sharp edges under the texture of 512 pixels."""
     if not SIZES[1] <= size <= 2048:
         raise ValueError(f"size: got {size!r}, expected {SIZES[1]} to 2048 pixels")
-    plain = _painted(scene, SIZES[1])[0].astype(np.float32)
-    texture = [Image.fromarray(channel) for channel in (render(scene, SIZES[1]).image - plain).transpose(2, 0, 1)]
+    plain, identities, dice = _painted(scene, SIZES[1])
+    textured = _texture(plain, _label_of_identity(scene)[identities], dice).astype(np.float32)
+    texture = [Image.fromarray(channel) for channel in (textured - plain).transpose(2, 0, 1)]
     texture = np.stack([np.asarray(one.resize((size, size), Image.Resampling.BICUBIC)) for one in texture], axis=-1)
     return np.clip(_painted(scene, size)[0] + texture, 0, 255).round().astype(np.uint8)
 

@@ -135,13 +135,10 @@ def test_a_street_upside_down_has_its_boxes_upside_down():
     assert corners(last) == [(10, 68, 50, 108), (80, 38, 100, 98)]
 
 
-def test_a_dot_is_a_training_and_a_number_their_mean():
-    rows = {"a": [{"map": 0.2}, {"map": 0.4}], "b": [{"map": 0.9}]}
-    (ax,) = charts.dots_of_seeds(rows, {"map": "mAP"}).axes
-    dots = [scattered.get_offsets() for scattered in ax.collections]
-    assert [of[:, 0].tolist() for of in dots] == [[0.2, 0.4], [0.9]]
-    assert [set(of[:, 1].round()) for of in dots] == [{0}, {1}]
-    assert [text.get_text() for text in ax.texts] == ["0.300", "0.900"]
+def test_scores_are_sorted_by_score_and_bars_are_as_long_as_theirs():
+    every = {"map_50": 1, "map_75": 0}
+    rows = {"a": [every | {"map": 0.2}, every | {"map": 0.4}], "b": [every | {"map": 0.9}]}
+    assert charts.score_panels(rows)["mAP"] == {"a": [0.2, 0.4], "b": [0.9]}
     (ax,) = charts.bars_of_crops({"align": 0.6, "x": 0.5, "pool": 0.1, "other": 0.2}).axes
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.5, 0.1, 0.2]
 

@@ -297,16 +297,6 @@ def test_found_and_false_detections_are_counted():
     assert fig.axes[0].get_title() == f"{hits} of {len(objects)} objects found, 1 false"
 
 
-def test_each_training_is_a_dot():
-    panels = {"mAP": {"a": [0.1, 0.2, 0.3], "b": [0.4, 0.5, 0.9]}}
-    panels |= {"AP50": {"a": [0.5], "b": [0.7]}, "AP75": {"a": [0], "b": [1]}}
-    fig = nb07.seed_dots(panels, title="Three seeds")
-    assert [[dots.get_offsets()[:, 0].tolist() for dots in ax.collections] for ax in fig.axes] == [
-        list(models.values()) for models in panels.values()
-    ]
-    assert [text.get_text() for text in fig.axes[0].texts] == ["0.200", "0.600"]
-
-
 def test_an_exchange_says_what_each_change_brings():
     values = {("A", "old"): [0.1, 0.3], ("B", "old"): [0.2], ("A", "new"): [0.4], ("B", "new"): [0.9]}
     fig = nb07.exchange({"mAP": values}, {"mAP": {"proposals": 0.2, "network": 0.05, "both": 0.7}})

@@ -57,3 +57,19 @@ def test_loss_curves_smooth_each_line_by_the_means_of_as_many_steps():
 def test_loss_curves_refuse_lines_of_another_length():
     with pytest.raises(ValueError, match="losses: got 2 and 3 numbers"):
         figures.loss_curves({"loss": {"a": [1, 2, 3], "b": [1, 2]}})
+
+
+def test_each_training_is_a_dot():
+    panels = {"mAP": {"a": [0.1, 0.2, 0.3], "b": [0.4, 0.5, 0.9]}}
+    panels |= {"AP50": {"a": [0.5], "b": [0.7]}, "AP75": {"a": [0], "b": [1]}}
+    fig = figures.seed_dots(panels, title="Three seeds")
+    assert [[dots.get_offsets()[:, 0].tolist() for dots in ax.collections] for ax in fig.axes] == [
+        list(models.values()) for models in panels.values()
+    ]
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.200", "0.600"]
+
+
+def test_a_level_has_no_markers_and_a_single_measurement_has_one():
+    panels = {"y": {"measured": [2.0], "level": [1.0]}}
+    measured, level = figures.curves([1], panels, xlabel="x", levels=["level"]).axes[0].get_lines()
+    assert (measured.get_marker(), level.get_marker()) == ("o", "")
