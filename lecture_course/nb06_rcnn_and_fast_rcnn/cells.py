@@ -35,7 +35,7 @@ def roi_cells(
 
     Left the cells to which pooling rounds the box, a colour a part, each one's maximum framed; a cell of two parts has
     a mixture of their colours. Right the points where align reads; a number stands for its whole cell, most exactly for
-    the middle, and is printed in the corner only to leave the points free. `box` (x0, y0, x1, y1), framed in orange, is
+    the middle, and is printed above it only to leave the points free. `box` (x0, y0, x1, y1), framed in orange, is
     in pixels of the image, `size` (height, width) the numbers to make. Made for maps of up to ten cells a side.
     """
     features, region = torch.as_tensor(features, dtype=torch.float32).cpu(), torch.tensor([[0.0, *box]])
@@ -54,7 +54,7 @@ def roi_cells(
             number_grid(ax, features, at=(left, top), colours=colours, highlight=maxima, title=name)
         else:
             number_grid(ax, torch.full_like(features, torch.nan), at=(left, top), title=name)
-            _numbers_in_corners(ax, features, at=(left, top))
+            _numbers_at_the_top(ax, features, at=(left, top))
             _points(ax, corners, size, sampling_ratio, aligned, at=(left, top))
         x0, y0, x1, y1 = corners[0].tolist()
         outline = Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, ec=VERMILION, lw=2.4, zorder=3.5)
@@ -93,12 +93,12 @@ def pooled_parts(
     return colours.reshape(features.shape), maxima
 
 
-def _numbers_in_corners(ax: Axes, features: torch.Tensor, *, at: tuple[float, float]) -> None:
+def _numbers_at_the_top(ax: Axes, features: torch.Tensor, *, at: tuple[float, float]) -> None:
     texts = {cell: format_number(float(value)) for cell, value in np.ndenumerate(features.numpy())}
     size = min(TEXT, points_per_unit(ax) * min(0.42, 1.1 / max(map(len, texts.values()))))
     for (row, column), text in texts.items():
         # Before the points, on a white halo, so that none covers a number.
-        number = ax.text(at[0] + column + 0.08, at[1] + row + 0.09, text, size=size, ha="left", va="top", zorder=8)
+        number = ax.text(at[0] + column + 0.5, at[1] + row + 0.08, text, size=size, ha="center", va="top", zorder=8)
         number.set(color=INK, path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 

@@ -57,7 +57,8 @@ def overlaps_before_and_after(before: Float[Tensor, "n"], after: Float[Tensor, "
     changes.axhline(0, color=INK, lw=1.2, ls="--")
     names = [f"{k / 10}–{(k + 1) / 10}\n({len(part)})" for k, part in enumerate(parts, start=5)]
     changes.set_xticks(range(1, 6), names)
-    changes.set(xlabel="IoU of the proposal (and how many)", ylabel="gained of the missing IoU")
+    changes.set_xlabel("IoU of the proposal (and how many)")
+    changes.set_ylabel("gained of the missing IoU\n(line: median, box: middle half)")
     changes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for ax in (points, changes):
         ax.grid()

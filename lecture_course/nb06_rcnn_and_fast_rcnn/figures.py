@@ -56,12 +56,13 @@ def proposals_and_objects(
 ) -> Figure:
     """Draw proposals on a street, at most `shown`, and beside them all that overlap an object by `iou` or more."""
     good = (box_iou(truth, proposals) >= iou).any(0)
-    some = torch.arange(len(proposals))[:: ceil(len(proposals) / shown)]
+    every = ceil(len(proposals) / shown)
+    some = torch.arange(len(proposals))[::every]
     fig, axes = image_axes(1, 2, title=title)
     for ax in axes.flat:
         draw_image(ax, large, size=SIZE)
     draw_boxes(axes[0, 0], proposals[some], colours=SKY)
-    axes[0, 0].set_title(f"{len(some)} of the {len(proposals)} proposals")
+    axes[0, 0].set_title(f"{len(some)} of the {len(proposals)} proposals" + f", one in {every}" * (every > 1))
     draw_boxes(axes[0, 1], proposals[good], colours=GREEN)
     draw_boxes(axes[0, 1], truth, colours=TRUTH)
     axes[0, 1].set_title(f"{int(good.sum())} with an IoU of {iou:g} or more")
@@ -253,12 +254,14 @@ def detected(
     """Draw the detections that score `threshold` or more on a street, a panel for each of `found`; white the truth.
 
     Their colour tells whether they are right, duplicates or false (`measuring.verdicts`). Those shown are numbered by
-    descending score, the first `most` alone, and named below their panel, or beside it where there is only one.
+    descending score, the first `most` alone, and named below their panel, or beside it where there is only one; with
+    `most` that one stays in its place, however many are found.
     `target` has the `boxes` and `labels` of the objects, `found` is title → dict of `boxes`, `labels` and `scores`;
     `names` are the classes by label. With `view`, only the part of the street around these boxes is shown, and what
     reaches into it.
     """
-    said = {name: verdicts(one, target, threshold=threshold)[0][:most] for name, one in found.items()}
+    every = {name: verdicts(one, target, threshold=threshold)[0] for name, one in found.items()}
+    said = {name: words[:most] for name, words in every.items()}
     alone, longest = len(found) == 1, max(map(len, said.values()))
     place = (
         {"loc": "upper left", "bbox_to_anchor": (1, 1)}
@@ -282,11 +285,12 @@ def detected(
             Patch(fc=VERDICTS[word], ec=INK, lw=0.5, label=f"{n} {names[one['labels'][i]]} {one['scores'][i]:.2f}")
             for i, word, n in told
         ]
-        if alone and most:  # the street stays in its place, however many are found
-            swatches.append(Patch(fc="none", ec="none", label=f"{most} {max(names, key=len)} 0.00"))
         legend = ax.legend(handles=swatches, handlelength=1, columnspacing=1.2, labelspacing=0.35, **place)
         if alone and most:
-            legend.get_texts()[-1].set_alpha(0)
+            legend.set_title(f"{len(told)} of {len(every[name])} detections")
+            fig.set_layout_engine("none")
+            fig.set_figheight(7.2)
+            ax.set_position((0.01, 0.06, 0.71, 0.888))
     name_colours(fig, {"ground truth": TRUTH} | VERDICTS)
     return fig
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import log
+from statistics import median
 
 import numpy as np
 import torch
@@ -227,6 +228,14 @@ def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], threshold: float) ->
     return (box_iou(a["boxes"], b["boxes"]) >= threshold) & (a["labels"][:, None] == b["labels"])
 
 
+def crop_multiply_adds(model: RCNN | FastRCNN, regions: int) -> int:
+    """Multiply–adds of cutting out regions, counted by hand: 4 points of each number, each mixed of 4 neighbours."""
+    channels, side = model.backbone.out_channels, model.head.output_size
+    if isinstance(model, RCNN):
+        channels, side = model.backbone.in_channels, side * model.backbone.stride
+    return regions * channels * side**2 * 4 * 4
+
+
 def costs_by_number(
     nets: Mapping[str, nn.Module], street: Float[Tensor, "1 3 h w"], proposals: Float[Tensor, "n 4"], counts: Sequence
 ) -> dict[str, dict[str, list[float]]]:
@@ -234,28 +243,34 @@ def costs_by_number(
     spent = {"billion multiply–adds": {}, "seconds": {}}
     for name, net in nets.items():
         given = [(net, street, [proposals[:n]]) for n in counts]
-        spent["billion multiply–adds"][name] = [costs(*one).multiply_adds / 1e9 for one in given]
+        counted = [costs(*one).multiply_adds + crop_multiply_adds(net, n) for one, n in zip(given, counts, strict=True)]
+        spent["billion multiply–adds"][name] = [count / 1e9 for count in counted]
         spent["seconds"][name] = [seconds(*one, warm_up=1) for one in given]
     return spent
 
 
 @torch.no_grad()
 def parts_of(
-    model: FastRCNN, street: Float[Tensor, "1 3 h w"], proposals: Float[Tensor, "n 4"]
+    rcnn: RCNN, fast: FastRCNN, street: Float[Tensor, "1 3 h w"], proposals: Float[Tensor, "n 4"]
 ) -> dict[str, tuple[float, float]]:
-    """Seconds and billion multiply–adds of Fast R-CNN's parts, and of its backbone on R-CNN's crops."""
-    crop = crop_features(model.backbone(street), output_size=7, stride=model.backbone.stride)
-    features, crops = crop([proposals]), warp(street, [proposals], 7 * model.backbone.stride)
-    outputs = nn.Linear(model.head.classes.in_features, 5 * model.head.num_classes)  # a score and four deltas a class
-    parts = {
-        "backbone": (model.backbone, street, len(street)),
-        "RoI align": (crop, [proposals], 0),
-        "head": (nn.Sequential(model.head.hidden, outputs), features, len(features)),
-        "backbone on R-CNN's crops": (model.backbone, crops, len(crops)),
+    """Seconds and billion multiply–adds of the parts of both detectors up to the deltas."""
+    head, number = fast.head, len(proposals)
+    crop = crop_features(fast.backbone(street), output_size=head.output_size, stride=fast.backbone.stride)
+
+    def cut(boxes: Sequence[Tensor]) -> Tensor:
+        return warp(street, boxes, rcnn.head.output_size * rcnn.backbone.stride)
+
+    outputs = nn.Linear(head.classes.in_features, 5 * head.num_classes)  # a score and four deltas a class
+    parts = {  # what is run, on what, and its multiply–adds where they are not counted as it runs
+        "Fast R-CNN: backbone": (fast.backbone, street, 0),
+        "Fast R-CNN: RoI align": (crop, [proposals], crop_multiply_adds(fast, number)),
+        "R-CNN: warp": (cut, [proposals], crop_multiply_adds(rcnn, number)),
+        "R-CNN: backbone": (rcnn.backbone, cut([proposals]), 0),
+        "either: head": (nn.Sequential(head.hidden, outputs), crop([proposals]), 0),
     }
     return {
-        name: (seconds(part, given, warm_up=1), costs(part, given).multiply_adds / 1e9 if number else 0.0)
-        for name, (part, given, number) in parts.items()
+        name: (seconds(part, given, warm_up=1), (by_hand or costs(part, given).multiply_adds) / 1e9)
+        for name, (part, given, by_hand) in parts.items()
     }
 
 
@@ -263,6 +278,22 @@ def seconds_of(model: nn.Module, photos: Sequence[Tensor], searched: Sequence[Te
     """Seconds of a forward pass for each image, on one thread, after one that is not counted."""
     timed(model, photos[0], [searched[0]])
     return [seconds(model, photo, [boxes], times=1) for photo, boxes in zip(photos, searched, strict=True)]
+
+
+def with_the_search(
+    search: Mapping[int, Sequence[float]], networks: Mapping[str, Mapping[int, Sequence[float]]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The search's fraction of search and network, a median over images, and the seconds of both together at 2×.
+
+    `search` and each of the `networks` are scale → seconds of each image; the scales are 1 and 2. The fractions are
+    those of every network at both scales, the seconds sums of medians.
+    """
+    fractions = {
+        f"{name} at {scale}×": median(a / (a + b) for a, b in zip(search[scale], took[scale], strict=True))
+        for name, took in networks.items()
+        for scale in (1, 2)
+    }
+    return fractions, {name: median(search[2]) + median(took[2]) for name, took in networks.items()}
 
 
 def contrast(features: Float[Tensor, "c h w"], box: Float[Tensor, "4"]) -> Float[Tensor, "c"]:

@@ -27,9 +27,10 @@ PER_IMAGE, PER_REGION = "#DDECF6", "#FBEBCB"  # light blue and light orange
 WIDE = 10.8  # inches of a drawing
 MAP = 0.96  # inches: a region's crop, maps or vector
 MOST_CLASSES = 5  # whose scores are drawn
+MOST_LINES = 30  # proposals that are drawn beside those followed
 SURE = 0.5  # the score from which a detection is drawn
 # Columns, in inches. The maps of regions stand in one column whether they come from crops or out of the feature map.
-LEFT, CROPS, FEATURES, POOLED, VECTORS, SCORES, DELTAS, RIGHT = 1.07, 2.86, 3.4, 4.06, 5.02, 6.26, 7.83, 9.73
+LEFT, CROPS, FEATURES, POOLED, VECTORS, SCORES, DELTAS, RIGHT = 1.07, 2.86, 3.2, 4.06, 5.02, 6.26, 7.83, 9.73
 RPN_MAPS = (5.6, 7.6, RIGHT)  # and of the maps of the region proposal network
 LOSSES = 0.72  # inches from the middle of a row down to the arrow of a loss
 STEPS = ("image", "region proposals", "warped regions", "CNN features", "class scores", "box deltas")  # of slide 18
@@ -104,8 +105,9 @@ def image_parts(model: nn.Module, image: Tensor, large: np.ndarray, found: Trace
     if isinstance(model, FasterRCNN):
         says = f"Anchors moved by their deltas, sorted by objectness, after NMS: {count:,} proposals."
         parts += [*rpn_maps(found.maps), anchors_block(model.rpn, image, large, found.maps, rows[-1])]
-    says += " Three of them are followed."
-    look = {"lines": (found.proposals, "#FFFFFF5A", 1), "marks": marks_of(found.followed.boxes, REGIONS)}
+    every = -(-count // MOST_LINES)
+    says += " Three of them are followed." + (f" One in {every} is drawn." if every > 1 else "")
+    look = {"lines": (found.proposals[::every], "#FFFFFFA0", 1), "marks": marks_of(found.followed.boxes, REGIONS)}
     proposals = image_block("region proposals", large, image, (LEFT, below), says, caption=f"{count} × 4", **look)
     return [image_block("image", large, image, (LEFT, above)), *parts, proposals]
 

@@ -172,6 +172,18 @@ def test_seconds_are_those_of_each_image(monkeypatch):
     assert seen == [("a", ["1"]), ("a", ["1"]), ("b", ["2"])]
 
 
+def test_the_search_is_set_against_each_network():
+    fractions, wholes = measuring.with_the_search({1: [1.0, 3], 2: [2.0, 2]}, {"fast": {1: [1.0, 1], 2: [0.5, 1.5]}})
+    assert fractions == pytest.approx({"fast at 1×": 0.625, "fast at 2×": (0.8 + 4 / 7) / 2})
+    assert wholes == {"fast": 3}
+
+
+def test_crops_cost_four_neighbours_of_four_points():
+    fast, rcnn = (city_models.BUILDERS[name]() for name in ("fast_rcnn", "rcnn"))
+    assert measuring.crop_multiply_adds(fast, 10) == 10 * 64 * 7 * 7 * 16
+    assert measuring.crop_multiply_adds(rcnn, 10) == 10 * 3 * 28 * 28 * 16
+
+
 def test_a_channel_stands_out_where_it_is_high_in_the_box_alone():
     features = torch.zeros(3, 8, 8)
     features[0, 2:4, 1:3] = 1.0  # in the box

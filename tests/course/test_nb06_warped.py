@@ -69,7 +69,7 @@ def test_proposals_are_parted_by_their_overlap():
     assert corners(left) == list(map(tuple, PROPOSALS.tolist()))
     assert corners(right) == list(map(tuple, [*PROPOSALS[:2].tolist(), *TRUTH.tolist()]))  # the truth on top
     few, _ = nb06.proposals_and_objects(LARGE, TRUTH, PROPOSALS, shown=2).axes
-    assert few.get_title() == "2 of the 4 proposals"
+    assert few.get_title() == "2 of the 4 proposals, one in 2"
     assert corners(few) == list(map(tuple, PROPOSALS[::2].tolist()))
 
 
