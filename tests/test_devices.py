@@ -190,7 +190,9 @@ FIGURES = {
     "in_rows": lambda x: nb13.in_rows({"a": x[None]}),
     "clouds": lambda p: nb13.clouds({"a": (p, p[:, 0] > 0, [(p[0], p[:2])])}, xlabel="x", ylabel="y"),
     "cost_matrix": lambda cost: nb11.cost_matrix(cost, hungarian(cost), ["a", "b", "c"]),
-    "found_by_query": lambda boxes: nb11.found_by_query([boxes, boxes[:0]], np.zeros((8, 8, 3), np.uint8)),
+    "found_by_query": lambda boxes, classes: nb11.found_by_query(
+        [boxes, boxes[:0]], [classes, classes[:0]], ["none", "car"], np.zeros((8, 8, 3), np.uint8)
+    ),
     "grid_row": lambda m: figures.grid_row({"a": m[0]}, highlight={"a": m[0] > 0.5}),
     "remembered": lambda m: nb02.remembered_position(m[0], m[0, :2, :2], (0, 1)),
     "matrix_product": lambda m: matrices.matrix_product(m[0], m[1, :2, :2], (2, 2)),
@@ -223,7 +225,7 @@ GIVEN = {
     "in_rows": [PHOTO],
     "clouds": [torch.randn(9, 2)],
     "cost_matrix": [torch.rand(5, 3)],
-    "found_by_query": [torch.rand(4, 4)],
+    "found_by_query": [torch.rand(4, 4), torch.ones(4, dtype=torch.int64)],
     "covered objects": [BOXES],
     "streets": [BOXES],
     "confusion_map": [torch.randint(1, 9, (4, 4))],

@@ -86,7 +86,7 @@ def detr_steps(
     """An explorer of `detr_drawing`, a step for each part."""
     blocks, arrows, bands, width = detr_drawing(model, z, large, names)
     look = {"title": "DETR, step by step", "about": ABOUT, "kinds": KINDS, "gap": GAP, "bands": bands}
-    look |= {"width": width, "pale": PALE}
+    look |= {"width": width, "pale": PALE, "enlarge": True}
     return network_steps(blocks, arrows, **look | how)
 
 
@@ -117,7 +117,7 @@ def detr_drawing(
     probabilities = {name.split("traffic ")[-1]: f"{share:.2f}" for name, share in zip(names, shares, strict=True)}
     above = [  # columns are inches
         picture("image", large, (0.87, 0), "The street. It enters a CNN, the backbone.", "", 1.5),
-        maps("features", z[0], (2.8, 0), f"The backbone's map: {z.shape[1]} features for each of {h} × {w} points."),
+        maps("features", livelier(z[0]), (2.8, 0), f"The backbone's map: {z.shape[1]} features for {h} × {w} points."),
         maps("projected", found.projected, (4.6, 0), f"A 1 × 1 convolution leaves {d} numbers for each point."),
         maps(
             "positional encoding", found.positions, (6.2, 0), "Sines and cosines of row and column; not learned.",
@@ -130,17 +130,23 @@ def detr_drawing(
         ),
         maps("encoder output", found.memory, (9.62, 0), "A vector of each point that knows of all others (“memory”)."),
     ]  # fmt: skip
-    looks = f"Decoder: query {one} attends to points of the encoder's output; last layer, the mean of the heads."
+    asked = (
+        "Learned vectors, the same for every image, are added to answers that start from zeros, in each layer again. "
+    )
+    asked += "By them each query (row) attends to all others; here in the last layer, the mean of the heads."
+    looks = f"Query {one} attends to points of the encoder's output, by keys to which the positions are added again; "
+    looks += f"last layer, the mean of the heads. At the right what {len(model.decoder)} decoder layers make of all."
     attended = under(large, found.cross[one], veil=0.05)
     below = [
-        rows("object queries", model.queries.detach(), (0.87, 1), "Learned vectors, the same for every image."),
+        rows("object queries", model.queries.detach(), (0.87, 1), asked),
+        rows("start: zeros", torch.zeros_like(found.states), (0.87, 2)),
         Block(
-            "decoder self-attention", found.decoder, (2.6, 1),
-            "Decoder: each query (row) attends to all others; last layer, the mean of the heads.", 1.15,
-            scale=clipped(found.decoder[None]), label="self-attention",
+            "decoder self-attention", found.decoder, (2.6, 1), "", 1.15, scale=clipped(found.decoder[None]),
+            label="self-attention",
         ),
         picture("cross-attention", attended, (4.5, 1), looks, f"{queries} × {h * w}", 1.6),
-        rows("decoder output", found.states, (6.4, 1), f"What {len(model.decoder)} decoder layers make of them."),
+        Block("positions again", found.positions, (4.5, 2), "", 0.6, scale=clipped(found.positions)),
+        rows("decoder output", found.states, (6.4, 1)),
         Block(
             "class", Table(probabilities), (8.1, 1), f"A linear layer and a softmax: the classes, here of query {one}.",
             1.28, caption=f"{queries} × {len(names)}", label=f"class of query {one}",
@@ -163,20 +169,29 @@ def detr_drawing(
         ("projected", "encoder self-attention", "self-attention", ("top", "top")),
         ("positional encoding", "encoder self-attention", "add to queries and keys"),
         ("encoder self-attention", "encoder output", "MLP"),
-        ("object queries", "decoder self-attention", "self-attention"),
+        ("object queries", "decoder self-attention", "add to queries and keys"),
+        ("start: zeros", "decoder self-attention", "self-attention", ("right", "bottom")),
         ("decoder self-attention", "cross-attention", "cross-attention"),
         ("encoder output", "cross-attention", "cross-attention"),
+        ("positions again", "cross-attention", "add to queries and keys", ("top", "bottom")),
         ("cross-attention", "decoder output", "MLP"),
         ("decoder output", "class", "linear"),
         ("decoder output", "boxes", "MLP", ("bottom", "left")),
         ("class", "set", "likeliest class, box"),
         ("boxes", "set", "likeliest class, box", ("right", "bottom")),
     ]
-    bands = [Band("backbone and encoder", above, ENCODER), Band("decoder and heads", below, DECODER)]
+    layers = [f"{len(part)} layer{'s' * (len(part) != 1)}" for part in (model.encoder, model.decoder)]
+    bands = [Band(f"backbone and encoder ({layers[0]})", above, ENCODER)]
+    bands += [Band(f"decoder ({layers[1]}) and heads", below, DECODER)]
     arrows = [Arrow(parts[start], parts[end], *look) for start, end, *look in ways]
     return Drawing(list(parts.values()), arrows, bands, WIDE)
 
 
-def rows(name: str, vectors: Float[Tensor, "n d"], at: tuple[float, float], says: str) -> Block:
+def livelier(z: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+    """Each map divided by its 98th percentile: a drawing shows those that vary most, and not those with one peak."""
+    return z / z.flatten(1).quantile(0.98, dim=1).clamp(min=1e-6)[:, None, None]
+
+
+def rows(name: str, vectors: Float[Tensor, "n d"], at: tuple[float, float], says: str = "") -> Block:
     """Vectors as a table: a row for each, as wide as it has numbers."""
     return Block(name, vectors.cpu(), at, says, 1.25, scale=clipped(vectors.cpu()[None]))

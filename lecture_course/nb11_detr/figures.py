@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from lecture_course.nb05_from_one_box_to_many.figures import SLOTS
 from lecture_utils.detection.boxes import box_iou, generalized_box_iou
-from lecture_utils.figures.boxes import TRUTH, draw_boxes, fade
+from lecture_utils.figures.boxes import TRUTH, class_colour, draw_boxes, fade
 from lecture_utils.figures.grids import ink_on
-from lecture_utils.figures.overlays import draw_image
+from lecture_utils.figures.overlays import draw_image, name_colours
+from lecture_utils.figures.scores import curves
 from lecture_utils.figures.style import (
     BLUE,
     FAINT,
@@ -36,7 +37,6 @@ from lecture_utils.toycity import Scene, render
 
 WIDE = 10.8  # inches of twenty panels
 STREET = 128  # pixels a side of the streets that the detectors see
-SHAPES = {"wide": VERMILION, "tall": BLUE}  # as in the paper's figure 7, which has small boxes in a third colour
 
 
 @course_look
@@ -125,41 +125,52 @@ def frame(box: Sequence[float], colour: ColorType) -> Rectangle:
 
 @course_look
 def found_by_query(
-    boxes: Sequence[ArrayLike], street: UInt8[np.ndarray, "H W 3"], *, columns: int = 4, title: str = ""
+    boxes: Sequence[ArrayLike],
+    classes: Sequence[ArrayLike],
+    names: Sequence[str],
+    street: UInt8[np.ndarray, "H W 3"],
+    *,
+    columns: int = 5,
+    title: str = "",
 ) -> Figure:
-    """Draw for each query the centres of the boxes it gave over many images, coloured by their shape.
+    """Draw for each query the centres of the boxes it gave over many images, in the colours of their classes.
 
-    `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `street` lies faintly behind them. Red dots
-    stand for boxes at least as wide as high, blue ones for the others; the larger the box, the larger the dot. Over
-    each panel stand the query's number and how many boxes it gave.
+    `boxes` are one (n, 4) a query, as normalized (x, y, w, h), n may be 0; `classes` (n,) are numbers into `names`, of
+    which number 0 is no object; `street` lies faintly behind them. The larger the box, the larger the dot. Over each
+    panel stand the query's number and how many boxes it gave.
     """
     boxes = [to_array(part, float).reshape(-1, 4) for part in boxes]
-    if not boxes:
-        raise ValueError("boxes: got no query, expected at least one")
+    classes = [to_array(part, int).reshape(-1) for part in classes]
+    if not boxes or [len(part) for part in boxes] != [len(part) for part in classes]:
+        raise ValueError(
+            f"boxes, classes: got {len(boxes)}, {len(classes)} queries, expected one or more, a class a box"
+        )
     columns = min(columns, len(boxes))
     rows = -(-len(boxes) // columns)
-    fig, axes = image_axes(rows, columns, width=WIDE * max(0.4, columns / 4), title=title)
+    fig, axes = image_axes(rows, columns, width=WIDE * max(0.4, columns / 5), title=title)
     fig.set_figheight(fig.get_figheight() + 0.25 * rows + 0.1)
-    for query, (ax, part) in enumerate(zip(axes.flat, boxes, strict=False)):
+    for query, (ax, part, labels) in enumerate(zip(axes.flat, boxes, classes, strict=False)):
         ax.imshow(fade(street), extent=(0, 1, 1, 0), interpolation="antialiased", alpha=0.55)
         x, y, w, h = part.T
-        for kind, chosen in kinds_of(part).items():
-            ax.scatter(
-                x[chosen], y[chosen], s=(14 + 600 * w * h)[chosen], color=SHAPES[kind], ec="white", linewidths=0.4
-            )
+        colours = [class_colour(label) for label in labels]
+        ax.scatter(x, y, s=14 + 400 * w * h, color=colours, ec=INK, linewidths=0.4)
         ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
         ax.set_title(f"query {query}: {len(part)}", size=12)
     for ax in axes.flat[len(boxes) :]:
         ax.set_visible(False)
-    dots = [plt.Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in SHAPES.items()]
-    fig.legend(handles=dots, loc="outside lower center", ncols=len(dots))
+    name_colours(fig, {name: class_colour(k) for k, name in enumerate(names) if k})
     return fig
 
 
-def kinds_of(boxes: Float[np.ndarray, "n 4"]) -> dict[str, Bool[np.ndarray, "n"]]:
-    """Which of the normalized boxes (x, y, w, h) are wide, at least as wide as high, and which are tall."""
-    w, h = np.asarray(boxes)[:, 2:].T
-    return {"wide": w >= h, "tall": w < h}
+@course_look
+def matching_changes(steps: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw which share of the objects has another query than at the step before; `panels` are title → name → shares."""
+    ticks = [step if step % 50 == 0 else "" for step in steps]
+    fig = curves(steps, panels, xlabel="training step", ticks=ticks, limits=dict.fromkeys(panels, (-0.03, 0.9)))
+    fig.suptitle("Share of the objects with another query than ten steps before")
+    for ax in fig.axes:
+        ax.set(title=ax.get_ylabel(), ylabel="")
+    return fig
 
 
 @course_look
@@ -224,19 +235,21 @@ def precision_recall(
 
 @course_look
 def scores(columns: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
-    """Draw scores as dots, a line for each: model → name of the score → value from 0 to 1."""
+    """Draw scores as dots, a line for each: model → name of the score → value from 0 to 1. Of two equal ones one number
+    is written."""
     names = list(next(iter(columns.values())))
-    fig, ax = plt.subplots(figsize=(8, 1.5 + 0.4 * len(names)))
-    for (model, values), colour, marker in zip(columns.items(), (ORANGE, BLUE), "os", strict=True):
-        ax.scatter(values.values(), range(len(names)), s=70, color=colour, marker=marker, label=model, zorder=3)
-    lowest = [min(values[name] for values in columns.values()) for name in names]
+    fig, ax = plt.subplots(figsize=(8, 1.3 + 0.36 * len(names)))
+    looks = ({"s": 110, "fc": "none", "ec": VERMILION, "lw": 2.5, "marker": "o"}, {"s": 55, "fc": BLUE, "marker": "s"})
+    for (model, values), look in zip(columns.items(), looks, strict=True):
+        ax.scatter(values.values(), range(len(names)), label=model, zorder=3, **look)
     for row, name in enumerate(names):
-        for value in (values[name] for values in columns.values()):
-            look = {"ha": "right", "xytext": (-9, 0)} if value == lowest[row] else {"ha": "left", "xytext": (9, 0)}
-            ax.annotate(f"{value:.2f}", (value, row), va="center", size=11, textcoords="offset points", **look)
+        both = sorted({values[name] for values in columns.values()})
+        for value, at in zip(both, (-1, 1), strict=False):
+            text, side = f"{value:.3f}", "right" if at < 0 else "left"
+            ax.annotate(text, (value, row), (12 * at, 0), va="center", ha=side, size=11, textcoords="offset points")
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5), title=title)
+    ax.set(xlim=(0, 0.8), ylim=(len(names) - 0.5, -0.5), title=title)
     ax.grid(axis="x")
     fig.legend(loc="outside lower center", ncols=2)
     return fig
@@ -248,17 +261,20 @@ def gains(
 ) -> Figure:
     """Draw what NMS gains after each layer, with a bar over the middle 95 % of the bootstrap, a panel for each score.
 
-    `panels` are y label → for each layer the gain and the ends of its interval.
+    `panels` are name → for each layer the gain and the ends of its interval, two panels a row.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDE * min(1, len(panels) / 3), 3.4), squeeze=False)
+    lines = -(-len(panels) // 2)
+    fig, axes = plt.subplots(lines, 2, figsize=(8, 0.7 + 2.1 * lines), squeeze=False, sharex=True)
     fig.suptitle(title)
-    for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
+    for ax, (name, rows) in zip(axes.flat, panels.items(), strict=False):
         middle, low, high = np.array(rows).T
         ax.errorbar(layers, middle, [middle - low, high - middle], fmt="o", color=BLUE, ms=8, capsize=6)
-        ax.axhline(0, color=FAINT, lw=1)
-        ax.set(xlabel="after decoder layer", ylabel=name, xlim=(min(layers) - 0.5, max(layers) + 0.5))
+        ax.axhline(0, color=INK, lw=1.5)
+        ax.set(title=name, xlim=(min(layers) - 0.5, max(layers) + 0.5))
         bottom, top = min(0, low.min()), max(0, high.max())
         ax.set_ylim(bottom - 0.1 * (top - bottom) * (bottom < 0), top + 0.1 * (top - bottom))
         ax.set_xticks(layers)
         ax.grid(axis="y")
+    for ax in axes[-1]:
+        ax.set_xlabel("after decoder layer")
     return fig

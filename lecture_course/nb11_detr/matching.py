@@ -10,7 +10,7 @@ from torch import Tensor
 from lecture_utils.detection.boxes import box_iou, cxcywh_to_xyxy, denormalize_boxes, generalized_box_iou
 from lecture_utils.explorers import Kind, Mark, Overlay
 from lecture_utils.figures.boxes import TRUTH
-from lecture_utils.figures.style import BLUE, ORANGE, SKY, VERMILION
+from lecture_utils.figures.style import BLUE, FAINT, ORANGE, SKY, VERMILION
 from lecture_utils.transformers.matcher import hungarian
 
 WEIGHTS = {"class": 1.0, "L1": 5.0, "GIoU": 2.0}  # of the paper's appendix A.4
@@ -19,9 +19,11 @@ KINDS = {
     "object in turn": Kind(SKY, fill=0.25),
     "matched": Kind(ORANGE),
     "matched in this step": Kind(VERMILION, width=4),
+    "not in play": Kind(FAINT, width=0, pale=True),  # rows of the table alone
 }
 CHANGES = {
     "object": Kind(TRUTH, width=1.5),
+    "before the first step": Kind(FAINT),
     "the same query as before": Kind(BLUE),
     "another query": Kind(VERMILION, dashed=True),
 }
@@ -87,7 +89,7 @@ def matching_overlay(
     """One step of the matching of an image of `size` (height, width): its boxes, and beside them one of the tables.
 
     `boxes` and `truth` are normalized; `names` are the objects'. In the table of costs ◆ marks each object's cheapest
-    query, in all of them ● the matched cells and ○ those that were given up in this step.
+    query, in all of them ● the matched cells and ○ those that were given up in this step; rows without any are pale.
     """
     cost, objects = terms["cost"], len(names)
     steps = hungarian_steps(cost)
@@ -109,7 +111,8 @@ def matching_overlay(
                 cells[k] += " ●"
             elif k < len(before.queries) and before.queries[k] == query:
                 cells[k] += " ○"
-        rows.append((kinds.get(query, ""), str(query), *cells))
+        played = query in kinds or any(mark in cell for cell in cells for mark in "◆●○")
+        rows.append((kinds.get(query, "" if played else "not in play"), str(query), *cells))
     return Overlay(marks, _said(cost, steps, step, names), rows)
 
 
@@ -151,17 +154,18 @@ def snapshot_overlay(
     `truth` is normalized.
     """
     times, real = sorted(shots), denormalize_boxes(truth, *size)
+    first = step == times[0]
     now, before = shots[step], shots[times[max(0, times.index(step) - 1)]]
     boxes = denormalize_boxes(now.boxes, *size)
     marks, changed = [Mark("object", box) for box in real.tolist()], 0
     rows = [("", "object", "query", "before", "IoU")]
     for k, (query, old) in enumerate(zip(now.queries, before.queries, strict=True)):
-        kind = "the same query as before" if query == old else "another query"
+        kind = "before the first step" if first else "the same query as before" if query == old else "another query"
         changed += query != old
         marks.append(Mark(kind, boxes[query].tolist(), str(query)))
         iou = box_iou(boxes[query][None], real[k][None]).item()
-        rows.append((kind, names[k], str(query), "" if step == times[0] else str(old), f"{iou:.2f}"))
-    if step == times[0]:
+        rows.append((kind, names[k], str(query), "" if first else str(old), f"{iou:.2f}"))
+    if first:
         return Overlay(marks, "Before the first step: the boxes of all queries are nearly the same.", rows)
     ago = step - times[times.index(step) - 1]
     return Overlay(marks, f"{changed} of {len(names)} objects have another query than {ago} steps before.", rows)

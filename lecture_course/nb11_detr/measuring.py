@@ -1,7 +1,7 @@
 """What notebook 11 measures: boxes right, surplus and elsewhere, what NMS gains, how a matching changes, attention."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from lecture_utils import training
 from lecture_utils.detection import FasterRCNN
 from lecture_utils.detection.boxes import box_iou
+from lecture_utils.detection.scores import apply_nms
 from lecture_utils.transformers.detr import DETR, Predictions
 from lecture_utils.transformers.matcher import hungarian_match
 
@@ -91,16 +92,23 @@ def boxes_by_area(judged: Judged, targets: Sequence[dict], *, score: float = 0.5
     return [number[part].mean().item() for part in areas.argsort(stable=True).chunk(parts)]
 
 
-def surplus_pairs(judged: Judged, *, score: float = 0.5) -> Counter[tuple[int, int]]:
-    """Of each surplus box with at least this score: which two queries say the same object, the lower number first."""
+def surplus_pairs(
+    judged: Judged, found: Sequence[dict], targets: Sequence[dict], *, score: float = 0.5
+) -> tuple[Counter[tuple[int, int]], int]:
+    """Of each surplus box with at least this score: which two queries say the same object, the lower number first; and
+    how many surplus boxes have a higher IoU with that object than the box that takes it, whose score is higher.
+    """
     rows = zip(*(part.tolist() for part in judged[:-1]), strict=True)
-    holder, pairs = {}, Counter()
-    for image, _, sure, outcome, query, nearest in rows:  # of an image the surer first
+    holder, pairs, better = {}, Counter(), 0
+    for image, _, sure, outcome, query, nearest in rows:  # of an image by descending score
         if outcome == RIGHT:
             holder[image, nearest] = query
         elif outcome == SURPLUS and sure >= score:
-            pairs[tuple(sorted((query, holder[image, nearest])))] += 1
-    return pairs
+            first = holder[image, nearest]
+            pairs[tuple(sorted((query, first)))] += 1
+            overlap = box_iou(found[image]["boxes"][[first, query]], targets[image]["boxes"][nearest][None])[:, 0]
+            better += int(overlap[1] > overlap[0])
+    return pairs, better
 
 
 def own_area(boxes: Sequence[Float[Tensor, "n 4"]]) -> tuple[Float[Tensor, "queries"], Float[Tensor, "queries"]]:
@@ -109,6 +117,26 @@ def own_area(boxes: Sequence[Float[Tensor, "n 4"]]) -> tuple[Float[Tensor, "quer
     means = torch.stack([its[:, :2].mean(0) for its in boxes])
     apart = torch.cdist(means, means).fill_diagonal_(torch.inf)
     return torch.stack([its[:, :2].std(0).mean() for its in boxes]), apart.amin(1)
+
+
+def same_class_and_half(
+    boxes: Sequence[Float[Tensor, "n 4"]], classes: Sequence[Int64[Tensor, "n"]], *, shuffles: int = 100, seed: int = 0
+) -> Float[Tensor, "shuffles"]:
+    """The mean of `own_area`'s deviations, where each box of a query is replaced by a random one of all queries.
+
+    The other box has the same class and lies in the same half of the image, left or right; each is used once. So this
+    is what class and side alone would give.
+    """
+    everything, sizes = torch.cat(list(boxes)), [len(its) for its in boxes]
+    group = 2 * torch.cat(list(classes)) + (everything[:, 0] >= 0.5)
+    rng, deviations = torch.Generator().manual_seed(seed), []
+    for _ in range(shuffles):
+        shuffled = everything.clone()
+        for one in group.unique():
+            mine = (group == one).nonzero()[:, 0]
+            shuffled[mine] = everything[mine[torch.randperm(len(mine), generator=rng)]]
+        deviations.append(own_area(shuffled.split(sizes))[0].mean())
+    return torch.stack(deviations)
 
 
 def map_50(judged: Judged, weights: Float[Tensor, "draws images"] | None = None) -> Float[Tensor, "draws"]:
@@ -162,15 +190,67 @@ def resampled(images: int, draws: int = 1000, *, seed: int = 0) -> Float[Tensor,
     )
 
 
-def gains(
-    before: Sequence[Judged], after: Sequence[Judged], weights: Float[Tensor, "rows images"]
-) -> dict[str, Float[Tensor, "rows"]]:
-    """By how much each score is higher `after`, on the images themselves and on each bootstrap sample of them.
+def scored(judged: Sequence[Judged], weights: Float[Tensor, "rows images"]) -> dict[str, Float[Tensor, "rows"]]:
+    """Each score of what `judge_all` gives, on the images themselves and on each bootstrap sample of them."""
+    return {"mAP": mean_map(judged, weights)} | {name: score(judged[0], weights) for name, score in SCORES.items()}
 
-    Both sides, as `judge_all` gives them, are scored on the same samples: a paired bootstrap over images.
+
+def gains(
+    before: Mapping[str, Float[Tensor, "rows"]], after: Mapping[str, Float[Tensor, "rows"]]
+) -> dict[str, Float[Tensor, "rows"]]:
+    """By how much each score of `scored` is higher `after`; on the same samples that is a paired bootstrap."""
+    return {name: after[name] - before[name] for name in before}
+
+
+def gains_by_threshold(
+    found: Sequence[dict], targets: Sequence[dict], thresholds: Sequence[float], weights: Float[Tensor, "rows images"]
+) -> dict[float, dict[str, Float[Tensor, "rows"]]]:
+    """What NMS gains in each score: the threshold of NMS → `gains`."""
+    classes = int(torch.cat([target["labels"] for target in targets]).max()) + 1
+    before, gained = scored(judge_all(found, targets, classes), weights), {}
+    for threshold in thresholds:
+        after = judge_all(apply_nms(list(found), iou_threshold=threshold), targets, classes)
+        gained[threshold] = gains(before, scored(after, weights))
+    return gained
+
+
+def gains_as_table(gained: Mapping[float, Mapping[str, Float[Tensor, "rows"]]]) -> str:
+    """A line for each threshold of NMS: what it gains in each score, and the middle 95 % of the bootstrap samples."""
+    lines = ["NMS at IoU" + "".join(f"{name:>25}" for name in next(iter(gained.values())))]
+    for threshold, scores in gained.items():
+        words = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*with_interval(rows)) for rows in scores.values()]
+        lines.append(f"{threshold:<10}" + "".join(f"{word:>25}" for word in words).replace("-", "−"))
+    return "\n".join(lines)
+
+
+def scores_as_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """A line for each model: `counts` of the boxes with a score of 0.5 or more, then `averages` over all boxes."""
+    columns = list(next(iter(scores.values())))
+    number = sum(not name.startswith("mAP") for name in columns)
+    sure, every = " boxes with a score of at least 0.5 ", " all boxes "
+    head = f"{'':28}{sure:─^{10 * number - 2}}  {every:─^{10 * (len(columns) - number) - 2}}"
+    lines = [head, f"{'':26}" + "".join(f"{name:>10}"[-10:] for name in columns)]
+    for name, row in scores.items():
+        lines.append(f"{name:26}" + "".join(f"{x:10,}" if isinstance(x, int) else f"{x:10.3f}" for x in row.values()))
+    return "\n".join(lines)
+
+
+def strays(
+    one: dict, targets: Sequence[dict], own: int, groups: Sequence[Sequence[int]], *, score: float = 0.5
+) -> tuple[int, Float[Tensor, "objects 4"], list[int]]:
+    """Of the boxes of image `own` with at least this score that overlap none of its objects: how many there are, on
+    which objects of the first group of images some lie, and on how many objects of each group.
+
+    A box lies on an object of its class from an IoU of 0.5 on.
     """
-    gained = {"mAP": mean_map(after, weights) - mean_map(before, weights)}
-    return gained | {name: score(after[0], weights) - score(before[0], weights) for name, score in SCORES.items()}
+    classes = int(torch.cat([target["labels"] for target in targets]).max()) + 1
+    judged = judge([one], [targets[own]], classes)
+    stray, hits = (judged.outcome == ELSEWHERE) & (judged.score >= score), []
+    for group in groups:
+        others = {key: torch.cat([targets[j][key] for j in group]) for key in ("boxes", "labels")}
+        nearest = judge([one], [others], classes).nearest
+        hits.append(others["boxes"][nearest[stray & (nearest >= 0)].unique()])
+    return int(stray.sum()), hits[0], list(map(len, hits))
 
 
 def with_interval(rows: Float[Tensor, "rows"]) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ from lecture_utils.explorers.stage import (
     said,
     swatch,
 )
-from lecture_utils.explorers.values import Slider, as_text
+from lecture_utils.explorers.values import Menu, Slider, as_text
 from lecture_utils.figures.grids import ink_on
 from lecture_utils.figures.style import INK
 
@@ -30,7 +30,7 @@ OVER, TAGS = (f'data-part="{name}"' for name in ("overlay", "tags"))
 MOST = 500  # places of the sliders together, each of a few hundred bytes
 
 SCRIPT = """
-  const inputs = [...figure.querySelectorAll("input")], values = [...figure.querySelectorAll("output")];
+  const inputs = [...figure.querySelectorAll("input, select")], values = [...figure.querySelectorAll("output")];
   const safe = words => Object.assign(document.createElement("i"), {textContent: words}).innerHTML;
   const marked = ([kind, [x0, y0, x1, y1]]) => data.kinds[kind].lines.map(line =>
     `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" ${line}/>`).join("");
@@ -42,9 +42,9 @@ SCRIPT = """
     return data.dots.map(look => `<path d="${d}" ${look}/>`).join("");
   };
   const cells = ([kind, ...words]) => {
-    const {swatch, struck} = data.kinds[kind] || {swatch: "", struck: false};
+    const {swatch, struck, pale} = data.kinds[kind] || {swatch: "", struck: false, pale: false};
     const style = k => CELL + (struck && k < 2 ? "; text-decoration: line-through" : "");
-    return `<tr><td style="padding: 0">${swatch}</td>` + words.map((one, k) =>
+    return `<tr${pale ? ' style="opacity: 0.6"' : ""}><td style="padding: 0">${swatch}</td>` + words.map((one, k) =>
       `<td style="${style(k)}">${safe(one)}</td>`).join("") + "</tr>";
   };
   const show = () => {
@@ -82,13 +82,14 @@ SCRIPT = """
 
 
 class Kind(NamedTuple):
-    """How boxes of one kind look: colour, width in CSS pixels, how much is filled (0 to 1), whether rows are struck."""
+    """How boxes of one kind look: colour, width in CSS pixels, how much is filled (0 to 1); rows struck or pale."""
 
     colour: str
     width: float = 3
     dashed: bool = False
     fill: float = 0.0
     struck: bool = False
+    pale: bool = False
 
 
 class Mark(NamedTuple):
@@ -179,7 +180,8 @@ class OverlayExplorer(Pad):
     def _page(self) -> str:
         height, width = self.stage.size
         looks = {
-            name: {"lines": _lines(kind), "tag": _tag(kind.colour), "swatch": _swatch(kind), "struck": kind.struck}
+            name: {"lines": _lines(kind), "tag": _tag(kind.colour), "swatch": _swatch(kind)}
+            | {"struck": kind.struck, "pale": kind.pale}
             for name, kind in self.kinds.items()
         }
         white = [f'fill="none" stroke="{colour}" stroke-width="{wide}" stroke-linecap="round" {THIN}'
@@ -248,8 +250,18 @@ def spots(boxes: Sequence[Sequence[float]], size: tuple[float, float]) -> list[t
 
 
 def _control(slider: Slider) -> str:
-    """A labelled slider below its name and its value."""
+    """A labelled slider below its name and its value, or a menu beside its name."""
     start = slider.frames.index(slider.start)
+    if isinstance(slider, Menu):
+        options = (
+            f'<option value="{k}"{" selected" if k == start else ""}>{escape(as_text(value))}</option>'
+            for k, value in enumerate(slider.frames)
+        )
+        return (
+            f'<div style="margin: 0.5em 0"><label>{escape(slider.label)}: <select autocomplete="off" '
+            f'style="font: inherit; font-weight: bold">{"".join(options)}</select><output hidden></output></label>'
+            "</div>"
+        )
     return (
         f'<div style="margin: 0.3em 0"><label>{escape(slider.label)}: <output style="font-weight: bold">'
         f'{escape(as_text(slider.start))}</output><br><input type="range" min="0" max="{len(slider.frames) - 1}" '

@@ -7,16 +7,17 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from lecture_course.nb11_detr.figures import (
-    SHAPES,
     by_object,
     cost_matrix,
     found_by_query,
     gains,
+    matching_changes,
     precision_recall,
     scores,
     sliding_box,
 )
 from lecture_utils import toycity
+from lecture_utils.figures.boxes import class_colour
 
 pytestmark = pytest.mark.slide("33")
 STREET = np.full((16, 16, 3), 200, np.uint8)
@@ -44,28 +45,35 @@ def test_the_cheapest_cell_is_the_darkest():
     assert np.isfinite(fig.axes[0].get_images()[0].get_array()).all()
 
 
-def test_centres_are_coloured_by_shape():
+def test_centres_have_the_colours_of_their_classes():
     boxes = [[[0.5, 0.4, 0.1, 0.1], [0.2, 0.3, 0.4, 0.2], [0.7, 0.6, 0.2, 0.5]], [], [[0.1, 0.9, 0.2, 0.05]]]
-    fig = found_by_query(boxes, STREET, columns=2, title="queries")
+    fig = found_by_query(boxes, [[1, 2, 2], [], [1]], ["none", "person", "car"], STREET, columns=2, title="queries")
     shown = [ax for ax in fig.axes if ax.get_visible()]
     assert [ax.get_title() for ax in shown] == ["query 0: 3", "query 1: 0", "query 2: 1"]
-    for ax, counts in zip(shown, ((2, 1), (0, 0), (1, 0)), strict=True):
-        assert [len(dots.get_offsets()) for dots in ax.collections] == list(counts)
-        assert [to_hex(dots.get_facecolor()[0]) for dots in ax.collections] == [c.lower() for c in SHAPES.values()]
+    assert [len(ax.collections[0].get_offsets()) for ax in shown] == [3, 0, 1]
+    colours = [to_hex(colour) for colour in shown[0].collections[0].get_facecolor()]
+    assert colours == [to_hex(class_colour(label)) for label in (1, 2, 2)]
+    for ax in shown:
         low, high = ax.get_ylim()[::-1]
         assert (low, high) == (0, 1)  # the image's upper border is at the top
-        assert ax.yaxis_inverted()
-    assert shown[0].collections[1].get_offsets().tolist() == [[0.7, 0.6]]  # the tall one
-    small, large = shown[0].collections[0].get_sizes()
+    assert shown[0].collections[0].get_offsets().tolist()[2] == [0.7, 0.6]
+    small, large, _ = shown[0].collections[0].get_sizes()
     assert small < large
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == list(SHAPES)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["person", "car"]
 
 
 def test_queries_may_have_found_nothing_but_must_be_there():
-    fig = found_by_query([np.zeros((0, 4))] * 2, STREET)
+    fig = found_by_query([np.zeros((0, 4))] * 2, [np.zeros(0)] * 2, ["none"], STREET)
     assert [ax.get_title() for ax in fig.axes] == ["query 0: 0", "query 1: 0"]
-    with pytest.raises(ValueError, match="boxes: got no query"):
-        found_by_query([], STREET)
+    for boxes, classes in (([], []), ([np.zeros((1, 4))], [np.zeros(0)])):
+        with pytest.raises(ValueError, match="boxes, classes: got"):
+            found_by_query(boxes, classes, ["none"], STREET)
+
+
+def test_changes_of_the_matching_have_a_panel_each():
+    fig = matching_changes([10, 50], {"rate stays": {"a": [0.8, 0.5]}, "rate falls": {"a": [0.8, 0.1]}})
+    assert [ax.get_title() for ax in fig.axes] == ["rate stays", "rate falls"]
+    assert [tick.get_text() for tick in fig.axes[0].get_xticklabels()] == ["", "50"]
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (0, 2)])
@@ -103,6 +111,7 @@ def test_a_box_slides_on_one_scale():
 def test_gains_have_their_intervals():
     fig = gains((1, 2), {"gain": [(0.2, 0.1, 0.3), (0.1, -0.05, 0.2)], "harm": [(-0.2, -0.3, -0.1)] * 2})
     ax, harm = fig.axes
+    assert (ax.get_title(), harm.get_title()) == ("gain", "harm")
     assert harm.get_ylim()[0] < -0.3
     assert harm.get_ylim()[1] > 0
     assert ax.get_ylim()[0] < -0.05
@@ -124,6 +133,6 @@ def test_precision_over_recall_marks_the_last_box_of_each_score():
 def test_every_score_has_its_number():
     fig = scores({"DETR": {"mAP": 0.5, "small": 0.25}, "other": {"mAP": 0.75, "small": 0.125}}, title="two")
     (ax,) = fig.axes
-    assert sorted(text.get_text() for text in ax.texts) == ["0.12", "0.25", "0.50", "0.75"]
+    assert sorted(text.get_text() for text in ax.texts) == ["0.125", "0.250", "0.500", "0.750"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["mAP", "small"]
     assert ax.yaxis_inverted()  # the first is at the top

@@ -46,8 +46,10 @@ def test_the_object_of_each_box_is_known():
     judged = measuring.judge(found, truths, 3)
     assert judged.place.tolist() == [0, 1, 2, 3, 0, 0]
     assert judged.nearest.tolist() == [0, 0, -1, 1, -1, -1]
-    assert measuring.surplus_pairs(judged) == {(0, 1): 1}
-    assert not measuring.surplus_pairs(judged, score=0.85)
+    pairs, better = measuring.surplus_pairs(judged, found, truths)
+    assert pairs == {(0, 1): 1}
+    assert better in (0, 1)
+    assert measuring.surplus_pairs(judged, found, truths, score=0.85) == ({}, 0)
     assert measuring.boxes_by_area(judged, truths, score=0.4, parts=3) == [1, 0, 2]  # two persons, the larger car
 
 
@@ -56,6 +58,38 @@ def test_precision_and_recall_of_all_boxes_down_to_each():
     assert score.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.4, 0.3])
     assert recall.tolist() == pytest.approx([1 / 3] * 4 + [2 / 3] * 2)
     assert precision.tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 2 / 5, 2 / 6])
+
+
+def test_what_nms_gains_is_told_for_each_threshold():
+    found, truths = three_images()
+    gained = measuring.gains_by_threshold(found, truths, (0.5, 1.0), measuring.resampled(3, 20))
+    assert all((rows == 0).all() for rows in gained[1.0].values())  # no IoU is larger: nothing is suppressed
+    head, *lines = measuring.gains_as_table(gained).split("\n")
+    assert head.split()[:4] == ["NMS", "at", "IoU", "mAP"]
+    assert lines[1].split()[:4] == ["1.0", "+0.000", "[+0.000,", "+0.000]"]
+    judged = measuring.judge_all(found, truths, 3)
+    above, names, row = measuring.scores_as_table(
+        {"one": measuring.counts(judged[0]) | measuring.averages(judged)}
+    ).split("\n")
+    assert "at least 0.5" in above
+    assert len(names) == len(row)
+
+
+def test_boxes_are_exchanged_within_their_class_and_half():
+    boxes = [torch.tensor([[0.1, 0.2, 1, 1], [0.2, 0.2, 1, 1]]), torch.tensor([[0.3, 0.5, 1, 1], [0.4, 0.5, 1, 1]])]
+    own = measuring.own_area(boxes)[0].mean()
+    apart = measuring.same_class_and_half(boxes, [torch.ones(2, dtype=torch.int64), torch.full((2,), 2)])
+    assert apart.tolist() == pytest.approx([own.item()] * 100)  # each class has one query alone
+    mixed = measuring.same_class_and_half(boxes, [torch.ones(2, dtype=torch.int64)] * 2)
+    assert mixed.mean() > own
+
+
+def test_boxes_beside_objects_may_lie_on_those_of_other_images():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    one = {"boxes": boxes, "labels": torch.tensor([1, 1]), "scores": torch.tensor([0.9, 0.8])}
+    truths = [{"boxes": boxes[k : k + 1], "labels": torch.tensor([label])} for k, label in ((0, 1), (1, 1), (1, 2))]
+    number, there, hits = measuring.strays(one, truths, 0, [[1], [2]])
+    assert (number, there.tolist(), hits) == (1, [[50, 50, 60, 60]], [1, 0])
 
 
 def test_areas_of_queries_and_how_far_the_next_is():
@@ -103,10 +137,11 @@ def test_the_bootstrap_is_paired_and_its_first_row_is_the_images():
     assert weights[0].tolist() == [1, 1, 1]
     assert weights.sum(1).tolist() == [3] * 51
     judged = measuring.judge_all(found, truths, 3)
-    none = measuring.gains(judged, judged, weights)
+    none = measuring.gains(measuring.scored(judged, weights), measuring.scored(judged, weights))
     assert all((rows == 0).all() for rows in none.values())
     without = [{key: value[[0, 2, 3]] for key, value in found[0].items()}, *found[1:]]
-    gained = measuring.gains(judged, measuring.judge_all(without, truths, 3), weights)["precision"]
+    after = measuring.scored(measuring.judge_all(without, truths, 3), weights)
+    gained = measuring.gains(measuring.scored(judged, weights), after)["precision"]
     value, low, high = measuring.with_interval(gained)
     assert value == pytest.approx(1 / 3 - 1 / 4)
     assert low <= value <= high
@@ -166,6 +201,8 @@ def test_changes_are_counted_from_look_to_look():
     later = matching.snapshot_overlay(shots, step=10, **how)
     assert later.said == "1 of 2 objects have another query than 10 steps before."
     assert [row[0] for row in later.rows[1:]] == ["the same query as before", "another query"]
+    first = matching.snapshot_overlay(shots, step=0, **how)
+    assert {row[0] for row in first.rows[1:]} == {"before the first step"}
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from lecture_utils.explorers import (
     DeltaPad,
     Kind,
     Mark,
+    Menu,
     Overlay,
     OverlayExplorer,
     Slider,
@@ -259,6 +260,9 @@ def test_an_overlay_stands_at_the_start_without_a_script():
     narrow = OverlayExplorer(**overlay_arguments(shown=50))
     assert narrow.stage.frame.width == 50 < pad.stage.frame.width
     assert narrow.stage.size == pad.stage.size
+    menu = html(OverlayExplorer(**overlay_arguments(shift=Menu("shift", (0, 5), start=5)))).split("<script>")[0]
+    assert '<option value="1" selected>5</option>' in menu
+    assert 'type="range"' not in menu
 
 
 def test_words_at_boxes_keep_their_distance_and_stay_inside():
