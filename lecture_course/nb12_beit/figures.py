@@ -18,7 +18,6 @@ from lecture_utils.figures.style import (
     GREEN,
     INK,
     ORANGE,
-    PURPLE,
     WIDTH,
     course_look,
     image_axes,
@@ -27,18 +26,7 @@ from lecture_utils.figures.style import (
 from lecture_utils.transformers.beit_results import CORRECTED
 
 REMARKS = {"ViT-B-JFT300M": " (on JFT-300M)"}  # where a row does not belong below its heading
-STRIPES = 26  # along a side of an image
 COVER = "#C9C3CE"  # of what a reader must not see, neither sky nor house
-
-
-def hatched(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A street, (3, H, W) or (H, W, 3) bytes, whose hidden patches are hatched, so that a reader sees through."""
-    pixels, hidden = to_pixels(image), _hidden(image, mask)
-    y, x = np.indices(hidden.shape)
-    stripe = ((x + y) * 3 * STRIPES // len(hidden)) % 3 == 0
-    veiled = 0.5 * pixels + 0.5 * 255
-    veiled[stripe] = 0.25 * pixels[stripe] + 0.75 * 255 * np.array(to_rgb(PURPLE))
-    return np.where(hidden[..., None], np.rint(veiled), pixels).astype(np.uint8)
 
 
 def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -11,7 +11,6 @@ from lecture_course.nb12_beit.figures import (
     bias_maps,
     codebook,
     covered,
-    hatched,
     label_curves,
     often_hidden,
     probe_scores,
@@ -44,20 +43,6 @@ def test_hidden_patches_are_covered_and_the_others_stay():
     assert np.array_equal(masked_patches(IMAGE.permute(1, 2, 0).numpy(), mask), shown)
     with pytest.raises(ValueError, match=r"mask: got shape \(5, 5\)"):
         masked_patches(IMAGE, torch.zeros(5, 5, dtype=torch.bool))
-
-
-@pytest.mark.slide("34")
-def test_hidden_patches_are_hatched_and_can_be_seen_through():
-    image = torch.randint(0, 256, (3, 70, 90), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    mask = torch.tensor([[True, False, False], [False, False, True]])
-    shown, before = hatched(image, mask).astype(float), image.permute(1, 2, 0).numpy()
-    hidden = np.zeros((70, 90), bool)
-    hidden[:35, :30] = hidden[35:, 60:] = True
-    assert np.array_equal(shown[~hidden], before[~hidden])
-    assert (shown[hidden] != before[hidden]).any(1).mean() > 0.95
-    plain = np.abs(shown - (0.5 * before + 127.5)).max(2) <= 0.5  # between the stripes half of the street is left
-    assert 0.55 < plain[hidden].mean() < 0.75
-    assert np.array_equal(hatched(before, mask), shown)
 
 
 @pytest.mark.slide("34")

@@ -57,6 +57,16 @@ def test_a_probe_finds_what_is_linear_and_nothing_else():
 
 
 @pytest.mark.slide("34")
+def test_a_probe_with_a_hidden_layer_finds_what_is_not_linear():
+    x, unseen = torch.randn(1500, 2, generator=DICE), torch.randn(500, 2, generator=DICE)
+    y, right = (part.prod(1).gt(0).long() for part in (x, unseen))
+    linear, deep = (
+        probes.probe({"x": x}, y, {"x": unseen}, right, draws=1, number=1500, neurons=n)["x"][0] for n in (0, 64)
+    )
+    assert linear < 0.65 < 0.85 < deep
+
+
+@pytest.mark.slide("34")
 def test_ignored_patches_do_not_count():
     y = torch.tensor([[0, 1, 255]]).expand(40, -1)
     x = y.clamp(max=1)[..., None].float() + 0.01 * torch.randn(40, 3, 1, generator=DICE)
@@ -119,6 +129,7 @@ def test_each_task_has_its_readers_and_its_answers():
             "row and column": (144, 24),
             "nearest visible patch": (144, 6 + 24),
             "visible 5 × 5 colours": (144, 175 + 24),
+            "its nearest visible token": (144, 80 + 24),
             "net": (144, 80 + 24),
         },
     ]
