@@ -78,9 +78,9 @@ def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, *
     return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
 
 
-# Slide 34: trainings of the network with BEiT's weights and without, longer than the shipped ones, and the learning rates
-# of each that were tried on validation scenes after 2,800 steps, the best first. Pre-training and fine-tuning have seen as
-# many images as 20,700 of these steps do.
+# Slide 34: trainings of the network with BEiT's weights and without, longer than the shipped ones, and the learning
+# rates of each that were tried on validation scenes after 2,800 steps, the best first. Pre-training and fine-tuning
+# have seen as many images as 20,700 of these steps do.
 BEIT_RATES = {"beit_segmentation": (6e-3, 3e-3), "beit_from_scratch": (6e-3, 3e-3)}
 LONGER = (("beit_segmentation", 2800), ("beit_from_scratch", 2800), ("beit_from_scratch", 20700))
 
