@@ -24,6 +24,7 @@ BINS = 8  # of the histogram of a colour
 KINDS = tuple(product(("day", "sunset", "night"), ("clear", "cloudy", "foggy")))
 STRENGTHS = (0.1, 1.0, 10.0)  # C of the logistic regression; the larger, the less it is held back
 TASKS = ("light and weather", "class of a patch", "class of a hidden patch")
+MASKS = ("single patches", "single patches, placed as blocks are", "blocks")
 
 
 class Labelled(NamedTuple):
@@ -88,6 +89,24 @@ def representations(
         {name: with_place(x) for name, x in hidden.items()},
     )
     return dict(zip(TASKS, readers, strict=True))
+
+
+def masks_of(kind: str, percent: int, number: int, *, seed: int) -> Bool[Tensor, "number rows columns"]:
+    """So many masks of one of `MASKS`, which hide about `percent` of the patches, all kinds equally many.
+
+    Single patches are sampled anywhere, or with the frequencies with which these blocks hide each place.
+    """
+    if kind not in MASKS:
+        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(MASKS)}")
+    dice, most = torch.Generator().manual_seed(seed), round(percent * GRID[0] * GRID[1] / 100)
+    blocks = torch.stack([blockwise_mask(GRID, most, generator=dice) for _ in range(number)])
+    if kind == "blocks":
+        return blocks
+    often = blocks.float().mean(0).flatten() + 0.001 if kind == MASKS[1] else torch.ones(blocks[0].numel())
+    masks = torch.zeros_like(blocks).flatten(1)
+    for mask, hidden in zip(masks, blocks.sum((1, 2)).tolist(), strict=True):
+        mask[torch.multinomial(often, hidden, generator=dice)] = True
+    return masks.view_as(blocks)
 
 
 @torch.no_grad()

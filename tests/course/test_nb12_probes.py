@@ -165,3 +165,17 @@ def test_a_vocabulary_is_a_clustering():
     torch.testing.assert_close(cut(shown, 8)[5], codes[near])
     with pytest.raises(ValueError, match="images: got 72 patches, expected at least 100"):
         vocabularies.k_means(images, 100)
+
+
+@pytest.mark.slide("34")
+def test_masks_hide_equally_many_and_single_patches_can_lie_where_blocks_do():
+    anywhere, placed, blocks = (probes.masks_of(kind, 40, 400, seed=1) for kind in probes.MASKS)
+    assert blocks.shape == (400, 12, 12)
+    assert torch.equal(placed.sum((1, 2)), blocks.sum((1, 2)))
+    assert torch.equal(anywhere.sum((1, 2)), blocks.sum((1, 2)))
+    often, spread, flat = (part.float().mean(0) for part in (blocks, placed, anywhere))
+    assert (often - spread).abs().mean() < 0.05 < (often - flat).abs().mean()
+    together = [(part[:, 1:] & part[:, :-1]).float().mean() for part in (blocks, placed)]
+    assert together[0] > 1.2 * together[1]  # in blocks, neighbours are hidden together
+    with pytest.raises(ValueError, match="kind: got 'rows', expected one of single patches"):
+        probes.masks_of("rows", 40, 2, seed=0)
