@@ -181,7 +181,7 @@ FIGURES = {
         PHOTO, attention_from(weights, (0, 1), (2, 2))[0], (0, 1)
     ),
     "covered": lambda x, mask: figures.masked_patches(x, mask),
-    "hatched": lambda x, mask: nb12.hatched(x, mask),
+    "covered patches": lambda x, mask: nb12.covered(x, mask),
     "titled": lambda x, y: nb12.titled({"street": x, "labels": y}),
     "often_hidden": lambda m: nb12.often_hidden(m[0]),
     "as_words": lambda x, words: nb12.as_words(x, x, words, (0, 0, 2, 2)),
@@ -217,7 +217,7 @@ GIVEN = {
     "filter_rows": [torch.randn(4, 3, 5, 5)],
     "attention_from": [torch.rand(1, 2, 4, 4)],
     "covered": [PHOTO, torch.rand(4, 4) > 0.5],
-    "hatched": [PHOTO, torch.rand(4, 4) > 0.5],
+    "covered patches": [PHOTO, torch.rand(4, 4) > 0.5],
     "titled": [PHOTO, torch.randint(19, (32, 32)).byte()],
     "as_words": [PHOTO, torch.arange(16).view(4, 4)],
     "codebook": [torch.randint(256, (5, 3, 4, 4)).byte()],

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from lecture_course.nb12_beit.figures import hatched
+from lecture_course.nb12_beit.figures import covered
 from lecture_utils.explorers import Explorer
 from lecture_utils.figures.detector_blocks import Drawing, clipped, image_block
 from lecture_utils.figures.network import network_steps
@@ -63,7 +63,7 @@ def beit_drawing(
     (rows, columns), n, dim, words = backbone.grid, mask.numel(), backbone.dim, logits.shape[2]
     hidden, depth = int(mask.sum()), len(backbone.blocks)
     large = np.asarray(Image.fromarray(large).resize((SHOWN, SHOWN), Image.Resampling.LANCZOS))
-    pieces = apart(hatched(large, mask[0]), SHOWN // rows, SHOWN // rows // 5)
+    pieces = apart(covered(large, mask[0]), SHOWN // rows, SHOWN // rows // 5)
     painted = to_pixels(to_photo(model.tokens.decode(truth, backbone.grid))[0])
     size = " × ".join(map(str, backbone.image_shape))
     street = image_block("street", large, image[0], (0, 0), "A street, without any label.", 1.5, caption=size)

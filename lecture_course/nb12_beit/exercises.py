@@ -61,11 +61,11 @@ def logits_and_masks(rng: Generator) -> list[Case]:
         return Case((2 * torch.randn(b, n, words, generator=rng), truth, mask), note=note)
 
     return [
-        case(1, 4, 3, "four patches, three words"),
+        case(1, 4, 3, "four patches, three visual tokens"),
         case(1, 9, 5, "nine patches"),
         case(3, 6, 4, "batch of 3"),
-        case(2, 12, 20, "more words than patches"),
-        case(4, 7, 7, "as many words as patches"),
+        case(2, 12, 20, "more visual tokens than patches"),
+        case(4, 7, 7, "as many visual tokens as patches"),
     ]
 
 
@@ -139,8 +139,8 @@ EXERCISES = (
         mistakes=MASKED_LOSS_MISTAKES,
         hints=(
             "Choose first, then compute: logits[mask] has a row of logits for each hidden patch, of the whole batch.",
-            "words[mask] are the true words of the same patches, in the same order.",
-            "F.cross_entropy(logits[mask], words[mask]) is their mean.",
+            "truth[mask] are the true visual tokens of the same patches, in the same order.",
+            "F.cross_entropy(logits[mask], truth[mask]) is their mean.",
         ),
         because="What is visible could be copied; a loss on it would teach the net to look at the patch itself.",
     ),

@@ -18,7 +18,6 @@ from lecture_utils.figures.style import (
     GREEN,
     INK,
     ORANGE,
-    PURPLE,
     WIDTH,
     course_look,
     image_axes,
@@ -27,18 +26,7 @@ from lecture_utils.figures.style import (
 from lecture_utils.transformers.beit_results import CORRECTED
 
 REMARKS = {"ViT-B-JFT300M": " (on JFT-300M)"}  # where a row does not belong below its heading
-STRIPES = 26  # along a side of an image
 COVER = "#C9C3CE"  # of what a reader must not see, neither sky nor house
-
-
-def hatched(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A street, (3, H, W) or (H, W, 3) bytes, whose hidden patches are hatched, so that a reader sees through."""
-    pixels, hidden = to_pixels(image), _hidden(image, mask)
-    y, x = np.indices(hidden.shape)
-    stripe = ((x + y) * 3 * STRIPES // len(hidden)) % 3 == 0
-    veiled = 0.5 * pixels + 0.5 * 255
-    veiled[stripe] = 0.25 * pixels[stripe] + 0.75 * 255 * np.array(to_rgb(PURPLE))
-    return np.where(hidden[..., None], np.rint(veiled), pixels).astype(np.uint8)
 
 
 def covered(image: Tensor | np.ndarray, mask: Bool[Tensor, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -121,6 +109,34 @@ def label_curves(
     for ax in axes:
         ax.set_ylim(0)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, frameon=False)
+    return fig
+
+
+@course_look
+def budget_curves(
+    lines: Mapping[str, Mapping[float, Sequence[float]]], *, reference: tuple[str, float], title: str = ""
+) -> Figure:
+    """Draw scores over the images that a training has seen, in thousands, on a logarithmic axis.
+
+    `lines` is name → images → a score for each seed: dots, with a line through the means. The first is hollow, of a
+    count that leaves something out. `reference` stands in the corner: a score that lies above the axis.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.6))
+    fig.suptitle(title)
+    for i, (name, points) in enumerate(lines.items()):
+        images, values, colour = list(points), [to_array(each, float) for each in points.values()], CYCLE[max(i - 1, 0)]
+        face, marker = "white" if i == 0 else colour, "so"[i > 1]
+        ax.plot(images, [each.mean() for each in values], color=colour, linestyle=DASHES[i], zorder=1)
+        for x, each in zip(images, values, strict=True):
+            ax.scatter([x] * len(each), each, s=44, color=colour, facecolor=face, marker=marker, zorder=3)
+        ax.plot([], [], color=colour, linestyle=DASHES[i], marker=marker, markerfacecolor=face, label=name)
+    ticks = (5, 10, 20, 50, 100, 200)
+    ax.set(xscale="log", xlabel="images seen in training, thousands (logarithmic)", ylabel="mean IoU")
+    ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    ax.minorticks_off()
+    ax.text(0.01, 0.98, f"{reference[0]}: {reference[1]:.2f} ↑", transform=ax.transAxes, va="top", size=12)
+    ax.grid()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=1, frameon=False)
     return fig
 
 

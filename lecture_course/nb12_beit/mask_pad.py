@@ -14,9 +14,10 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
+from lecture_course.nb12_beit.figures import COVER
 from lecture_course.nb12_beit.mask_script import MASK_SCRIPT
-from lecture_utils.explorers.stage import THIN, Pad, as_page, make_stage, outline, said
-from lecture_utils.figures.style import BLUE, GREEN, ORANGE, PURPLE
+from lecture_utils.explorers.stage import Pad, as_page, make_stage, outline, said
+from lecture_utils.figures.style import BLUE, GREEN, ORANGE
 from lecture_utils.tasks.masked_images import nearest_visible
 from lecture_utils.tasks.photos import MEAN, STD, to_photo
 from lecture_utils.transformers import MaskedImageModel, blockwise_mask
@@ -143,7 +144,7 @@ class MaskPad(Pad):
         painted = self.stage.html(self._lines(), attributes=f'role="img" aria-label="{grid}"')
         stage = (
             '<div style="display: flex; flex-wrap: wrap; gap: 0.8em; justify-content: center">'
-            f'<div style="{column}"><div>hatched: hidden from the network</div>{painted}</div>'
+            f'<div style="{column}"><div>grey: hidden from the network</div>{painted}</div>'
             f'<div style="{column}"><div data-part="view">{VIEWS[0]}</div>{filled}</div></div>'
         )
         return as_page(self.title, self._state(), stage, self._controls(), script=SCRIPT, data=data, width=44)
@@ -154,15 +155,9 @@ class MaskPad(Pad):
             (k % w * width / w, k // w * height / h, width / w, height / h) for k in self.mask.flatten().nonzero()[:, 0]
         ]
         rects = "".join(f"M{x:g} {y:g}h{a:g}v{b:g}h{-a:g}z" for x, y, a, b in cells)
-        lines = "".join(
-            f"M{x:g} {y + b / 2:g}L{x + a / 2:g} {y:g}M{x:g} {y + b:g}L{x + a:g} {y:g}"
-            f"M{x + a / 2:g} {y + b:g}L{x + a:g} {y + b / 2:g}"
-            for x, y, a, b in cells
-        )
         cursor = outline("cursor", [(0, 0, width / w, height / h)], ORANGE)
         return (
-            f'<path data-part="cover" d="{rects}" fill="white" fill-opacity="0.5"/>'
-            f'<path data-part="hatch" d="{lines}" fill="none" stroke="{PURPLE}" stroke-width="2.5" {THIN}/>'
+            f'<path data-part="cover" d="{rects}" fill="{COVER}"/>'
             f'<g data-part="cursor-group" style="display: none">{cursor}</g>'
         )
 

@@ -149,16 +149,13 @@ PAINTING = """
   const code = (word, y, x) => codes.subarray((word * patch * patch + y * patch + x) * 3).subarray(0, 3);
   const cells = () => {
     const [a, b] = [W / columns, H / rows];
-    let cover = "", hatch = "";
+    let cover = "";
     mask.forEach((hidden, p) => {
       if (!hidden) return;
       const [x, y] = [p % columns * a, Math.floor(p / columns) * b];
       cover += `M${x} ${y}h${a}v${b}h${-a}z`;
-      hatch += `M${x} ${y + b / 2}L${x + a / 2} ${y}M${x} ${y + b}L${x + a} ${y}`;
-      hatch += `M${x + a / 2} ${y + b}L${x + a} ${y + b / 2}`;
     });
     set(part("cover"), {d: cover});
-    set(part("hatch"), {d: hatch});
   };
   const guesses = () => {
     const at = Math.floor(cursor / columns), across = cursor % columns, list = part("guesses");

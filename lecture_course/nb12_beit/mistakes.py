@@ -54,9 +54,9 @@ NEAREST_CODE_MISTAKES = mistakes(
 )
 
 
-def masked_loss(logits: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-    """`masked_token_loss` with the mask in a row: (b, n, words), (b, n), (b, n) → one number."""
-    losses = -logits.log_softmax(-1).gather(-1, words[..., None]).squeeze(-1)
+def masked_loss(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """`masked_token_loss` with the mask in a row: (b, n, vocabulary), (b, n), (b, n) → one number."""
+    losses = -logits.log_softmax(-1).gather(-1, truth[..., None]).squeeze(-1)
     return losses[mask].mean()
 
 
@@ -71,7 +71,7 @@ MASKED_LOSS_MISTAKES = mistakes(
         "losses[mask] → ((losses * mask).sum(1) / mask.sum(1).clamp(min=1))": "A mean for each image, then the mean "
         "of these: images with few hidden patches count too much.",
         "[mask] → ; -logits → -(logits * mask[..., None])": "The logits of visible patches are set to 0, and then they "
-        "count as a guess among all words. Leave them out.",
+        "count as a guess among all visual tokens. Leave them out.",
         "log_softmax → softmax": "Those are probabilities, not their logarithms.",
         "log_softmax → softmax(-1).log_softmax": "The softmax is taken twice: F.cross_entropy takes the logits as they "
         "are.",

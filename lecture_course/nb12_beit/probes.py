@@ -1,6 +1,7 @@
 """Linear probes of notebook 12: what a linear classifier reads off frozen features, and off colours (slide 34)."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ BINS = 8  # of the histogram of a colour
 KINDS = tuple(product(("day", "sunset", "night"), ("clear", "cloudy", "foggy")))
 STRENGTHS = (0.1, 1.0, 10.0)  # C of the logistic regression; the larger, the less it is held back
 TASKS = ("light and weather", "class of a patch", "class of a hidden patch")
+MASKS = ("single patches", "single patches, placed as blocks are", "blocks")
 
 
 class Labelled(NamedTuple):
@@ -60,7 +62,7 @@ def representations(
 
     A whole street is read as statistics and histograms of its colours, as counts of its `visual_tokens`, or as the
     mean of its features. A patch is read with its row and column; of a hidden one, simple readers see what is
-    visible around it, and a network's features are those of its mask token.
+    visible around it, and a network's features are those of its mask token; of the last, also of the nearest visible.
     """
     images, masks = streets.images, streets.masks
     of = {name: features(net, images) for name, net in nets.items()}
@@ -71,19 +73,40 @@ def representations(
         "visual-token counts": counts(visual_tokens, images),
     }
     seen = {"its pixels": cut(images, PATCH), "with 5 × 5 colours": torch.cat([cut(images, PATCH), around(colours)], 2)}
-    near = nearest_visible(masks.flatten(1))[..., None].expand(-1, -1, colours.shape[1])
+    nearest = nearest_visible(masks.flatten(1))[..., None]
     visible = (~masks).float()[:, None]
     hidden = {
         "row and column": images.new_zeros(len(images), masks[0].numel(), 0),
-        "nearest visible patch": colours.flatten(2).mT.gather(1, near),
+        "nearest visible patch": colours.flatten(2).mT.gather(1, nearest.expand(-1, -1, colours.shape[1])),
         "visible 5 × 5 colours": around(torch.cat([colours * visible, visible], 1)),
-    } | {name: features(net, images, masks) for name, net in nets.items()}
+    }
+    masked = {name: features(net, images, masks) for name, net in nets.items()}
+    last = masked[list(nets)[-1]]
+    hidden |= {"its nearest visible token": last.gather(1, nearest.expand(-1, -1, last.shape[2]))} | masked
     readers = (
         simple | {name: x.mean(1) for name, x in of.items()},
         {name: with_place(x) for name, x in (seen | of).items()},
         {name: with_place(x) for name, x in hidden.items()},
     )
     return dict(zip(TASKS, readers, strict=True))
+
+
+def masks_of(kind: str, percent: int, number: int, *, seed: int) -> Bool[Tensor, "number rows columns"]:
+    """So many masks of one of `MASKS`, which hide about `percent` of the patches, all kinds equally many.
+
+    Single patches are sampled anywhere, or with the frequencies with which these blocks hide each place.
+    """
+    if kind not in MASKS:
+        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(MASKS)}")
+    dice, most = torch.Generator().manual_seed(seed), round(percent * GRID[0] * GRID[1] / 100)
+    blocks = torch.stack([blockwise_mask(GRID, most, generator=dice) for _ in range(number)])
+    if kind == "blocks":
+        return blocks
+    often = blocks.float().mean(0).flatten() + 0.001 if kind == MASKS[1] else torch.ones(blocks[0].numel())
+    masks = torch.zeros_like(blocks).flatten(1)
+    for mask, hidden in zip(masks, blocks.sum((1, 2)).tolist(), strict=True):
+        mask[torch.multinomial(often, hidden, generator=dice)] = True
+    return masks.view_as(blocks)
 
 
 @torch.no_grad()
@@ -143,19 +166,23 @@ def probe(
     draws: int,
     number: int = 60,
     folds: int = 3,
+    neurons: int = 0,
 ) -> dict[str, list[float]]:
     """The accuracy of a linear probe on each of several representations, for each draw of `number` labelled streets.
 
+    With `neurons` it is a probe with a hidden layer of so many, and no choice of how far it is held back.
+
     `known` and `unseen` are representation → (streets, …, d), `answers` and `right` their labels (streets, …); a label
-    that is ignored does not count. A draw is the next `number` streets. C of the logistic regression is chosen within
-    it, by cross-validation over `folds` parts of its streets; then it learns from all of them. Features are
-    standardised. Too few streets are a ValueError.
+    that is ignored does not count. A draw is the next `number` streets. How far the probe is held back, C of a logistic
+    regression, is chosen within it, by cross-validation over `folds` parts of its streets; then it learns from all of
+    them. Features are standardised. Too few streets are a ValueError.
     """
     if draws * number > len(answers):
         raise ValueError(f"draws: got {draws} of {number}, of {len(answers)} streets")
     parts, scores = [slice(at, at + number) for at in range(0, draws * number, number)], {}
     for name, x in known.items():
-        models = (_tuned(x[part], answers[part], folds) for part in parts)
+        fit = partial(_mlp, neurons=neurons) if neurons else partial(_tuned, folds=folds)
+        models = (fit(x[part], answers[part]) for part in parts)
         scores[name] = [_score(model, unseen[name], right) for model in models]
     return scores
 
@@ -176,11 +203,22 @@ def _tuned(x: Tensor, y: Tensor, folds: int):
 
 def _fitted(x: Tensor, y: Tensor, strength: float):
     from sklearn.linear_model import LogisticRegression  # half a second, which only a probe needs
+
+    return _standardised(LogisticRegression(C=strength, max_iter=3000, tol=1e-2), x, y)
+
+
+def _mlp(x: Tensor, y: Tensor, neurons: int):
+    """A probe with a hidden layer, trained until a tenth of the patches, held out, is told no better."""
+    from sklearn.neural_network import MLPClassifier
+
+    return _standardised(MLPClassifier((neurons,), alpha=1.0, early_stopping=True, random_state=0), x, y)
+
+
+def _standardised(model, x: Tensor, y: Tensor):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=3000, tol=1e-2))
-    return model.fit(*_rows(x, y))
+    return make_pipeline(StandardScaler(), model).fit(*_rows(x, y))
 
 
 def _score(model, x: Tensor, y: Tensor) -> float:

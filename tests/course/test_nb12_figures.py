@@ -9,9 +9,9 @@ from lecture_course.nb12_beit.drawings import beit_drawing
 from lecture_course.nb12_beit.figures import (
     as_words,
     bias_maps,
+    budget_curves,
     codebook,
     covered,
-    hatched,
     label_curves,
     often_hidden,
     probe_scores,
@@ -47,20 +47,6 @@ def test_hidden_patches_are_covered_and_the_others_stay():
 
 
 @pytest.mark.slide("34")
-def test_hidden_patches_are_hatched_and_can_be_seen_through():
-    image = torch.randint(0, 256, (3, 70, 90), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    mask = torch.tensor([[True, False, False], [False, False, True]])
-    shown, before = hatched(image, mask).astype(float), image.permute(1, 2, 0).numpy()
-    hidden = np.zeros((70, 90), bool)
-    hidden[:35, :30] = hidden[35:, 60:] = True
-    assert np.array_equal(shown[~hidden], before[~hidden])
-    assert (shown[hidden] != before[hidden]).any(1).mean() > 0.95
-    plain = np.abs(shown - (0.5 * before + 127.5)).max(2) <= 0.5  # between the stripes half of the street is left
-    assert 0.55 < plain[hidden].mean() < 0.75
-    assert np.array_equal(hatched(before, mask), shown)
-
-
-@pytest.mark.slide("34")
 def test_covered_patches_tell_nothing():
     mask = torch.tensor([[True, False, False], [False, False, True]])
     shown = covered(IMAGE, mask)
@@ -86,6 +72,21 @@ def test_how_often_a_patch_is_hidden_is_its_colour():
     np.testing.assert_allclose(ax.images[0].get_array(), 100 * shares)
     assert ax.images[0].get_clim() == pytest.approx((0, 70))
     assert "percent" in bar.get_ylabel()
+
+
+@pytest.mark.slide("34")
+def test_budget_curves_have_a_dot_for_each_seed():
+    lines = {
+        "part of it": {6: (0.5, 0.6), 20: (0.7,)},
+        "all of it": {166: (0.5, 0.6), 180: (0.7,)},
+        "other": {6: (0.4,)},
+    }
+    (ax,) = budget_curves(lines, reference=("net", 0.85)).axes
+    assert ax.get_xscale() == "log"
+    dots = [tuple(map(tuple, part.get_offsets().tolist())) for part in ax.collections]
+    assert dots == [tuple((x, y) for y in values) for points in lines.values() for x, values in points.items()]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(lines)
+    assert ax.texts[0].get_text() == "net: 0.85 ↑"
 
 
 @pytest.mark.slide("34")

@@ -57,6 +57,16 @@ def test_a_probe_finds_what_is_linear_and_nothing_else():
 
 
 @pytest.mark.slide("34")
+def test_a_probe_with_a_hidden_layer_finds_what_is_not_linear():
+    x, unseen = torch.randn(1500, 2, generator=DICE), torch.randn(500, 2, generator=DICE)
+    y, right = (part.prod(1).gt(0).long() for part in (x, unseen))
+    linear, deep = (
+        probes.probe({"x": x}, y, {"x": unseen}, right, draws=1, number=1500, neurons=n)["x"][0] for n in (0, 64)
+    )
+    assert linear < 0.65 < 0.85 < deep
+
+
+@pytest.mark.slide("34")
 def test_ignored_patches_do_not_count():
     y = torch.tensor([[0, 1, 255]]).expand(40, -1)
     x = y.clamp(max=1)[..., None].float() + 0.01 * torch.randn(40, 3, 1, generator=DICE)
@@ -119,6 +129,7 @@ def test_each_task_has_its_readers_and_its_answers():
             "row and column": (144, 24),
             "nearest visible patch": (144, 6 + 24),
             "visible 5 × 5 colours": (144, 175 + 24),
+            "its nearest visible token": (144, 80 + 24),
             "net": (144, 80 + 24),
         },
     ]
@@ -154,3 +165,17 @@ def test_a_vocabulary_is_a_clustering():
     torch.testing.assert_close(cut(shown, 8)[5], codes[near])
     with pytest.raises(ValueError, match="images: got 72 patches, expected at least 100"):
         vocabularies.k_means(images, 100)
+
+
+@pytest.mark.slide("34")
+def test_masks_hide_equally_many_and_single_patches_can_lie_where_blocks_do():
+    anywhere, placed, blocks = (probes.masks_of(kind, 40, 400, seed=1) for kind in probes.MASKS)
+    assert blocks.shape == (400, 12, 12)
+    assert torch.equal(placed.sum((1, 2)), blocks.sum((1, 2)))
+    assert torch.equal(anywhere.sum((1, 2)), blocks.sum((1, 2)))
+    often, spread, flat = (part.float().mean(0) for part in (blocks, placed, anywhere))
+    assert (often - spread).abs().mean() < 0.05 < (often - flat).abs().mean()
+    together = [(part[:, 1:] & part[:, :-1]).float().mean() for part in (blocks, placed)]
+    assert together[0] > 1.2 * together[1]  # in blocks, neighbours are hidden together
+    with pytest.raises(ValueError, match="kind: got 'rows', expected one of single patches"):
+        probes.masks_of("rows", 40, 2, seed=0)

@@ -27,22 +27,8 @@ LIVE.experiment("mask", async (root, made) => {
         if (!hidden[i]) continue;
         const [y, x] = place(i).map((p) => p * unit);
         const u = patch * unit;
-        context.fillStyle = "rgba(255, 255, 255, 0.55)";
+        context.fillStyle = "#c9c3ce"; // opaque: who sees through does not have to predict
         context.fillRect(x, y, u, u);
-        context.strokeStyle = "#cc79a7";
-        context.lineWidth = 2;
-        context.beginPath();
-        for (const [a, b] of [
-          [0.5, 0],
-          [1, 0],
-          [1, 0.5],
-        ]) {
-          const [across, down] = [x + u * a, y + u * b];
-          const reach = u * Math.min(a, 1 - b);
-          context.moveTo(across, down);
-          context.lineTo(across - reach, down + reach);
-        }
-        context.stroke();
       }
       if (!cursor) return;
       const [y, x] = cursor.map((p) => p * patch * unit);
@@ -138,7 +124,7 @@ LIVE.experiment("mask", async (root, made) => {
   };
   const names = streets.map((_, k) => `${k + 1}`);
   made.append(
-    row(column("hatched: hidden from the network", left.canvas), column("filled in by the network", right.canvas)),
+    row(column("grey: hidden from the network", left.canvas), column("filled in by the network", right.canvas)),
     words,
     row(
       element(
