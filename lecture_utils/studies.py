@@ -78,20 +78,6 @@ def shorter(recipe: Recipe, name: str, share: int, *, lr: float | None = None, *
     return replace(recipe, name=name, options=options, **{"model": recipe.build} | changes)
 
 
-# Slide 34: trainings of the network with BEiT's weights and without, longer than the shipped ones, and the learning
-# rates of each that were tried on validation scenes after 2,800 steps, the best first. Pre-training and fine-tuning
-# have seen as many images as 20,700 of these steps do.
-BEIT_RATES = {"beit_segmentation": (6e-3, 3e-3), "beit_from_scratch": (6e-3, 3e-3)}
-LONGER = (("beit_segmentation", 2800), ("beit_from_scratch", 2800), ("beit_from_scratch", 20700))
-
-
-def longer(name: str, steps: int, rate: float | None = None) -> Recipe:
-    """A shipped training, but with so many steps."""
-    shipped, lr = RECIPES[name], rate or BEIT_RATES[name][0]
-    options = replace(shipped.options, steps=steps, lr=lr)
-    return replace(shipped, name=f"{name}_{rate or steps:g}", options=options, model=shipped.build)
-
-
 def score_positions(model: nn.Module, dataset: Dataset, run: Runtime) -> dict:
     """The accuracy of a ViT, and how alike its positions are (`alike_in_rows`, `alike_inside`)."""
     similarity = position_similarity(model.pos_embed, model.grid)
@@ -210,11 +196,6 @@ STUDIES = {
     "flips": Study((flipped("vit_flips", flip=True), flipped("vit_no_flips", flip=False))),
     # Slide 34: pre-trained without labels or not, with 1 %, 5 %, 10 % and all of the labels.
     "label_efficiency": Study(("beit_segmentation", "beit_from_scratch"), fractions=(0.01, 0.05, 0.1, 1.0)),
-    # The same with all labels and more steps: is pre-training worth its computation?
-    "longer_fine_tuning": Study([longer(name, steps) for name, steps in LONGER]),
-    "fine_tuning_rates": Study(
-        [longer(name, 2800, rate) for name, rates in BEIT_RATES.items() for rate in rates], seeds=(0,), splits=("val",)
-    ),
     # Slide 37: three generative models, equal budgets of parameters and compute.
     "generators": Study([equal_generator(name) for name in GENERATORS], counted=True),
     # Which learning rate is best for each, on validation images, after 750 steps?

@@ -113,34 +113,6 @@ def label_curves(
 
 
 @course_look
-def budget_curves(
-    lines: Mapping[str, Mapping[float, Sequence[float]]], *, reference: tuple[str, float], title: str = ""
-) -> Figure:
-    """Draw scores over the images that a training has seen, in thousands, on a logarithmic axis.
-
-    `lines` is name → images → a score for each seed: dots, with a line through the means. The first is hollow, of a
-    count that leaves something out. `reference` stands in the corner: a score that lies above the axis.
-    """
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.6))
-    fig.suptitle(title)
-    for i, (name, points) in enumerate(lines.items()):
-        images, values, colour = list(points), [to_array(each, float) for each in points.values()], CYCLE[max(i - 1, 0)]
-        face, marker = "white" if i == 0 else colour, "so"[i > 1]
-        ax.plot(images, [each.mean() for each in values], color=colour, linestyle=DASHES[i], zorder=1)
-        for x, each in zip(images, values, strict=True):
-            ax.scatter([x] * len(each), each, s=44, color=colour, facecolor=face, marker=marker, zorder=3)
-        ax.plot([], [], color=colour, linestyle=DASHES[i], marker=marker, markerfacecolor=face, label=name)
-    ticks = (5, 10, 20, 50, 100, 200)
-    ax.set(xscale="log", xlabel="images seen in training, thousands (logarithmic)", ylabel="mean IoU")
-    ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    ax.minorticks_off()
-    ax.text(0.01, 0.98, f"{reference[0]}: {reference[1]:.2f} ↑", transform=ax.transAxes, va="top", size=12)
-    ax.grid()
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=1, frameon=False)
-    return fig
-
-
-@course_look
 def probe_scores(
     panels: Mapping[str, Mapping[str, Sequence[float]]], baselines: Mapping[str, float], *, title: str = ""
 ) -> Figure:

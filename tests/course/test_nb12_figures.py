@@ -9,7 +9,6 @@ from lecture_course.nb12_beit.drawings import beit_drawing
 from lecture_course.nb12_beit.figures import (
     as_words,
     bias_maps,
-    budget_curves,
     codebook,
     covered,
     label_curves,
@@ -72,21 +71,6 @@ def test_how_often_a_patch_is_hidden_is_its_colour():
     np.testing.assert_allclose(ax.images[0].get_array(), 100 * shares)
     assert ax.images[0].get_clim() == pytest.approx((0, 70))
     assert "percent" in bar.get_ylabel()
-
-
-@pytest.mark.slide("34")
-def test_budget_curves_have_a_dot_for_each_seed():
-    lines = {
-        "part of it": {6: (0.5, 0.6), 20: (0.7,)},
-        "all of it": {166: (0.5, 0.6), 180: (0.7,)},
-        "other": {6: (0.4,)},
-    }
-    (ax,) = budget_curves(lines, reference=("net", 0.85)).axes
-    assert ax.get_xscale() == "log"
-    dots = [tuple(map(tuple, part.get_offsets().tolist())) for part in ax.collections]
-    assert dots == [tuple((x, y) for y in values) for points in lines.values() for x, values in points.items()]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(lines)
-    assert ax.texts[0].get_text() == "net: 0.85 ↑"
 
 
 @pytest.mark.slide("34")
