@@ -242,14 +242,14 @@ def missed_close(
 
 @course_look
 def threshold_curves(
-    thresholds: Sequence[float], numbers: Mapping[str, Sequence[float]], recalls: Mapping[str, Sequence[float]]
+    thresholds: Sequence[float], errors: Mapping[str, Sequence[float]], recalls: Mapping[str, Sequence[float]]
 ) -> Figure:
-    """Draw over NMS thresholds numbers of errors of the detections, and the recall of proposals.
+    """Draw over NMS thresholds numbers out of `measuring.by_threshold`, and the recall of proposals.
 
     What leaves the left panel, above 200, is written at its edge.
     """
-    count, recall = "number", "recall (the axis begins at 0.7)"
-    top = 200
+    count, recall, top = "number", "recall (the axis begins at 0.7)", 200
+    numbers = {name: errors[name] for name in ("objects lost", "no box before NMS", "false positives", "duplicates")}
     limits = {count: (0, top), recall: (0.7, 1.01)}
     fig = curves(thresholds, {count: numbers, recall: recalls}, xlabel="threshold (IoU)", limits=limits)
     fig.set_figheight(fig.get_figheight() + 0.5)
@@ -278,8 +278,10 @@ def recall_panels(
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.4), squeeze=False)
     fig.suptitle(title)
+    every = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     for ax, (name, lines) in zip(axes[0], panels.items(), strict=True):
-        for i, (method, (numbers, recalls)) in enumerate(lines.items()):
+        for method, (numbers, recalls) in lines.items():
+            i = every.index(method)  # the same look in each panel
             look = {"color": CYCLE[i % len(CYCLE)], "linestyle": DASHES[i % len(DASHES)], "marker": MARKERS[i]}
             ax.plot(numbers, recalls, label=method, **look)
         close = min(min(recalls) for _, recalls in lines.values()) > 0.8
