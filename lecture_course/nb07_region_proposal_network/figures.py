@@ -98,13 +98,15 @@ def suppressed(
 
 @course_look
 def objects_and_shapes(scene: Scene, shapes: Float[Tensor, "k 4"], point: tuple[int, int]) -> Figure:
-    """Draw a street with its objects, numbered, and again with the `shapes` of anchors around a point (x, y)."""
-    laid, truth = shapes.cpu() + torch.tensor(point).repeat(2), true_boxes(scene)
-    names = [f"{obj.category} {k}" for k, obj in enumerate(painted(scene, STREET).objects)]
-    titles, key = ("its objects", f"the {len(laid)} anchors of one point"), {"object": TRUTH, "anchor": ORANGE}
-    look = {"names": [names, [""] * len(laid)], "colours": [[TRUTH] * len(truth), [ORANGE] * len(laid)]}
-    fig = streets([scene] * 2, [truth, laid], titles=titles, key=key, **look)
-    fig.axes[1].plot(*(at - 0.5 for at in point), "o", ms=7, color=YELLOW, mec=INK)
+    """Draw a street with its objects, numbered, and the `shapes` of anchors around a point (x, y)."""
+    laid, objects = shapes.cpu() + torch.tensor(point).repeat(2), painted(scene, STREET).objects
+    fig, axes = image_axes(1, 1, width=4.8)
+    ax = axes[0, 0]
+    draw_image(ax, painted(scene, LARGE).image, size=(STREET, STREET))
+    draw_boxes(ax, laid, colours=ORANGE)
+    draw_boxes(ax, true_boxes(scene), colours=TRUTH, names=[f"{obj.category} {k}" for k, obj in enumerate(objects)])
+    ax.plot(*(at - 0.5 for at in point), "o", ms=7, color=YELLOW, mec=INK)
+    name_colours(fig, {"object": TRUTH, f"the {len(laid)} anchors of one point": ORANGE})
     return fig
 
 
@@ -194,7 +196,7 @@ def detections(
     `boxes`, for 128 × 128 pixels, and `labels`, `found` also `scores`. The titles count the objects that a detection of
     their class covers by an IoU of 0.5, and the detections that cover none.
     """
-    side, beside = 6.9, 2.1  # inches of a street and of its list
+    side, beside = 5.9, 2.1  # inches of a street and of its list
     size = side + beside, (side + 0.35) * len(scenes) + 0.4
     fig, axes = plt.subplots(len(scenes), 2, figsize=size, width_ratios=(side, beside), squeeze=False)
     fig.suptitle(title)
@@ -228,7 +230,7 @@ def missed_close(
 
     `missed` are boxes for 128 × 128 pixels by the number of their street; the first of each street is in the middle.
     """
-    fig, axes = image_axes(1, max(1, len(missed)), width=min(WIDTH, 5.6 * max(1, len(missed))), aspect=1.5)
+    fig, axes = image_axes(1, max(1, len(missed)), width=min(WIDTH, 5 * max(1, len(missed))), aspect=1.5)
     for ax, (k, boxes) in zip(axes.flat, missed.items(), strict=False):
         view = close_up(scenes[k], boxes[:1], margin=12, aspect=1.5)
         draw_image(ax, view.image, size=tuple(round(side) for side in view.size))

@@ -371,9 +371,9 @@ def test_a_close_up_of_a_missed_object_has_it_in_the_middle():
 
 def test_the_anchors_of_a_point_lie_around_it():
     shapes = torch.tensor([[-4.0, -8, 4, 8], [-8, -4, 8, 4]])
-    objects, anchors = nb07.objects_and_shapes(STREET, shapes, (40, 88)).axes
-    torch.testing.assert_close(outlines(anchors, ORANGE), shapes + torch.tensor([40.0, 88, 40, 88]))
-    assert len(objects.texts) == len(nb05.true_boxes(STREET))
+    (ax,) = nb07.objects_and_shapes(STREET, shapes, (40, 88)).axes
+    torch.testing.assert_close(outlines(ax, ORANGE), shapes + torch.tensor([40.0, 88, 40, 88]))
+    assert len(ax.texts) == len(nb05.true_boxes(STREET))
 
 
 def test_a_number_that_leaves_the_panel_is_written_at_its_edge():
