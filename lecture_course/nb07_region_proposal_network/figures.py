@@ -80,7 +80,7 @@ def suppressed(
     low, high = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
     pixels, margin = to_pixels(image), 24
     (left, top), (right, bottom) = ([edge + margin * sign for edge in edges] for edges, sign in ((low, -1), (high, 1)))
-    fig, axes = image_axes(2, 1, width=8.2, aspect=(right - left) / (bottom - top), title=title)
+    fig, axes = image_axes(2, 1, width=7.4, aspect=(right - left) / (bottom - top), title=title)
     shown = {
         f"the best {len(worst_first)} by objectness": worst_first,
         f"after NMS at {threshold:g}: the best {len(groups)}": [taken.kept for taken in groups],
