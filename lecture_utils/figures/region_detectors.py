@@ -135,7 +135,8 @@ def rpn_maps(maps: Mapping[str, Tensor]) -> list[Block]:
     parts = {
         "RPN convolution": "The region proposal network: a 3 × 3 convolution over the feature map, the same at every "
         "point.",
-        "objectness": f"Is there an object? At each point one number for each of the K = {k} anchors.",
+        "objectness": f"Is there an object? At each point one number for each of the K = {k} anchors; drawn are "
+        "the three that vary most.",
         "anchor deltas": "And where exactly? At each point four numbers, dx, dy, dw, dh, for each of the "
         f"K = {k} anchors.",
     }
@@ -153,7 +154,7 @@ def anchors_block(rpn: RPN, image: Tensor, large: np.ndarray, maps: Mapping[str,
     sides = (rpn.base[:, 2:] - rpn.base[:, :2]).int()
     says = f"K = {k} anchors of one point, with sides of {sides.min()} to {sides.max()} pixels. With those of all "
     says += f"{height} × {width} points, {len(anchors):,} boxes, the same for every image."
-    look = {"lines": (own, ORANGE, 2), "caption": f"{len(anchors)} × 4"}
+    look = {"lines": (own, ORANGE, 2), "caption": f"{k} of {len(anchors):,}"}
     return image_block("anchors", large, image, (LEFT, row), says, **look)
 
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from lecture_utils.figures.style import (
     CYCLE,
@@ -95,11 +95,12 @@ def seed_dots(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     limits: tuple[float, float] | None = None,
+    span: float | None = None,
     title: str = "",
 ) -> Figure:
     """Draw each training as a dot, three panels in a row: score → model → values; their means are written above.
 
-    `limits` is the range of all panels; without it, each has its own.
+    `limits` is the range of all panels; without it, each has its own, as long as its dots need or as `span` says.
     """
     rows, names = -(-len(panels) // 3), max(map(len, panels.values()))
     fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + (0.7 + 0.35 * names) * rows), squeeze=False, sharey=True)
@@ -110,10 +111,11 @@ def seed_dots(
             ax.scatter(values, at, s=36, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0, clip_on=False)
             ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center")
         every = [value for values in models.values() for value in values]
-        room = 0.25 * (max(every) - min(every))
-        ax.set(title=name, ylim=(len(models) - 0.5, -0.8), xlim=limits or (min(every) - room, max(every) + room))
+        low, high = min(every), max(every)
+        room = 0.25 * (high - low) if span is None else (span - high + low) / 2
+        ax.set(title=name, ylim=(len(models) - 0.5, -0.8), xlim=limits or (low - room, high + room))
         ax.set_yticks(range(len(models)), models)
-        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.xaxis.set_major_locator(MaxNLocator(3) if span is None else MultipleLocator(span / 3))
         ax.grid(axis="x")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)

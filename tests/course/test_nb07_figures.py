@@ -15,7 +15,7 @@ from lecture_course.nb07_region_proposal_network.figures import large_street, rp
 from lecture_utils import city_models, runtime, toycity
 from lecture_utils.detection.boxes import encode
 from lecture_utils.figures import seconds_per_image
-from lecture_utils.figures.style import GREEN, ORANGE
+from lecture_utils.figures.style import ORANGE, SKY, VERMILION
 
 STREET = toycity.sample_scene(10_000_497)
 
@@ -92,11 +92,27 @@ def test_the_four_losses_of_a_step_are_written_down():
     model, run = city_models.build("faster_rcnn"), runtime.setup(quiet=True)
     item = torch.rand(3, 64, 64), {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([2])}
     collate = lambda items: (torch.stack([image for image, _ in items]), [target for _, target in items])  # noqa: E731
-    course = measuring.four_losses(model, [item] * 4, run, steps=2, batch_size=2, lr=1e-3, collate=collate, quiet=True)
-    *losses, near = course
+    how = {"steps": 2, "batch_size": 2, "lr": 1e-3, "collate": collate, "quiet": True}
+    course, levels = measuring.four_losses(model, [item] * 4, run, **how)
+    *losses, near, each = course
     assert losses == ["RPN: objectness", "RPN: anchor deltas", "head: class", "head: box deltas"]
     assert {len(values) for values in course.values()} == {2}
     assert all(0 <= share < 1 for share in course[near])  # of an object its own box is positive, too
+    assert [np.isnan(loss) for loss in course[each]] == [share == 0 for share in course[near]]
+    assert 0 < levels["head: class"]["the best constant answer"] < np.log(5)
+
+
+def test_the_head_loses_as_much_as_in_the_detector_itself(monkeypatch):
+    model, run = city_models.build("faster_rcnn"), runtime.setup(quiet=True)
+    item = torch.rand(3, 64, 64), {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([2])}
+    images, targets = torch.stack([item[0]] * 2), [item[1]] * 2
+    monkeypatch.setattr(measuring.training, "fit", lambda model, examples, loss, run: loss(model, (images, targets)))
+    torch.manual_seed(0)
+    course, _ = measuring.four_losses(model, [item], run)
+    torch.manual_seed(0)
+    assert [value for (value,) in list(course.values())[:4]] == pytest.approx(
+        [value.item() for value in model(images, targets).values()], rel=1e-4
+    )
 
 
 @pytest.mark.slide("22")
@@ -216,7 +232,49 @@ def test_a_higher_threshold_keeps_more_boxes():
     boxes = torch.tensor([[0.0, 0, 10, 10], [4, 0, 14, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
     found = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 2]), "scores": torch.tensor([0.9, 0.8, 0.7, 0.2])}
     shares = measuring.by_threshold([found], [truth], (0.3, 0.5, 0.95))  # the objects overlap by 3/7
-    assert shares == {"recall": [0.5, 1.0, 1.0], "precision": [1.0, 1.0, pytest.approx(2 / 3)]}
+    assert shares == {
+        "recall": [0.5, 1.0, 1.0],
+        "precision": [1.0, 1.0, pytest.approx(2 / 3)],
+        "objects lost": [1, 0, 0],
+        "no box before NMS": [0, 0, 0],
+        "lost to NMS": [1, 0, 0],
+        "duplicates": [0, 0, 1],
+        "false positives": [0, 0, 0],
+        "errors in all": [1, 0, 1],
+    }
+    (beside,) = measuring.beside_others([truth])
+    assert len(beside["boxes"]) == 2
+    other = {"boxes": truth["boxes"], "labels": torch.tensor([1, 2])}  # neighbours, but not of a class
+    assert not len(measuring.beside_others([other])[0]["boxes"])
+    wrong = measuring.by_threshold([found], [other], [0.5])
+    assert (wrong["no box before NMS"], wrong["false positives"]) == ([1], [1])
+
+
+def test_a_street_without_objects_or_detections_has_no_errors():
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
+    one = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}
+    shares = measuring.by_threshold([one, nothing], [nothing, one], [0.5])
+    assert (shares["false positives"], shares["no box before NMS"], shares["errors in all"]) == ([1], [1], [2])
+    assert measuring.missed([one, nothing, one], [nothing, one, one]) == {1: [0]}
+
+
+@pytest.mark.parametrize(("won", "lost", "chance"), [(1, 0, 1.0), (3, 3, 1.0), (5, 0, 2 / 32), (1, 4, 12 / 32)])
+def test_coins_fall_as_unevenly(won, lost, chance):
+    assert measuring.sign_test(won, lost) == pytest.approx(chance)
+
+
+def test_the_last_recall_is_that_of_all_proposals():
+    truth = {"boxes": torch.tensor([[0.0, 0, 9, 9], [20, 20, 40, 40]])}
+    boxes = torch.cat([torch.tensor([[0.0, 0, 9, 9]]), torch.full((11, 4), 50.0), truth["boxes"][1:]])
+    assert measuring.recall_by_number({"a": [boxes]}, [truth], [1, 10, 300]) == {"a": ([1, 10, 13], [0.5, 0.5, 1.0])}
+
+
+def test_the_example_has_three_positive_anchors_of_each_kind():
+    street = next(one for one in map(toycity.sample_scene, toycity.seeds("val", 20)) if one.time == "day")
+    both, iou = torch.tensor([0, 0, 0, 1, 1, 1, -1]), torch.tensor([0, 0, 0, -2, -1, -1, -1])
+    assert measuring.example_street([both, iou], [both, both], [street] * 2) == 1
+    with pytest.raises(ValueError, match="streets: got none by day"):
+        measuring.example_street([both], [both], [street])
 
 
 @pytest.mark.parametrize("hits", [0, 7, 20])
@@ -260,7 +318,7 @@ def test_bars_are_as_long_as_their_parts_together():
 @pytest.mark.slide("21")
 def test_the_first_loss_stands_alone_and_later_ones_are_means():
     values = [8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
-    fig = rpn_losses({"objectness": values}, {"objectness": {"ln 2": 0.69}})
+    fig = rpn_losses({"objectness": values}, {"objectness": {"ln 2": 0.69}}, span=2)
     curve, line = fig.axes[0].get_lines()
     assert curve.get_xdata()[0] == 1
     assert curve.get_ydata()[0] == 8
@@ -272,10 +330,10 @@ def test_the_first_loss_stands_alone_and_later_ones_are_means():
 
 @pytest.mark.slide("21")
 def test_means_over_equal_spans():
-    (ax,) = rpn_losses({"deltas": range(1, 11)}, {}, spans={"deltas": 5}).axes
+    (ax,) = rpn_losses({"deltas": [*range(1, 10), float("nan")]}, {}, span=5).axes
     (curve,) = ax.get_lines()
-    assert (curve.get_xdata().tolist(), curve.get_ydata().tolist()) == ([1, 5, 10], [1, 3.5, 8])  # 2 to 5, 6 to 10
-    assert "means of 5" in ax.get_xlabel()
+    assert (curve.get_xdata().tolist(), curve.get_ydata().tolist()) == ([1, 5, 10], [1, 3.5, 7.5])  # 2 to 5, 6 to 9
+    assert "means of 5" in curve.get_label()
 
 
 @pytest.mark.slide("22")
@@ -283,25 +341,62 @@ def test_proposals_that_cover_an_object_are_green():
     box = toycity.render(STREET, 128).objects[-1].box
     found = torch.tensor([box, (0.0, 0, 3, 3)])
     fig = nb07.learned_proposals([STREET], [found])
-    torch.testing.assert_close(outlines(fig.axes[0], GREEN), found[:1])
+    truth = nb05.true_boxes(STREET)
+    place = (truth[:, 0] + truth[:, 2]).argsort().tolist().index(len(truth) - 1)  # of the last object, from the left
+    torch.testing.assert_close(outlines(fig.axes[0], nb07.OF_OBJECTS[place]), found[:1])
     torch.testing.assert_close(outlines(fig.axes[0], ORANGE), found[1:])
-    assert fig.axes[0].get_title().startswith("1 of 2")
+    assert fig.axes[0].get_title() == f"1 of 2 cover an object; 1 of {len(truth)} objects covered"
 
 
 def test_found_and_false_detections_are_counted():
     objects = toycity.render(STREET, 128).objects
     truth = {"boxes": torch.tensor([one.box for one in objects]), "labels": torch.ones(len(objects), dtype=torch.int64)}
     found = {"boxes": truth["boxes"][[0, 0]], "labels": torch.tensor([1, 2])}  # the second of a wrong class
+    found["scores"] = torch.tensor([0.6, 0.9])
     fig = nb07.detections([STREET], [found], [truth], names=("background", "person", "car"))
     hits = (torchvision.ops.box_iou(truth["boxes"], truth["boxes"][:1]) >= 0.5).sum()
-    assert fig.axes[0].get_title() == f"{hits} of {len(objects)} objects found, 1 false"
+    street, words = fig.axes
+    assert street.get_title() == f"{hits} of {len(objects)} objects found, 1 false"
+    assert [text.get_text() for text in words.texts] == ["1  car 0.90", "2  person 0.60", "object"]
+
+
+def test_a_close_up_of_a_missed_object_has_it_in_the_middle():
+    box = torch.tensor([[60.0, 60, 70, 68]])
+    fig = nb07.missed_close([STREET], [{"boxes": box + 2}], {0: box})
+    (ax,) = fig.axes
+    shown = outlines(ax, VERMILION)[0]
+    assert (shown[0] + shown[2]).item() / 2 - 0.5 == pytest.approx(sum(ax.get_xlim()) / 2, abs=0.6)
+    torch.testing.assert_close(outlines(ax, SKY)[0], shown + 2)
+
+
+def test_the_anchors_of_a_point_lie_around_it():
+    shapes = torch.tensor([[-4.0, -8, 4, 8], [-8, -4, 8, 4]])
+    (ax,) = nb07.objects_and_shapes(STREET, shapes, (40, 88)).axes
+    torch.testing.assert_close(outlines(ax, ORANGE), shapes + torch.tensor([40.0, 88, 40, 88]))
+    assert len(ax.texts) == len(nb05.true_boxes(STREET))
+
+
+def test_a_number_that_leaves_the_panel_is_written_at_its_edge():
+    errors = {"objects lost": [3, 2], "no box before NMS": [1, 1], "false positives": [4, 5], "duplicates": [0, 1234]}
+    left, right = nb07.threshold_curves([0.5, 0.9], errors | {"recall": [0.9, 0.9]}, {"the best 10": [0.9, 0.8]}).axes
+    assert [text.get_text() for text in left.texts] == ["duplicates at 0.9: 1,234"]
+    assert len(left.get_lines()) == 4
+    assert len(right.get_lines()) == 1
+
+
+def test_a_method_has_one_colour_in_each_panel():
+    line = [10, 50], [0.85, 0.9]
+    fig = nb07.recall_panels({"all": {"a": line, "b": ([10], [0.1])}, "close": {"b": line, "a": line}})
+    colours = [{line.get_label(): line.get_color() for line in ax.get_lines()} for ax in fig.axes]
+    assert colours[0] == colours[1]
+    assert [ax.get_ylim()[0] for ax in fig.axes] == [0, 0.8]
 
 
 def test_an_exchange_says_what_each_change_brings():
-    values = {("A", "old"): [0.1, 0.3], ("B", "old"): [0.2], ("A", "new"): [0.4], ("B", "new"): [0.9]}
-    fig = nb07.exchange({"mAP": values}, {"mAP": {"proposals": 0.2, "network": 0.05, "both": 0.7}})
+    values = {("A", "old"): [0.1, 0.3], ("A", "new"): [0.4], ("B", "old"): [0.2], ("B", "new"): [0.9]}
+    fig = nb07.exchange({"mAP": values}, {"mAP": measuring.gains(values)})
     words = [text.get_text() for text in fig.axes[0].texts]
-    assert {"0.200", "0.100–0.300", "0.900", "+0.200", "+0.050", "+0.700"} <= set(words)
+    assert {"0.200", "0.100–0.300", "0.900", "+0.200", "+0.000", "+0.700", "+0.500"} <= set(words)
 
 
 def test_without_deltas_the_loss_is_that_of_zeros():
@@ -318,7 +413,7 @@ def test_the_head_gets_the_first_proposals_only():
     truth["labels"] = torch.tensor([2])
     scenes = SingleImage()
     values = measuring.map_by_number(model, scenes, [truth], (5, 20), "cpu")
-    assert list(values) == ["mAP with 5", "mAP with 20"]
+    assert list(values) == ["mAP with 5", "mAP with 20", "mAP with all"]
     assert model.rpn.post_nms_top_n == city_models.build("faster_rcnn").rpn.post_nms_top_n
     (boxes,) = measuring.proposals(model, scenes, "cpu")
     assert len(boxes) <= model.rpn.post_nms_top_n

@@ -169,7 +169,7 @@ def test_what_is_computed_once_for_the_image_has_the_shapes_of_the_model():
         "objectness": "4 × 8 × 12",
         "anchor deltas": "16 × 8 × 12",
     }
-    assert blocks["anchors"].words == f"{4 * 8 * 12} × 4"
+    assert blocks["anchors"].words == f"4 of {4 * 8 * 12}"
     assert "K = 4" in blocks["objectness"].says
     on_image, on_map = (
         np.array([mark[:4] for mark in blocks[name].marks]) for name in ("region proposals", "feature map")
