@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -154,6 +154,8 @@ def answers(
         if not right[k]:
             ax.spines[:].set(visible=True, color=VERMILION, linewidth=4)
     fig.set_figheight(fig.get_figheight() + 0.2 * len(axes))
+    if small is not None:
+        fig.set_figheight((width / columns / 1.42 + 0.44) * len(axes))
     if maps is not None:
         _level_key(fig)
     return fig
@@ -199,15 +201,16 @@ def heads_by_layer(panels: Mapping[str, tuple[Float[Tensor, "layers heads"], flo
 
 @course_look
 def content_and_positions(
-    mean: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"],
+    mean: Float[Tensor, "3 H W"],
     panels: Mapping[str, Float[Tensor, "h w h w"]],
     at: tuple[int, int],
 ) -> Figure:
-    """Draw the `mean` of many images, and beside it how like the place `at` (row, column), framed, is to all others."""
+    """Draw how light the `mean` of many images is, and how like the place `at` (row, column) is to all others."""
     fig, axes = image_axes(1, 1 + len(panels), width=WIDTH)
-    fig.set_figheight(fig.get_figheight() + 0.3)
-    draw_image(axes[0, 0], mean)
-    axes[0, 0].set_title("mean of the images")
+    fig.set_figheight(3)
+    light = to_array(mean, float).mean(0)
+    axes[0, 0].imshow(light, cmap="gray", interpolation="nearest")
+    axes[0, 0].set_title(f"mean image: {light.min():.0f} to {light.max():.0f}")
     for ax, (name, similarity) in zip(axes[0, 1:], panels.items(), strict=True):
         shown = _similarity(ax, similarity, at)
         ax.set_title(name)
