@@ -139,7 +139,16 @@ def answers(
     if not len(images) == len(names) == len(right) > 0 or (maps is not None and len(maps) != len(images)):
         counts = f"{len(images)} images, {len(names)} names, {len(right)} verdicts"
         raise ValueError(f"images: got {counts}, expected as many of each, at least one, and as many maps if any")
-    fig, axes = image_axes(-(-len(images) // columns), columns, width=width)
+    rows = -(-len(images) // columns)
+    if small is None:
+        fig, axes = image_axes(rows, columns, width=width)
+    else:
+        size = (width, rows * (width / columns / 1.42 + 0.16))
+        fig, grid = plt.subplots(rows, 2 * columns, figsize=size, width_ratios=[1, 0.36] * columns, squeeze=False)
+        bare(grid.flat)
+        axes, beside = grid[:, ::2], grid[:, 1::2]
+        for ax in beside.flat:
+            ax.set_anchor("S")
     for ax in axes.flat[len(images) :]:
         ax.set_visible(False)
     for k, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -147,15 +156,12 @@ def answers(
         if maps is not None:
             _contours(ax, maps[k], to_pixels(image).shape[:2])
         if small is not None:
-            beside = ax.inset_axes((1.03, 0, 0.36, 0.36))
-            draw_image(beside, small[k])
-            beside.set_title("{} × {} pixels".format(*to_pixels(small[k]).shape[:2]), fontsize=11, pad=4)
+            draw_image(beside.flat[k], small[k])
+            beside.flat[k].set_title("{} × {} pixels".format(*to_pixels(small[k]).shape[:2]), fontsize=11, pad=4)
         ax.set_title(f"{'✓' if right[k] else '✗'} {names[k]}", color=INK if right[k] else VERMILION, pad=5)
         if not right[k]:
             ax.spines[:].set(visible=True, color=VERMILION, linewidth=4)
     fig.set_figheight(fig.get_figheight() + 0.2 * len(axes))
-    if small is not None:
-        fig.set_figheight((width / columns / 1.42 + 0.44) * len(axes))
     if maps is not None:
         _level_key(fig)
     return fig
