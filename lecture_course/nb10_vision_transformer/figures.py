@@ -216,7 +216,7 @@ def content_and_positions(
     fig.set_figheight(3)
     light = to_array(mean, float).mean(0)
     axes[0, 0].imshow(light, cmap="gray", interpolation="nearest")
-    axes[0, 0].set_title(f"mean image: {light.min():.0f} to {light.max():.0f}")
+    axes[0, 0].set_title(f"mean image ({light.min():.0f} to {light.max():.0f})")
     for ax, (name, similarity) in zip(axes[0, 1:], panels.items(), strict=True):
         shown = _similarity(ax, similarity, at)
         ax.set_title(name)
@@ -320,10 +320,11 @@ def by_group(
                 continue
             ax.plot([x, x], interval(hits, number), color=CYCLE[k], lw=2)
             ax.scatter(x, hits / number, fc=CYCLE[k] if number >= FEW else "white", ec=CYCLE[k], lw=2, zorder=3, **look)
-            beside = {"textcoords": "offset points", "va": "center", "fontsize": 11}
-            ax.annotate(f"{hits} of {number}", (x, hits / number), (10, 0), **beside)
+            side = -1 if k == 0 else 1  # of the dot, so that no word meets the next column's
+            how = {"textcoords": "offset points", "va": "center", "ha": "right" if k == 0 else "left", "fontsize": 11}
+            ax.annotate(f"{hits} of {number}", (x, hits / number), (10 * side, 0), **how)
     ax.set_xticks(range(len(groups)), groups)
-    ax.set(title=title, ylabel=ylabel, ylim=(0, 1.05), xlim=(-0.5, len(groups) - 0.3))
+    ax.set(title=title, ylabel=ylabel, ylim=(0, 1.05), xlim=(-0.7, len(groups) - 0.3))
     ax.grid(axis="y")
     fig.legend(loc="outside lower center", ncols=len(columns))
     return fig
