@@ -176,7 +176,7 @@ FIGURES = {
     "position_maps": lambda s: nb10.position_maps(s, [(0, 1)]),
     "answers": lambda x, flow: nb10.answers([x], ["a"], [True], class_token_attention(flow, (2, 2))),
     "filter_rows": lambda filters: nb10.filter_rows({"a": filters}),
-    "attention distances": lambda m: nb10.distances_by_layer(m[0], 1.0),
+    "attention distances": lambda m: nb10.heads_by_layer({"a": (m[0], 1.0)}),
     "attention_from": lambda weights: figures.draw_attention_from(
         PHOTO, attention_from(weights, (0, 1), (2, 2))[0], (0, 1)
     ),

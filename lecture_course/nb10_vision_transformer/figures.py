@@ -34,6 +34,7 @@ from lecture_utils.figures.style import (
 
 DIVERGING = "RdBu_r"  # cosines: red alike, blue opposite, white neither
 COLUMNS = 6  # filters in a row
+FEW = 20  # images of a group, below which a dot is hollow
 LEVELS = {2: "#31688E", 4: "#35B779", 8: "#FDE725", 16: "#FFFFFF"}  # of contours, in multiples of a map's mean
 
 
@@ -126,23 +127,37 @@ def answers(
     right: Sequence[bool],
     maps: Float[Tensor, "n h w"] | None = None,
     *,
+    small: Sequence[Tensor | np.ndarray] | None = None,
     columns: int = 2,
     width: float = WIDTH,
 ) -> Figure:
-    """Draw images in `columns`, each with what a model said above it, and a frame around those it named wrongly.
+    """Draw images in `columns`, each with what a model said above it, and a frame around those it misclassified.
 
-    With `maps`, contours show where a map is high, at the same `LEVELS` of all; they leave the image its colours.
+    With `maps`, contours show where a map is high, at the same `LEVELS` of all; they leave the image its colours. With
+    `small`, each has beside it the image that the model got.
     """
     if not len(images) == len(names) == len(right) > 0 or (maps is not None and len(maps) != len(images)):
         counts = f"{len(images)} images, {len(names)} names, {len(right)} verdicts"
         raise ValueError(f"images: got {counts}, expected as many of each, at least one, and as many maps if any")
-    fig, axes = image_axes(-(-len(images) // columns), columns, width=width)
+    rows = -(-len(images) // columns)
+    if small is None:
+        fig, axes = image_axes(rows, columns, width=width)
+    else:
+        size = (width, rows * (width / columns / 1.42 + 0.16))
+        fig, grid = plt.subplots(rows, 2 * columns, figsize=size, width_ratios=[1, 0.36] * columns, squeeze=False)
+        bare(grid.flat)
+        axes, beside = grid[:, ::2], grid[:, 1::2]
+        for ax in beside.flat:
+            ax.set_anchor("S")
     for ax in axes.flat[len(images) :]:
         ax.set_visible(False)
     for k, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         draw_image(ax, image)
         if maps is not None:
             _contours(ax, maps[k], to_pixels(image).shape[:2])
+        if small is not None:
+            draw_image(beside.flat[k], small[k])
+            beside.flat[k].set_title("{} × {} pixels".format(*to_pixels(small[k]).shape[:2]), fontsize=11, pad=4)
         ax.set_title(f"{'✓' if right[k] else '✗'} {names[k]}", color=INK if right[k] else VERMILION, pad=5)
         if not right[k]:
             ax.spines[:].set(visible=True, color=VERMILION, linewidth=4)
@@ -167,53 +182,45 @@ def _level_key(fig: Figure) -> None:
 
 
 @course_look
-def distances_by_layer(
-    distance: Float[Tensor, "layers heads"], uniform: float, *, unit: str = "pixels", title: str = ""
-) -> Figure:
-    """Draw how far each head attends, a dot each over its layer; a dashed line for uniform weights."""
-    values = to_array(distance, float)
-    layers, heads = values.shape
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    shift = np.linspace(-0.12, 0.12, heads) if heads > 1 else np.zeros(1)
-    for layer, row in enumerate(values, 1):
-        ax.scatter(layer + shift, row, s=60, color=BLUE, edgecolor="white", zorder=3)
-        ax.plot([layer - 0.25, layer + 0.25], [row.mean()] * 2, color=INK, lw=2)
-    ax.axhline(uniform, color=FAINT, linestyle="--", lw=1.5)
-    ax.text(layers + 0.3, uniform, "uniform\nweights", color=FAINT, va="center", backgroundcolor="white")
-    ax.set(xlabel="layer", ylabel=f"mean attention distance, {unit}", xlim=(0.5, layers + 0.9))
-    ax.set_ylim(0, 1.1 * max(values.max(), uniform))
-    ax.set_xticks(range(1, layers + 1))
-    ax.set_title(title or "A dot for each head, a bar for their mean")
-    ax.grid(axis="y")
+def heads_by_layer(panels: Mapping[str, tuple[Float[Tensor, "layers heads"], float]], *, title: str = "") -> Figure:
+    """Draw numbers of heads, a dot each over its layer and a bar for their mean; a dashed line for uniform weights.
+
+    `panels` are what is measured → (one number for each head, the number of uniform weights).
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), squeeze=False)
+    fig.suptitle(title or "A dot for each head, a bar for the mean of a layer")
+    fig.get_layout_engine().set(wspace=0.06)
+    for ax, (name, (numbers, uniform)) in zip(axes[0], panels.items(), strict=True):
+        values = to_array(numbers, float)
+        layers, heads = values.shape
+        shift = np.linspace(-0.12, 0.12, heads) if heads > 1 else np.zeros(1)
+        for layer, row in enumerate(values, 1):
+            ax.scatter(layer + shift, row, s=60, color=BLUE, edgecolor="white", zorder=3)
+            ax.plot([layer - 0.25, layer + 0.25], [row.mean()] * 2, color=INK, lw=2)
+        ax.axhline(uniform, color=FAINT, linestyle="--", lw=1.5)
+        ax.text(layers + 0.5, uniform, "uniform weights", color=FAINT, ha="right", va="bottom", fontsize=11)
+        ax.set(xlabel="layer", title=name, xlim=(0.5, layers + 0.5), ylim=(0, 1.2 * max(values.max(), uniform)))
+        ax.set_xticks(range(1, layers + 1))
+        ax.grid(axis="y")
     return fig
 
 
 @course_look
-def mirror_dots(rows: Sequence[Mapping], groups: Mapping[str, str], *, title: str = "") -> Figure:
-    """Draw, for each training of a study, the cosines of positions of one row: of the first column and the last, and in
-    the columns between of mirror images and of others. `groups` are model → name."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    kinds = {
-        "borders": ("first and last column", GREEN, "^"),
-        "mirrored_inside": ("between: mirror images", VERMILION, "o"),
-        "others_inside": ("between: others", BLUE, "s"),
-    }
-    for k, (model, _) in enumerate(groups.items()):
-        of = [row for row in rows if row["model"] == model]
-        for x, row in zip(k + np.linspace(-0.25, 0.25, len(of)), of, strict=True):
-            ax.plot([x, x], [row["mirrored_inside"], row["others_inside"]], color=FAINT, lw=1)
-            for key, (label, colour, marker) in kinds.items():
-                label = label if row is rows[0] else None
-                ax.scatter(x, row[key], color=colour, marker=marker, s=70, label=label, zorder=3)
-    ax.axhline(0, color=INK, lw=0.8)
-    ax.set_xticks(range(len(groups)), list(groups.values()))
-    ax.set(
-        title=title or "How alike are positions of one row? A dot for each training",
-        ylabel="mean cosine",
-        xlim=(-0.6, len(groups) - 0.4),
-    )
-    ax.grid(axis="y")
-    fig.legend(loc="outside lower center", ncols=len(kinds))
+def content_and_positions(
+    mean: Float[Tensor, "3 H W"],
+    panels: Mapping[str, Float[Tensor, "h w h w"]],
+    at: tuple[int, int],
+) -> Figure:
+    """Draw how light the `mean` of many images is, and how like the place `at` (row, column) is to all others."""
+    fig, axes = image_axes(1, 1 + len(panels), width=WIDTH)
+    fig.set_figheight(3)
+    light = to_array(mean, float).mean(0)
+    axes[0, 0].imshow(light, cmap="gray", interpolation="nearest")
+    axes[0, 0].set_title(f"mean image ({light.min():.0f} to {light.max():.0f})")
+    for ax, (name, similarity) in zip(axes[0, 1:], panels.items(), strict=True):
+        shown = _similarity(ax, similarity, at)
+        ax.set_title(name)
+    _cosine_bar(fig, shown, axes)
     return fig
 
 
@@ -302,22 +309,22 @@ def lead_bars(leads: Mapping[str, tuple[float, float, float, int]], *, xlabel: s
 def by_group(
     groups: Sequence[str], columns: Mapping[str, Sequence[tuple[int, int]]], *, ylabel: str, title: str = ""
 ) -> Figure:
-    """Draw fractions (hits, number) side by side in each group, with Wilson's 95 % interval and the numbers above;
-    `columns` are name → a pair for each group."""
+    """Draw fractions (hits, number) as dots in each group, with Wilson's 95 % interval and the numbers beside them;
+    `columns` are name → a pair for each group. The dots of fewer than `FEW` are hollow."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    wide = 0.8 / len(columns)
     for k, (name, pairs) in enumerate(columns.items()):
-        at = np.arange(len(groups)) + wide * (k - (len(columns) - 1) / 2)
-        bars = ax.bar(at, [hits / max(number, 1) for hits, number in pairs], 0.92 * wide, label=name, color=CYCLE[k])
-        bars_are = {"hatch": "" if k == 0 else "/", "edgecolor": "white"}
-        for bar in bars:
-            bar.set(**bars_are)
+        at, look = np.arange(len(groups)) + 0.35 * (k - (len(columns) - 1) / 2), {"marker": "os^D"[k], "s": 90}
+        ax.scatter([], [], color=CYCLE[k], label=name, **look)
         for x, (hits, number) in zip(at, pairs, strict=True):
-            low, high = interval(hits, number) if number else (0, 0)
-            halo = [withStroke(linewidth=4, foreground="white")]
-            ax.plot([x, x], [low, high], color=INK, lw=1.5, path_effects=halo)
-            ax.annotate(f"{hits} of {number}", (x, high), (0, 3), textcoords="offset points", ha="center", fontsize=11)
+            if not number:
+                continue
+            ax.plot([x, x], interval(hits, number), color=CYCLE[k], lw=2)
+            ax.scatter(x, hits / number, fc=CYCLE[k] if number >= FEW else "white", ec=CYCLE[k], lw=2, zorder=3, **look)
+            side = -1 if k == 0 else 1  # of the dot, so that no word meets the next column's
+            how = {"textcoords": "offset points", "va": "center", "ha": "right" if k == 0 else "left", "fontsize": 11}
+            ax.annotate(f"{hits} of {number}", (x, hits / number), (10 * side, 0), **how)
     ax.set_xticks(range(len(groups)), groups)
-    ax.set(title=title, ylabel=ylabel, ylim=(0, 1.12))
+    ax.set(title=title, ylabel=ylabel, ylim=(0, 1.05), xlim=(-0.7, len(groups) - 0.3))
+    ax.grid(axis="y")
     fig.legend(loc="outside lower center", ncols=len(columns))
     return fig

@@ -1,4 +1,4 @@
-"""What is measured of a trained ViT: its filters and positions, how far and where it attends, what it names rightly."""
+"""What is measured of a trained ViT: its filters and positions, where it attends, what it classifies correctly."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from lecture_course.nb10_vision_transformer.windows import by_area, patches_on_o
 from lecture_utils import recipes, runtime, tasks, training
 from lecture_utils.datasets import LabelledObjects
 from lecture_utils.runtime import Runtime
-from lecture_utils.studies import alike_in_rows
+from lecture_utils.studies import alike_in_rows, alike_inside
 from lecture_utils.transformers import ViT
 
 DRAWS = 2000  # of a bootstrap
@@ -94,32 +94,47 @@ def on_border(h: int, w: int) -> Bool[Tensor, "h w"]:
     return border
 
 
-def content_similarity(images: Float[Tensor, "n 3 H W"], patch: int) -> Float[Tensor, "h w h w"]:
-    """Cosines of what any two places show on average over the images, beside what all places show."""
-    h, w = (side // patch for side in images.shape[2:])
-    shown = F.unfold(images.cpu(), patch, stride=patch).mean(0).T  # place, numbers of a patch
-    shown = F.normalize(shown - shown.mean(0), dim=1)
-    return (shown @ shown.T).reshape(h, w, h, w)
+def centred_cosines(vectors: Float[Tensor, "n d"], grid: tuple[int, int]) -> Float[Tensor, "h w h w"]:
+    """Cosines of what any two places of a `grid` have, row after row, less the mean over all places."""
+    vectors = vectors.detach().cpu().float()
+    vectors = F.normalize(vectors - vectors.mean(0), dim=1)
+    return (vectors @ vectors.T).reshape(*grid, *grid)
 
 
-def border_table(similarities: Mapping[str, Float[Tensor, "h w h w"]]) -> str:
-    """A table of mean cosines, a column for each of `similarities`, of pairs of places on borders and in rows."""
-    columns = []
-    for alike in similarities.values():
-        in_rows = alike_in_rows(alike)
-        top, bottom = (alike[row, 1:-1] for row in (0, -1))
-        sides = [[0, -1], slice(1, -1)]
-        columns.append(
-            {"left border and right border, one row": in_rows["borders"],
-             "columns 1 to 6, one row, mirror images": in_rows["mirrored_inside"],
-             "columns 1 to 6, one row, others": in_rows["others_inside"],
-             "top border and bottom border": top[:, -1, 1:-1].mean().item(),
-             "top border and side borders": top[:, sides[1]][:, :, sides[0]].mean().item(),
-             "bottom border and side borders": bottom[:, sides[1]][:, :, sides[0]].mean().item()}
-        )  # fmt: skip
-    lines = [f"{'mean cosine':42}" + "".join(f"{name:>12}" for name in similarities)]
-    lines += [f"{pair:42}" + "".join(f"{column[pair]:12.2f}" for column in columns) for pair in columns[0]]
+def mean_patches(images: Float[Tensor, "n 3 H W"], patch: int) -> Float[Tensor, "hw d"]:
+    """What each place shows on average over the images: a row of numbers for each patch, row after row."""
+    return F.unfold(images.cpu(), patch, stride=patch).mean(0).T
+
+
+def pairs_of_places(alike: Float[Tensor, "h w h w"]) -> dict[str, float]:
+    """Mean cosines of pairs of places: in a row, a column or neither, inside, and of one border with another."""
+    inside, in_rows = alike_inside(alike), alike_in_rows(alike)
+    top, bottom = (alike[row, 1:-1] for row in (0, -1))
+    sides = [[0, -1], slice(1, -1)]
+    return {
+        "inside, 3 to 5 apart, one row": inside["row"],
+        "inside, 3 to 5 apart, one column": inside["column"],
+        "inside, 3 to 5 apart, neither": inside["neither"],
+        "left border and right border, one row": in_rows["borders"],
+        "top border and bottom border": top[:, -1, 1:-1].mean().item(),
+        "top border and side borders": top[:, sides[1]][:, :, sides[0]].mean().item(),
+        "bottom border and side borders": bottom[:, sides[1]][:, :, sides[0]].mean().item(),
+    }
+
+
+def in_columns(columns: Mapping[str, Mapping[str, float]], corner: str = "") -> str:
+    """A table of numbers, name of a column → name of a row → number."""
+    wide = max(map(len, (corner, *(name for column in columns.values() for name in column)))) + 2
+    lines = [f"{corner:{wide}}" + "".join(f"{name:>12}" for name in columns)]
+    rows = next(iter(columns.values()))
+    lines += [f"{name:{wide}}" + "".join(f"{column[name]:12.2f}" for column in columns.values()) for name in rows]
     return "\n".join(lines)
+
+
+def by_border(values: Float[Tensor, "h w"]) -> dict[str, float]:
+    """The mean of the values of places on each border, corners left out, and inside."""
+    parts = {"top": values[0, 1:-1], "bottom": values[-1, 1:-1], "left": values[1:-1, 0], "right": values[1:-1, -1]}
+    return {name: part.mean().item() for name, part in (parts | {"inside": values[1:-1, 1:-1]}).items()}
 
 
 def attention_distance(
@@ -190,6 +205,19 @@ def pointing(
     return found | {"rollout of another image": touches(looked.roll(1, 0), boxes, patch)}
 
 
+def pointing_rules(images: Float[Tensor, "n 3 H W"], boxes: Float[Tensor, "n 4"], patch: int) -> dict[str, Right]:
+    """As `pointing`, of rules without a network: the patch of the oddest colour, of most contrast, on most objects."""
+    grid = tuple(side // patch for side in images.shape[2:])
+    pixels = F.unfold(images.cpu(), patch, stride=patch).unflatten(
+        1, (images.shape[1], -1)
+    )  # image, channel, pixel, patch
+    colour, contrast = pixels.mean(2), pixels.std(2).norm(dim=1)
+    odd = (colour - colour.mean(2, keepdim=True)).norm(dim=1)
+    usual = patches_on_objects(boxes, grid, patch).float().mean(0).flatten().expand_as(odd)
+    rules = {"patch of the oddest colour": odd, "patch of most contrast": contrast, "one place for all": usual}
+    return {name: touches(values.unflatten(1, grid), boxes, patch) for name, values in rules.items()}
+
+
 def bootstrap(statistic: Callable[..., float], *of_images: Tensor, draws: int = DRAWS) -> tuple[float, float]:
     """The middle 95 % of a statistic over images drawn again and again, all of an image's values together."""
     generator, n = torch.Generator().manual_seed(0), len(of_images[0])
@@ -215,8 +243,9 @@ def difference_within(right: Right, hit: Right, group: Int64[Tensor, "n"]) -> fl
 def gaps_by_size(right: Right, hit: Right, boxes: Float[Tensor, "n 4"]) -> dict[str, tuple[float, float]]:
     """The 95 % interval of `difference_within`, in more and more groups by size, last of the smallest third alone."""
     small = by_area(boxes) == 0
-    every = {f"all, {k} groups by size": (slice(None), by_area(boxes, k)) for k in (1, 3, 10)}
-    every["the smallest third, 10 groups"] = small, by_area(boxes[small], 10)
+    every = {f"all, within {k} groups of one size": (slice(None), by_area(boxes, k)) for k in (3, 10)}
+    every = {"all": (slice(None), by_area(boxes, 1))} | every
+    every["the smallest third, within 10 groups"] = small, by_area(boxes[small], 10)
     return {
         name: bootstrap(difference_within, right[which], hit[which], group, draws=500)
         for name, (which, group) in every.items()
@@ -243,13 +272,19 @@ def lead_table(
     second: Right,
     rows: tuple[Sequence[str], Int64[Tensor, "n"]],
     columns: tuple[Sequence[str], Int64[Tensor, "n"]],
+    *,
+    least: int = 20,
 ) -> str:
-    """How far the first of two models is ahead in each group of rows and of columns, with the number of its images."""
+    """How far the first of two models is ahead in each group of rows and of columns, with the number of its images.
+
+    A group of fewer than `least` images has its number alone.
+    """
     gain = first.float() - second.float()
     lines = [" " * 15 + "".join(f"{name:>20}" for name in columns[0])]
     for i, name in enumerate(rows[0]):
         cells = [gain[(rows[1] == i) & (columns[1] == k)] for k in range(len(columns[0]))]
-        lines.append(f"{name:15}" + "".join(f"{f'{c.mean():+.2f} ({len(c)})' if len(c) else '-':>20}" for c in cells))
+        told = (f"{c.mean():+.2f} ({len(c)})" if len(c) >= least else f"({len(c)})" for c in cells)
+        lines.append(f"{name:15}" + "".join(f"{cell:>20}" for cell in told))
     return "\n".join(lines)
 
 

@@ -57,7 +57,7 @@ def kind_of(label: int) -> int:
 def first_bright_car(
     large: Mapping[int, UInt8[np.ndarray, "h w 3"]], labels: Sequence[int], right: Sequence[bool]
 ) -> int:
-    """The first of the images that shows a car by daylight, named rightly."""
+    """The first of the images that shows a car by daylight, classified correctly."""
     return next(i for i, one in large.items() if kind_of(labels[i]) == 0 and right[i] and one.mean() > BRIGHT)
 
 
@@ -73,17 +73,6 @@ def patches_on_objects(boxes: Float[Tensor, "n 4"], grid: tuple[int, int], patch
     tops, lefts = (patch * torch.arange(side) for side in grid)
     down, across = ((low < start + patch) & (high > start) for low, high, start in ((y0, y1, tops), (x0, x1, lefts)))
     return down[:, :, None] & across[:, None]
-
-
-def coverage(boxes: Float[Tensor, "n 4"], grid: tuple[int, int], patch: int) -> str:
-    """In how many of the images a patch of each border, corners left out, and one inside lies on the object."""
-    share = patches_on_objects(boxes, grid, patch).float().mean(0)
-    sides = {
-        "left and right": share[1:-1, [0, -1]],
-        "top and bottom": share[[0, -1], 1:-1],
-        "inside": share[1:-1, 1:-1],
-    }
-    return "patches on the object: " + ", ".join(f"{name} {values.mean():.0%}" for name, values in sides.items())
 
 
 def by_area(boxes: Float[Tensor, "n 4"], groups: int = 3) -> Int64[Tensor, "n"]:

@@ -101,13 +101,21 @@ def test_wrong_answers_are_framed():
     assert [len(ax.collections) for ax in axes] == [1, 1, 1, 0]
     assert not axes[3].get_visible()
     assert len(nb10.answers(images, ["a", "b", "c"], [True] * 3, columns=3).axes) == 3
+    shown = [
+        ax.images[0].get_array() for ax in nb10.answers(images[:1], ["a"], [True], small=images[1:2], columns=1).axes
+    ]
+    for one, given in zip(shown, images, strict=False):
+        np.testing.assert_array_equal(one, given.permute(1, 2, 0))
     with pytest.raises(ValueError, match="got 3 images, 3 names, 2 verdicts"):
         nb10.answers(images, ["a", "b", "c"], [True, False])
 
 
 @pytest.mark.slide("31")
 def test_each_head_has_its_distance_over_its_layer():
-    ax = nb10.distances_by_layer(torch.tensor([[1.0, 2], [3, 4], [9, 5]]), 6.0).axes[0]
+    numbers = torch.tensor([[1.0, 2], [3, 4], [9, 5]])
+    ax, other = nb10.heads_by_layer({"distance": (numbers, 6.0), "patches": (2 * numbers, 64.0)}).axes
+    assert (ax.get_title(), other.get_title()) == ("distance", "patches")
+    assert other.get_ylim()[1] > 64
     dots = [dots.get_offsets() for dots in ax.collections]
     assert [sorted(layer[:, 1].tolist()) for layer in dots] == [[1, 2], [3, 4], [5, 9]]
     assert [round(layer[:, 0].mean()) for layer in dots] == [1, 2, 3]
@@ -116,14 +124,16 @@ def test_each_head_has_its_distance_over_its_layer():
 
 
 @pytest.mark.slide("31")
-def test_each_training_has_its_three_dots():
-    alike = {"others_inside": -0.1, "borders": 0.15}
-    rows = [{"model": m, "seed": s, "mirrored_inside": 0.1 * s} | alike for m in ("f", "n") for s in range(3)]
-    ax = nb10.mirror_dots(rows, {"f": "flipped", "n": "not"}).axes[0]
-    dots = np.concatenate([dots.get_offsets() for dots in ax.collections])
-    assert len(dots) == 18
-    assert sorted(np.round(dots[:, 1], 2))[-2:] == [0.2, 0.2]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["flipped", "not"]
+def test_one_place_is_compared_beside_the_mean_image(similarity):
+    panels = {"content": similarity, "positions": similarity.flip(0)}
+    image, *axes, bar = nb10.content_and_positions(
+        torch.from_numpy(WINDOW).permute(2, 0, 1).float(), panels, (2, 1)
+    ).axes
+    np.testing.assert_allclose(image.images[0].get_array(), WINDOW.mean(2), rtol=1e-5)
+    for ax, (name, alike) in zip(axes, panels.items(), strict=True):
+        np.testing.assert_allclose(ax.images[0].get_array(), alike[2, 1])
+        assert (ax.get_title(), ax.images[0].get_clim()) == (name, (-1, 1))
+    assert bar.get_ylabel() == "cosine"
 
 
 @pytest.mark.slide("32")
@@ -161,13 +171,16 @@ def test_a_lead_is_filled_where_its_interval_leaves_0():
 
 
 @pytest.mark.slide("31")
-def test_bars_tell_their_numbers():
-    ax = nb10.by_group(["small", "large"], {"hits": [(3, 4), (1, 1)], "misses": [(0, 2), (0, 0)]}, ylabel="y").axes[0]
-    assert [bar.get_height() for bar in ax.patches] == [0.75, 1, 0, 0]
-    assert [text.get_text() for text in ax.texts] == ["3 of 4", "1 of 1", "0 of 2", "0 of 0"]
+def test_dots_tell_their_numbers_and_few_are_hollow():
+    columns = {"hits": [(30, 40), (1, 1)], "misses": [(0, 2), (0, 0)]}
+    ax = nb10.by_group(["small", "large"], columns, ylabel="y").axes[0]
+    dots = [dots for dots in ax.collections if len(dots.get_offsets())]
+    assert [dot.get_offsets()[0, 1] for dot in dots] == [0.75, 1, 0]
+    assert [to_hex(dot.get_facecolor()[0]) == "#ffffff" for dot in dots] == [False, True, True]
+    assert [text.get_text() for text in ax.texts] == ["30 of 40", "1 of 1", "0 of 2"]
     low, high = ax.lines[0].get_ydata()
-    assert 0.25 < low < 0.35
-    assert 0.9 < high < 1
+    assert 0.55 < low < 0.65
+    assert 0.8 < high < 0.9
 
 
 @pytest.mark.slide("31")

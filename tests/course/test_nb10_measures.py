@@ -58,8 +58,6 @@ def test_patches_on_an_object_are_those_that_overlap_its_box():
     assert found[0].tolist() == [[True, True, True], [False, False, False]]
     assert found[1].tolist() == [[False, False, False], [False, True, False]]
     assert windows.centre_patch(boxes[0], 4) == (0, 1)
-    told = windows.coverage(torch.tensor([[0.0, 5, 3, 7], [5, 5, 7, 7]]), (3, 3), 4)
-    assert told == "patches on the object: left and right 25%, top and bottom 0%, inside 50%"
 
 
 def test_groups_by_area_are_nearly_equal():
@@ -116,14 +114,24 @@ def test_similarity_by_distance_compares_border_with_border_and_inside_with_insi
 def test_content_of_a_place_is_the_mean_of_what_is_seen_there():
     images = torch.zeros(3, 3, 8, 8)
     images[:, :, :4] = torch.rand(3, 3, 1, 1)  # above one colour, below black
-    alike = measuring.content_similarity(images, 2)
+    shown = measuring.mean_patches(images, 2)
+    torch.testing.assert_close(shown[4].unflatten(0, (3, 2, 2)), images.mean(0)[:, 2:4, :2])
+    alike = measuring.centred_cosines(shown, (4, 4))
     assert alike.shape == (4, 4, 4, 4)
     assert alike[0, 0, 1, 3] == pytest.approx(1)
     assert alike[0, 0, 2, 0] == pytest.approx(-1)
-    table = measuring.border_table({"content": alike}).splitlines()
-    assert table[0].split()[-1] == "content"
-    found = [float(line.split()[-1]) for line in table[1:]]
-    np.testing.assert_allclose(found, [1, np.nan, np.nan, -1, 0, 0])  # between four columns no pair is so far apart
+    found = measuring.pairs_of_places(alike)
+    # inside four rows and columns no pair is so far apart
+    np.testing.assert_allclose(list(found.values()), [np.nan, np.nan, np.nan, 1, -1, 0, 0], atol=1e-6)
+    table = measuring.in_columns({"a": found, "b": found}, "cosine").splitlines()
+    assert table[0].split() == ["cosine", "a", "b"]
+    assert table[5].split()[-2:] == ["-1.00", "-1.00"]
+
+
+@pytest.mark.slide("31")
+def test_each_border_has_its_mean():
+    values = torch.tensor([[9.0, 1, 9], [2, 3, 4], [9, 5, 9]])
+    assert measuring.by_border(values) == {"top": 1, "bottom": 5, "left": 2, "right": 4, "inside": 3}
 
 
 @pytest.mark.slide("31")
@@ -188,6 +196,18 @@ def test_pointing_counts_highest_patches_that_touch():
 
 
 @pytest.mark.slide("31")
+def test_rules_without_a_network_point_at_colour_contrast_and_place():
+    images = torch.zeros(2, 3, 8, 12)
+    images[:, 0, :4, 8:] = 9.0  # a patch of one colour of its own
+    images[:, :, 4:, :4] = torch.tensor([1.0, -1]).repeat(8).view(4, 4)  # and one with contrast
+    boxes = torch.tensor([[9.0, 1, 11, 3], [1, 5, 3, 7]])
+    found = {name: hit.tolist() for name, hit in measuring.pointing_rules(images, boxes, 4).items()}
+    assert found["patch of the oddest colour"] == [True, False]
+    assert found["patch of most contrast"] == [False, True]
+    assert sum(found["one place for all"]) == 1
+
+
+@pytest.mark.slide("31")
 def test_a_difference_that_size_explains_is_gone_within_sizes():
     """Small: 20 % right, large: 80 %, and large ones are hit more often; hit or not makes no difference."""
     right, hit, size = [], [], []
@@ -214,9 +234,9 @@ def test_gaps_are_told_in_finer_and_finer_groups_and_of_small_objects_alone():
     hit = torch.rand(300, generator=generator) < 0.5
     right = torch.where(sides < 7, hit, torch.ones(300, dtype=torch.bool))  # among small objects it decides, else not
     found = measuring.gaps_by_size(right, hit, boxes)
-    assert list(found)[-1] == "the smallest third, 10 groups"
+    assert list(found)[-1] == "the smallest third, within 10 groups"
     assert [high < 0.6 for _, high in found.values()] == [True, True, True, False]
-    assert found["the smallest third, 10 groups"][0] > 0.6
+    assert found["the smallest third, within 10 groups"][0] > 0.6
 
 
 def test_leads_are_paired():
@@ -234,8 +254,10 @@ def test_leads_are_paired():
 @pytest.mark.slide("32")
 def test_leads_are_told_by_two_groupings():
     first, second = torch.ones(4).bool(), torch.tensor([True, False, False, True])
-    found = measuring.lead_table(first, second, ("ab", torch.tensor([0, 0, 1, 1])), ("xy", torch.tensor([0, 1, 0, 0])))
-    assert found.split() == ["x", "y", "a", "+0.00", "(1)", "+1.00", "(1)", "b", "+0.50", "(2)", "-"]
+    groups = ("ab", torch.tensor([0, 0, 1, 1])), ("xy", torch.tensor([0, 1, 0, 0]))
+    found = measuring.lead_table(first, second, *groups, least=1)
+    assert found.split() == ["x", "y", "a", "+0.00", "(1)", "+1.00", "(1)", "b", "+0.50", "(2)", "(0)"]
+    assert measuring.lead_table(first, second, *groups, least=2).split()[2:5] == ["a", "(1)", "(1)"]
 
 
 @pytest.mark.slide("32")
