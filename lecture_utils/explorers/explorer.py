@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -33,6 +33,8 @@ class Explorer:
     from left to right in the figure's first axes, the second from top to bottom, to the nearest of their frames.
     `play="step"` gives this slider buttons: it runs through its frames once, or goes on by one. `kilobytes` is what all
     frames together may take; drawings of lines and words need less with a palette of so many `colours` for each.
+    Where the frames show the one at the start with parts `faded` to some strengths, the page holds them as layers upon
+    it (`figures.layers`); the sliders start at their first frames then.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class Explorer:
         play: str | None = None,
         kilobytes: int = KILOBYTES,
         colours: int | None = None,
+        faded: Sequence[float] = (),
         **sliders: Slider,
     ):
         self.title, self.draw, self.alt, self.sliders = " ".join(str(title).split()), draw, alt, sliders
-        self.click, self.play, self.kilobytes, self.colours = click, play, kilobytes, colours
+        self.click, self.play, self.kilobytes, self.colours, self.faded = click, play, kilobytes, colours, faded
         self._check()
         self._frames = self._draw(self.places, kilobytes)
         self._box = None  # made when shown
@@ -103,10 +106,12 @@ class Explorer:
     def _draw(self, places: list[dict[str, Any]], kilobytes: int) -> dict[str, Frame]:
         with closing_figures():
             figures = [self._figure(place) for place in places]
-            images = encode(figures, kilobytes=kilobytes, web=True, colours=self.colours)
+            images = encode(figures, kilobytes=kilobytes, web=True, colours=self.colours, faded=self.faded)
             self.area = first_axes(figures[0])
             width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
-        frames = [Frame(image, self.describe(place), width) for place, image in zip(places, images, strict=True)]
+        below = [None, *images[:1] * (len(images) - 1)] if self.faded else [None] * len(images)
+        words = map(self.describe, places)
+        frames = [Frame(*parts) for parts in zip(images, words, [width] * len(images), below, strict=True)]
         return dict(zip(map(self.words, places), frames, strict=True))
 
     @course_look
@@ -129,6 +134,8 @@ class Explorer:
             raise ValueError("sliders: got two of one label, expected them to differ")
         if self.click is not None and not (len(self.click) == 2 and set(self.click) <= set(self.sliders)):
             raise ValueError(f"click: got {self.click!r}, expected the names of two of the sliders, across and down")
+        if self.faded and any(slider.start != slider.frames[0] for slider in self.sliders.values()):
+            raise ValueError(f"faded: got a start at {self.words(self.start)}, expected it at the first frame")
         if self.play is not None and self.play not in self.sliders:
             raise ValueError(f"play: got {self.play!r}, expected the name of a slider: {', '.join(self.sliders)}")
         frames = math.prod(len(slider.frames) for slider in self.sliders.values())

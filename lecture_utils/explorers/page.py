@@ -14,7 +14,7 @@ from lecture_utils.figures.style import Encoded
 # An image's place counts like digits: the last slider runs fastest.
 SCRIPT = """
 for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not([data-alive])')) {
-  const {values, frames, start, click, play} = DATA;
+  const {values, frames, start, click, play, layers} = DATA;
   const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input, select")];
   const shown = [...figure.querySelectorAll("output")], state = figure.querySelector(".explorer-state");
   const move = () => {
@@ -62,6 +62,7 @@ for (const figure of document.querySelectorAll('figure[data-explorer="KEY"]:not(
     });
   }
   frames[start][0] = image.src;
+  if (layers) Object.assign(image.style, {background: `url(${image.src}) 0 0 / 100% 100%`, printColorAdjust: "exact"});
   figure.querySelector(".explorer-controls").style.display = "";
   state.style.display = "none";
   figure.dataset.alive = "";
@@ -78,22 +79,28 @@ BUTTONS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """One image: the bytes of its file, alternative text and width in CSS pixels."""
+    """One image: the bytes of its file, alternative text and width in CSS pixels, and what it is a layer upon."""
 
     image: Encoded
     alt: str
     width: int
+    below: Encoded | None = None
 
     @property
     def address(self) -> str:
         """The image as an address that needs no file."""
-        return f"data:{self.image.mime};base64,{base64.b64encode(self.image.data).decode()}"
+        return _address(self.image)
 
     @property
     def img(self) -> str:
         """The image as an HTML element that shrinks on a narrow page."""
-        style = f"width: {self.width}px; max-width: 100%; height: auto; background: white; border-radius: 4px"
+        ground = f"url({_address(self.below)}) 0 0 / 100% 100%" if self.below else "white"
+        style = f"width: {self.width}px; max-width: 100%; height: auto; background: {ground}; border-radius: 4px"
         return f'<img src="{self.address}" alt="{escape(self.alt)}" style="{style}">'
+
+
+def _address(image: Encoded) -> str:
+    return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
 
 
 def as_page(
@@ -112,7 +119,8 @@ def as_page(
     `frames` and their places in `words` follow the sliders, the last one fastest; `start` is the one shown first.
     `click` names the sliders that a click moves, `area` is where it counts, in shares of the image; `play` names the
     slider that runs by itself when asked to (not where the reader's system asks for less motion; a step at a time is
-    always possible). Until its script has run the sliders are hidden, and a line says which of how many images this is.
+    always possible). Frames that are layers lie on that of the start. Until its script has run the sliders are hidden,
+    and a line says which of how many images this is.
     """
     states = [f"One of {len(frames)} images: {place}." for place in words]
     addresses = ["" if place == start else frame.address for place, frame in enumerate(frames)]  # one is shown already
@@ -128,6 +136,8 @@ def as_page(
             "stops": [[(s.values.index(at) + 0.5) / len(s.values) for at in s.frames] for s in chosen],
             "area": [round(side, 4) for side in area],
         }
+    if any(frame.below for frame in frames):
+        data["layers"] = True
     if play:
         data["play"] = list(sliders).index(play)
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

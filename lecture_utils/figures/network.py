@@ -20,7 +20,7 @@ from torch import Tensor
 from lecture_utils.cityscapes import CLASSES, IGNORE_INDEX, PALETTE
 from lecture_utils.explorers import Explorer, Slider
 from lecture_utils.figures.network_blocks import LETTER, LINE, Arrow, Band, Block, steps_of
-from lecture_utils.figures.network_parts import TEXT, anchor_of, area_of, draw_block, path_of, sides_of
+from lecture_utils.figures.network_parts import GREY, TEXT, anchor_of, area_of, draw_block, path_of, sides_of
 from lecture_utils.figures.style import CYCLE, FAINT, INK, WIDTH, course_look, to_array
 
 # Inches, but for the strength.
@@ -29,7 +29,7 @@ BOLD, PLAIN = 0.112, 0.096  # room for one letter of the headline and of the sen
 LETTERS = 96  # in a line of the sentence
 ALONE, PAIR = 3.2, 2.6  # the longer side of an enlarged block, 256 pixels on the page, and of each of two, 208
 COLOURS = 192  # in a frame: its words and lines are drawn again for each step
-PALE = 0.22  # how much of its colour a part keeps while another is highlighted
+PALE = 0.3  # how much of its colour a part keeps while another is highlighted
 SWING = 0.26  # the room that an arrow takes above a block which leaves and enters there
 
 
@@ -50,7 +50,7 @@ def draw_network(
     """Draw blocks and arrows, `width` inches wide, by default as the page, and below them a sentence.
 
     `highlight` is the number of a step (`steps_of`): its blocks and the arrows into them keep their colours, all others
-    are pale, `pale` of their colours, and without shapes and numbers, and below stand its layers, shapes and sentence.
+    are pale, `pale` of their colours, and their words grey, and below stand its layers, shapes and sentence.
     Without it all is in colour, and below stand the kinds of arrows and the sentence `about`. `gap` is the room between
     two rows, in inches. `kinds` are the colours of kinds of arrows that are to be the same in several drawings. The
     areas of `bands` are named below in every step.
@@ -140,7 +140,8 @@ def network_steps(
         return about if part == "all" else f"{part} is highlighted. {steps[names.index(part) - 1][0].says}"
 
     part = Slider("part", names)
-    return Explorer(draw, title=title, alt=alt, part=part, play="part", kilobytes=kilobytes, colours=COLOURS)
+    look = {"kilobytes": kilobytes, "colours": COLOURS, "faded": (pale, GREY)}
+    return Explorer(draw, title=title, alt=alt, part=part, play="part", **look)
 
 
 def _places(
@@ -250,13 +251,14 @@ def _draw_bands(
 
 
 def _headline(shown: Sequence[Block], arrows: Sequence[Arrow]) -> str:
-    """The name of a step, the layers that lead to its first block, and the shapes before that and of the last block.
+    """The name of a step, the layers that lead to its first block, and the shapes before that and of its last.
 
-    Before it, single numbers have their names, for all have one shape.
+    Before it, single numbers have their names, for all have one shape. What has no shape in words is left out, and so
+    is a layer of the step's own name.
     """
-    into = [arrow for arrow in arrows if arrow.end is shown[0]]
-    kinds = ", ".join(dict.fromkeys(arrow.kind for arrow in into if arrow.kind))
+    name, into = shown[0].name, [arrow for arrow in arrows if arrow.end is shown[0]]
+    kinds = ", ".join(dict.fromkeys(arrow.kind for arrow in into if arrow.kind not in ("", name)))
     starts = [arrow.start for arrow in into]
-    before = " and ".join(dict.fromkeys(start.name if start.words == "1" else start.words for start in starts))
-    made = f"{before}  →  {shown[-1].words}" if before else shown[-1].words
-    return f"{shown[0].name}{f' ({kinds})' if kinds else ''}:  {made}"
+    before = " and ".join(dict.fromkeys(s.name if s.words == "1" else s.words for s in starts if s.words))
+    after = next((block.words for block in reversed(shown) if block.words), "")
+    return f"{name}{f' ({kinds})' if kinds else ''}:  {'  →  '.join(filter(None, (before, after)))}"

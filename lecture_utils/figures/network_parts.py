@@ -14,7 +14,7 @@ from lecture_utils.figures.network_blocks import LETTER, LINE, PAD, SHEET, Arrow
 from lecture_utils.figures.style import BLUE, FAINT, INK, SKY, VERMILION, to_array
 
 TEXT = 10.5  # points of the labels, 11.7 pixels on the page
-HINT, FINER = 24, 32  # pixels a side, about, of an image that is pale; of one that keeps a third of its colours or more
+GREY = 0.62  # how much of their colour words keep that are pale
 OUTER = 0.13  # inches that an arrow swings out that leaves and enters on one side
 
 
@@ -29,17 +29,17 @@ def draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength:
     (x, y), (width, height) = centre, block.sides
     left, top = x - width / 2, y - height / 2
     edge = {"ec": VERMILION if framed else _faded(INK, strength), "lw": 2.2 if framed else 0.8}
-    ink = INK if strength == 1 else FAINT
+    ink = INK if strength == 1 else _faded(INK, GREY)
     if isinstance(block.value, Table):
-        sheets = _rows(ax, block, left, top, edge, written=strength > 1 / 3, ink=ink)
+        sheets = _rows(ax, block, left, top, edge, ink)
     elif isinstance(block.value, Mapping):
-        sheets = _bars(ax, block, left, top, strength, ink if strength == 1 or block.label else "")
+        sheets = _bars(ax, block, left, top, strength, ink)
     else:
         sheets = sheets_of(block)
     for k, rgb in reversed(list(enumerate(sheets))):
         dx = SHEET * k
         area = (left + dx, left + dx + width, top + height - dx, top - dx)
-        pixels = _pale(rgb, strength, first=k == 0) if strength < 1 else np.rint(255 * rgb).astype(np.uint8)
+        pixels = np.rint(255 - strength * 255 * (1 - rgb)).astype(np.uint8)
         ax.imshow(pixels, extent=area, interpolation="nearest", zorder=2 - 0.1 * k)
         ax.add_patch(Rectangle((left + dx, top - dx), width, height, fill=False, zorder=2.05 - 0.1 * k, **edge))
     for x0, y0, x1, y1, colour in block.marks:
@@ -50,8 +50,9 @@ def draw_block(ax: Axes, block: Block, centre: tuple[float, float], *, strength:
             ax.add_patch(Rectangle(corner, *sides, gid="mark", **frame))
     if block.label:
         ax.text(x, top - block.behind - 0.05, block.label, ha="center", va="bottom", size=TEXT, color=ink, zorder=4)
-    if strength == 1 and block.below:
-        ax.text(x, top + height + 0.05, block.words, ha="center", va="top", size=TEXT, weight="bold", zorder=4)
+    if block.below:
+        look = {"size": TEXT, "weight": "bold", "color": ink, "zorder": 4}
+        ax.text(x, top + height + 0.05, block.words, ha="center", va="top", **look)
 
 
 def sheets_of(block: Block) -> list[np.ndarray]:
@@ -74,21 +75,12 @@ def sheets_of(block: Block) -> list[np.ndarray]:
     ]
 
 
-def _pale(rgb: np.ndarray, strength: float, *, first: bool) -> np.ndarray:
-    """An image that is only hinted at, in few pixels and colours, because it takes up room in every frame."""
-    pixels = HINT if strength < 1 / 3 else FINER
-    across, down = (max(1, side // pixels) for side in rgb.shape[1::-1])
-    rgb = rgb[::down, ::across] if first else rgb.mean((0, 1), keepdims=True)
-    return (255 - 8 * np.rint(strength * 255 * (1 - rgb) / 8)).astype(np.uint8)
-
-
-def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: str) -> list:
-    """A line for each class: its name, in `ink` if there is one, and a bar as long as its probability; a bracket."""
+def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink: object) -> list:
+    """A line for each class: its name in `ink`, and a bar as long as its probability; a bracket."""
     best, start = max(block.value, key=block.value.get), LETTER * max(map(len, block.value)) + 0.08
     for row, (name, probability) in enumerate(block.value.items()):
         middle, colour = top + LINE * (row + 0.5), BLUE if name == best else FAINT
-        if ink:
-            ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
+        ax.text(left + start - 0.08, middle, name, ha="right", va="center", size=TEXT, color=ink)
         full = block.size - start
         ax.add_patch(Rectangle((left + start, middle - 0.08), full, 0.16, fc=_faded("#EEEEEE", strength), zorder=1.5))
         bar = Rectangle((left + start, middle - 0.08), full * probability, 0.16, fc=_faded(colour, strength), gid="bar")
@@ -99,11 +91,11 @@ def _bars(ax: Axes, block: Block, left: float, top: float, strength: float, ink:
     return []
 
 
-def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, *, written: bool, ink: str) -> list:
-    """A frame, and if it is to be `written` a line for each entry of a table: its name, its number at the right."""
+def _rows(ax: Axes, block: Block, left: float, top: float, edge: Mapping, ink: object) -> list:
+    """A frame, and a line for each entry of a table: its name, its number at the right."""
     width, height = block.sides
     ax.add_patch(Rectangle((left, top), width, height, fc="white", **edge))
-    for row, (name, number) in enumerate(block.value.items() if written else ()):
+    for row, (name, number) in enumerate(block.value.items()):
         middle = top + PAD + LINE * (row + 0.5)
         ax.text(left + 0.07, middle, name, va="center", size=TEXT, color=ink, zorder=4)
         ax.text(left + width - 0.07, middle, number, va="center", ha="right", size=TEXT, color=ink, zorder=4)

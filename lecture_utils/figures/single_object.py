@@ -47,7 +47,7 @@ def single_object_drawing(
     flat = vector.shape[1] == backbone[-1].value.numel()
     vector, classes, numbers = head_blocks(vector[0], scores[0], box[0], names)
     marks = [*marks_of(boxes, ["white"]), *marks_of(denormalize_boxes(box, *size), [ORANGE])]
-    shown = image_block("box on the image", large, image, (3.7, 2), "", size=1.3, marks=marks, caption="")
+    shown = image_block("box on the image", large, image, (3.7, 2), "", size=1.3, marks=marks, caption="4")
     losses = [loss.item() for loss in class_and_box_losses(scores, box, label, true)]
     *parts, total = loss_blocks(losses, weight, names[label], true[0].tolist())
     arrows = [

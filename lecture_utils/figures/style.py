@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
 from torch import Tensor, bfloat16
+
+from lecture_utils.figures.layers import layer_on
 
 # Okabe and Ito's colours, told apart by every common kind of colour blindness and in grey print (by lightness).
 INK = "#222222"
@@ -94,7 +97,12 @@ def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES) -> None:
 
 @course_look
 def encode(
-    figs: Sequence[Figure], *, kilobytes: int = KILOBYTES, web: bool = False, colours: int | None = None
+    figs: Sequence[Figure],
+    *,
+    kilobytes: int = KILOBYTES,
+    web: bool = False,
+    colours: int | None = None,
+    faded: Sequence[float] = (),
 ) -> list[Encoded]:
     """Draw figures as images of one size in pixels, the sharpest that together keep to `kilobytes`.
 
@@ -103,13 +111,16 @@ def encode(
     pixels instead). What is still too large at the page's own resolution comes back as it is: better large than
     missing. A smaller figure stands at the top, on white. For a `web` page both are WebP, which is smaller. A drawing
     of lines and words may do with a palette of so many `colours`, up to 256, which takes up less room; where that does
-    not fit either, it comes as a photograph does.
+    not fit either, it comes as a photograph does. Where others show the first with parts `faded` to one of these
+    strengths (`layer_on`), they come as layers that lie on it.
     """
     exact = any(image.get_gid() == LABEL_MAP for fig in figs for ax in fig.axes for image in ax.get_images())
     qualities = () if exact else (92, 85, 78)
     for scale in (2.0, 1.5, 1.0):
         size = tuple(int(max(sides) * scale * CSS_PIXELS_PER_INCH) for sides in zip(*map(_inches, figs), strict=True))
         images = _Lazily(lambda fig, scale=scale, size=size: _on_white(_drawn(fig, scale), size), figs)
+        if faded:
+            images = _Lazily(partial(_as_layer, images[0], faded, colours), images)
         drawings = _Lazily(lambda image: _with_palette(image, colours), images) if colours else images
         if encoded := _fitting(drawings, None, kilobytes, web=web, hopeless=bool(qualities)):
             return encoded
@@ -153,9 +164,18 @@ def _drawn(fig: Figure, scale: float) -> Image.Image:
 
 def _with_palette(image: Image.Image, colours: int) -> Image.Image:
     """The image in so many colours of its own, of which rare ones (an arrow's) are kept; white stays white."""
-    few = image.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few = image.convert("RGB").quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.putpalette([255 if value >= 252 else value for value in few.getpalette()])
-    return few.convert("RGB")
+    few = few.convert("RGB")
+    if image.mode == "RGBA":
+        few.putalpha(image.getchannel("A"))
+    return few
+
+
+def _as_layer(base: Image.Image, faded: Sequence[float], colours: int | None, image: Image.Image) -> Image.Image:
+    """The base itself, and of any other image the layer, with a palette if there is to be one."""
+    layer = image if image is base else layer_on(base, image, faded)
+    return layer if image is base or not colours else _with_palette(layer, colours)
 
 
 def _on_white(drawn: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -197,10 +217,11 @@ def _fitting(
 
 
 def _encoded(image: Image.Image, quality: int | None, web: bool) -> Encoded:
-    """Without loss where `quality` is None: with a palette where it holds every colour."""
+    """Without loss where `quality` is None: with a palette where it holds every colour. Of a layer, the smaller."""
     if web:
-        how = {"lossless": True, "quality": 40, "method": 4} if quality is None else {"quality": quality, "method": 3}
-        return Encoded("image/webp", _file(image, "webp", **how))
+        ways = [{"lossless": True, "quality": 40, "method": 4}] if quality is None or image.mode == "RGBA" else []
+        ways += [{"quality": quality, "method": 3}] if quality is not None else []
+        return Encoded("image/webp", min((_file(image, "webp", **how) for how in ways), key=len))
     if quality is not None:
         return Encoded("image/jpeg", _file(image, "jpeg", quality=quality, subsampling=0))
     if image.getcolors(256):

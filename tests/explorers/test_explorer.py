@@ -377,6 +377,34 @@ def test_a_frame_is_drawn_once_and_others_when_asked_for():
     assert explorer.places == [{"width": 1}, {"width": 2}]
 
 
+def test_faded_frames_are_layers_on_the_first():
+    street = toycity.render(toycity.sample_scene(3), 128).image
+
+    def draw(part):
+        fig, axes = plt.subplots(1, 2, figsize=(6, 3), layout="none")
+        for k, ax in enumerate(axes):
+            pale = 255 - 0.3 * (255.0 - street) if part == ("right", "left")[k] else street
+            ax.imshow(np.rint(pale).astype(np.uint8))
+            ax.axis("off")
+        fig.text(0.4, 0.03, part, size=20)
+        return fig
+
+    part = Slider("part", ("all", "left", "right"))
+    faded, whole = (make(draw, part=part, kilobytes=900, **how) for how in ({"faded": (0.3,)}, {}))
+    base, *layers = (picture(faded.frame(**place).address).convert("RGBA") for place in faded.places)
+    for layer, place in zip(layers, faded.places[1:], strict=True):
+        shown = np.asarray(Image.alpha_composite(base, layer).convert("RGB"), int)
+        assert np.abs(shown - np.asarray(picture(whole.frame(**place).address).convert("RGB"), int)).max() <= 3
+        assert len(faded.frame(**place).image.data) < 0.2 * len(faded.frame(part="all").image.data)
+        assert faded.frame(part="all").address in faded.frame(**place).img  # in a kernel it brings what it lies on
+    data, [image] = held(faded), page(faded).all("img")
+    assert data["layers"] is True
+    assert "layers" not in held(whole)
+    assert image["src"] == faded.frame(part="all").address
+    with pytest.raises(ValueError, match="faded: got a start at part left, expected it at the first frame"):
+        make(draw, part=Slider("part", ("all", "left"), start="left"), faded=(0.3,))
+
+
 # --- live
 
 

@@ -84,7 +84,9 @@ def test_every_step_can_be_read(drawn):
     assert [step[0].name for step in steps_of(drawing.blocks)] == STEPS[type(model)]
     look = {"gap": 0.18, "bands": drawing.bands, "kinds": KINDS, "about": "All of it."}
     for highlight in (None, *range(len(STEPS[type(model)]))):
-        require_legible(draw_network(drawing.blocks, drawing.arrows, highlight=highlight, **look))
+        fig = draw_network(drawing.blocks, drawing.arrows, highlight=highlight, **look)
+        require_legible(fig)
+        assert not [text.get_text() for text in fig.axes[0].texts if text.get_text().rstrip().endswith("→")]
     assert {arrow.kind for arrow in drawing.arrows} - {""} <= set(KINDS)
 
 
