@@ -125,7 +125,7 @@ def in_slots(
 
 def aim(ax: Axes, truth: Tensor, boxes: Tensor, hits: Sequence[bool], colours: Sequence[ColorType]) -> None:
     """Fill the boxes (n, 4) that are `hits`, and draw a line from each one's centre to that of the nearest truth."""
-    middles = truth.reshape(-1, 2, 2).mean(1)
+    middles, view = truth.reshape(-1, 2, 2).mean(1), (*ax.get_xlim(), *ax.get_ylim())
     for box, hit, colour in zip(boxes, hits, colours, strict=True):
         centre = box.reshape(2, 2).mean(0)
         if hit:
@@ -135,6 +135,7 @@ def aim(ax: Axes, truth: Tensor, boxes: Tensor, hits: Sequence[bool], colours: S
             ends = torch.stack([centre, middles[(middles - centre).norm(dim=1).argmin()]]) - 0.5
             (line,) = ax.plot(*ends.T.tolist(), "-o", color=colour, lw=1.4, ms=4, markevery=[0])
             line.set_path_effects([withStroke(linewidth=2.6, foreground="black")])
+    ax.axis(view)
 
 
 @course_look
@@ -147,7 +148,9 @@ def slots_drawing(
     At the right stands the street, `scene`, with its objects numbered in the order of their annotations.
     """
     count, classes = scores.shape
-    rows = (" ".join(f"{value:5.2f}" for value in box).replace(" ", FIGURE_SPACE).replace("-", "−") for box in boxes)
+    rows = (
+        " ".join(f"{value:5.2f}" for value in box).replace(" ", FIGURE_SPACE).replace("-", "\u2012") for box in boxes
+    )  # all as wide as a digit
     said = (f"slot {i}: {names[best]}" for i, best in enumerate(scores.argmax(1), 1))
     wanted = [names[label] for label in labels] + ["background"] * (count - len(labels))
     asked = Table(zip((f"slot {i}" for i in range(1, count + 1)), wanted, strict=True))
@@ -155,12 +158,14 @@ def slots_drawing(
     start = Block("vector", peaks, (0, 0), size=1.7, shape=vector.shape)
     shapes = f"{count} × {classes} class scores, {count} × 4 numbers"
     slots = Block(
-        "highest score, and x, y, w, h", Table(zip(said, rows, strict=True)), (1, 0), size=3.5, caption=shapes
+        "highest score, and x, y, w, h", Table(zip(said, rows, strict=True)), (2.48, 0), size=3.8, caption=shapes
     )
-    truth = Block("what training would ask for", asked, (2, 0), size=1.9, caption="the annotations' order")
+    truth = Block("what training would ask for", asked, (5.73, 0), size=1.8, caption="the annotations' order")
     marks = marks_of(true_boxes(scene), [TRUTH])
-    seen = image_block("the street", painted(scene, 256).image, torch.empty(3, STREET, STREET), (3, 0), "", marks=marks)
-    seen.caption = "its objects, numbered"
+    seen = image_block(
+        "the street", painted(scene, 256).image, torch.empty(3, STREET, STREET), (7.76, 0), "", 1.6, marks=marks
+    )
+    seen.caption = "objects in order"
     arrows = [Arrow(start, slots, "fully connected"), Arrow(truth, slots, "loss", ("left", "right"), True)]
     about = "Only the order says which slot is for what."
     fig = draw_network([start, slots, truth, seen], arrows, kinds=KINDS, about=about)

@@ -122,7 +122,7 @@ def test_a_slot_is_drawn_with_what_it_was_asked_for():
     fig = slots_drawing(torch.rand(400), scores, boxes, torch.tensor([2]), ("background", "car", "sign"), SCENE)
     words = [text.get_text() for text in fig.axes[0].texts]
     assert {*map(str, range(1, len(TRUTH) + 1))} <= set(words)
-    assert {"slot 1: car", " 0.50  0.25 −0.50  1.00".replace(" ", "\u2007"), "slot 2: background"} <= set(words)
+    assert {"slot 1: car", " 0.50  0.25 \u20120.50  1.00".replace(" ", "\u2007"), "slot 2: background"} <= set(words)
     assert words[words.index("slot 1") + 1] == "sign"
     assert words[words.index("slot 2") + 1] == "background"
     plt.close("all")
