@@ -10,6 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.typing import ColorType
 from skimage.segmentation import mark_boundaries
 from torch import Tensor
@@ -17,7 +19,7 @@ from torch.nn.functional import adaptive_max_pool1d
 
 from lecture_utils.detection.boxes import box_iou, denormalize_boxes
 from lecture_utils.figures.boxes import TRUTH, draw_boxes
-from lecture_utils.figures.detector_blocks import KINDS
+from lecture_utils.figures.detector_blocks import KINDS, image_block, marks_of
 from lecture_utils.figures.network import draw_network
 from lecture_utils.figures.network_blocks import Arrow, Block, Table
 from lecture_utils.figures.overlays import draw_image, name_colours
@@ -37,6 +39,7 @@ from lecture_utils.figures.style import (
 from lecture_utils.toycity import Rendering, Scene, render
 
 STREET, LARGE = 128, 512  # pixels a side, for a network and for a reader
+FIGURE_SPACE = "\u2007"  # as wide as a digit
 SLOTS = (*CYCLE, "#F0E442", "#BBBBBB")  # the colours of eight slots
 
 
@@ -63,17 +66,19 @@ def streets(
     columns: int = 2,
     pixels: int = LARGE,
     key: Mapping[str, ColorType] | None = None,
+    width: float = WIDTH,
 ) -> Figure:
     """Draw streets large, with the ground-truth boxes in white and dashed those `found` (n, 4), for 128 × 128 pixels.
 
     `found`, the `names` of its boxes, their `colours` (then the ground truth is dashed instead, and on top), and
     `titles` hold one item for each scene, or none at all. Without `found`, the ground truth has the names of its
-    classes. `pixels` is the side of a street as it is shown, `key` what colours mean: words → colour.
+    classes. `pixels` is the side of a street as it is shown, `key` what colours mean: words → colour,
+    `width` the inches of all columns.
     """
     for argument, given in (("found", found), ("names", names), ("colours", colours), ("titles", titles)):
         if len(given) not in (0, len(scenes)):
             raise ValueError(f"{argument}: got {len(given)}, expected {len(scenes)}, one a scene")
-    fig, axes = image_axes(ceil(len(scenes) / columns), columns, title=title)
+    fig, axes = image_axes(ceil(len(scenes) / columns), columns, width=width, title=title)
     for k, (ax, scene) in enumerate(zip(axes.flat, scenes, strict=False)):
         objects = painted(scene, STREET).objects
         truth = np.array([obj.box for obj in objects], float).reshape(-1, 4)
@@ -100,28 +105,52 @@ def in_slots(
 
     `given` has a dict for each scene: `boxes` (n, 4), for 128 × 128 pixels, and `slots` (n,), whose numbers begin at 0.
     With `names`, those of its `labels` (n,), the classes stand below the street. Found is an object that a box
-    covers by an IoU of 0.5, whatever its class.
+    covers by an IoU of 0.5, whatever its class: such a box is filled. A line leads from a slot's centre to that of the
+    nearest object.
     """
     used = [one["slots"].tolist() for one in given]
     look = {"names": [[f"{slot + 1}" for slot in slots] for slots in used]}
     look["colours"] = [[SLOTS[slot % len(SLOTS)] for slot in slots] for slots in used]
     overlaps = [box_iou(true_boxes(scene), one["boxes"]) for scene, one in zip(scenes, given, strict=True)]
     look["titles"] = [f"{(pairs >= 0.5).any(1).sum()} of {len(pairs)} objects found" for pairs in overlaps]
+    look |= {"columns": 1, "width": 6.4}
     fig = streets(scenes, [one["boxes"] for one in given], title=title, **look)
+    for ax, scene, one, pairs, colours in zip(fig.axes, scenes, given, overlaps, look["colours"], strict=True):
+        aim(ax, true_boxes(scene), one["boxes"], (pairs >= 0.5).any(0).tolist(), colours)
     for ax, slots, one in zip(fig.axes, used, given if names else (), strict=False):
         words = [f"{slot + 1} {names[label]}" for slot, label in zip(slots, one["labels"], strict=True)]
         ax.set_xlabel("\n".join("   ".join(words[i : i + 3]) for i in range(0, len(words), 3)))
     return fig
 
 
+def aim(ax: Axes, truth: Tensor, boxes: Tensor, hits: Sequence[bool], colours: Sequence[ColorType]) -> None:
+    """Fill the boxes (n, 4) that are `hits`, and draw a line from each one's centre to that of the nearest truth."""
+    middles, view = truth.reshape(-1, 2, 2).mean(1), (*ax.get_xlim(), *ax.get_ylim())
+    for box, hit, colour in zip(boxes, hits, colours, strict=True):
+        centre = box.reshape(2, 2).mean(0)
+        if hit:
+            sides = (box[2:] - box[:2]).tolist()
+            ax.add_patch(Rectangle((box[:2] - 0.5).tolist(), *sides, fc=colour, ec=colour, alpha=0.35, zorder=0.95))
+        if len(middles):
+            ends = torch.stack([centre, middles[(middles - centre).norm(dim=1).argmin()]]) - 0.5
+            (line,) = ax.plot(*ends.T.tolist(), "-o", color=colour, lw=1.4, ms=4, markevery=[0])
+            line.set_path_effects([withStroke(linewidth=2.6, foreground="black")])
+    ax.axis(view)
+
+
 @course_look
-def slots_drawing(vector: Tensor, scores: Tensor, boxes: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
+def slots_drawing(
+    vector: Tensor, scores: Tensor, boxes: Tensor, labels: Tensor, names: Sequence[str], scene: Scene
+) -> Figure:
     """Draw how a vector (n,) becomes slots: `scores` (slots, classes) and `boxes` (slots, 4), and what they should say.
 
     The objects of the street, of the classes `labels` (m,), fill the first m slots; `names` are those of the classes.
+    At the right stands the street, `scene`, with its objects numbered in the order of their annotations.
     """
     count, classes = scores.shape
-    rows = ("  ".join(f"{value:.2f}".replace("-", "−") for value in box) for box in boxes)
+    rows = (
+        " ".join(f"{value:5.2f}" for value in box).replace(" ", FIGURE_SPACE).replace("-", "\u2012") for box in boxes
+    )  # all as wide as a digit
     said = (f"slot {i}: {names[best]}" for i, best in enumerate(scores.argmax(1), 1))
     wanted = [names[label] for label in labels] + ["background"] * (count - len(labels))
     asked = Table(zip((f"slot {i}" for i in range(1, count + 1)), wanted, strict=True))
@@ -129,11 +158,23 @@ def slots_drawing(vector: Tensor, scores: Tensor, boxes: Tensor, labels: Tensor,
     start = Block("vector", peaks, (0, 0), size=1.7, shape=vector.shape)
     shapes = f"{count} × {classes} class scores, {count} × 4 numbers"
     slots = Block(
-        "highest score, and x, y, w, h", Table(zip(said, rows, strict=True)), (1, 0), size=3.5, caption=shapes
+        "highest score, and x, y, w, h", Table(zip(said, rows, strict=True)), (2.48, 0), size=3.8, caption=shapes
     )
-    truth = Block("asked for in training", asked, (2, 0), size=1.9, caption="the annotations' order")
+    truth = Block("what training would ask for", asked, (5.73, 0), size=1.8, caption="the annotations' order")
+    marks = marks_of(true_boxes(scene), [TRUTH])
+    seen = image_block(
+        "the street", painted(scene, 256).image, torch.empty(3, STREET, STREET), (7.76, 0), "", 1.6, marks=marks
+    )
+    seen.caption = "objects in order"
     arrows = [Arrow(start, slots, "fully connected"), Arrow(truth, slots, "loss", ("left", "right"), True)]
-    return draw_network([start, slots, truth], arrows, kinds=KINDS, about="Only the order says which slot is for what.")
+    about = "Only the order says which slot is for what."
+    fig = draw_network([start, slots, truth, seen], arrows, kinds=KINDS, about=about)
+    outlines = [patch.get_bbox() for patch in fig.axes[0].patches if patch.get_gid() == "mark"]
+    for number, box in enumerate(outlines[::2], 1):  # each has a halo
+        look = {"ha": "center", "va": "bottom", "size": 10.5, "weight": "bold", "zorder": 5, "color": TRUTH}
+        text = fig.axes[0].text((box.x0 + box.x1) / 2, min(box.y0, box.y1), number, **look)
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
+    return fig
 
 
 def beside_mean_box(
@@ -188,6 +229,7 @@ def grouping(photo: np.ndarray, labels: np.ndarray, before: np.ndarray, title: s
     ys, xs = np.nonzero(np.isin(labels, joined))
     if len(ys):
         draw_boxes(axes[0, 0], [[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], colours=SKY)
+    name_colours(fig, {"joined last (tinted), and its box": SKY, "borders of regions": "yellow"})
     return fig
 
 

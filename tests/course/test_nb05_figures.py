@@ -111,14 +111,18 @@ def test_slots_say_how_many_objects_they_found():
     given = [{"boxes": torch.cat([TRUTH[:1], TRUTH[:1]]).float(), "slots": torch.tensor([0, 1])}]
     (ax,) = in_slots([SCENE], given).axes
     assert ax.get_title() == f"1 of {len(TRUTH)} objects found"
+    assert sum(patch.get_fill() and patch.get_alpha() == 0.35 for patch in ax.patches) == 2
+    ends = np.array([line.get_xydata() for line in ax.lines])
+    assert ends == pytest.approx(np.tile(TRUTH[0].reshape(2, 2).float().mean(0) - 0.5, (2, 2, 1)))
 
 
 @pytest.mark.slide("15")
 def test_a_slot_is_drawn_with_what_it_was_asked_for():
     scores, boxes = torch.eye(3)[[1, 0]], torch.tensor([[0.5, 0.25, -0.5, 1], [0, 0, 0, 0]])
-    fig = slots_drawing(torch.rand(400), scores, boxes, torch.tensor([2]), ("background", "car", "sign"))
+    fig = slots_drawing(torch.rand(400), scores, boxes, torch.tensor([2]), ("background", "car", "sign"), SCENE)
     words = [text.get_text() for text in fig.axes[0].texts]
-    assert {"slot 1: car", "0.50  0.25  −0.50  1.00", "slot 2: background"} <= set(words)
+    assert {*map(str, range(1, len(TRUTH) + 1))} <= set(words)
+    assert {"slot 1: car", " 0.50  0.25 \u20120.50  1.00".replace(" ", "\u2007"), "slot 2: background"} <= set(words)
     assert words[words.index("slot 1") + 1] == "sign"
     assert words[words.index("slot 2") + 1] == "background"
     plt.close("all")
