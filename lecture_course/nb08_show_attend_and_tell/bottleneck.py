@@ -97,6 +97,20 @@ def objects_table(panels: Mapping[str, Mapping], chance: Mapping[str, Sequence[f
     return "\n".join(lines)
 
 
+def loss_table(rows: Sequence[Mapping]) -> str:
+    """The loss a word on streets that were learned from and on new ones, first start, of the models that have both."""
+    lines = [f"{'loss a word':20}" + "".join(f"{name:>24}" for name in SPLITS)]
+    for model, name in NAMES.items():
+        losses = {
+            row.get("split", "test"): row["loss"]
+            for row in rows
+            if row["model"] == model and row["seed"] == 0 and "loss" in row
+        }
+        if len(losses) == len(SPLITS):
+            lines.append(f"{name:20}" + "".join(f"{losses[split]:24.3f}" for split in SPLITS.values()))
+    return "\n".join(lines)
+
+
 def gains(lines: Mapping[str, Sequence[Sequence[float]]], chance: Sequence[float]) -> dict[str, list[float]]:
     """Which fraction of attention's gain over chance each vector keeps, by the number of objects.
 

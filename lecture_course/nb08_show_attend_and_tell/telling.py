@@ -96,6 +96,44 @@ def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequ
     return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
 
 
+def same_kind(one: Sequence[str], other: Sequence[str]) -> dict[str, list[int]]:
+    """The images by how alike two captioners' sentences are: the very same one, of the same kind, of another kind."""
+    groups: dict[str, list[int]] = {"word for word the same": [], "of the same kind": [], "of another kind": []}
+    for image, (a, b) in enumerate(zip(one, other, strict=True)):
+        alike = (
+            "word for word the same" if a == b else f"of {'the same' if kind_of(a) == kind_of(b) else 'another'} kind"
+        )
+        groups[alike].append(image)
+    return groups
+
+
+def groups_table(groups: Mapping[str, Sequence[int]], captions: Mapping[str, Sequence[str]], data: CaptionDataset):
+    """BLEU-4 and the true statements of some captions on groups of images: a table, and both, by group and captions."""
+    lines, found = [f"{'sentences':24}streets" + "".join(f"{name:>24}" for name in captions)], {}
+    for group, images in groups.items():
+        references = [data.dataset.captions(image) for image in images]
+        chosen = {name: [said[image] for image in images] for name, said in captions.items()}
+        found[group] = {
+            name: (bleu(some, references), true_statements(some, data, images)) for name, some in chosen.items()
+        }
+        cells = [f"BLEU {score:.3f} true {true:.3f}" for score, true in found[group].values()]
+        lines.append(f"{group:24}{len(images):7}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines), found
+
+
+def true_gain(one: Sequence[str], other: Sequence[str], data: CaptionDataset) -> tuple[float, float]:
+    """By how much more of `other` is true than of `one`: as in `bleu_gain`, the middle 95 %."""
+    gains = torch.tensor(
+        [
+            true_share(b, data, image) - true_share(a, data, image)
+            for image, (a, b) in enumerate(zip(one, other, strict=True))
+        ]
+    )
+    draws = torch.randint(len(gains), (1000, len(gains)), generator=torch.Generator().manual_seed(0))
+    low, high = gains[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
+
+
 def bleu_gain(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float]:
     """By how much BLEU-4 of `other` is above that of `one`: the middle 95 % if images are drawn again (bootstrap).
 
@@ -157,6 +195,21 @@ def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
 def _plain(caption: str) -> str:
     colours = {synonym: colour for colour, synonym in SYNONYMS.items()}
     return " ".join(colours.get(word, word) for word in caption.split())
+
+
+def false_before_true(data: CaptionDataset, which: int = 2) -> tuple[str, list[int]]:
+    """BLEU-4 with all five references of one of them, with a synonym, and with a wrong colour; of sentences with one.
+
+    A line, and in how many images the false sentence has more than the true one with the synonym, and less.
+    """
+    images = [i for i in range(len(data)) if SYNONYMS.keys() & set(data.dataset.captions(i)[which].split())]
+    every = [data.dataset.captions(image) for image in images]
+    true = [with_synonym(references[which]) for references in every]
+    false = [with_wrong_colour(references[which], n) for n, references in enumerate(every)]
+    pairs = [[bleu([one], [some]) for one in two] for *two, some in zip(true, false, every, strict=True)]
+    more, less = (sum(b > a for a, b in pairs), sum(b < a for a, b in pairs))
+    line = f"synonym {bleu(true, every):.3f}, wrong colour {bleu(false, every):.3f}; of {len(images)} sentences"
+    return f"{line} the wrong colour has more in {more}, less in {less}", [more, less]
 
 
 def true_statements(captions: Sequence[str], data: CaptionDataset, images: Sequence[int] | None = None) -> float:
