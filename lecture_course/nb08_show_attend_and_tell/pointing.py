@@ -210,6 +210,14 @@ def of_package(lists: Captions, data: CaptionDataset) -> dict[str, float]:
     return pointing(Generated([], words, maps), data)
 
 
+def as_counted(numbers: Sequence[float], lists: Captions, data: CaptionDataset) -> bool:
+    """Whether the numbers of `pointing_table` for lists are those of the package's own function."""
+    counted, names = of_package(lists, data), ("pointing", "pointing_colour", "pointing_noun", "pointing_shuffled")
+    return all(
+        math.isclose(numbers[k], counted[name], abs_tol=1e-3) for k, name in zip((0, 1, 3, 4), names, strict=True)
+    )
+
+
 def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
     """In how many captions the word that is not that of the right caption is one of its other words."""
     pairs = [(a.split(), b.split()) for a, b in zip(wrong, right, strict=True)]

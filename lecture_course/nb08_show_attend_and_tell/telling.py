@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -77,6 +77,15 @@ def noting(loss: Callable, vocabulary: Vocabulary) -> tuple[Callable, list[str]]
     return noted, kinds
 
 
+def mean_of_kinds(losses: Iterable[tuple[str, float]]) -> tuple[str, dict[str, float]]:
+    """The mean loss of each kind of sentences, of pairs of kind and loss: as a line, and by kind."""
+    found: dict[str, list[float]] = {}
+    for kind, loss in losses:
+        found.setdefault(kind, []).append(loss)
+    means = {kind: sum(some) / len(some) for kind, some in found.items()}
+    return ", ".join(f"{kind} {mean:.1f}" for kind, mean in means.items()), means
+
+
 def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
     """BLEU-4, ROUGE-L, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
     references = [data.dataset.captions(index) for index in range(len(data))]
@@ -119,6 +128,33 @@ def groups_table(groups: Mapping[str, Sequence[int]], captions: Mapping[str, Seq
         cells = [f"BLEU {score:.3f} true {true:.3f}" for score, true in found[group].values()]
         lines.append(f"{group:24}{len(images):7}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines), found
+
+
+def pair_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> str:
+    """`groups_table` of two captioners by how alike their sentences are, and the range of `true_gain`."""
+    one, other = captions.values()
+    table, _ = groups_table(same_kind(one, other), captions, data)
+    return table + "\ngain in true, middle 95 %: {:.3f} to {:.3f}".format(*true_gain(one, other, data))
+
+
+def shared_kind(one: Sequence[str], other: Sequence[str]) -> list[int]:
+    """The images about which two captioners say the same kind of sentence."""
+    return [image for image, pair in enumerate(zip(one, other, strict=True)) if len({*map(kind_of, pair)}) == 1]
+
+
+def gain_table(attention: Sequence[str], vector: Sequence[str], data: CaptionDataset) -> str:
+    """BLEU-4 and the true statements of both, where their sentences are of the same kind, and of the next street's.
+
+    The last are those of attention; below, the fraction of attention's gain over them that one vector has.
+    """
+    images, captions = shared_kind(attention, vector), (attention, vector, [*attention[1:], attention[0]])
+    names = ("attention", "one vector c", "the next street's")
+    table, found = groups_table({"of the same kind": images}, dict(zip(names, captions, strict=True)), data)
+    pairs = zip(*found["of the same kind"].values(), strict=True)
+    score, true = ((some - floor) / (most - floor) for most, some, floor in pairs)
+    return (
+        f"{table}\none vector has of attention's gain over the next street's: {score:.2f} in BLEU-4, {true:.2f} in true"
+    )
 
 
 def true_gain(one: Sequence[str], other: Sequence[str], data: CaptionDataset) -> tuple[float, float]:
@@ -181,6 +217,12 @@ def with_wrong_colour(sentence: str, n: int) -> str:
     """The sentence with another colour for its first one; `n` chooses which of the six."""
     colours = list(SYNONYMS)
     return _with_colour(sentence, lambda colour: colours[(colours.index(colour) + 1 + n % 6) % 7])
+
+
+def versions_of(sentences: Sequence[str]) -> dict[str, list[str]]:
+    """The sentences as they are, with a synonym and with a wrong colour."""
+    false = [with_wrong_colour(one, n) for n, one in enumerate(sentences)]
+    return {"true": [*sentences], "synonym": [with_synonym(one) for one in sentences], "wrong colour": false}
 
 
 def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
