@@ -120,6 +120,8 @@ def groups_table(groups: Mapping[str, Sequence[int]], captions: Mapping[str, Seq
     """BLEU-4 and the true statements of some captions on groups of images: a table, and both, by group and captions."""
     lines, found = [f"{'sentences':24}streets" + "".join(f"{name:>24}" for name in captions)], {}
     for group, images in groups.items():
+        if not images:
+            continue
         references = [data.dataset.captions(image) for image in images]
         chosen = {name: [said[image] for image in images] for name, said in captions.items()}
         found[group] = {

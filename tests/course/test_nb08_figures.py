@@ -512,6 +512,78 @@ def test_tables_of_captions_hold_what_is_measured():
     )
 
 
+@pytest.mark.slide("25")
+def test_sentences_are_compared_by_how_alike_they_are():
+    """Settings against lists and themselves; BLEU-4 and truth on each group, and what one vector has of the gain."""
+    streets = tasks.caption_data("val").first(6)
+    every = [streets.dataset.captions(i) for i in range(6)]
+    one = [references[4] for references in every]
+    other = [*one[:2], one[1].replace("street", "road street"), *(references[1] for references in every[3:])]
+    groups = telling.same_kind(one, other)
+    assert groups == {"word for word the same": [0, 1], "of the same kind": [2], "of another kind": [3, 4, 5]}
+    assert telling.shared_kind(one, other) == [0, 1, 2]
+    table, found = telling.groups_table(groups, {"one": one, "other": other}, streets)
+    assert found["word for word the same"]["one"] == found["word for word the same"]["other"] == (1, 1)
+    assert found["of the same kind"]["other"][0] == bleu(other[2:3], every[2:3]) < 1
+    assert len({len(line) for line in table.split("\n")}) == 1
+    assert telling.pair_table({"one": one, "other": one}, streets).endswith("0.000 to 0.000")
+    assert telling.gain_table(one, one, streets).endswith("1.00 in BLEU-4, 1.00 in true")
+    line, means = telling.mean_of_kinds([("list", 1.0), ("counts", 3.0), ("list", 2.0)])
+    assert (line, means) == ("list 1.5, counts 3.0", {"list": 1.5, "counts": 3.0})
+
+
+@pytest.mark.slide("25")
+def test_against_all_references_a_false_sentence_may_lead():
+    streets = tasks.caption_data("val").first(40)
+    line, (more, less) = telling.false_before_true(streets)
+    assert f"more in {more}, less in {less}" in line
+    assert more > less == 0
+    assert telling.versions_of(["a red car"]) == {
+        "true": ["a red car"], "synonym": ["a scarlet car"], "wrong colour": [telling.with_wrong_colour("a red car", 0)]
+    }  # fmt: skip
+
+
+@pytest.mark.slide("25")
+def test_parts_of_the_channels_are_read_one_by_one():
+    streets = tasks.caption_data("val").first(100)
+    labels = torch.stack([torch.from_numpy(streets.truth(i)[1].labels).long() for i in range(20)])
+    grids = torch.rand(100, 256, 16, 16, generator=torch.Generator().manual_seed(0))
+    grids[:20, 70] += 9 * (readouts._classes_of_points(grids[:20], labels) == CLASSES.index("car")).view(20, 16, 16)
+    table, found = readouts.parts_table(grids, labels, streets)
+    assert list(found) == list(readouts.PARTS) == [line[:24].strip() for line in table.split("\n")[1:]]
+    assert found["first map, 64 to 255"][0] > 0.95 > 0.7 > found["last map, 0 to 63"][0]
+
+
+@pytest.mark.slide("27")
+def test_words_are_binned_by_the_probability_they_were_said_with():
+    """Of a model whose words are all as likely, none is in another bin than the first."""
+    streets = tasks.caption_data("val").first(50)
+    lists = [streets.dataset.captions(image)[1] for image in range(50)]
+    numbers = torch.zeros(50, 60, dtype=torch.int64)
+    for row, listed in zip(numbers, lists, strict=True):
+        words = torch.tensor(streets.vocabulary.encode(listed)[1:])
+        row[: len(words)] = words
+    maps = torch.rand(50, 1, 1, 60, 16, 16, generator=torch.Generator().manual_seed(0))
+    said = Captions(numbers, maps, torch.zeros(50))
+    blind = lambda z, captions: (torch.zeros(*captions.shape, len(streets.vocabulary)), None)  # noqa: E731
+    table, hits = pointing.by_probability(blind, torch.zeros(50, 1, 1, 1), said, streets)
+    assert np.isnan(hits["colour"]).tolist() == [False, True, True, True]
+    listed = pointing.examples(said, streets)
+    _, aimed = pointing.pointing_table({"list": [one for one in listed if one.words[0] == "from"]}, streets)
+    assert hits["colour"][0] == pytest.approx(aimed["list"][1])
+    assert pointing.as_counted(aimed["list"], said, streets)
+    assert not pointing.as_counted([one + 0.01 for one in aimed["list"]], said, streets)
+    head, *lines = table.split("\n")
+    assert all(len(line) == len(head) for line in lines)
+
+
+@pytest.mark.slide("26")
+def test_losses_are_told_of_models_that_have_both():
+    rows = [{"model": "bottleneck_mean", "seed": 0, "loss": 0.5}, {"model": "bottleneck_rnn", "seed": 0, "loss": 0.4}]
+    rows.append({"model": "bottleneck_rnn", "seed": 0, "split": "train", "loss": 0.3})
+    assert bottleneck.loss_table(rows).split("\n")[1].split() == ["MLP,", "192", "numbers", "0.400", "0.300"]
+
+
 @pytest.mark.slide("27")
 def test_the_shares_of_equal_objects_are_added():
     streets = tasks.caption_data("val")
