@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lecture_utils import checkpoints, city_models, recipes, runtime
-from lecture_utils.captioning import BottleneckRNN
+from lecture_utils.captioning import BottleneckRNN, UniformAttention
 from lecture_utils.costs import training_multiply_adds
 from lecture_utils.datasets import CROP_SIZE
 from lecture_utils.detection import FasterRCNN, FastRCNN, ProposalNetwork
@@ -56,19 +56,27 @@ def slots(order: str, name: str) -> Recipe:
     return replace(shipped, name=name, task=task, model=shipped.build)
 
 
-def context(name: str, width: int | None, lr: float) -> Recipe:
-    """`bottleneck_rnn`, but with another vector c: the mean of the grid (None), or an MLP's of this width."""
+def context(name: str, width: int | None, lr: float, *, pool: str = "mean") -> Recipe:
+    """`bottleneck_rnn`, but with another vector c: an MLP's of this width, or (None) the pooled grid."""
     shipped = RECIPES["bottleneck_rnn"]
-    model = partial(BottleneckRNN, **city_models.GRID, width=width)
+    model = partial(BottleneckRNN, **city_models.GRID, width=width, pool=pool)
     return replace(shipped, name=name, options=replace(shipped.options, lr=lr), model=model)
 
 
 CAPTIONERS = (
     context("bottleneck_mean", None, 1e-2),
+    context("bottleneck_max", None, 1e-2, pool="max"),
     RECIPES["bottleneck_rnn"],
     context("bottleneck_1024", 1024, 3e-3),
     RECIPES["show_attend_tell"],
 )
+# The ablation: `show_attend_tell` in all, at its rate, but for the weights.
+UNIFORM = replace(
+    RECIPES["show_attend_tell"],
+    name="show_attend_tell_uniform",
+    model=partial(UniformAttention, **city_models.GRID),
+)
+BOTTLENECKS = (*CAPTIONERS[:-1], UNIFORM, CAPTIONERS[-1])
 RATES = (1e-3, 3e-3, 1e-2)
 
 
@@ -174,9 +182,9 @@ STUDIES = {
     ),
     # Slide 26: one vector for the whole image against a new look for every word, by the number of objects; as many
     # steps each.
-    "bottleneck": Study(CAPTIONERS),
+    "bottleneck": Study(BOTTLENECKS),
     # The same on streets that they learned from: has c too little room, or had they too little to learn from?
-    "bottleneck_seen": Study(CAPTIONERS, seeds=(0,), splits=("train",)),
+    "bottleneck_seen": Study(BOTTLENECKS, seeds=(0,), splits=("train",)),
     # Which learning rate is best for each kind of c and for attention, on validation scenes?
     "bottleneck_rates": Study(
         [shorter(recipe, f"{recipe.name}_{lr:g}", 4, lr=lr) for recipe in CAPTIONERS for lr in RATES],

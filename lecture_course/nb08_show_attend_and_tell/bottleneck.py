@@ -18,8 +18,10 @@ SPLITS = {"500 test streets": "test", "500 training streets": "train"}
 
 NAMES = {  # of the study's models
     "bottleneck_mean": "mean of the points",
+    "bottleneck_max": "maxima of the points",
     "bottleneck_rnn": "MLP, 192 numbers",
     "bottleneck_1024": "MLP, 1,024 numbers",
+    "show_attend_tell_uniform": "uniform attention",
     "show_attend_tell": "attention",
 }
 
@@ -56,16 +58,16 @@ def panels_by_objects(rows: Sequence[Mapping], metric: str = "facts") -> dict[st
 
 
 def budgets(rows: Sequence[Mapping]) -> list[dict]:
-    """Of each model of the study its steps, learning rate, parameters, and the mean seconds of its trainings."""
+    """Of each model with rows its steps, learning rate, parameters, and the mean seconds of its trainings."""
     found = []
     for recipe in studies.STUDIES["bottleneck"].models:
         chosen = recipes.recipe(recipe)
         seconds = [row["seconds"] for row in rows if row["model"] == chosen.name and row.get("split", "test") == "test"]
+        if not seconds:
+            continue
         parameters = sum(weights.numel() for weights in chosen.build().parameters())
         about = {"model": NAMES[chosen.name], "steps": chosen.options.steps, "rate": chosen.options.lr}
-        found.append(
-            about | {"parameters": parameters, "seconds": sum(seconds) / max(1, len(seconds)), "runs": len(seconds)}
-        )
+        found.append(about | {"parameters": parameters, "seconds": sum(seconds) / len(seconds), "runs": len(seconds)})
     return found
 
 
@@ -85,13 +87,27 @@ def objects_table(panels: Mapping[str, Mapping], chance: Mapping[str, Sequence[f
     """
     lines = [f"{'':20}" + "".join(f"{name:>24}" for name in panels)]
     lines.append(f"{'objects':20}" + "".join(f"{group:>8}" for _ in panels for group in GROUPS))
-    for model in NAMES.values():
+    for model in next(iter(panels.values())):
         means = [torch.tensor(panel[model]).mean(0).tolist() for panel in panels.values()]
         lines.append(f"{model:20}" + "".join(f"{share:8.2f}" for some in means for share in some))
     of = lambda panel, model: torch.tensor(panel[NAMES[model]]).mean(0)  # noqa: E731
     gaps = [(of(one, "show_attend_tell") - of(one, "bottleneck_rnn")).tolist() for one in panels.values()]
     lines.append(f"{'chance':20}" + "".join(f"{share:8.2f}" for name in panels for share in chance[name]))
     lines.append(f"{'attention − MLP 192':20}" + "".join(f"{gap:8.2f}" for some in gaps for gap in some))
+    return "\n".join(lines)
+
+
+def loss_table(rows: Sequence[Mapping]) -> str:
+    """The loss a word on streets that were learned from and on new ones, first start, of the models that have both."""
+    lines = [f"{'loss a word':20}" + "".join(f"{name:>24}" for name in SPLITS)]
+    for model, name in NAMES.items():
+        losses = {
+            row.get("split", "test"): row["loss"]
+            for row in rows
+            if row["model"] == model and row["seed"] == 0 and "loss" in row
+        }
+        if len(losses) == len(SPLITS):
+            lines.append(f"{name:20}" + "".join(f"{losses[split]:24.3f}" for split in SPLITS.values()))
     return "\n".join(lines)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from lecture_course.nb08_show_attend_and_tell.figures import contours, smoothed
 from lecture_utils.captioning.decoding import NEVER_GENERATED
 from lecture_utils.captioning.vocabulary import END, START, Vocabulary
-from lecture_utils.figures.attention_maps import overlay_attention
 from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.style import (
     BLUE,
@@ -32,10 +30,6 @@ from lecture_utils.figures.style import (
     to_array,
 )
 
-# Light where attention goes, over an image that stays bright enough to tell its colours.
-LIGHT = LinearSegmentedColormap.from_list(
-    "light", [(0, (0, 0, 0, 0.22)), (0.15, (0, 0, 0, 0.12)), (0.5, (1, 0.85, 0.2, 0.4)), (1, (1, 1, 0.55, 0.8))]
-)
 LAYER = "#E8E8E8"
 TEXT = 10.5  # points of the smaller labels
 WORD = {"boxstyle": "round,pad=0,rounding_size=0.08"}
@@ -189,7 +183,7 @@ def encoder_decoder(
     ax.text(8.35, top - 0.06, f"c: {len(told.c)} numbers", ha="center", va="bottom", size=TEXT, weight="bold")
     for start, end, says, colour in (
         (1.8, 2.6, "CNN", BLUE),
-        (4.2, 5.0, "MLP …", ORANGE),
+        (4.2, 5.0, f"{model.encode[0].in_features}, then", ORANGE),
         (6.6, 8.13, "… of all points", ORANGE),
     ):
         arrow(ax, (start, line), (end, line), colour=colour, width=2)
@@ -211,10 +205,10 @@ def encoder_decoder(
 def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "") -> Figure:
     """Draw the first steps of a `ShowAttendTell`, above each its map, which weights the points a for ẑ (slide 26).
 
-    Thin lines: the word is read from ẑ and the word before it, too, not from the LSTM alone (equation 7).
+    White lines: `LEVELS`. Thin lines: the word is read from ẑ and the word before it, too (equation 7).
     """
     head, pixels = 0.4 * bool(title), smoothed(image)
-    side = (WIDTH - FIRST) / STEPS - 0.25
+    side = (WIDTH - FIRST) / FEWER - 0.25
     fig, ax = inches(side + 2.95 + head, title)
     bus, top, cell = head + 0.22, head + 0.6, head + side + 1.4
     rows, columns = told.weights.shape[1:]
@@ -225,11 +219,13 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
     about = f"a: {rows * columns} points,\n{told.context.shape[1]} numbers"
     ax.text(0.59, top + 1.18, about, ha="center", va="top", size=TEXT)
     ax.text(0.6, top + side + 0.3, "ẑ = β Σᵢ αᵢ aᵢ", ha="center", va="center", size=TEXT, color=VERMILION)
-    middles = decoder_row(ax, told, cell)
+    middles = decoder_row(ax, told, cell, FEWER)
     ax.plot([0.1, 0.1, middles[-1] + 0.08], [top - 0.02, bus, bus], color=GREEN, lw=2, zorder=0.5)
     for t, x in enumerate(middles):
         left, seen, below = x - side / 2 + 0.08, top + side + 0.3, cell + 1.0
-        glow(ax, pixels, told.weights[t], (left, top), side)
+        inner = ax.inset_axes((left, top, side, side), transform=ax.transData)
+        draw_image(inner, pixels)
+        contours(inner, told.weights[t], pixels.shape[:2], LEVELS)
         ax.text(x + 0.2, top - 0.05, f"α{LOW[t + 1]}", ha="left", va="bottom", size=TEXT)
         arrow(ax, (x + 0.08, bus), (x + 0.08, top - 0.02), colour=GREEN, width=2)
         arrow(ax, (x, top + side + 0.04), (x, cell - 0.28), colour=VERMILION, width=2)
@@ -247,14 +243,15 @@ def attending_decoder(image: Tensor | np.ndarray, told: Trace, *, title: str = "
 
 
 LOW = "₀₁₂₃₄₅₆₇₈₉"
-STEPS, FIRST = 4, 1.25  # words that are drawn of a caption; inches left of them
+STEPS, FEWER, FIRST = 4, 3, 1.25  # words that are drawn of a caption, without maps and with; inches left of them
+LEVELS = 0.01, 0.03, 0.1  # of weights, whose mean is 0.004, around which a line is drawn: from thin to bold
 
 
-def decoder_row(ax: Axes, told: Trace, y: float) -> list[float]:
+def decoder_row(ax: Axes, told: Trace, y: float, steps: int = STEPS) -> list[float]:
     """The LSTM's steps at height y, each with its word below, which goes into the next; the middle of each step."""
-    pitch, below, middles = (WIDTH - FIRST) / STEPS, y + 1.0, []
+    pitch, below, middles = (WIDTH - FIRST) / steps, y + 1.0, []
     word_box(ax, 0.55, below, 0.75, "<start>", SKY)
-    for t in range(STEPS):
+    for t in range(steps):
         x = FIRST + pitch * (t + 0.5)
         ax.add_patch(FancyBboxPatch((x - 0.42, y - 0.26), 0.84, 0.52, fc=LAYER, ec=FAINT, **WORD))
         ax.text(x, y, "LSTM", ha="center", va="center", size=TEXT)
@@ -269,12 +266,6 @@ def decoder_row(ax: Axes, told: Trace, y: float) -> list[float]:
             ax.text((middles[-1] + x) / 2 - 0.05, y + 0.04, f"h{LOW[t]}", ha="center", va="top", size=TEXT)
         middles.append(x)
     return middles
-
-
-def glow(ax: Axes, image: np.ndarray, map_: Tensor, corner: tuple[float, float], side: float) -> None:
-    """A map of attention over an image (`overlay_attention`) on axes whose unit is an inch."""
-    inner = ax.inset_axes((*corner, side, side), transform=ax.transData)
-    overlay_attention(inner, image, map_, glow=True).set_cmap(LIGHT)
 
 
 def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: str, below: str) -> None:
@@ -292,7 +283,7 @@ def feature_maps(ax: Axes, values: Tensor, corner: tuple[float, float], label: s
 def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     """Draw how a `ShowAttendTell` finds word t of a caption: scores e, weights α over the image, ẑ, h, and the word.
 
-    White lines enclose the weights above a quarter and half of the largest (`contours`). Above, the caption's `gates`.
+    White lines enclose the weights above each of `LEVELS`. Above, the caption's `gates`.
     """
     fig, ax = inches(6.75)
     gates(ax, told, t)
@@ -306,9 +297,9 @@ def attention_step(image: Tensor | np.ndarray, told: Trace, t: int) -> Figure:
     bar = fig.colorbar(shown, cax=ax.inset_axes((left + side + 0.06, top, 0.12, side), transform=ax.transData))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=TEXT)
-    weights, pixels = ax.inset_axes((right, top, side, side), transform=ax.transData), smoothed(image, 2)
+    weights, pixels = ax.inset_axes((right, top, side, side), transform=ax.transData), smoothed(image)
     draw_image(weights, pixels)
-    contours(weights, told.weights[t], pixels.shape[:2])
+    contours(weights, told.weights[t], pixels.shape[:2], LEVELS)
     rows, columns = told.weights.shape[1:]
     ax.text(left, top - 0.08, f"① scores e: {rows} × {columns} numbers, by {_h(t)}", va="bottom", size=12)
     ax.text(right, top - 0.08, f"② softmax: weights α, largest {told.weights[t].max():.2f}", va="bottom", size=12)

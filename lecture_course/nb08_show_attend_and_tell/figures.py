@@ -28,6 +28,7 @@ from lecture_utils.figures.style import (
     INK,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILION,
     WIDTH,
     bare,
@@ -127,17 +128,21 @@ def smoothed(image: Tensor | np.ndarray, radius: float = 1.2) -> np.ndarray:
     return np.asarray(Image.fromarray(to_pixels(image)).filter(ImageFilter.GaussianBlur(radius)))
 
 
-def contours(ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int]) -> None:
-    """Draw lines over an image of `size` that enclose where a map is above a quarter (thin) and half of its largest.
+def contours(
+    ax: Axes, map_: Float[Tensor, "h w"], size: tuple[int, int], levels: Sequence[float] | None = None
+) -> None:
+    """Draw lines over an image of `size` that enclose where a map is above each of `levels`, from thin to bold.
 
-    The image keeps its colours, which a veil would change.
+    Without levels: above a quarter and half of its largest. The image keeps its colours, which a veil would change.
     """
     values = torch.as_tensor(map_).detach().cpu().float()[None, None]
     smooth = F.interpolate(values, size, mode="bicubic", align_corners=False)[0, 0]
-    levels = smooth.max().item() * np.array([0.25, 0.5])
-    if levels[0] > 0:
-        ax.contour(smooth.numpy(), levels, colors=INK, linewidths=(3.0, 4.5))
-        ax.contour(smooth.numpy(), levels, colors="white", linewidths=(1.2, 2.6))
+    most = smooth.max().item()
+    levels = most * np.array([0.25, 0.5]) if levels is None else np.array(levels)
+    widths = np.linspace(1.2, 2.6, len(levels))
+    if some := np.count_nonzero(levels < most):
+        ax.contour(smooth.numpy(), levels[:some], colors=INK, linewidths=1.8 + widths[:some])
+        ax.contour(smooth.numpy(), levels[:some], colors="white", linewidths=widths[:some])
 
 
 def _mark(ax: Axes, map_: Tensor, boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> None:
@@ -330,7 +335,7 @@ def by_objects(
     fig.suptitle(title)
     places = np.arange(len(groups))
     for ax, (name, lines), blind in zip(axes[0], panels.items(), chance, strict=True):
-        colours = dict(zip(lines, (BLUE, ORANGE, GREEN, PURPLE), strict=False)) | {"chance": FAINT}
+        colours = dict(zip(lines, (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY), strict=False)) | {"chance": FAINT}
         every = {model: to_array(runs, float) for model, runs in lines.items()} | {"chance": to_array([blind], float)}
         for model, runs in every.items():
             look = {"color": colours[model], "ls": ":" if model == "chance" else "-", "lw": 2}

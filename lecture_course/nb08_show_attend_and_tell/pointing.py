@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from lecture_course.nb08_show_attend_and_tell.telling import OF_PHRASE, kind_of
 from lecture_utils.captioning.decoding import Captions
 from lecture_utils.captioning.scores import points_in
-from lecture_utils.captioning.vocabulary import PAD
+from lecture_utils.captioning.vocabulary import PAD, START
 from lecture_utils.tasks.caption_dataset import CaptionDataset
 from lecture_utils.tasks.caption_scores import Generated, named_objects, pointing
 from lecture_utils.toycity.describe import LIST, middle, phrase
@@ -155,9 +155,10 @@ def pointing_table(groups: Mapping[str, Sequence[Example]], data: CaptionDataset
     """Pointing accuracy of the objects that are there, a row for each group: a table, and its numbers.
 
     By the maps of all words of the phrase added, of its colour, and of its noun, as `caption_scores.pointing` counts;
-    of the word that decides its `kind`; and by the same places in the next image's caption, where it has not ended.
+    of the word that decides its `kind`; and by the same places in the next image's caption, where it has not ended,
+    all of them and the colour's alone.
     """
-    head = ("named, there", "all its words", "colour", "kind", "noun", "shuffled")
+    head = ("named, there", "all its words", "colour", "kind", "noun", "shuffled", "shuffled colour")
     lines, numbers = [" " * 27 + "".join(f"{name:>{len(name) + 3}}" for name in head)], {}
     for name, some in groups.items():
         there = [one for one in some if one.box is not None]
@@ -165,12 +166,41 @@ def pointing_table(groups: Mapping[str, Sequence[Example]], data: CaptionDataset
         for one in there:
             other = one.others[list(one.places)].sum(0)
             maps = one.map_, one.maps[one.named.colour], one.maps[one.kind], one.maps[one.named.noun]
-            shuffled = float(points_at(other, one, data)) if other.any() else math.nan
-            hits.append([*(float(points_at(map_, one, data)) for map_ in maps), shuffled])
+            maps += other, one.others[one.named.colour]
+            hits.append([float(points_at(map_, one, data)) if map_.any() else math.nan for map_ in maps])
         numbers[name] = torch.tensor(hits).nanmean(0).tolist()
         cells = [f"{len(there)}", *(f"{share:.2f}" for share in numbers[name])]
         lines.append(f"{name:27}" + "".join(f"{cell:>{len(a) + 3}}" for cell, a in zip(cells, head, strict=True)))
     return "\n".join(lines), numbers
+
+
+PROBABILITIES = {"below 0.5": 0.0, "0.5 to 0.9": 0.5, "0.9 to 0.99": 0.9, "above": 0.99}  # where each bin begins
+
+
+@torch.no_grad()
+def by_probability(
+    model: nn.Module, grids: Float[Tensor, "b features h w"], said: Captions, data: CaptionDataset
+) -> tuple[str, dict[str, list[float]]]:
+    """Pointing accuracy of the words for the colour and the kind, by the probability that each was said with: a table.
+
+    `said` are the model's captions of these grids, with their attention; in brackets how many words there are.
+    """
+    before = torch.cat([torch.full_like(said.words[:, :1], START), said.words[:, :-1]], 1)
+    logits = torch.cat([model(*pair)[0] for pair in zip(grids.split(50), before.split(50), strict=True)])
+    chances = logits.float().softmax(2).gather(2, said.words[..., None])[..., 0].cpu()
+    lines, found = [f"{'probability':14}" + "".join(f"{name:>16}" for name in PROBABILITIES)], {}
+    starts = torch.tensor([*PROBABILITIES.values()])
+    for name in ("colour", "kind"):
+        bins: list[list[bool]] = [[] for _ in PROBABILITIES]
+        for one in examples(said, data):
+            if one.box is not None:
+                place = one.named.colour if name == "colour" else one.kind
+                which = int((starts <= chances[one.image, place]).sum()) - 1
+                bins[which].append(points_at(one.maps[place], one, data))
+        found[name] = [sum(some) / len(some) if some else math.nan for some in bins]
+        cells = [f"{hits:.2f} ({len(some)})" for hits, some in zip(found[name], bins, strict=True)]
+        lines.append(f"{name:14}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines), found
 
 
 def of_package(lists: Captions, data: CaptionDataset) -> dict[str, float]:
@@ -178,6 +208,14 @@ def of_package(lists: Captions, data: CaptionDataset) -> dict[str, float]:
     words = [data.vocabulary.to_tokens(numbers) for numbers in lists.words]
     maps = lists.attention[:, 0, 0].cpu() * (lists.words.cpu() != PAD)[..., None, None]
     return pointing(Generated([], words, maps), data)
+
+
+def as_counted(numbers: Sequence[float], lists: Captions, data: CaptionDataset) -> bool:
+    """Whether the numbers of `pointing_table` for lists are those of the package's own function."""
+    counted, names = of_package(lists, data), ("pointing", "pointing_colour", "pointing_noun", "pointing_shuffled")
+    return all(
+        math.isclose(numbers[k], counted[name], abs_tol=1e-3) for k, name in zip((0, 1, 3, 4), names, strict=True)
+    )
 
 
 def elsewhere(wrong: Sequence[str], right: Sequence[str]) -> int:
@@ -192,7 +230,8 @@ def hallucinated(named: Sequence[Example], data: CaptionDataset) -> tuple[str, l
     That is: whether a tenth or more of the attention is on objects of another kind that have the named colour; only
     where the image has such objects.
     """
-    lines, taken = [f"{'named, not there':25} {'most attention':30} its colour, on another kind of object"], []
+    head = f"{'named, not there':25} {'most attention':31} {'no object':11} its colour, on another kind of object"
+    lines, taken = [head], []
     for one in named:
         category, colour = OF_PHRASE[one.text]
         ranking = attended_objects(one, data)
@@ -203,7 +242,8 @@ def hallucinated(named: Sequence[Example], data: CaptionDataset) -> tuple[str, l
         if alike:
             taken.append(alike[0][0] >= 0.1)
             cell = f"{alike[0][0]:.2f} {alike[0][1]}"
-        lines.append(f"{one.text:25} {f'{most:.2f} {first}':30} {cell}")
+        none = 1 - sum(share for _, share in ranking)
+        lines.append(f"{one.text:25} {f'{most:.2f} {first}':31} {none:<11.2f} {cell}")
     return "\n".join(lines), taken
 
 

@@ -81,6 +81,26 @@ def colour_readout(z: Float[Tensor, "b channels h w"], data: CaptionDataset) -> 
     return {colour: _least_squares(every, positive, half)[1] for colour, positive in is_of.items()}
 
 
+PARTS = {"last map, 0 to 63": slice(0, 64), "first map, 64 to 255": slice(64, 256), "both": slice(0, 256)}
+
+
+def parts_table(
+    z: Float[Tensor, "b channels h w"], labels: Int[Tensor, "k H W"], data: CaptionDataset
+) -> tuple[str, dict[str, tuple[float, float]]]:
+    """How well parts of the channels tell points on cars (of the first k images), and cars of one colour: a table.
+
+    The areas (`linear_readout`, `colour_readout`), and of the colours their mean.
+    """
+    found = {}
+    for name, part in PARTS.items():
+        _, car = linear_readout(z[: len(labels), part], labels, CLASSES.index("car"), z[0, part])
+        colours = colour_readout(z[:, part], data)
+        found[name] = car, sum(colours.values()) / len(colours)
+    lines = [f"{'all channels of the …':24}{'a car':>8}{'its colour':>14}"]
+    lines += [f"{name:24}{car:8.2f}{colour:14.2f}" for name, (car, colour) in found.items()]
+    return "\n".join(lines), found
+
+
 def _objects_of_points(data: CaptionDataset, image: int, rows: int) -> Int[Tensor, "h w"]:
     """The object, counted from 1, that fills most of the cell of each point of a grid, 0 for none."""
     instances = torch.from_numpy(data.truth(image)[1].instances).long()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from lecture_course.nb08_show_attend_and_tell.decoders import TEXT, inches
@@ -30,6 +31,9 @@ def sampled(
         drawn = sample(model, z.expand(number, -1, -1, -1), temperature=temperature, generator=generator).words
         lines += [f"temperature {temperature:<5}{vocabulary.decode(one)}" for one in drawn]
     return "\n".join(lines)
+
+
+PALE = "#C9EBDF"  # behind dark words
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,10 @@ def matched(hypothesis: Sequence[str], references: Sequence[Sequence[str]], n: i
 
 @course_look
 def ngrams(hypothesis: Sequence[str], references: Sequence[Sequence[str]], *, title: str = "") -> Figure:
-    """Draw a caption, and below its words a line for each of its n-grams, n = 1 … 4: green if a reference has it."""
-    heights = [0.0]
+    """Draw a caption, and below its words its n-grams, n = 1 … 4, each in a box: green if a reference has it."""
+    pitch, heights = 0.25, [0.0]
     for n in (1, 2, 3, 4):
-        heights.append(heights[-1] + 0.17 * n + 0.27)
+        heights.append(heights[-1] + pitch * n + 0.2)
     head = 0.4 * bool(title)
     fig, ax = inches(head + 0.65 + heights[-1], title)
     left, right = 1.15, WIDTH - 1.0
@@ -156,11 +160,14 @@ def ngrams(hypothesis: Sequence[str], references: Sequence[Sequence[str]], *, ti
     for n, top in zip((1, 2, 3, 4), heights, strict=False):
         counted = matched(hypothesis, references, n)
         y = head + 0.6 + top
-        middle = y + 0.085 * (n - 1)
+        middle = y + pitch / 2 * (n - 1)
         ax.text(0.1, middle, f"{n}-grams", va="center", size=12)
         ax.text(right + 0.12, middle, f"{sum(counted)} of {len(counted)}", va="center", size=12)
         for i, counts in enumerate(counted):
-            line = [starts[i] + 0.06, starts[i + n] - 0.06], [y + 0.17 * (i % n)] * 2
-            look = {"color": GREEN, "lw": 5} if counts else {"color": "#BBBBBB", "lw": 2, "ls": (0, (2, 1))}
-            ax.plot(*line, solid_capstyle="butt", **look)
+            left_end, wide, at = starts[i] + 0.03, starts[i + n] - starts[i] - 0.06, y + pitch * (i % n)
+            look = {"fc": PALE, "ec": GREEN, "lw": 1.6} if counts else {"fc": "white", "ec": "#BBBBBB", "ls": "--"}
+            ax.add_patch(Rectangle((left_end, at - 0.1), wide, 0.2, **look))
+            for k in range(i, i + n):
+                words = {"size": 10, "color": INK if counts else FAINT, "ha": "center", "va": "center_baseline"}
+                ax.text((starts[k] + starts[k + 1]) / 2, at, hypothesis[k], **words)
     return fig

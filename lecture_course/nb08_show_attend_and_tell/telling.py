@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -77,6 +77,15 @@ def noting(loss: Callable, vocabulary: Vocabulary) -> tuple[Callable, list[str]]
     return noted, kinds
 
 
+def mean_of_kinds(losses: Iterable[tuple[str, float]]) -> tuple[str, dict[str, float]]:
+    """The mean loss of each kind of sentences, of pairs of kind and loss: as a line, and by kind."""
+    found: dict[str, list[float]] = {}
+    for kind, loss in losses:
+        found.setdefault(kind, []).append(loss)
+    means = {kind: sum(some) / len(some) for kind, some in found.items()}
+    return ", ".join(f"{kind} {mean:.1f}" for kind, mean in means.items()), means
+
+
 def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> tuple[str, dict[str, float]]:
     """BLEU-4, ROUGE-L, true statements, length and kinds of some captions of all images: a table, and BLEU-4."""
     references = [data.dataset.captions(index) for index in range(len(data))]
@@ -94,6 +103,73 @@ def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequ
     """The number of images of which two captioners make sentences of the same kind, and the BLEU-4 of both on these."""
     same = [i for i, pair in enumerate(zip(one, other, strict=True)) if kind_of(pair[0]) == kind_of(pair[1])]
     return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
+
+
+def same_kind(one: Sequence[str], other: Sequence[str]) -> dict[str, list[int]]:
+    """The images by how alike two captioners' sentences are: the very same one, of the same kind, of another kind."""
+    groups: dict[str, list[int]] = {"word for word the same": [], "of the same kind": [], "of another kind": []}
+    for image, (a, b) in enumerate(zip(one, other, strict=True)):
+        alike = (
+            "word for word the same" if a == b else f"of {'the same' if kind_of(a) == kind_of(b) else 'another'} kind"
+        )
+        groups[alike].append(image)
+    return groups
+
+
+def groups_table(groups: Mapping[str, Sequence[int]], captions: Mapping[str, Sequence[str]], data: CaptionDataset):
+    """BLEU-4 and the true statements of some captions on groups of images: a table, and both, by group and captions."""
+    lines, found = [f"{'sentences':24}streets" + "".join(f"{name:>24}" for name in captions)], {}
+    for group, images in groups.items():
+        if not images:
+            continue
+        references = [data.dataset.captions(image) for image in images]
+        chosen = {name: [said[image] for image in images] for name, said in captions.items()}
+        found[group] = {
+            name: (bleu(some, references), true_statements(some, data, images)) for name, some in chosen.items()
+        }
+        cells = [f"BLEU {score:.3f} true {true:.3f}" for score, true in found[group].values()]
+        lines.append(f"{group:24}{len(images):7}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines), found
+
+
+def pair_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> str:
+    """`groups_table` of two captioners by how alike their sentences are, and the range of `true_gain`."""
+    one, other = captions.values()
+    table, _ = groups_table(same_kind(one, other), captions, data)
+    return table + "\ngain in true, middle 95 %: {:.3f} to {:.3f}".format(*true_gain(one, other, data))
+
+
+def shared_kind(one: Sequence[str], other: Sequence[str]) -> list[int]:
+    """The images about which two captioners say the same kind of sentence."""
+    return [image for image, pair in enumerate(zip(one, other, strict=True)) if len({*map(kind_of, pair)}) == 1]
+
+
+def gain_table(attention: Sequence[str], vector: Sequence[str], data: CaptionDataset) -> str:
+    """BLEU-4 and the true statements of both, where their sentences are of the same kind, and of the next street's.
+
+    The last are those of attention; below, the fraction of attention's gain over them that one vector has.
+    """
+    images, captions = shared_kind(attention, vector), (attention, vector, [*attention[1:], attention[0]])
+    names = ("attention", "one vector c", "the next street's")
+    table, found = groups_table({"of the same kind": images}, dict(zip(names, captions, strict=True)), data)
+    pairs = zip(*found["of the same kind"].values(), strict=True)
+    score, true = ((some - floor) / (most - floor) for most, some, floor in pairs)
+    return (
+        f"{table}\none vector has of attention's gain over the next street's: {score:.2f} in BLEU-4, {true:.2f} in true"
+    )
+
+
+def true_gain(one: Sequence[str], other: Sequence[str], data: CaptionDataset) -> tuple[float, float]:
+    """By how much more of `other` is true than of `one`: as in `bleu_gain`, the middle 95 %."""
+    gains = torch.tensor(
+        [
+            true_share(b, data, image) - true_share(a, data, image)
+            for image, (a, b) in enumerate(zip(one, other, strict=True))
+        ]
+    )
+    draws = torch.randint(len(gains), (1000, len(gains)), generator=torch.Generator().manual_seed(0))
+    low, high = gains[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def bleu_gain(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float]:
@@ -145,6 +221,12 @@ def with_wrong_colour(sentence: str, n: int) -> str:
     return _with_colour(sentence, lambda colour: colours[(colours.index(colour) + 1 + n % 6) % 7])
 
 
+def versions_of(sentences: Sequence[str]) -> dict[str, list[str]]:
+    """The sentences as they are, with a synonym and with a wrong colour."""
+    false = [with_wrong_colour(one, n) for n, one in enumerate(sentences)]
+    return {"true": [*sentences], "synonym": [with_synonym(one) for one in sentences], "wrong colour": false}
+
+
 def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
     words = sentence.split()
     place = next((place for place, word in enumerate(words) if word in SYNONYMS), None)
@@ -157,6 +239,21 @@ def _with_colour(sentence: str, new: Callable[[str], str]) -> str:
 def _plain(caption: str) -> str:
     colours = {synonym: colour for colour, synonym in SYNONYMS.items()}
     return " ".join(colours.get(word, word) for word in caption.split())
+
+
+def false_before_true(data: CaptionDataset, which: int = 2) -> tuple[str, list[int]]:
+    """BLEU-4 with all five references of one of them, with a synonym, and with a wrong colour; of sentences with one.
+
+    A line, and in how many images the false sentence has more than the true one with the synonym, and less.
+    """
+    images = [i for i in range(len(data)) if SYNONYMS.keys() & set(data.dataset.captions(i)[which].split())]
+    every = [data.dataset.captions(image) for image in images]
+    true = [with_synonym(references[which]) for references in every]
+    false = [with_wrong_colour(references[which], n) for n, references in enumerate(every)]
+    pairs = [[bleu([one], [some]) for one in two] for *two, some in zip(true, false, every, strict=True)]
+    more, less = (sum(b > a for a, b in pairs), sum(b < a for a, b in pairs))
+    line = f"synonym {bleu(true, every):.3f}, wrong colour {bleu(false, every):.3f}; of {len(images)} sentences"
+    return f"{line} the wrong colour has more in {more}, less in {less}", [more, less]
 
 
 def true_statements(captions: Sequence[str], data: CaptionDataset, images: Sequence[int] | None = None) -> float:

@@ -3,7 +3,7 @@
 What every captioner takes and gives is written in `steps`.
 """
 
-from lecture_utils.captioning.attention import ShowAttendTell, doubly_stochastic
+from lecture_utils.captioning.attention import ShowAttendTell, UniformAttention, doubly_stochastic
 from lecture_utils.captioning.decoding import Captions, beam_search, greedy, sample
 from lecture_utils.captioning.rnn import BottleneckRNN
 from lecture_utils.captioning.scores import bleu, points_in, rouge_l

@@ -74,6 +74,14 @@ class ShowAttendTell(nn.Module):
         return logits, (a, prepared, h, cell)
 
 
+class UniformAttention(ShowAttendTell):
+    """The same with every weight 1/L: each word gets the mean of the grid, and the score is never trained."""
+
+    def attention_weights(self, state: State) -> Float[Tensor, "b n"]:
+        _, prepared, _, _ = state
+        return prepared.new_full(prepared.shape[:2], 1 / prepared.shape[1])
+
+
 class AdditiveScore(nn.Module):
     """f_att of equation (4): how well point i fits what the decoder is about to say, e_i = v · tanh(W a_i + U h)."""
 

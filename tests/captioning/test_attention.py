@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 import torch
 
-from lecture_utils.captioning import ShowAttendTell, doubly_stochastic
+from lecture_utils.captioning import ShowAttendTell, UniformAttention, doubly_stochastic
 from lecture_utils.captioning.attention import AdditiveScore
 
-from .captioners import SIZES, captioner, picture, sentences
+from .captioners import GRID, SIZES, captioner, picture, sentences
 
 
 @pytest.mark.slide("27")
@@ -43,6 +43,23 @@ def test_every_word_follows_the_papers_equations():
                 deep = deep + model.from_context.weight @ context + model.from_context.bias
                 expected = model.predict.weight @ deep + model.predict.bias  # (7)
                 torch.testing.assert_close(logits[b, t], expected)
+
+
+@pytest.mark.slide("26")
+def test_with_uniform_weights_each_word_gets_the_mean_of_the_grid():
+    """Nothing else changes: with the same weights, all as `ShowAttendTell` decodes from a grid that is all its mean."""
+    model, z, captions = captioner("soft", sharpness=1.5), picture("soft", 2), sentences(2, 5)
+    uniform = UniformAttention(**SIZES, dim=8, hidden=12, attention_dim=5).double().eval()
+    uniform.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        logits, maps = uniform(z, captions, need_weights=True)
+        a, *rest = model.start(z)
+        state = a.mean(1, keepdim=True).expand_as(a), *rest
+        for place, words in enumerate(captions.T):
+            expected, _, state = model.step(state, words)
+            torch.testing.assert_close(logits[:, place], expected)
+    torch.testing.assert_close(maps, torch.full_like(maps, 1 / (GRID[0] * GRID[1])))
+    assert not torch.allclose(logits, model(z, captions)[0])
 
 
 @pytest.mark.slide("27")
