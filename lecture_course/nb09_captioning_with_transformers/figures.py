@@ -335,7 +335,12 @@ def captioners(
                 ax.plot(values, [place] * len(values), "o", ms=6, mfc="white", mec=INK, mew=1.3)
             if other:
                 ax.vlines(sum(other) / len(other), place - 0.33, place + 0.33, color=INK, lw=3)
-            ax.text(max([mean or 0.02, *values]) + 0.015, place, f"{mean:.2f}" if values else "no maps", va="center")
+            ax.text(
+                max([mean or chance.get(key, 0), *values]) + 0.015,
+                place,
+                f"{mean:.2f}" if values else "no maps",
+                va="center",
+            )
         if key in chance:
             ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
         ax.set_yticks(range(len(rows)), rows)
