@@ -261,11 +261,13 @@ def accuracies(panels: Mapping[str, Mapping[str, Sequence[float]]], chance: Sequ
 def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Sequence[str]]], *, title: str) -> Figure:
     """Draw streets beside each other, below each what was said of it; what stands before a colon is bold."""
     fig, axes = image_axes(1, len(streets), width=WIDTH, aspect=1, title=title)
-    wide = 92 // len(streets)  # letters in a line
+    wide, lines = 92 // len(streets), 0  # letters in a line
     for ax, (image, sentences) in zip(axes.flat, streets, strict=True):
         draw_image(ax, image)
-        ax.set_xlabel("\n".join(_bold_head(textwrap.fill(one, wide)) for one in sentences), size=11, loc="left")
-    fig.set_figheight(fig.get_figheight() + 0.35 * len(streets))
+        text = "\n".join(_bold_head(textwrap.fill(one, wide)) for one in sentences)
+        ax.set_xlabel(text, size=11, loc="left")
+        lines = max(lines, text.count("\n") + 1)
+    fig.set_figheight(fig.get_figheight() + 0.21 * lines)
     return fig
 
 
