@@ -323,7 +323,7 @@ def captioners(
     `chance` is a dashed line in the panels of its keys. A score of `KEY_shuffled` is a line across the bar of `KEY`.
     The bars of the rows `unfinished` are hatched.
     """
-    fig, axes = plt.subplots(len(names), 1, figsize=(WIDTH, len(names) * (0.4 * len(rows) + 0.55)), sharex=True)
+    fig, axes = plt.subplots(len(names), 1, figsize=(WIDTH, len(names) * (0.27 * len(rows) + 0.5)), sharex=True)
     fig.suptitle(title)
     for ax, (key, name) in zip(axes, names.items(), strict=True):
         for place, (of, trainings) in enumerate(rows.items()):
@@ -332,7 +332,7 @@ def captioners(
             look = {"color": CYCLE[place]}
             if of in unfinished:
                 look = {"hatch": "//", "facecolor": "white", "edgecolor": CYCLE[place]}
-            ax.barh(place, mean, height=0.66, **look)
+            ax.barh(place, mean, height=0.7, **look)
             if len(values) > 1:
                 ax.plot(values, [place] * len(values), "o", ms=6, mfc="white", mec=INK, mew=1.3)
             if other:
@@ -347,5 +347,5 @@ def captioners(
             ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
         ax.set_yticks(range(len(rows)), rows)
         ax.set(title=name, xlim=(0, 1.05), ylim=(len(rows) - 0.5, -0.5))
-    axes[-1].set_xlabel("dots: three trainings · dashed: guessing · bold line: with the maps of another image")
+    axes[-1].set_xlabel("dots: trainings · dashed: guessing · bold: maps of another image")
     return fig

@@ -70,7 +70,7 @@ class Encoded:
 
 
 @course_look
-def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES) -> None:
+def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES, colours: int | None = None) -> None:
     """Display a figure in the notebook, with alternative text, as a PNG or JPEG (`encode`), and close it.
 
     The output carries `alt` twice: as `metadata[MIME type]["alt"]`, where IPython and nbconvert keep it and the
@@ -78,14 +78,14 @@ def show(fig: Figure, *, alt: str, kilobytes: int = KILOBYTES) -> None:
     alone, not text/html with a data URI: GitHub strips those, and nbval compares text/html byte by byte while it passes
     over images, whose bytes differ from one version of matplotlib to the next. Because text/plain *is* compared, `alt`
     says what the image shows and holds no number that differs between machines. An empty `alt` is a ValueError.
-    `kilobytes` is what the image may take.
+    `kilobytes` is what the image may take; a drawing of lines and words may do with so many `colours` (see `encode`).
     """
     from IPython.display import display  # only notebooks need it
 
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("alt: got an empty text, expected one sentence that says what the figure shows")
-    (image,) = encode([fig], kilobytes=kilobytes)
+    (image,) = encode([fig], kilobytes=kilobytes, colours=colours)
     width = round(fig.get_figwidth() * CSS_PIXELS_PER_INCH)
     bundle = {image.mime: base64.b64encode(image.data).decode(), "text/plain": f"Figure: {alt}"}
     display(bundle, metadata={image.mime: {"alt": alt, "width": width}}, raw=True)
