@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lecture_utils.captioning import CaptionTransformer, ViTCaptioner, Vocabulary
 from lecture_utils.explorers import Explorer
-from lecture_utils.figures.detector_blocks import Drawing, clipped, maps, picture, under
+from lecture_utils.figures.detector_blocks import Drawing, clipped, maps, picture
 from lecture_utils.figures.network import draw_network, network_steps
 from lecture_utils.figures.network_blocks import Arrow, Band, Block, Table
 from lecture_utils.figures.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
@@ -26,13 +26,10 @@ KINDS = {  # the same colour for an operation in all three drawings
     "1 × 1 convolution": GREEN,
     "embedding + position": GREEN,
     "pick the point": FAINT,
-    "dot product": ORANGE,
     "Q, K": ORANGE,
     "softmax": PURPLE,
     "weights": PURPLE,
-    "weighted mean": SKY,
     "V": SKY,
-    "× γ, add": VERMILION,
     "add": INK,
     "residual: add": INK,
     "MLP": VERMILION,
@@ -42,6 +39,8 @@ ENCODER, DECODER = "#DDECF6", "#FBEBCB"
 GAP, WIDE = 0.2, 10.8  # inches between rows, and of a drawing
 STRIP_GAP = 0.32  # where a residual connection passes below
 LAYER_NORM = "Vectors run to the right, weights (means of the heads) stand above. Before Q, K, V and MLP: a layer norm."
+YELLOW = "#F0E442"
+FIRST = 32  # rows and columns of a table that are drawn
 FADED = 0.45  # of its colour a part keeps while another is highlighted
 Tokens = Float[Tensor, "n d"]
 
@@ -102,13 +101,13 @@ def block_drawing(
         ("image", "x", "CNN", ("top", "bottom")),
         *((("x", name, "1 × 1 convolution", fork)) for name in "QKV"),
         ("Q", "q", "pick the point"),
-        ("q", "scores", "dot product", ("right", "top")),
-        ("K", "scores", "dot product"),
+        ("q", "scores", "Q, K", ("right", "top")),
+        ("K", "scores", "Q, K"),
         ("scores", "weights", "softmax"),
-        ("weights", "mixed", "weighted mean"),
-        ("V", "mixed", "weighted mean"),
+        ("weights", "mixed", "weights"),
+        ("V", "mixed", "V"),
         ("mixed", "back", "1 × 1 convolution"),
-        ("back", "y", "× γ, add", ("right", "bottom")),
+        ("back", "y", "add", ("right", "bottom")),
         ("x", "y", "add", over),
     ]
     return Drawing(
@@ -120,6 +119,14 @@ def framed(block: Block, at: tuple[int, int], grid: tuple[int, int]) -> Block:
     """The block with a frame around a point of the grid that covers it."""
     down, right = block.shape[-2] / grid[0], block.shape[-1] / grid[1]
     block.marks = [(at[1] * right, at[0] * down, (at[1] + 1) * right, (at[0] + 1) * down, ORANGE)]
+    return block
+
+
+def high_framed(block: Block, map_: Float[Tensor, "h w"]) -> Block:
+    """The block with a frame around each cell of the map that has at least half of its largest weight."""
+    down, right = block.shape[-2] / map_.shape[0], block.shape[-1] / map_.shape[1]
+    high = (map_ >= map_.max() / 2).nonzero().tolist()
+    block.marks = [(x * right, y * down, (x + 1) * right, (y + 1) * down, YELLOW) for y, x in high]
     return block
 
 
@@ -293,8 +300,8 @@ def decoder_parts(
     seen, cross = first.attend_memory(first.norm_cross(after), c, need_weights=True)
     asked = after + seen
     thought = asked + first.mlp(first.norm_mlp(asked))
-    says = f"Cross-attention: queries of the words, keys of c. Here that of “{words[-1]}”, mean of the heads."
-    over = under(large, cross[0, :, -1].mean(0).cpu().view(model.grid), veil=0.05)
+    says = f"Cross-attention: queries of the words, keys of c. Framed: where “{words[-1]}” gives most weight."
+    map_ = cross[0, :, -1].mean(0).cpu().view(model.grid)
     return [
         Block(
             "words",
@@ -312,17 +319,19 @@ def decoder_parts(
             "Masked self-attention: a word (row) attends to itself and to those before it (columns), to none after.",
         ),
         strip("+ self-attention", after[0], (2.55, 3), "The words' values, mixed by these weights, and added."),
-        picture("cross-attention", over, (3.4, 2), says, f"row “{words[-1]}” of {t} × {c.shape[1]}", 1.7),
+        high_framed(
+            picture("cross-attention", large, (3.3, 2), says, f"row “{words[-1]}” of {t} × {c.shape[1]}", 1.95), map_
+        ),
         strip(
             "+ cross-attention",
             asked[0],
-            (4.1, 3),
+            (4.22, 3),
             "The values of c, mixed by these weights: what each word has found, added.",
         ),
         strip(
             "MLP of the decoder",
             thought[0],
-            (5.0, 3),
+            (5.08, 3),
             "The position-wise MLP of the decoder, each word for itself; added.",
         ),
         model.decode(c, numbers)[0][0, -1].cpu(),
@@ -340,7 +349,10 @@ def strip(name: str, tokens: Tokens, at: tuple[float, float], says: str) -> Bloc
 
 
 def table(name: str, weights: Float[Tensor, "n n"], at: tuple[float, float], says: str) -> Block:
-    return Block(name, weights, at, says, 1.5, scale=clipped(weights[None]), label="row attends to column")
+    """The weights as a table; of a large one its first rows and columns, so that cells can be seen."""
+    part, n = weights[:FIRST, :FIRST], len(weights)
+    caption = f"{FIRST} × {FIRST} of {n} × {n}" if n > FIRST else None
+    return Block(name, part, at, says, 1.5, scale=clipped(part[None]), label="row attends to column", caption=caption)
 
 
 def likeliest(logits: Float[Tensor, "words"], vocabulary: Vocabulary, number: int = 4) -> dict[str, float]:

@@ -12,11 +12,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.ticker import MultipleLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lecture_course.nb09_captioning_with_transformers.positions import by_distance, cosines
+from lecture_course.nb09_captioning_with_transformers.positions import cosines
 from lecture_course.nb09_captioning_with_transformers.softmax import Spread
 from lecture_utils.figures.attention_maps import attention_bar
 from lecture_utils.figures.overlays import draw_image
@@ -71,33 +71,24 @@ def word_by_word(
 def similarity_maps(panels: Mapping[str, tuple[str, ArrayLike]], *, title: str = "") -> Figure:
     """Draw the cosines between vectors, a panel each: name → (what is numbered, n vectors as (n, d)).
 
-    All panels have one scale, as far as the cosines of two different vectors reach. A last panel shows the mean cosine
-    against the distance of two positions.
+    All panels have one scale, as far as the cosines of two different vectors reach.
     """
-    vectors = {}
+    tables = {}
     for name, (_, of) in panels.items():
-        vectors[name] = of = torch.as_tensor(to_array(of, float))
+        of = torch.as_tensor(to_array(of, float))
         if of.ndim != 2 or not of.any(1).all():
             raise ValueError(f"panels: got shape {tuple(of.shape)} of {name!r}, expected (n, d), none of them 0")
-    fig = plt.figure(figsize=(WIDTH, 6.0))
-    grid = fig.add_gridspec(2, len(panels), height_ratios=[3.2, 2.5])
-    fig.suptitle(title)
-    tables = {name: cosines(of).numpy() for name, of in vectors.items()}
+        tables[name] = cosines(of).numpy()
     most = max(np.abs(table - np.eye(len(table))).max() for table in tables.values())
     most = max(0.1, np.ceil(10 * most) / 10)  # the diagonal, always 1, may be darker than the scale tells
-    axes, below = [fig.add_subplot(grid[0, column]) for column in range(len(panels))], fig.add_subplot(grid[1, :])
-    for number, (ax, (name, (axis, _))) in enumerate(zip(axes, panels.items(), strict=True)):
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, WIDTH / len(panels) - 0.2), squeeze=False)
+    fig.suptitle(title)
+    for ax, (name, (axis, _)) in zip(axes.flat, panels.items(), strict=True):
         shown = ax.imshow(tables[name], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
         ax.set(title=name, xlabel=axis, ylabel=axis)
         for side in (ax.xaxis, ax.yaxis):
             side.set_major_locator(MultipleLocator(4 if len(tables[name]) <= 24 else 10))
         ax.spines[:].set_visible(False)
-        means, style = by_distance(vectors[name]), {"marker": MARKERS[number], "ms": 4, "color": CYCLE[number]}
-        below.plot(range(1, len(vectors[name])), means, label=name, **style)
-    below.axhline(0, color=FAINT, lw=1)
-    below.set(xlabel="distance of two positions", ylabel="mean cosine", ylim=(-0.5, 1.02))
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=len(panels))
     bar = fig.colorbar(shown, ax=axes, location="right", fraction=0.03, pad=0.02, aspect=20, label="cosine")
     bar.outline.set_visible(False)
     return fig
@@ -156,7 +147,7 @@ def lamps(
     Two panels in a row. A ring marks a lamp, white where its colour is the asker's.
     """
     side, colours, panels = x.shape[1], [*CYCLE, FAINT, YELLOW], [None, *askers]
-    fig, axes = image_axes(ceil(len(panels) / 2), 2, width=0.68 * WIDTH, title=title)
+    fig, axes = image_axes(ceil(len(panels) / 2), 2, width=0.8 * WIDTH, title=title)
     x, kinds = x.cpu(), x[:8].argmax(0).cpu()
     most = max(weights[row * side + column].max().item() for row, column in askers)
     for ax, asker in zip(axes.flat, panels, strict=False):
@@ -170,9 +161,9 @@ def lamps(
             ax.set_title(f"{panels.index(asker)} attends to: {lamp:.2f} on its lamp")
         for row, column in x[8].nonzero().tolist():
             mine = asker is None or kinds[row, column] == kinds[asker]
-            look = {"weight": "bold", "ha": "center", "va": "center", "size": 17 if mine else 12}
+            look = {"weight": "bold", "ha": "center", "va": "center", "size": 20 if mine else 15}
             around = [withStroke(linewidth=3, foreground="black")]
-            colour = "white" if mine else FAINT
+            colour = "white" if mine else "#D0D0D0"
             ring = Circle((column, row), 0.42, fill=False, ec=colour, lw=3 if mine else 1.2, path_effects=around)
             ax.add_patch(ring)
             ax.text(column, row, "+" if x[9, row, column] > 0 else "−", color=colour, **look).set_path_effects(around)
@@ -195,14 +186,14 @@ def learning(
     title: str = "",
 ) -> Figure:
     """Draw the accuracy of several trainings against their steps, name → a line for each; dashed what needs no net."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.3))
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     for (name, each), colour, marker in zip(runs.items(), CYCLE, MARKERS, strict=False):
         for number, values in enumerate(each):
             ax.plot(steps[name], values, color=colour, marker=marker, ms=5, label=name if number == 0 else None)
     ax.axhline(chance[1], color=FAINT, linestyle="--", lw=1.5, label=chance[0])
     ax.set(title=title, xlabel="step", ylabel="right answers", ylim=(0.45, 1.03))
     ax.grid()
-    ax.legend(loc="lower right")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
@@ -216,6 +207,8 @@ def gradients(sizes: Sequence[int], rows: Mapping[str, Sequence[Spread]], *, tit
         ax.fill_between(sizes, to_array(low), to_array(high), color=colour, alpha=0.2, lw=0)
         ax.plot(sizes, to_array(norms.median(1).values), label=name, color=colour, marker=marker, ms=6)
     ax.set(title=title, xlabel="d", ylabel="norm of the gradient", xscale="log", yscale="log", ylim=(1e-4, 2))
+    ax.annotate("the band goes on\nfar below", (sizes[-1], 1.1e-4), (sizes[-2] * 0.55, 6e-4), size=11, ha="right",
+        va="center", arrowprops={"arrowstyle": "->", "color": INK})  # fmt: skip
     ax.set_xticks(sizes, sizes)
     ax.minorticks_off()
     ax.grid()
@@ -268,10 +261,13 @@ def accuracies(panels: Mapping[str, Mapping[str, Sequence[float]]], chance: Sequ
 def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Sequence[str]]], *, title: str) -> Figure:
     """Draw streets beside each other, below each what was said of it; what stands before a colon is bold."""
     fig, axes = image_axes(1, len(streets), width=WIDTH, aspect=1, title=title)
+    wide, lines = 92 // len(streets), 0  # letters in a line
     for ax, (image, sentences) in zip(axes.flat, streets, strict=True):
         draw_image(ax, image)
-        ax.set_xlabel("\n".join(_bold_head(textwrap.fill(one, 46)) for one in sentences), size=11, loc="left")
-    fig.set_figheight(fig.get_figheight() + 0.7)
+        text = "\n".join(_bold_head(textwrap.fill(one, wide)) for one in sentences)
+        ax.set_xlabel(text, size=11, loc="left")
+        lines = max(lines, text.count("\n") + 1)
+    fig.set_figheight(fig.get_figheight() + 0.21 * lines)
     return fig
 
 
@@ -314,41 +310,42 @@ def head_bars(
 
 @course_look
 def captioners(
-    rows: Mapping[str, Mapping[str, float]],
+    rows: Mapping[str, Sequence[Mapping[str, float]]],
     names: Mapping[str, str],
     chance: Mapping[str, float],
     *,
-    ranges: Mapping[str, Sequence[Mapping[str, float]]],
     unfinished: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
-    """Draw the scores of captioners, a panel for each: `names` are key of a score → title, `rows` name → key → score.
+    """Draw the scores of captioners, a panel for each below the other: `names` are key of a score → title.
 
+    `rows`: name → a training each → key → score. A bar is their mean; where there are several, a dot is each.
     `chance` is a dashed line in the panels of its keys. A score of `KEY_shuffled` is a line across the bar of `KEY`.
-    `ranges`: the scores of several trainings of a row, whose least and largest a whisker joins; the bars of the rows
-    `unfinished` are hatched.
+    The bars of the rows `unfinished` are hatched.
     """
-    fig, axes = plt.subplots(1, len(names), figsize=(WIDTH, 0.5 * len(rows) + 1.5), sharey=True)
+    fig, axes = plt.subplots(len(names), 1, figsize=(WIDTH, len(names) * (0.27 * len(rows) + 0.5)), sharex=True)
     fig.suptitle(title)
     for ax, (key, name) in zip(axes, names.items(), strict=True):
-        values = [row.get(key) for row in rows.values()]
-        bars = ax.barh(list(rows), [value or 0 for value in values], height=0.62, color=CYCLE[: len(rows)])
-        for place, (of, row) in enumerate(rows.items()):
-            seeds = [each[key] for each in ranges.get(of, ()) if key in each]
-            if seeds:
-                line = {"color": INK, "lw": 1.5, "marker": "|", "ms": 9, "mew": 1.5}
-                ax.plot([min(seeds), max(seeds)], [place, place], **line)
+        for place, (of, trainings) in enumerate(rows.items()):
+            values, other = ([each[k] for each in trainings if k in each] for k in (key, f"{key}_shuffled"))
+            mean = sum(values) / len(values) if values else 0
+            look = {"color": CYCLE[place]}
             if of in unfinished:
-                bars[place].set(hatch="//", facecolor="white", edgecolor=CYCLE[place])
-            if f"{key}_shuffled" in row:
-                ax.vlines(row[f"{key}_shuffled"], place - 0.31, place + 0.31, color=INK, lw=3)
-            value = values[place]
-            text = "no maps" if value is None else f"{value:.2f}"
-            ax.text(max([value or 0.1, *seeds]) + 0.05, place, text, va="center", size=11)
+                look = {"hatch": "//", "facecolor": "white", "edgecolor": CYCLE[place]}
+            ax.barh(place, mean, height=0.7, **look)
+            if len(values) > 1:
+                ax.plot(values, [place] * len(values), "o", ms=6, mfc="white", mec=INK, mew=1.3)
+            if other:
+                ax.vlines(sum(other) / len(other), place - 0.33, place + 0.33, color=INK, lw=3)
+            ax.text(
+                max([mean or chance.get(key, 0), *values]) + 0.015,
+                place,
+                f"{mean:.2f}" if values else "no maps",
+                va="center",
+            )
         if key in chance:
             ax.axvline(chance[key], color=INK, linestyle="--", lw=1.5)
-        says = ["dashed: guessing"] * (key in chance)
-        says += ["bold: maps of another image"] * any(f"{key}_shuffled" in row for row in rows.values())
-        ax.set_xlabel("\n".join(says), size=11)
-        ax.set(title=name, xlim=(0, 1.2), xticks=[0, 0.5, 1], ylim=(len(rows) - 0.5, -0.5))
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set(title=name, xlim=(0, 1.05), ylim=(len(rows) - 0.5, -0.5))
+    axes[-1].set_xlabel("dots: trainings · dashed: guessing · bold: maps of another image")
     return fig

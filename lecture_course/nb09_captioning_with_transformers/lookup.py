@@ -52,7 +52,7 @@ class Asker(nn.Module):
 
 
 def train(
-    block: str, *, seed: int, at: Sequence[int] = (300,), device: torch.device | str = "cpu"
+    block: str, *, seed: int, at: Sequence[int] = (300,), lr: float = 3e-3, device: torch.device | str = "cpu"
 ) -> tuple[Asker, dict[int, float]]:
     """An `Asker` with one of `BLOCKS`, trained on 16 new grids in each step; step → accuracy after it, of those `at`.
 
@@ -60,7 +60,7 @@ def train(
     """
     torch.manual_seed(seed)
     generator, model, found = torch.Generator().manual_seed(seed), Asker(block).to(device), {}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1)
     for step in range(1, max(at) + 1):
         x, answers, asks = (part.to(device) for part in draw(16, generator))
         loss = F.binary_cross_entropy_with_logits(model(x)[asks], answers[asks].float())
@@ -70,6 +70,11 @@ def train(
         if step in at:
             found[step] = accuracy(model)
     return model.eval(), found
+
+
+def by_rate(block: str, device: torch.device | str = "cpu") -> dict[float, float]:
+    """The accuracy after 300 steps with a smaller learning rate and with a larger one."""
+    return {lr: train(block, seed=0, lr=lr, device=device)[1][300] for lr in (1e-3, 1e-2)}
 
 
 @torch.no_grad()
@@ -87,10 +92,14 @@ def commonest_sign(grids: int = 200) -> float:
     return (most[:, None, None] == answers)[asks].float().mean().item()
 
 
-def commonest_colour(grids: int = 40) -> float:
-    """The fraction of a grid's points that have its commonest colour, the mean over grids not seen in training."""
-    x = draw(grids, torch.Generator().manual_seed(UNSEEN))[0]
-    return x[:, :LAMPS].mean((2, 3)).amax(1).mean().item()
+@torch.no_grad()
+def on_own_lamp(model: Asker, grids: int = 40) -> float:
+    """Of a model with self-attention: the fraction of askers whose largest weight lies on the lamp of their colour."""
+    x, _, asks = draw(grids, torch.Generator().manual_seed(UNSEEN))
+    highest = attention_weights(model, grids).argmax(-1).cpu()
+    colour, lamp = x[:, :LAMPS].argmax(1).flatten(1), x[:, LAMPS].flatten(1) > 0
+    own = lamp.gather(1, highest) & (colour.gather(1, highest) == colour)
+    return own[asks.flatten(1)].float().mean().item()
 
 
 @torch.no_grad()
@@ -115,3 +124,15 @@ def value_norms(model: Asker, grids: int = 40) -> tuple[float, float]:
     x = draw(grids, torch.Generator().manual_seed(UNSEEN))[0].to(next(model.parameters()).device)
     norms, lamp = model.block.value(model.project(x).relu()).norm(dim=1), x[:, LAMPS] > 0
     return norms[lamp].mean().item(), norms[~lamp].mean().item()
+
+
+def summary(models: Sequence[Asker]) -> str:
+    """`on_own_lamp` of several trainings, and the mean of their `value_norms`, as words."""
+    own, norms = (
+        [on_own_lamp(model) for model in models],
+        torch.tensor([value_norms(model) for model in models]).mean(0),
+    )
+    return (
+        f"{len(models)} trainings: {min(own):.0%} to {max(own):.0%} of the points that ask put their largest weight on "
+        f"the lamp of their colour;\nlength of the values: lamps {norms[0]:.1f}, other points {norms[1]:.1f}"
+    )

@@ -34,17 +34,6 @@ def on_objects(
     return torch.stack(inside).any(0) if inside else torch.zeros(grid[0] * grid[1], dtype=torch.bool)
 
 
-def next_to(
-    data: CaptionDataset, scenes: Sequence[int], grid: tuple[int, int], categories: Sequence[str]
-) -> Bool[Tensor, "n categories h w"]:
-    """Which points of the grid lie on an object of each category, or beside a point that does."""
-    near = torch.zeros(len(scenes), len(categories), *grid, dtype=torch.bool)
-    for row, index in enumerate(scenes):
-        for obj in data.truth(index)[1].objects:
-            near[row, categories.index(obj.category)] |= points_in(obj.box, SIZE, grid)
-    return near
-
-
 @torch.no_grad()
 def weight_on(
     objects: Bool[Tensor, "b hw"], layers: Iterable[nn.Module], points: Float[Tensor, "b hw d"]

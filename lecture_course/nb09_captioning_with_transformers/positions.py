@@ -1,11 +1,18 @@
-"""Do the vectors of near positions resemble each other more than those of far ones? (slide 29)."""
+"""What the learned positions of a captioner look like, and what they are for (slide 29)."""
+
+import copy
+from collections import Counter
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lecture_utils.captioning import CaptionTransformer
+from lecture_utils.captioning import CaptionTransformer, greedy
+from lecture_utils.tasks.caption_dataset import CaptionDataset
+from lecture_utils.tasks.caption_scores import named_objects
+from lecture_utils.toycity.describe import LIST, middle, phrase
 
 Vectors = Float[Tensor, "n d"]
 
@@ -16,24 +23,11 @@ def sinusoids(n: int, d: int) -> Float[Tensor, "n d"]:
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-def compared(model: CaptionTransformer, fresh: CaptionTransformer, *, words: int) -> dict[str, tuple[str, Vectors]]:
-    """What is compared: name → what is numbered, and its vectors; of the words the first so many, no columns.
-
-    Of the learned vectors what training has added to those of `fresh`, the same model as it was before its training.
-    """
-    (rows, _, said), before = vectors(model), vectors(fresh)
-    return {
-        "rows: added": ("row", rows - before[0]),
-        "words: added": ("position of a word", (said - before[2])[:words]),
-        "sines and cosines": ("position of a word", sinusoids(words, said.shape[1])),
-    }
-
-
-def vectors(model: CaptionTransformer) -> tuple[Vectors, Vectors, Vectors]:
+def vectors(model: CaptionTransformer) -> dict[str, Vectors]:
     """The learned vectors of rows, of columns, and of the positions of words."""
     grid = model.encode_grid.places
-    parts = grid.rows[:, :, 0].T, grid.columns[:, 0].T, model.pos_embed
-    return tuple(part.detach().cpu() for part in parts)
+    parts = {"rows": grid.rows[:, :, 0].T, "columns": grid.columns[:, 0].T, "words": model.pos_embed}
+    return {name: part.detach().cpu() for name, part in parts.items()}
 
 
 def cosines(vectors: Vectors) -> Float[Tensor, "n n"]:
@@ -42,19 +36,35 @@ def cosines(vectors: Vectors) -> Float[Tensor, "n n"]:
     return unit @ unit.T
 
 
-def by_distance(vectors: Vectors) -> list[float]:
-    """The mean cosine of the pairs that are 1, 2, …, n - 1 positions apart."""
+def mean_cosines(vectors: Vectors) -> tuple[float, float]:
+    """The mean cosine of vectors next to each other, and of all pairs."""
     table = cosines(vectors)
-    return [table.diagonal(distance).mean().item() for distance in range(1, len(table))]
+    return table.diagonal(1).mean().item(), table[torch.ones_like(table).triu(1) > 0].mean().item()
 
 
-def neighbours(vectors: Vectors, *, shuffles: int = 2000) -> tuple[float, float]:
-    """The mean cosine of vectors next to each other, and how often shuffled ones have as high a mean.
+def mirrored(model: CaptionTransformer) -> CaptionTransformer:
+    """A copy whose leftmost points get the vector that the rightmost had, and so on."""
+    other = copy.deepcopy(model)
+    columns = other.encode_grid.places.columns
+    with torch.no_grad():
+        columns.copy_(columns.flip(-1))
+    return other
 
-    That fraction is the p-value of a permutation test, the order itself counted as one of the shuffles.
+
+def in_order(
+    model: CaptionTransformer, z: Float[Tensor, "n features h w"], data: CaptionDataset
+) -> tuple[int, int, int]:
+    """What a captioner lists of the first n images: objects named rightly, pairs of these, and how many are in order.
+
+    Pairs are neighbours in a list, of objects that the street has once; in order if the second stands further right.
     """
-    table, n = cosines(vectors), len(vectors)
-    generator = torch.Generator().manual_seed(0)
-    orders = [torch.arange(n), *(torch.randperm(n, generator=generator) for _ in range(shuffles))]
-    found = torch.stack([table[order[:-1], order[1:]].mean() for order in orders])
-    return found[0].item(), (found >= found[0] - 1e-12).double().mean().item()
+    prefix, named, pairs, right = data.vocabulary.encode(LIST)[1:-1], 0, 0, 0
+    for index, numbers in enumerate(greedy(model, z, prefix=prefix).words):
+        objects = data.truth(index)[1].objects
+        found = [obj for _, obj in named_objects(data.vocabulary.to_tokens(numbers), objects)]
+        there = Counter(map(phrase, objects))
+        places = [middle(obj) for obj in found if there[phrase(obj)] == 1]
+        named += len(found)
+        pairs += max(0, len(places) - 1)
+        right += sum(first < second for first, second in pairwise(places))
+    return named, pairs, right

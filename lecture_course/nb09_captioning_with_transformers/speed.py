@@ -8,7 +8,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lecture_utils.captioning import BottleneckRNN, CaptionTransformer, ShowAttendTell, caption_loss, greedy
-from lecture_utils.captioning.grid import GridInput
 from lecture_utils.costs import timed
 from lecture_utils.transformers import attention
 
@@ -27,8 +26,8 @@ def seconds(function: Callable, *inputs: object, times: int = 3) -> float:
     return min(timed(used)[1] for _ in range(times))
 
 
-def learning_seconds(predict: Predict, sentences: int, length: int) -> float:
-    """Seconds of a forward and a backward pass for a batch of `sentences` of `length` words each.
+def learning_seconds(predict: Predict, sentences: int, length: int, *, times: int = 2) -> float:
+    """Seconds of a forward and a backward pass for a batch of `sentences` of `length` words, the least of `times`.
 
     `predict` gives the logits of each word's successor.
     """
@@ -38,7 +37,12 @@ def learning_seconds(predict: Predict, sentences: int, length: int) -> float:
         with torch.enable_grad():
             caption_loss(predict(captions[:, :-1]), captions).backward()
 
-    return seconds(learn, times=6)  # the least of six: on a busy machine three are too few
+    return seconds(learn, times=times)
+
+
+def repeated(predict: Predict, sentences: int, lengths: Sequence[int], *, repeats: int = 3) -> list[list[float]]:
+    """Milliseconds of `learning_seconds` for each length, several times over: how far repeats lie apart."""
+    return [[1000 * learning_seconds(predict, sentences, n) for n in lengths] for _ in range(repeats)]
 
 
 def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
@@ -55,24 +59,31 @@ def said_per_second(model: nn.Module, z: Float[Tensor, "b features ..."]) -> tup
     return words / whole, words / (whole - once)
 
 
-def work_table(slopes: Mapping[str, float], said: Mapping[str, tuple[float, float]]) -> str:
-    """What one more word costs each model in training, the last of the `slopes` being 1, and `said_per_second`."""
-    lines = [f"{'':24}one more word in training    words said per second        encoder not counted"]
-    for name, slope in slopes.items():
-        numbers = "".join(f"{number:27,.0f}" for number in said.get(name, ()))
-        lines.append(f"{name:24}{slope / list(slopes.values())[-1]:25.1f}{numbers}")
+def work_table(slopes: Mapping[str, Sequence[float]], said: Mapping[str, tuple[float, float]]) -> str:
+    """What one more word costs each model in training: mean and range of repeats; beside it `said_per_second`.
+
+    The unit is the mean of the last of the `slopes`.
+    """
+    *_, last = slopes.values()
+    unit = sum(last) / len(last)
+    lines = [f"{'':24}one more word in training     words said per second    encoder not counted"]
+    lines += [f"{'':24}(the decoder of the transformer: 1)"]
+    for name, each in slopes.items():
+        cost = f"{sum(each) / len(each) / unit:.1f} ({min(each) / unit:.1f} to {max(each) / unit:.1f})"
+        numbers = "".join(f"{number:{wide},.0f}" for number, wide in zip(said.get(name, ()), (26, 23), strict=False))
+        lines.append(f"{name:24}{cost:>25}{numbers}")
     return "\n".join(lines)
 
 
 def captioners(vocab_size: int, features: int, grid: tuple[int, int], width: int = 96) -> dict[str, nn.Module]:
     """Untrained captioners of one width; seconds do not depend on what a model has learned."""
     sizes, torso = (vocab_size, features, grid), {"dim": width, "hidden": width}
-    by_dot_product = ShowAttendTell(*sizes, **torso, attention_dim=width)
-    by_dot_product.score = DotScore(width)
+    by_dot_product, once = (ShowAttendTell(*sizes, **torso, attention_dim=width) for _ in range(2))
+    by_dot_product.score, once.score = DotScore(width), DotScore(width)
     models = {
         "LSTM with attention": ShowAttendTell(*sizes, **torso, attention_dim=width),
         "… by dot products": by_dot_product,
-        "… once, for all words": AttendsOnce(*sizes, width),
+        "… once, for all words": AttendsOnce(once),
         "LSTM alone": BottleneckRNN(*sizes, **torso, width=width),
         "transformer": CaptionTransformer(*sizes, dim=width, max_length=128),
     }
@@ -95,21 +106,25 @@ class DotScore(nn.Module):
 
 
 class AttendsOnce(nn.Module):
-    """An LSTM that reads words alone; behind it all its states attend to the grid in one product, by `DotScore`'s."""
+    """The LSTM of `ShowAttendTell` with all its layers, but it reads the mean point, and all its states attend at once.
 
-    def __init__(self, vocab_size: int, features: int, grid: tuple[int, int], dim: int):
+    The scores are dot products. Only what goes into the LSTM beside a word is another vector than there.
+    """
+
+    def __init__(self, attending: ShowAttendTell):
         super().__init__()
-        self.encode_grid, self.score = GridInput(features, dim, grid), DotScore(dim)
-        self.embed, self.lstm = nn.Embedding(vocab_size, dim), nn.LSTMCell(dim, dim)
-        self.predict = nn.Linear(2 * dim, vocab_size)
+        self.attending = attending
 
     def forward(
         self, z: Float[Tensor, "b features h w"], captions: Int64[Tensor, "b t"]
     ) -> tuple[Float[Tensor, "b t words"], None]:
-        a, state, states = self.encode_grid(z), None, []
-        for words in self.embed(captions).unbind(1):
-            state = self.lstm(words, state)
-            states.append(state[0])
+        of, y = self.attending, self.attending.embed(captions)
+        a, keys, h, cell = of.start(z)
+        mean, states = a.mean(1), [h]
+        for words in y.unbind(1):
+            h, cell = of.lstm(torch.cat([words, mean], 1), (h, cell))
+            states.append(h)
         h = torch.stack(states, 1)
-        mixed, _ = attention(self.score.of_h(h), self.score.prepare(a), a, scale=1.0)
-        return self.predict(torch.cat([h, mixed], 2)), None
+        context, _ = attention(of.score.of_h(h[:, :-1]), keys, a, scale=1.0)
+        context = torch.sigmoid(of.gate(h[:, :-1])) * context
+        return of.predict(y + of.from_h(h[:, 1:]) + of.from_context(context)), None

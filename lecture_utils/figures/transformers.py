@@ -22,16 +22,18 @@ NEVER = "#F2F2F2"
 
 
 @course_look
-def receptive_field(panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str = "") -> Figure:
+def receptive_field(
+    panels: Mapping[str, ArrayLike], at: tuple[int, int], *, title: str = "", width: float = WIDTH
+) -> Figure:
     """Draw, a panel each, how strongly every point of a grid (h, w) bears on the output at one, `at` (row, column).
 
-    The stronger the darker, on a scale of its own for each panel; points that do not count at all stay grey. Panel
-    titles tell how many points do.
+    The stronger the darker, by the root, and on a scale of its own for each panel; points that do not count at all stay
+    grey. Panel titles tell how many points do.
     """
     panels = {name: to_array(values, float) for name, values in panels.items()}
     h, w = next(iter(panels.values())).shape
     columns = 2 if len(panels) == 4 else len(panels)
-    fig, axes = image_axes(len(panels) // columns, columns, aspect=w / h, title=title)
+    fig, axes = image_axes(len(panels) // columns, columns, width=width, aspect=w / h, title=title)
     for ax, (name, values) in zip(axes.flat, panels.items(), strict=True):
         counts = values > 0
         scaled = 0.15 + 0.85 * np.sqrt(values / max(values.max(), 1e-12))  # the root, so that weak ones show

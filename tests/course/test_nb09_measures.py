@@ -86,26 +86,6 @@ def test_agreement_counts_the_commonest_highest_key():
     assert "on an object in 1 to 2 streets" in said
 
 
-def test_points_say_yes_near_an_object_or_far_from_it():
-    """A model that says yes everywhere in the left half of the map, asked of one class that the first street shows."""
-
-    def left(z):
-        return (torch.arange(4) < 2).float().expand(len(z), 1, 2, 4) - 0.5
-
-    near = torch.zeros(2, 1, 2, 4, dtype=torch.bool)
-    near[0, 0, :, :1] = True
-    found = presence.says_yes([left], torch.zeros(2, 8, 2, 4), near, torch.tensor([[1.0], [0.0]]))
-    assert found == "1.00 next to one, 0.33 far from one, 0.50 in a street without"
-
-
-def test_next_to_an_object_is_its_cell_and_those_around(scenes):
-    near = naming.next_to(scenes, range(3), (16, 16), presence.CLASSES)
-    for index, masks in enumerate(near):
-        on = naming.on_objects(scenes, index, (16, 16)).view(16, 16)
-        assert masks.any(0)[on].all()
-        assert masks.sum() > on.sum() or not on.any()
-
-
 def test_the_divided_block_is_the_other_one_with_smaller_scores():
     torch.manual_seed(0)
     divided, x = presence.divided_attention(), torch.rand(1, presence.CHANNELS, 3, 3)
@@ -133,9 +113,30 @@ def test_an_asker_learns_and_its_weights_sum_to_1():
     assert found[3] == lookup.accuracy(model)
     assert 0 <= lookup.accuracy(model, 4) <= 1
     assert lookup.commonest_sign(2000) == pytest.approx((4 + 4 * 70 / 256) / 8, abs=0.01)  # E|k - 4| of eight coins
-    assert 1 / 8 < lookup.commonest_colour(4) < 0.4
     torch.testing.assert_close(lookup.attention_weights(model, 2).sum(-1), torch.ones(2, 64))
     assert min(lookup.value_norms(model, 2)) > 0
+    assert 0 <= lookup.on_own_lamp(model, 2) <= 1
+    assert lookup.summary([model]).startswith("1 trainings: ")
+
+
+def test_each_asks_its_own_lamp(monkeypatch):
+    """Weights that are right for every asker of the first grid, and for none of the second."""
+    x = lookup.draw(2, torch.Generator().manual_seed(lookup.UNSEEN))[0].flatten(2)
+    same = (x[:, :8].mT @ x[:, :8]) * x[:, 8:9]
+    same[1] = 1 - x[1, 8]
+    monkeypatch.setattr(lookup, "attention_weights", lambda model, grids: same)
+    assert lookup.on_own_lamp(None, 2) == 0.5
+
+
+def test_a_pooled_map_has_weights_of_its_own():
+    pooled, x = presence.GlobalPooling(torch.amax), torch.rand(2, presence.CHANNELS, 3, 3)
+    expected = x + (x.amax((2, 3)) @ pooled.out.weight[:, :, 0, 0].T)[..., None, None]
+    torch.testing.assert_close(pooled(x), expected)
+
+
+def test_a_rate_is_tried_on_other_streets():
+    pair = torch.rand(20, 8, 4, 4), torch.ones(20, 4)
+    assert list(presence.by_rate("each point alone", pair, pair)) == list(presence.RATES)
 
 
 @pytest.mark.slide("28")
@@ -150,21 +151,22 @@ def test_scores_spread_with_the_root_of_d():
 
 
 @pytest.mark.slide("29")
-def test_neighbours_are_alike_if_no_shuffle_makes_them_so():
-    sines = positions.sinusoids(16, 32)
-    assert positions.by_distance(sines)[0] > positions.by_distance(sines)[8]
-    cosine, p = positions.neighbours(sines, shuffles=200)
-    assert cosine == pytest.approx(positions.by_distance(sines)[0])
-    assert p < 0.02
-    assert positions.neighbours(torch.eye(8, 9) + 0.1, shuffles=50)[1] > 0.02
+def test_neighbours_of_sines_are_alike():
+    near, every = positions.mean_cosines(positions.sinusoids(16, 32))
+    assert near > every + 0.1
+    assert positions.mean_cosines(torch.tensor([[1.0, 0], [0, 2], [0, 1]])) == pytest.approx((1 / 2, 1 / 3))
     torch.testing.assert_close(positions.cosines(torch.tensor([[1.0, 0], [0, 2]])), torch.eye(2).double())
 
 
 @pytest.mark.slide("29")
-def test_of_learned_positions_what_training_added_is_compared(model):
-    compared = positions.compared(model, model, words=5)
-    assert [len(of) for _, of in compared.values()] == [16, 5, 5]
-    assert not any(of.any() for _, of in list(compared.values())[:2])
+def test_mirrored_positions_mirror_the_list(scenes, model):
+    other = positions.mirrored(model)
+    before, after = (positions.vectors(each)["columns"] for each in (model, other))
+    torch.testing.assert_close(before.flip(0), after)
+    z = scenes.grids(range(20))
+    (named, pairs, right), (others, of, wrong) = (positions.in_order(each, z, scenes) for each in (model, other))
+    assert min(named, others) > 20
+    assert right / pairs > 0.7 > 0.5 > wrong / of
 
 
 @pytest.mark.slide("29")
@@ -296,10 +298,10 @@ def test_seconds_of_a_step_and_words_per_second(monkeypatch):
 
     monkeypatch.setattr(speed, "seconds", seconds)
     slow = Slow()
-    assert speed.learning_seconds(lambda words: slow(None, words)[0], 4, 10) == 0.5
+    assert speed.repeated(lambda words: slow(None, words)[0], 4, (5, 10), repeats=2) == [[500, 500], [500, 500]]
     monkeypatch.setattr(speed, "seconds", lambda function, *_, times=3: 0.5 if function is speed.greedy else 0.25)
     assert speed.said_per_second(slow, torch.zeros(4, 1, 2, 2)) == (8, 16)
-    assert len(calls) == 1
+    assert len(calls) == 4
 
 
 @pytest.mark.slide("29")
@@ -315,6 +317,25 @@ def test_what_is_timed_gives_logits_for_each_word():
 
 def test_only_the_processor_is_timed():
     assert speed.seconds(time.sleep, 0.05, times=1) < 0.04
+
+
+def test_attending_once_has_the_layers_of_attending_again():
+    """With uniform weights and an open gate both attend to the mean point, so both say the same."""
+    torch.manual_seed(0)
+    models = speed.captioners(9, 6, (3, 4), width=8)
+    again, once = models["… by dot products"], models["… once, for all words"]
+    once.attending.load_state_dict(again.state_dict())
+    for model in (again, once.attending):
+        nn.init.zeros_(model.score.of_h.weight)
+        nn.init.constant_(model.gate.bias, 50.0)
+    z, words = torch.rand(2, 6, 3, 4), torch.randint(4, 9, (2, 5))
+    torch.testing.assert_close(once(z, words)[0], again(z, words)[0])
+
+
+def test_the_table_of_work_has_its_unit():
+    table = speed.work_table({"a": [2.0, 4.0], "decoder": [1.0, 1.0]}, {"a": (1200.0, 3400.0)}).splitlines()
+    assert table[2].split() == ["a", "3.0", "(2.0", "to", "4.0)", "1,200", "3,400"]
+    assert table[3].split() == ["decoder", "1.0", "(1.0", "to", "1.0)"]
 
 
 def test_the_slope_is_that_of_a_line():
