@@ -95,11 +95,12 @@ def seed_dots(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     limits: tuple[float, float] | None = None,
+    digits: str = ".3f",
     title: str = "",
 ) -> Figure:
     """Draw each training as a dot, three panels in a row: score → model → values; their means are written above.
 
-    `limits` is the range of all panels; without it, each has its own.
+    `limits` is the range of all panels; without it, each has its own. `digits` is the format of the means.
     """
     rows, names = -(-len(panels) // 3), max(map(len, panels.values()))
     fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + (0.7 + 0.35 * names) * rows), squeeze=False, sharey=True)
@@ -108,7 +109,9 @@ def seed_dots(
         for k, values in enumerate(models.values()):
             at = k + np.linspace(-0.12, 0.12, len(values))  # one below the other: seeds lie close together
             ax.scatter(values, at, s=36, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0, clip_on=False)
-            ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center")
+            ax.annotate(
+                f"{np.mean(values):{digits}}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center"
+            )
         every = [value for values in models.values() for value in values]
         room = 0.25 * (max(every) - min(every))
         ax.set(title=name, ylim=(len(models) - 0.5, -0.8), xlim=limits or (min(every) - room, max(every) + room))
