@@ -68,6 +68,22 @@ def painted(photo: Float[np.ndarray, "h w 3"], clusters: Int64[np.ndarray, " n"]
     return np.where(line[..., None], 1.0, means[of])
 
 
+def held_road(clusters: Int64[np.ndarray, " n"], road: np.ndarray) -> str:
+    """Two lines, of the two clusters with most of the road: how much of it each holds, and how much of each is road."""
+    return "\n".join(
+        f"a cluster holds {100 * (clusters == cluster)[road].mean():2.0f} % of the road; "
+        f"{100 * road[clusters == cluster].mean():2.0f} % of the cluster is road"
+        for cluster in np.bincount(clusters[road]).argsort()[:-3:-1]
+    )
+
+
+def unsure(
+    largest: Float[np.ndarray, "h w"], labels: UInt8[np.ndarray, "h w"], classes: Mapping[str, int]
+) -> dict[str, float]:
+    """Of how many percent of the pixels of each class the largest responsibility is below 0.9."""
+    return {name: 100 * float((largest[labels == index] < 0.9).mean()) for name, index in classes.items()}
+
+
 def brightness_and_hue(photo: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "n 2"]:
     """Of each pixel the mean of red, green and blue, and how much greener it is than red and blue."""
     red, green, blue = np.moveaxis(photo, 2, 0).reshape(3, -1)
