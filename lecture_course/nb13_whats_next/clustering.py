@@ -21,6 +21,8 @@ from lecture_utils.transformers import BEiT
 
 MIXED = 16  # principal components that a Gaussian mixture is fitted to: covariances need more data than means
 
+ALIKE = 0.06  # two colours from 0 to 1 that are hard to tell apart in an image
+
 
 def pixels_of(
     image: Float[Tensor, "3 h w"], labels: UInt8[Tensor, "h w"]
@@ -40,25 +42,46 @@ def with_labels(labels: UInt8[np.ndarray, "h w"], clusters: Int64[np.ndarray, " 
     return adjusted_rand_score(labels.ravel()[known], clusters[known])
 
 
-def over_streets(streets: Dataset, indices: Sequence[int], clusters: int) -> dict[str, float]:
-    """How well k-means and a Gaussian mixture agree with the classes of streets, on average: method → `with_labels`."""
+def over_streets(streets: Dataset, indices: Sequence[int], clusters: int) -> dict[str, list[float]]:
+    """How well k-means and a Gaussian mixture agree with the classes of each street: method → `with_labels`."""
     methods = {
         "k-means": KMeans(clusters, n_init=1, random_state=0),
         "Gaussian mixture": GaussianMixture(clusters, random_state=0),
     }
     parts = [pixels_of(*streets[i])[1:] for i in indices]
     return {
-        name: float(np.mean([with_labels(labels, method.fit_predict(pixels)) for labels, pixels in parts]))
+        name: [with_labels(labels, method.fit_predict(pixels)) for labels, pixels in parts]
         for name, method in methods.items()
     }
 
 
 def painted(photo: Float[np.ndarray, "h w 3"], clusters: Int64[np.ndarray, " n"]) -> Float[np.ndarray, "h w 3"]:
-    """Each pixel in the mean colour of its cluster."""
+    """Each pixel in the mean colour of its cluster; a white line is drawn between clusters of nearly one colour."""
     means = np.zeros((clusters.max() + 1, 3))
     for cluster in np.unique(clusters):
         means[cluster] = photo.reshape(-1, 3)[clusters == cluster].mean(0)
-    return means[clusters].reshape(photo.shape)
+    apart = np.abs(means[:, None] - means).max(2)
+    alike, of = (apart > 0) & (apart < ALIKE), clusters.reshape(photo.shape[:2])
+    line = np.zeros(of.shape, bool)
+    line[:, :-1] |= alike[of[:, :-1], of[:, 1:]]
+    line[:-1] |= alike[of[:-1], of[1:]]
+    return np.where(line[..., None], 1.0, means[of])
+
+
+def held_road(clusters: Int64[np.ndarray, " n"], road: np.ndarray) -> str:
+    """Two lines, of the two clusters with most of the road: how much of it each holds, and how much of each is road."""
+    return "\n".join(
+        f"a cluster holds {100 * (clusters == cluster)[road].mean():2.0f} % of the road; "
+        f"{100 * road[clusters == cluster].mean():2.0f} % of the cluster is road"
+        for cluster in np.bincount(clusters[road]).argsort()[:-3:-1]
+    )
+
+
+def unsure(
+    largest: Float[np.ndarray, "h w"], labels: UInt8[np.ndarray, "h w"], classes: Mapping[str, int]
+) -> dict[str, float]:
+    """Of how many percent of the pixels of each class the largest responsibility is below 0.9."""
+    return {name: 100 * float((largest[labels == index] < 0.9).mean()) for name, index in classes.items()}
 
 
 def brightness_and_hue(photo: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "n 2"]:
@@ -113,11 +136,12 @@ def probe(features: Float[Tensor, "n d"], truth: Sequence[str]) -> float:
     return float((found == np.asarray(truth)).mean())
 
 
-def table(features: Mapping[str, Tensor], kinds: Sequence[str], colours: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Features → how well their clusters agree with kinds and colours, and what a linear probe finds of kinds."""
-    rows = {}
-    for name, values in features.items():
-        kind, colour = agreement(values, kinds), agreement(values, colours)
-        rows[name] = {"kind, k-means": kind[0], "kind, mixture": kind[1], "colour, k-means": colour[0]}
-        rows[name] |= {"colour, mixture": colour[1], "kind, linear probe": probe(values, kinds)}
-    return rows
+def table(features: Mapping[str, Tensor], kinds: Sequence[str], colours: Sequence[str]) -> dict[str, list[float]]:
+    """Features → how well their clusters agree with kinds and colours, and what a linear probe finds of kinds.
+
+    The five numbers are those of kinds by k-means and by a mixture, of colours by both, and of the probe.
+    """
+    return {
+        name: [*agreement(values, kinds), *agreement(values, colours), probe(values, kinds)]
+        for name, values in features.items()
+    }

@@ -77,6 +77,11 @@ def compare(
     }
 
 
+def normal_codes(codes: Float[Tensor, "n d"], noise: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+    """Standard normal noise as samples of the normal distribution that has the mean and covariance of the codes."""
+    return codes.mean(0) + noise @ torch.linalg.cholesky(codes.T.cov()).T
+
+
 def load() -> Components:
     """The components that come with the course; half precision, made orthonormal again."""
     with np.load(FILE) as stored:

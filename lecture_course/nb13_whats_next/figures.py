@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Circle, Ellipse, Rectangle
 from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from lecture_course.nb13_whats_next import toy
 from lecture_utils.figures.overlays import draw_image, to_pixels
 from lecture_utils.figures.scores import MARKERS
-from lecture_utils.figures.style import BLUE, CYCLE, INK, ORANGE, WIDTH, course_look, image_axes, to_array
+from lecture_utils.figures.style import BLUE, CYCLE, INK, WIDTH, course_look, image_axes, to_array
 
 Moments = tuple[ArrayLike, ArrayLike]  # a mean (2,) and a covariance (2, 2)
 FORMS = MARKERS + "*Xph<>"  # so that a dozen clusters differ by more than their colour
@@ -145,15 +145,14 @@ def _colour(cluster: int) -> str:
 def segments(
     images: Mapping[str, ArrayLike], shares: Float[np.ndarray, "h w"], *, label: str, title: str = ""
 ) -> Figure:
-    """Draw images side by side, and last a map of numbers from 0 to 1 with its colour bar, whose name is `label`."""
-    fig, axes = image_axes(1, len(images) + 1, aspect=1.0, width=WIDTH, title=title)
-    fig.set_figheight(fig.get_figheight() - 0.3)  # the colour bar makes the panels smaller
-    for ax, (name, image) in zip(axes[0], images.items(), strict=False):
+    """Draw three images in two rows, and last a map of numbers from 0 to 1 with its colour bar, named by `label`."""
+    fig, axes = image_axes(2, 2, aspect=1.0, width=WIDTH, title=title)
+    for ax, (name, image) in zip(axes.flat, images.items(), strict=False):
         draw_image(ax, to_array(image))
         ax.set_title(name)
-    shown = axes[0, -1].imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-    axes[0, -1].set_title("largest share")
-    fig.colorbar(shown, ax=axes[0, -1], label=label, shrink=0.8)
+    shown = axes[1, 1].imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    axes[1, 1].set_title(label)
+    fig.colorbar(shown, ax=axes[1, 1], shrink=0.8)
     return fig
 
 
@@ -164,27 +163,23 @@ def neighbour_map(
     names: Sequence[str],
     *,
     title: str = "",
-    cells: int = 15,
+    cells: tuple[int, int] = (14, 11),
 ) -> Figure:
-    """Draw points of a t-SNE map by kind, and beside them the same map with crops in place of some of the points."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 5.0))
+    """Draw a t-SNE map of crops: the first one of each cell of a grid, in a frame of its kind's colour."""
+    fig, ax = plt.subplots(figsize=(WIDTH, WIDTH * cells[1] / cells[0] + 0.7))
     fig.suptitle(title)
-    points = points - points.min(0)
-    points = points / points.max()
-    for i, name in enumerate(dict.fromkeys(names)):
-        of = np.asarray(names) == name
-        left.scatter(*points[of].T, s=22, color=CYCLE[i], marker=MARKERS[i], linewidths=0, label=name)
-    taken = set()
-    for (x, y), crop in zip(points, crops, strict=True):
-        cell = int(x * cells), int(y * cells)
-        if cell not in taken:  # the first crop of each cell of a grid, in the middle of its cell
-            taken.add(cell)
-            edges = cell[0] / cells, (cell[0] + 0.96) / cells, cell[1] / cells, (cell[1] + 0.96) / cells
-            right.imshow(enlarge(crop, 2), extent=edges, interpolation="bilinear")
-    for ax in (left, right):
-        ax.set(xlim=(-0.02, 1.09), ylim=(-0.02, 1.09), xticks=[], yticks=[], aspect="equal")
-        ax.spines[:].set_visible(False)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    points = (points - points.min(0)) / np.ptp(points, axis=0) * (np.array(cells) - 1e-6)  # of the map's whole width
+    kinds, taken = list(dict.fromkeys(names)), set()
+    for (x, y), crop, name in zip(points.astype(int), crops, names, strict=True):
+        if (x, y) not in taken:
+            taken.add((x, y))
+            colour = CYCLE[kinds.index(name)]
+            ax.imshow(enlarge(crop, 2), extent=(x + 0.06, x + 0.94, y + 0.06, y + 0.94), interpolation="bilinear")
+            ax.add_patch(Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, fill=False, edgecolor=colour, linewidth=2.5))
+    ax.set(xlim=(0, cells[0]), ylim=(0, cells[1]), xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(False)
+    frames = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=CYCLE[k], linewidth=2.5) for k in range(len(kinds))]
+    fig.legend(frames, kinds, loc="outside lower center", ncols=len(kinds))
     return fig
 
 
@@ -192,7 +187,7 @@ def neighbour_map(
 def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 200) -> Figure:
     """Draw GANs in the plane, a panel each: the first seed's D(x) as a map, true samples and generated ones on it.
 
-    Above each stands how many of the paints its samples cover.
+    Above each stands how many of the paints its samples cover, and which share of them lies on a paint.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.9), squeeze=False)
     fig.suptitle(title)
@@ -204,7 +199,8 @@ def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 2
         ax.scatter(*to_array(real).T, s=9, color=BLUE, linewidths=0, label="true")
         ax.scatter(*to_array(shot.samples[0][:250]).T, s=12, marker="^", color=RUST, linewidths=0, label="generated")
         _colour_circle(ax)
-        ax.set_title(f"{name}: {int(toy.covered(shot.samples)[0])} of {toy.PAINTS} paints")
+        found, near = int(toy.covered(shot.samples)[0]), toy.on_paints(shot.samples)[0].item()
+        ax.set_title(f"{name}\n{found} of {toy.PAINTS} paints found, {near:.2f} of the points on one", fontsize=11)
     fig.colorbar(shown, ax=axes, shrink=0.8, label="D(x)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2.5)
     return fig
@@ -214,7 +210,10 @@ def fields(panels: Mapping[str, toy.Snapshot], *, title: str = "", true: int = 2
 def denoising(
     net: toy.Denoiser, path: Sequence[tuple[int, Tensor]], stop: int, *, tail: int = 6, seed: int = 0
 ) -> Figure:
-    """Draw the plane at a stop of `Denoiser.path`: arrows of the score times σ, and particles with their tails."""
+    """Draw the plane at a stop of `Denoiser.path`: arrows of the score times σ, and particles with their tails.
+
+    Each particle has the hue of the paint that it is nearest to in the end.
+    """
     fig, ax = plt.subplots(figsize=(6.0, 6.2))
     step, points = path[stop]
     grid = toy.plane(points.device, 13)[None].expand(net.seeds, -1, -1)
@@ -222,8 +221,10 @@ def denoising(
     arrows = -to_array(noise[seed])
     ax.quiver(*to_array(grid[seed]).T, *arrows.T, color="#8FA8BC", angles="xy", scale_units="xy", scale=8, width=0.0035)
     history = np.stack([to_array(at[seed]) for _, at in path[max(0, stop - tail) : stop + 1]])
-    ax.plot(*history.transpose(2, 0, 1), color=ORANGE, lw=0.8, alpha=0.5)
-    ax.scatter(*history[-1].T, s=16, marker="^", color=RUST, linewidths=0, zorder=3)
+    ends = np.linalg.norm(to_array(path[-1][1][seed])[:, None] - to_array(toy.middles()), axis=2).argmin(1)
+    for tail_of, end in zip(history.swapaxes(0, 1), ends, strict=True):
+        ax.plot(*tail_of.T, color=_hue(end), lw=1.0, alpha=0.6)
+    ax.scatter(*history[-1].T, s=36, marker="^", color=[_hue(end) for end in ends], ec=INK, linewidths=0.4, zorder=3)
     _colour_circle(ax)
     noise_left = 0.0 if step < 0 else net.scales(net.at(step, points))[1][0, 0, 0].item()
     ax.set_title(f"{noise_left:.2f} of the noise left" if step >= 0 else "samples, no noise left")
@@ -231,11 +232,14 @@ def denoising(
 
 
 def _colour_circle(ax: Axes) -> None:
-    """A swatch of each paint outside of its place, and bare axes of the plane."""
-    for k, (x, y) in enumerate(to_array(toy.middles())):
-        colour = colorsys.hsv_to_rgb(k / toy.PAINTS, 0.75, 0.9)
-        ax.scatter(1.7 * x, 1.7 * y, s=150, color=[colour], edgecolors=INK, linewidths=0.6, zorder=2)
+    """A circle in the hue of each paint, three deviations around its middle, and bare axes of the plane."""
+    for k, middle in enumerate(to_array(toy.middles())):
+        ax.add_patch(Circle(middle, 3 * toy.DEVIATION, fill=False, edgecolor=_hue(k), linewidth=2.5, zorder=2))
     ax.set(xlim=(-toy.EXTENT, toy.EXTENT), ylim=(-toy.EXTENT, toy.EXTENT), xticks=[], yticks=[], aspect="equal")
+
+
+def _hue(paint: int) -> tuple[float, float, float]:
+    return colorsys.hsv_to_rgb(paint / toy.PAINTS, 0.75, 0.85)
 
 
 @course_look
@@ -264,17 +268,10 @@ def predictions(
 
 def compare_targets(
     nets: Mapping[str, toy.Denoiser], *, count: int = 1000
-) -> tuple[Figure, dict[str, Tensor], dict[str, list[int]], dict[str, list[float]]]:
-    """The figure of `predictions` for networks of both targets, and what three dictionaries hold for each seed.
-
-    They are the errors at the last step, the paints that the samples find, and the share of the samples on a paint, to
-    two decimals. The last two also tell it of an even ring and of true points.
-    """
+) -> tuple[Figure, dict[str, Tensor], dict[str, Tensor]]:
+    """The figure of `predictions` for networks of both targets, their errors at the last step, and their samples."""
     errors = {target: toy.clean_errors(net) for target, net in nets.items()}
     samples = {target: toy.sample(net, count) for target, net in nets.items()}
     shown = {f"by {target}": points[0][:500] for target, points in samples.items()}
     fig = predictions(errors, shown, title="What to predict: velocity or noise?")
-    samples |= {"an even ring": toy.ring(count), "true points": toy.paints(1, count, seed=0)}
-    found = {name: toy.covered(points).tolist() for name, points in samples.items()}
-    near = {name: [round(share, 2) for share in toy.on_paints(points).tolist()] for name, points in samples.items()}
-    return fig, {target: lines[:, -1] for target, lines in errors.items()}, found, near
+    return fig, {target: lines[:, -1] for target, lines in errors.items()}, samples

@@ -1,6 +1,6 @@
 """A two-dimensional latent space to move in, on a page without a kernel (slides 37 and 38)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,8 +54,8 @@ class LatentPad(Pad):
     """Decoded codes as a grid, over which a reader moves by pointer or arrow keys; the crop there is shown large.
 
     `decoded` is row after row from the top, `lines` the codes of columns (left to right) and rows (top to bottom). The
-    `codes` of crops of each kind are dots on the grid, which a tick box shows; beside it stands the nearest one's
-    kind. Shapes that do not fit are a ValueError.
+    `codes` of crops of each kind are dots on the grid, each kind in one of the `colours`, which a tick box shows;
+    beside it stands the nearest one's kind. Shapes that do not fit are a ValueError.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class LatentPad(Pad):
         lines: tuple[Float[Tensor, " columns"], Float[Tensor, " rows"]],
         codes: Mapping[str, Float[Tensor, "n 2"]],
         *,
+        colours: Sequence[str] = COLOURS,
         title: str = "Move in the latent space",
         alt: str = "A grid of decoded codes, which change smoothly from one to the next.",
     ):
@@ -73,7 +74,7 @@ class LatentPad(Pad):
         sheet = np.concatenate([np.concatenate([enlarge(one, TIMES) for one in row], 1) for row in decoded])
         super().__init__(sheet, None, title, alt)
         self.stage = replace(self.stage, frame=replace(self.stage.frame, width=SIDE))
-        self.lines, self.codes, self.grid = lines, dict(codes), tuple(decoded.shape[:2])
+        self.lines, self.codes, self.grid, self.colours = lines, dict(codes), tuple(decoded.shape[:2]), colours
 
     @property
     def start(self) -> tuple[int, int]:
@@ -103,7 +104,7 @@ class LatentPad(Pad):
         stage = self.stage.html(self._lines(), attributes='role="img" aria-label="a grid of codes"')
         dots = [
             (f"{_dot(colour)} {name}", f"{len(codes)} crops")
-            for colour, (name, codes) in zip(COLOURS, self.codes.items(), strict=False)
+            for colour, (name, codes) in zip(self.colours, self.codes.items(), strict=False)
         ]
         controls = (
             f'<canvas data-part="decoded" width="{2 * LARGE}" height="{2 * LARGE}" role="img" '
@@ -119,7 +120,7 @@ class LatentPad(Pad):
         w, h = width / columns, height / rows
         groups = "".join(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}" stroke="{INK}" stroke-width="1.5"/>'
-            for colour, codes in zip(COLOURS, self.codes.values(), strict=False)
+            for colour, codes in zip(self.colours, self.codes.values(), strict=False)
             for x, y in self._places(codes)
         )
         cursor = outline("cursor", [(column * w, row * h, (column + 1) * w, (row + 1) * h)], ORANGE)

@@ -5,7 +5,7 @@ trainings side by side, one for each seed, and tensors begin with that axis: fiv
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +60,19 @@ def ring(count: int) -> Float[Tensor, "1 count 2"]:
     """Points spread evenly over the colour circle, as if no paint were there; `covered` takes them for paints."""
     angles = torch.arange(count) * 2 * math.pi / count
     return RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)[None]
+
+
+def report(samples: Mapping[str, Float[Tensor, "seeds n 2"]], *, count: int = 1000) -> str:
+    """A table: of each name how many paints each seed `covered`, and the share of its points `on_paints`.
+
+    Two lines more are for comparison: an even ring, and true points.
+    """
+    rows = {**samples, "an even ring": ring(count), "true points": paints(1, count, seed=0)}
+    lines = [f"{'':22}{'paints found, of 8':22}share of the points within 3 σ of one"]
+    for name, points in rows.items():
+        found, near = covered(points).tolist(), on_paints(points).tolist()
+        lines.append(f"{name:22}{'  '.join(map(str, found)):22}{'  '.join(f'{share:.2f}' for share in near)}")
+    return "\n".join(lines)
 
 
 class Networks(nn.Module):

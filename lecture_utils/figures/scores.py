@@ -96,11 +96,13 @@ def seed_dots(
     *,
     limits: tuple[float, float] | None = None,
     span: float | None = None,
+    digits: str = ".3f",
     title: str = "",
 ) -> Figure:
     """Draw each training as a dot, three panels in a row: score → model → values; their means are written above.
 
     `limits` is the range of all panels; without it, each has its own, as long as its dots need or as `span` says.
+    `digits` is the format of the means.
     """
     rows, names = -(-len(panels) // 3), max(map(len, panels.values()))
     fig, axes = plt.subplots(rows, 3, figsize=(WIDTH, 0.7 + (0.7 + 0.35 * names) * rows), squeeze=False, sharey=True)
@@ -109,7 +111,9 @@ def seed_dots(
         for k, values in enumerate(models.values()):
             at = k + np.linspace(-0.12, 0.12, len(values))  # one below the other: seeds lie close together
             ax.scatter(values, at, s=36, color=CYCLE[k], alpha=0.75, marker=MARKERS[k], lw=0, clip_on=False)
-            ax.annotate(f"{np.mean(values):.3f}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center")
+            ax.annotate(
+                f"{np.mean(values):{digits}}", (np.mean(values), k), (0, 9), textcoords="offset points", ha="center"
+            )
         every = [value for values in models.values() for value in values]
         low, high = min(every), max(every)
         room = 0.25 * (high - low) if span is None else (span - high + low) / 2

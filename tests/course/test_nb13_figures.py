@@ -124,5 +124,7 @@ def test_particles_carry_the_path_behind_them():
     ax = fig.axes[0]
     assert len(ax.get_lines()) == 7
     assert all(len(line.get_xdata()) == 3 for line in ax.get_lines())
+    ends = torch.cdist(path[-1][1][0], toy.middles()).argmin(1)
+    assert [line.get_color() for line in ax.get_lines()] == [nb13._hue(int(end)) for end in ends]
     assert "no noise" in ax.get_title()
     plt.close(fig)
