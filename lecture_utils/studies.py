@@ -56,16 +56,15 @@ def slots(order: str, name: str) -> Recipe:
     return replace(shipped, name=name, task=task, model=shipped.build)
 
 
-def context(name: str, width: int | None, lr: float, *, pool: str = "mean") -> Recipe:
-    """`bottleneck_rnn`, but with another vector c: an MLP's of this width, or (None) the pooled grid."""
+def context(name: str, width: int | None, lr: float) -> Recipe:
+    """`bottleneck_rnn`, but with another vector c: the mean of the grid (None), or an MLP's of this width."""
     shipped = RECIPES["bottleneck_rnn"]
-    model = partial(BottleneckRNN, **city_models.GRID, width=width, pool=pool)
+    model = partial(BottleneckRNN, **city_models.GRID, width=width)
     return replace(shipped, name=name, options=replace(shipped.options, lr=lr), model=model)
 
 
 CAPTIONERS = (
     context("bottleneck_mean", None, 1e-2),
-    context("bottleneck_max", None, 1e-2, pool="max"),
     RECIPES["bottleneck_rnn"],
     context("bottleneck_1024", 1024, 3e-3),
     RECIPES["show_attend_tell"],

@@ -18,7 +18,6 @@ SPLITS = {"500 test streets": "test", "500 training streets": "train"}
 
 NAMES = {  # of the study's models
     "bottleneck_mean": "mean of the points",
-    "bottleneck_max": "maxima of the points",
     "bottleneck_rnn": "MLP, 192 numbers",
     "bottleneck_1024": "MLP, 1,024 numbers",
     "show_attend_tell_uniform": "uniform attention",

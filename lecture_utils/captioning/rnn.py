@@ -4,11 +4,10 @@ As in Vinyals et al., "Show and tell: a neural image caption generator", CVPR 20
 """
 
 import torch
-from einops.layers.torch import Reduce
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lecture_utils.arguments import require_one_of, require_positive
+from lecture_utils.arguments import require_positive
 from lecture_utils.captioning.grid import GridInput
 from lecture_utils.captioning.steps import State, teacher_forced
 
@@ -16,10 +15,9 @@ from lecture_utils.captioning.steps import State, teacher_forced
 class BottleneckRNN(nn.Module):
     """c = f_w(z), as long as `width`; h₀ from c; y_t = g_v(y_{t-1}, h_{t-1}, c), an LSTM (slide 25).
 
-    f_w is an MLP on the whole grid, every point with its place; with `width` None, c is the mean of the points, or with
-    `pool` "max" the maximum of each of their `dim` numbers. The MLP's first layer has two steps, as all its weights at
-    once would be 33 million for a `width` of 1024: `squeeze` numbers of each point, by the same weights everywhere, and
-    from all of them `width` numbers.
+    f_w is an MLP on the whole grid, every point with its place; with `width` None, c is the mean of the points. The
+    MLP's first layer has two steps, as all its weights at once would be 33 million for a `width` of 1024: `squeeze`
+    numbers of each point, by the same weights everywhere, and from all of them `width` numbers.
 
     h₀ is c where c is as long as the LSTM's memory, `hidden`, and else a linear layer of it.
     """
@@ -34,15 +32,13 @@ class BottleneckRNN(nn.Module):
         hidden: int = 192,
         width: int | None = 192,
         squeeze: int = 32,
-        pool: str = "mean",
     ):
         super().__init__()
         length = dim if width is None else width
         require_positive(vocab_size=vocab_size, hidden=hidden, width=length, squeeze=squeeze)
-        require_one_of("pool", pool, ("mean", "max"))
         self.grid = tuple(grid)
         self.encode_grid = GridInput(features, dim, grid)
-        self.encode = Reduce("b n d -> b d", pool) if width is None else grid_mlp(dim, grid, squeeze, width)
+        self.encode = Mean() if width is None else grid_mlp(dim, grid, squeeze, width)
         self.first_h = nn.Identity() if length == hidden else nn.Linear(length, hidden)
         self.embed = nn.Embedding(vocab_size, dim)
         self.lstm = nn.LSTMCell(dim + length, hidden)
@@ -65,6 +61,13 @@ class BottleneckRNN(nn.Module):
         h, cell = self.lstm(torch.cat([self.embed(words), c], dim=1), (h, cell))
         attention = h.new_zeros(len(h), 0, 0, *self.grid) if need_weights else None
         return self.predict(h), attention, (c, h, cell)
+
+
+class Mean(nn.Module):
+    """The mean of a set of points."""
+
+    def forward(self, points: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+        return points.mean(1)
 
 
 def grid_mlp(dim: int, grid: tuple[int, int], squeeze: int, width: int) -> nn.Sequential:

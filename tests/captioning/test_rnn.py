@@ -74,16 +74,6 @@ def test_c_is_a_mean_or_as_wide_as_asked(width, length):
     assert model(z, sentences(2, 4))[0].shape == (2, 4, SIZES["vocab_size"])
 
 
-@pytest.mark.slide("26")
-def test_c_is_the_maximum_of_the_grid():
-    """Of each number by itself, so that c may come from as many points as it has numbers."""
-    model, z = BottleneckRNN(**SIZES, dim=8, hidden=12, width=None, pool="max").eval(), torch.randn(2, 6, *GRID)
-    c, points = model.start(z)[0], model.encode_grid(z)
-    assert c.tolist() == [[max(number) for number in zip(*image, strict=True)] for image in points.tolist()]
-    with pytest.raises(ValueError, match="pool: got 'sum', expected one of 'mean', 'max'"):
-        BottleneckRNN(**SIZES, pool="sum")
-
-
 @pytest.mark.slide("25")
 def test_c_depends_on_every_point():
     model, z = captioner("bottleneck"), picture("bottleneck", 1).requires_grad_()
