@@ -1,7 +1,6 @@
 """What notebook 07 measures on many streets: recall and precision after NMS, recall by kind, AP by size, seconds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import comb
 
 import torch
 import torch.nn.functional as F
@@ -135,8 +134,9 @@ def moved_by_deltas(detector: FasterRCNN, scenes: Dataset, device: str | torch.d
 
 def sign_test(won: int, lost: int) -> float:
     """The probability that of won + lost fair coins so many or more fall on one side (two-sided)."""
-    tail = sum(comb(won + lost, k) for k in range(min(won, lost) + 1)) / 2 ** (won + lost)
-    return min(1.0, 2 * tail)
+    from scipy.stats import binomtest  # half a second, which only this needs
+
+    return float(binomtest(won, won + lost).pvalue)
 
 
 def exchanged(rows: Sequence[Mapping], key: str) -> dict[tuple[str, str], list[float]]:

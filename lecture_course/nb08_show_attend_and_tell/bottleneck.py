@@ -57,13 +57,11 @@ def panels_by_objects(rows: Sequence[Mapping], metric: str = "facts") -> dict[st
 
 
 def budgets(rows: Sequence[Mapping]) -> list[dict]:
-    """Of each model with rows its steps, learning rate, parameters, and the mean seconds of its trainings."""
+    """Of each model of the study its steps, learning rate, parameters, and the mean seconds of its trainings."""
     found = []
     for recipe in studies.STUDIES["bottleneck"].models:
         chosen = recipes.recipe(recipe)
         seconds = [row["seconds"] for row in rows if row["model"] == chosen.name and row.get("split", "test") == "test"]
-        if not seconds:
-            continue
         parameters = sum(weights.numel() for weights in chosen.build().parameters())
         about = {"model": NAMES[chosen.name], "steps": chosen.options.steps, "rate": chosen.options.lr}
         found.append(about | {"parameters": parameters, "seconds": sum(seconds) / len(seconds), "runs": len(seconds)})

@@ -99,12 +99,6 @@ def caption_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -
     return "\n".join(lines), scores
 
 
-def bleu_of_same_kind(one: Sequence[str], other: Sequence[str], references: Sequence[Sequence[str]]) -> tuple:
-    """The number of images of which two captioners make sentences of the same kind, and the BLEU-4 of both on these."""
-    same = [i for i, pair in enumerate(zip(one, other, strict=True)) if kind_of(pair[0]) == kind_of(pair[1])]
-    return len(same), *(bleu([said[i] for i in same], [references[i] for i in same]) for said in (one, other))
-
-
 def same_kind(one: Sequence[str], other: Sequence[str]) -> dict[str, list[int]]:
     """The images by how alike two captioners' sentences are: the very same one, of the same kind, of another kind."""
     groups: dict[str, list[int]] = {"word for word the same": [], "of the same kind": [], "of another kind": []}
@@ -139,17 +133,13 @@ def pair_table(captions: Mapping[str, Sequence[str]], data: CaptionDataset) -> s
     return table + "\ngain in true, middle 95 %: {:.3f} to {:.3f}".format(*true_gain(one, other, data))
 
 
-def shared_kind(one: Sequence[str], other: Sequence[str]) -> list[int]:
-    """The images about which two captioners say the same kind of sentence."""
-    return [image for image, pair in enumerate(zip(one, other, strict=True)) if len({*map(kind_of, pair)}) == 1]
-
-
 def gain_table(attention: Sequence[str], vector: Sequence[str], data: CaptionDataset) -> str:
     """BLEU-4 and the true statements of both, where their sentences are of the same kind, and of the next street's.
 
     The last are those of attention; below, the fraction of attention's gain over them that one vector has.
     """
-    images, captions = shared_kind(attention, vector), (attention, vector, [*attention[1:], attention[0]])
+    word_for_word, of_kind, _ = same_kind(attention, vector).values()
+    images, captions = sorted(word_for_word + of_kind), (attention, vector, [*attention[1:], attention[0]])
     names = ("attention", "one vector c", "the next street's")
     table, found = groups_table({"of the same kind": images}, dict(zip(names, captions, strict=True)), data)
     pairs = zip(*found["of the same kind"].values(), strict=True)

@@ -267,7 +267,7 @@ def streets_and_sentences(streets: Sequence[tuple[UInt8[np.ndarray, "H W 3"], Se
         text = "\n".join(_bold_head(textwrap.fill(one, wide)) for one in sentences)
         ax.set_xlabel(text, size=11, loc="left")
         lines = max(lines, text.count("\n") + 1)
-    fig.set_figheight(fig.get_figheight() + 0.21 * lines)
+    fig.set_figheight(fig.get_figheight() + 0.17 * lines)
     return fig
 
 

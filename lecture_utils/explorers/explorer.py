@@ -109,9 +109,10 @@ class Explorer:
             images = encode(figures, kilobytes=kilobytes, web=True, colours=self.colours, faded=self.faded)
             self.area = first_axes(figures[0])
             width = round(max(figure.get_figwidth() for figure in figures) * CSS_PIXELS_PER_INCH)
-        below = [None, *images[:1] * (len(images) - 1)] if self.faded else [None] * len(images)
-        words = map(self.describe, places)
-        frames = [Frame(*parts) for parts in zip(images, words, [width] * len(images), below, strict=True)]
+        frames = [
+            Frame(image, self.describe(place), width, images[0] if self.faded and image is not images[0] else None)
+            for place, image in zip(places, images, strict=True)
+        ]
         return dict(zip(map(self.words, places), frames, strict=True))
 
     @course_look

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lecture_utils.explorers.page import BUTTONS, PERIOD
+from lecture_utils.explorers.page import BUTTONS, PERIOD, drop_down
 from lecture_utils.explorers.stage import (
     THIN,
     Pad,
@@ -253,15 +253,8 @@ def _control(slider: Slider) -> str:
     """A labelled slider below its name and its value, or a menu beside its name."""
     start = slider.frames.index(slider.start)
     if isinstance(slider, Menu):
-        options = (
-            f'<option value="{k}"{" selected" if k == start else ""}>{escape(as_text(value))}</option>'
-            for k, value in enumerate(slider.frames)
-        )
-        return (
-            f'<div style="margin: 0.5em 0"><label>{escape(slider.label)}: <select autocomplete="off" '
-            f'style="font: inherit; font-weight: bold">{"".join(options)}</select><output hidden></output></label>'
-            "</div>"
-        )
+        moved = f"{drop_down(slider)}<output hidden></output>"
+        return f'<div style="margin: 0.5em 0"><label>{escape(slider.label)}: {moved}</label></div>'
     return (
         f'<div style="margin: 0.3em 0"><label>{escape(slider.label)}: <output style="font-weight: bold">'
         f'{escape(as_text(slider.start))}</output><br><input type="range" min="0" max="{len(slider.frames) - 1}" '

@@ -155,6 +155,16 @@ def as_page(
     )
 
 
+def drop_down(menu: Menu) -> str:
+    """The list of a menu's frames; the value of each is its number."""
+    start = menu.frames.index(menu.start)
+    options = (
+        f'<option value="{k}"{" selected" * (k == start)}>{escape(as_text(value))}</option>'
+        for k, value in enumerate(menu.frames)
+    )
+    return f'<select autocomplete="off" style="font: inherit">{"".join(options)}</select>'
+
+
 def control(slider: Slider, longest: int) -> str:
     """A labelled slider and its value in words; labels have room for the `longest`, so that sliders stand in line.
 
@@ -164,9 +174,7 @@ def control(slider: Slider, longest: int) -> str:
     values, start = list(map(as_text, slider.frames)), as_text(slider.start)
     menu = isinstance(slider, Menu) and len(values) > 1
     if menu:
-        chosen = [" selected" if value == start else "" for value in values]
-        options = [f'<option value="{k}"{chosen[k]}>{escape(value)}</option>' for k, value in enumerate(values)]
-        moved = f'<select autocomplete="off" style="font: inherit">{"".join(options)}</select>'
+        moved = drop_down(slider)
     else:
         shown = "width: 16em; max-width: 100%; height: 1.6em" if len(values) > 1 else "display: none"
         moved = (

@@ -372,11 +372,6 @@ def test_kinds_of_sentences_are_those_of_the_grammar():
         "from left to right a red car": "other",
     }
     assert [telling.kind_of(one) for one in said] == list(said.values())
-    references = [[one] for one in said]
-    same = [one.replace("red", "grey") for one in said]
-    number, first, second = telling.bleu_of_same_kind(list(said), same, references)
-    assert (number, first) == (len(said), 1)
-    assert second < 1
 
 
 def example(image, text, map_, *, words=None, there=True, box=None):
@@ -521,7 +516,6 @@ def test_sentences_are_compared_by_how_alike_they_are():
     other = [*one[:2], one[1].replace("street", "road street"), *(references[1] for references in every[3:])]
     groups = telling.same_kind(one, other)
     assert groups == {"word for word the same": [0, 1], "of the same kind": [2], "of another kind": [3, 4, 5]}
-    assert telling.shared_kind(one, other) == [0, 1, 2]
     table, found = telling.groups_table(groups, {"one": one, "other": other}, streets)
     assert found["word for word the same"]["one"] == found["word for word the same"]["other"] == (1, 1)
     assert found["of the same kind"]["other"][0] == bleu(other[2:3], every[2:3]) < 1
